@@ -63,16 +63,32 @@ pub fn write_record(
     data: &[u8],
 ) -> usize {
     let total = RECORD_HEADER + data.len();
-    let Ok(caplen) = u32::try_from(data.len()) else { return 0 };
-    let Some(record) = dst.get_mut(..total) else { return 0 };
+    if dst.len() < total || write_record_header(dst, precision, timestamp, orig_len, data.len()) == 0 {
+        return 0;
+    }
+    dst[RECORD_HEADER..total].copy_from_slice(data);
+    total
+}
+
+/// Writes only the header of a record of `caplen` bytes, which the caller puts behind it. Returns the length of the
+/// whole record, or 0 if `caplen` does not fit 32 bits or `dst` has no room for the header.
+#[inline]
+pub fn write_record_header(
+    dst: &mut [u8],
+    precision: Precision,
+    timestamp: Timestamp,
+    orig_len: u32,
+    caplen: usize,
+) -> usize {
+    let Ok(caplen_u32) = u32::try_from(caplen) else { return 0 };
+    let Some(record) = dst.get_mut(..RECORD_HEADER) else { return 0 };
     let secs = u32::try_from(timestamp.secs()).unwrap_or(u32::MAX);
     let fraction = timestamp.subsec_nanos() / precision.unit_ns();
     record[..4].copy_from_slice(&secs.to_le_bytes());
     record[4..8].copy_from_slice(&fraction.to_le_bytes());
-    record[8..12].copy_from_slice(&caplen.to_le_bytes());
+    record[8..12].copy_from_slice(&caplen_u32.to_le_bytes());
     record[12..16].copy_from_slice(&orig_len.to_le_bytes());
-    record[RECORD_HEADER..].copy_from_slice(data);
-    total
+    RECORD_HEADER + caplen
 }
 
 #[cfg(test)]

@@ -14,15 +14,19 @@
 
 mod blocks;
 pub mod marker;
+mod options;
 mod packet;
+mod read;
 
 pub use blocks::{
     Interface, Section, Statistics, interface_description, interface_statistics, section_header,
 };
 pub use packet::{
     ENHANCED_PACKET_HEADER, MAX_FILLER, MIN_BLOCK, enhanced_packet_len, epb_flags, filler_piece, packet_type,
-    write_enhanced_packet, write_filler,
+    write_around_packet, write_enhanced_packet, write_filler,
 };
+
+pub(crate) use read::Chain;
 
 /// Section Header Block: a palindrome, so that it is known before the byte order is.
 pub const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -58,6 +62,8 @@ pub(crate) mod option {
     pub(crate) const IF_TSRESOL: u16 = 9;
     pub(crate) const IF_FILTER: u16 = 11;
     pub(crate) const IF_OS: u16 = 12;
+    pub(crate) const IF_FCSLEN: u16 = 13;
+    pub(crate) const IF_TSOFFSET: u16 = 14;
 
     pub(crate) const ISB_STARTTIME: u16 = 2;
     pub(crate) const ISB_ENDTIME: u16 = 3;
@@ -68,4 +74,5 @@ pub(crate) mod option {
     pub(crate) const ISB_USRDELIV: u16 = 8;
 
     pub(crate) const EPB_FLAGS: u16 = 2;
+    pub(crate) const EPB_DROPCOUNT: u16 = 4;
 }

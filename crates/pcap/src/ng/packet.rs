@@ -39,7 +39,26 @@ pub fn write_enhanced_packet(
     flags: Option<u32>,
     data: &[u8],
 ) -> usize {
-    let total = enhanced_packet_len(data.len(), flags.is_some());
+    let body = ENHANCED_PACKET_HEADER..ENHANCED_PACKET_HEADER + data.len();
+    if dst.len() < enhanced_packet_len(data.len(), flags.is_some()) {
+        return 0;
+    }
+    dst[body].copy_from_slice(data);
+    write_around_packet(dst, interface, timestamp, orig_len, flags, data.len())
+}
+
+/// Like [`write_enhanced_packet`], for a caller that has put the `caplen` bytes of the packet into place itself, at
+/// [`ENHANCED_PACKET_HEADER`]: writes everything around them.
+#[inline]
+pub fn write_around_packet(
+    dst: &mut [u8],
+    interface: u32,
+    timestamp: Timestamp,
+    orig_len: u32,
+    flags: Option<u32>,
+    caplen: usize,
+) -> usize {
+    let total = enhanced_packet_len(caplen, flags.is_some());
     let Ok(total_u32) = u32::try_from(total) else { return 0 };
     let Some(block) = dst.get_mut(..total) else { return 0 };
     let (header, rest) = block.split_at_mut(ENHANCED_PACKET_HEADER);
@@ -48,12 +67,11 @@ pub fn write_enhanced_packet(
     put(header, 8, interface);
     put(header, 12, (timestamp.0 >> 32) as u32);
     put(header, 16, timestamp.0 as u32);
-    // `data` is shorter than the block, whose length fits 32 bits.
-    put(header, 20, data.len() as u32);
+    // `caplen` is smaller than the block's length, which fits 32 bits.
+    put(header, 20, caplen as u32);
     put(header, 24, orig_len);
-    let (body, tail) = rest.split_at_mut(data.len());
-    body.copy_from_slice(data);
-    let padding = data.len().next_multiple_of(4) - data.len();
+    let tail = &mut rest[caplen..];
+    let padding = caplen.next_multiple_of(4) - caplen;
     tail[..padding].fill(0);
     let tail = &mut tail[padding..];
     match flags {

@@ -1,0 +1,156 @@
+//! Reading: any magic number, either byte order.
+
+use gannet_packet::{LinkType, PacketType, Timestamp};
+
+use super::{FILE_HEADER, MAGIC_KUZNETZOV, MAGIC_MICRO, MAGIC_NANO, MAGIC_NETSNIFF, RECORD_HEADER};
+use crate::decode::{Decoded, Step, u16_at, u32_at};
+use crate::{Interface, MAX_RECORD, Reason, Resolution};
+
+/// Which of the formats with the same file header this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Micro,
+    Nano,
+    Kuznetzov,
+    Netsniff,
+}
+
+impl Variant {
+    /// The variant and whether the file is big endian.
+    pub(crate) fn from_magic(bytes: [u8; 4]) -> Option<(Self, bool)> {
+        let known = |magic| match magic {
+            MAGIC_MICRO => Some(Self::Micro),
+            MAGIC_NANO => Some(Self::Nano),
+            MAGIC_KUZNETZOV => Some(Self::Kuznetzov),
+            MAGIC_NETSNIFF => Some(Self::Netsniff),
+            _ => None,
+        };
+        let little = known(u32::from_le_bytes(bytes)).map(|variant| (variant, false));
+        little.or_else(|| known(u32::from_be_bytes(bytes)).map(|variant| (variant, true)))
+    }
+
+    /// Nanoseconds in one unit of the fraction.
+    fn unit_ns(self) -> u64 {
+        match self {
+            Self::Micro | Self::Kuznetzov => 1000,
+            Self::Nano | Self::Netsniff => 1,
+        }
+    }
+
+    /// Bytes before the data of a record.
+    fn record_header(self) -> usize {
+        match self {
+            Self::Micro | Self::Nano => RECORD_HEADER,
+            Self::Kuznetzov | Self::Netsniff => PATCHED_RECORD_HEADER,
+        }
+    }
+}
+
+/// The order in which a record's two lengths stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lengths {
+    /// Captured length first, as in every file of version 2.4.
+    CapturedFirst,
+    /// Original length first: versions before 2.3, and DG/UX's 543.
+    OriginalFirst,
+    /// Version 2.3 was written both ways: the smaller one is the captured length (libpcap `sf-pcap.c`).
+    SmallerIsCaptured,
+}
+
+/// What the file header says.
+#[derive(Debug)]
+pub(crate) struct Header {
+    variant: Variant,
+    big_endian: bool,
+    lengths: Lengths,
+    link_type: LinkType,
+    snaplen: u32,
+    fcs_bytes: Option<u8>,
+}
+
+impl Header {
+    /// Reads the header at the start of `bytes`; `None` if it is cut off or the magic is not ours.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Result<Self, Reason>> {
+        let header = bytes.get(..FILE_HEADER)?;
+        let (variant, big_endian) = Variant::from_magic(header[..4].try_into().ok()?)?;
+        let major = u16_at(header, 4, big_endian)?;
+        let minor = u16_at(header, 6, big_endian)?;
+        let lengths = match (major, minor) {
+            (2, 0..=2) | (543, _) => Lengths::OriginalFirst,
+            (2, 3) => Lengths::SmallerIsCaptured,
+            (2, _) => Lengths::CapturedFirst,
+            _ => return Some(Err(Reason::Version(major, minor))),
+        };
+        // "FCS length ... in 16-bit words" in the top four bits, valid if bit 26 is set; link type in the lower 16.
+        let link = u32_at(header, 20, big_endian)?;
+        let fcs_bytes = (link & 0x0400_0000 != 0).then_some((link >> 28) as u8 * 2);
+        Some(Ok(Self {
+            variant,
+            big_endian,
+            lengths,
+            link_type: LinkType(link as u16),
+            snaplen: u32_at(header, 16, big_endian)?,
+            fcs_bytes,
+        }))
+    }
+
+    /// The file's one interface.
+    pub(crate) fn interface(&self) -> Interface {
+        Interface {
+            resolution: match self.variant.unit_ns() {
+                1 => Resolution::Decimal(9),
+                _ => Resolution::Decimal(6),
+            },
+            fcs_bytes: self.fcs_bytes,
+            ..Interface::new(self.link_type, self.snaplen)
+        }
+    }
+
+    /// The record at the start of `window`.
+    #[inline]
+    pub(crate) fn step(&self, window: &[u8]) -> Step {
+        self.record(window).unwrap_or(Step::Need { len: self.variant.record_header() })
+    }
+
+    /// `None` if the header of the record is not whole.
+    #[inline]
+    fn record(&self, window: &[u8]) -> Option<Step> {
+        let header_len = self.variant.record_header();
+        let header = window.get(..header_len)?;
+        let word = |at| u32_at(header, at, self.big_endian);
+        let (seconds, fraction, first, second) = (word(0)?, word(4)?, word(8)?, word(12)?);
+        let (caplen, orig_len) = match self.lengths {
+            Lengths::CapturedFirst => (first, second),
+            Lengths::OriginalFirst => (second, first),
+            Lengths::SmallerIsCaptured => (first.min(second), first.max(second)),
+        };
+        if caplen > MAX_RECORD {
+            return Some(Step::Damaged(Reason::RecordLength(caplen)));
+        }
+        let len = header_len + caplen as usize;
+        if window.len() < len {
+            return Some(Step::Need { len });
+        }
+        let packet_type = match self.variant {
+            Variant::Micro | Variant::Nano => PacketType::default(),
+            Variant::Kuznetzov => PacketType::from_kernel(header[22]),
+            Variant::Netsniff => PacketType::from_kernel(header[23]),
+        };
+        // A fraction of more than a second is carried over, as every reader does. At most 2^32 seconds twice.
+        let nanos = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.variant.unit_ns();
+        let packet = Decoded {
+            data: header_len..len,
+            timestamp: Timestamp(nanos),
+            orig_len,
+            link_type: self.link_type,
+            interface: 0,
+            packet_type,
+            flags: None,
+            dropped: None,
+        };
+        Some(Step::Packet { len, packet })
+    }
+}
+
+/// Bytes of a record header with an interface's index, protocol and packet type.
+const PATCHED_RECORD_HEADER: usize = 24;

@@ -1,0 +1,310 @@
+//! Reading a capture that arrives: standard input, a pipe, compressed files, files too big or too lively to map.
+
+use std::io::{self, Read};
+
+use crate::decode::{Decoded, Decoder, Opening, Step};
+use crate::inflate::Inflate;
+use crate::{Error, Interface, Packet, PacketSource, Reason, Warning};
+
+/// Reads packets out of a stream, decompressing gzip and Zstandard, which it knows by their first bytes.
+///
+/// The buffer holds the record in hand and what came with it; it grows with the bytes that arrive, never on the
+/// word of a length field. A record is delivered as soon as its last byte has been read.
+#[derive(Debug)]
+pub struct StreamReader<R> {
+    source: Inflate<R>,
+    buffer: Vec<u8>,
+    /// `buffer[start..end]` are the bytes read and not done with.
+    start: usize,
+    end: usize,
+    /// Where `start` is in the (decompressed) stream.
+    offset: u64,
+    decoder: Decoder,
+    /// The packet in hand and where its record lies: in the buffer, in the stream.
+    current: Option<(Decoded, usize, u64)>,
+    warning: Option<Warning>,
+    ended: bool,
+}
+
+impl<R: Read> StreamReader<R> {
+    /// Reads the first header. Blocks until enough has arrived to know the format.
+    ///
+    /// # Errors
+    /// Not a capture, one whose first header is cut off or unusable, or the source failed.
+    pub fn new(source: R) -> Result<Self, Error> {
+        let mut source = Inflate::new(source).map_err(|source| Error::Io { offset: 0, source })?;
+        let mut buffer = vec![0; BUFFER];
+        let mut end = 0;
+        let mut complete = false;
+        loop {
+            match Decoder::open(&buffer[..end], complete) {
+                Ok(Opening::Ready { decoder, skip }) => {
+                    // The header was whole, so it is in the buffer.
+                    let start = (skip as usize).min(end);
+                    return Ok(Self {
+                        source,
+                        buffer,
+                        start,
+                        end,
+                        offset: start as u64,
+                        decoder,
+                        current: None,
+                        warning: None,
+                        ended: false,
+                    });
+                }
+                Ok(Opening::Need) => {}
+                // Compressed twice over: nobody does, and each layer would be another way to make a bomb.
+                Err(Error::Compressed(format)) => {
+                    return Err(Error::NotCapture { found: format!("{format} data inside compressed data") });
+                }
+                Err(error) => return Err(error),
+            }
+            if end == buffer.len() {
+                buffer.resize(buffer.len() * 2, 0);
+            }
+            match read_retrying(&mut source, &mut buffer[end..]) {
+                Ok(0) => complete = true,
+                Ok(n) => end += n,
+                Err(error) if source.is_damage() => {
+                    let found = format!("compressed data that is damaged: {error}");
+                    return Err(Error::NotCapture { found });
+                }
+                Err(source) => return Err(Error::Io { offset: end as u64, source }),
+            }
+        }
+    }
+
+    /// The next packet; `None` at the end or at damage (see [`warning`](Self::warning)), and ever after.
+    ///
+    /// # Errors
+    /// The source failed. What arrived before has been delivered.
+    pub fn next_packet(&mut self) -> Result<Option<Packet<'_>>, Error> {
+        self.step_to_packet()?;
+        Ok(self.packet())
+    }
+
+    /// The interfaces described so far, of all sections.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.decoder.interfaces
+    }
+
+    /// Why reading ended before the end of the stream, if it did.
+    #[must_use]
+    pub fn warning(&self) -> Option<&Warning> {
+        self.warning.as_ref()
+    }
+
+    fn step_to_packet(&mut self) -> Result<bool, Error> {
+        self.current = None;
+        while !self.ended {
+            let pending = self.decoder.pending();
+            let window = &self.buffer[self.start..self.end];
+            match self.decoder.step(window) {
+                Step::Packet { len, packet } => {
+                    self.current = Some((packet, self.start, self.offset));
+                    self.consume(len);
+                    return Ok(true);
+                }
+                Step::Skip { len } => self.skip(pending, len)?,
+                Step::Need { len } => {
+                    let present = self.end - self.start;
+                    if self.fill()? {
+                        continue;
+                    }
+                    // Where the compressed data broke off says more than where the record did.
+                    if !self.ended && (present != 0 || pending != 0) {
+                        self.truncated(pending, present as u64, len as u64);
+                    }
+                    self.ended = true;
+                }
+                Step::Damaged(reason) => self.damaged(pending, reason),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Discards `len` bytes, of which only some may have arrived.
+    fn skip(&mut self, pending: u64, len: u64) -> Result<(), Error> {
+        let mut rest = len;
+        loop {
+            let present = self.end - self.start;
+            let now = usize::try_from(rest).unwrap_or(usize::MAX).min(present);
+            self.consume(now);
+            rest -= now as u64;
+            if rest == 0 {
+                return Ok(());
+            }
+            if !self.fill()? {
+                if !self.ended {
+                    // The block started before what has just been skipped.
+                    let skipped = len - rest;
+                    let reason = Reason::Truncated { present: pending + skipped, needed: pending + len };
+                    self.damaged(pending + skipped, reason);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.start += len;
+        self.offset += len as u64;
+    }
+
+    /// Reads what there is; `false` at the end of the stream, or where its compressed data is damaged, which also
+    /// ends the reading with a warning.
+    fn fill(&mut self) -> Result<bool, Error> {
+        // What is left is part of a record: little, next to what one read brings.
+        if self.start != 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        match read_retrying(&mut self.source, &mut self.buffer[self.end..]) {
+            Ok(0) => Ok(false),
+            Ok(n) => {
+                self.end += n;
+                Ok(true)
+            }
+            Err(error) if self.source.is_damage() => {
+                let offset = self.offset + (self.end - self.start) as u64;
+                self.ended = true;
+                self.warning = Some(Warning { offset, reason: Reason::Compression(error.to_string()) });
+                Ok(false)
+            }
+            Err(source) => {
+                self.ended = true;
+                Err(Error::Io { offset: self.offset + self.end as u64, source })
+            }
+        }
+    }
+
+    fn truncated(&mut self, pending: u64, present: u64, needed: u64) {
+        let reason = Reason::Truncated { present: pending + present, needed: pending + needed };
+        self.damaged(pending, reason);
+    }
+
+    fn damaged(&mut self, pending: u64, reason: Reason) {
+        self.ended = true;
+        self.warning = Some(Warning { offset: self.offset - pending, reason });
+    }
+}
+
+impl<R: Read> PacketSource for StreamReader<R> {
+    fn advance(&mut self) -> Result<bool, Error> {
+        self.step_to_packet()
+    }
+
+    fn packet(&self) -> Option<Packet<'_>> {
+        let (packet, start, offset) = self.current.as_ref()?;
+        packet.in_window(self.buffer.get(*start..)?, *offset)
+    }
+
+    fn interfaces(&self) -> &[Interface] {
+        self.interfaces()
+    }
+
+    fn warning(&self) -> Option<&Warning> {
+        self.warning()
+    }
+}
+
+fn read_retrying(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Bytes asked for at once. A pipe gives at most 64 KiB; from 256 KiB on the calls no longer show.
+const BUFFER: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ng;
+    use gannet_packet::{LinkType, Timestamp};
+
+    /// Gives some bytes, then an error.
+    struct Failing<'a>(&'a [u8]);
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() { Err(io::Error::other("cable pulled")) } else { self.0.read(buf) }
+        }
+    }
+
+    fn capture(packets: u32) -> Vec<u8> {
+        let mut file = Vec::new();
+        ng::section_header(&mut file, &ng::Section::default());
+        ng::interface_description(&mut file, &ng::Interface::new(LinkType::ETHERNET, 0));
+        for number in 0..packets {
+            let start = file.len();
+            file.resize(start + ng::enhanced_packet_len(100, false), 0);
+            ng::write_enhanced_packet(
+                &mut file[start..],
+                0,
+                Timestamp(u64::from(number)),
+                100,
+                None,
+                &[7; 100],
+            );
+        }
+        file
+    }
+
+    #[test]
+    fn a_failing_source_is_an_error_after_what_came_before() {
+        let file = capture(3);
+        let mut reader = StreamReader::new(Failing(&file[..file.len() - 1])).unwrap();
+        assert!(reader.next_packet().unwrap().is_some());
+        assert!(reader.next_packet().unwrap().is_some());
+        let error = reader.next_packet().unwrap_err();
+        assert_eq!(error.to_string(), format!("reading at offset {}: cable pulled", file.len() - 1));
+        assert!(reader.next_packet().unwrap().is_none());
+        assert!(matches!(StreamReader::new(Failing(b"\x0a\x0d")), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn no_buffer_on_the_word_of_a_length() {
+        let mut file = capture(0);
+        // A packet block that claims almost 16 MiB.
+        file.extend_from_slice(&ng::ENHANCED_PACKET.to_le_bytes());
+        file.extend_from_slice(&0x00ff_fffc_u32.to_le_bytes());
+        file.resize(file.len() + 5000, 0);
+        let mut reader = StreamReader::new(&file[..]).unwrap();
+        assert!(reader.next_packet().unwrap().is_none());
+        assert_eq!(
+            reader.warning().unwrap().reason,
+            Reason::Truncated { present: 5008, needed: 0x00ff_fffc }
+        );
+        assert_eq!(reader.buffer.len(), BUFFER);
+    }
+
+    #[test]
+    fn a_long_unknown_block_is_skipped_without_holding_it() {
+        let mut file = capture(1);
+        let start = file.len();
+        file.resize(start + (20 << 20), 0);
+        let length = (20_u32 << 20).to_le_bytes();
+        file[start..start + 4].copy_from_slice(&0x0bad_u32.to_le_bytes());
+        file[start + 4..start + 8].copy_from_slice(&length);
+        file[start + (20 << 20) - 4..].copy_from_slice(&length);
+        let tail = capture(2);
+        file.extend_from_slice(&tail);
+        let mut reader = StreamReader::new(&file[..]).unwrap();
+        let mut interfaces = Vec::new();
+        while let Some(packet) = reader.next_packet().unwrap() {
+            interfaces.push(packet.frame.interface);
+        }
+        assert_eq!((interfaces, reader.warning()), (vec![0, 1, 1], None));
+        assert_eq!(reader.buffer.len(), BUFFER);
+    }
+}
