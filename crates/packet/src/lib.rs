@@ -1,10 +1,42 @@
 //! What a captured frame is, and what its headers say.
 //!
 //! The vocabulary every other crate shares: a [`Frame`] (captured bytes with their [`Timestamp`], lengths,
-//! [`LinkType`] and direction), the layers found in it, and the flow key with its direction-free hash. Nothing
-//! here knows a socket or a file: live rings and capture files meet in [`Frame`].
+//! [`LinkType`] and direction), the [`Packet`] found in it (which headers, where, which flow), and the
+//! [`FlowKey`] with its direction-free hash. Nothing here knows a socket or a file: live rings and capture
+//! files meet in [`Frame`]. Nothing here allocates, and no bytes make it panic.
 #![forbid(unsafe_code)]
 
+mod decode;
+mod flow;
 mod frame;
+mod packet;
+mod protocol;
 
+pub use flow::{Endpoint, FlowKey, Side};
 pub use frame::{Frame, LinkType, PacketType, Timestamp};
+pub use packet::{
+    End, Fragment, Ip, Layer, LayerKind, Malformed, Packet, Payload, TcpFlags, TcpHeader, Transport,
+};
+pub use protocol::{EtherType, IpProtocol, is_vxlan_port};
+
+/// How far headers are followed. The fanout program of `gannet-ring` keeps the same bounds, so that it tells
+/// flows apart wherever [`Packet::decode`] does.
+pub mod bounds {
+    /// VLAN tags in a row. Two are usual (QinQ); frames with more than this are counted as malformed.
+    pub const VLAN_TAGS: usize = 4;
+    /// Labels of an MPLS stack.
+    pub const MPLS_LABELS: usize = 8;
+    /// IPv6 extension headers of one packet. RFC 8200 recommends each of its kinds once, destination options
+    /// twice: six that can be skipped.
+    pub const IPV6_EXTENSIONS: usize = 8;
+    /// Tunnels inside one another: VXLAN in GRE is 2.
+    pub const TUNNELS: usize = 2;
+    /// Headers of a frame altogether.
+    pub const LAYERS: usize = 24;
+}
+
+/// Entry points of the fuzz targets in `tools/fuzz`; each panics when an invariant is broken.
+#[doc(hidden)]
+pub mod fuzz {
+    pub use crate::decode::fuzz_decode as decode;
+}

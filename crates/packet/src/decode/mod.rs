@@ -1,0 +1,263 @@
+//! From a frame to its headers: a loop in which every header names the next.
+//!
+//! ```text
+//!   link type ─► Ethernet ─► ethertype ─► VLAN, MPLS ─┐
+//!                   ▲            ▲  └─────────────────┘
+//!                   │            └── LLC/SNAP, cooked, null, raw
+//!                   │                 ▼
+//!                   │          IPv4, IPv6 ─► protocol ─► extension headers ─┐
+//!                   │              ▲            ▲  └────────────────────────┘
+//!                   │              │            ├──► TCP, ICMP, ...: the end
+//!                   └── GRE, VXLAN ┴── IP in IP ┴──► UDP
+//! ```
+//!
+//! Two ends are kept apart. `captured` is where the bytes end that we have, `wire` where the packet ended by the
+//! lengths in its headers. A header that ends beyond `captured` but not beyond `wire` was cut by the snaplen;
+//! one that ends beyond `wire` makes the packet malformed. Lengths of 0, which offloading leaves in super-frames
+//! (IPv4 total length, IPv6 payload length), mean that the frame's length is to be trusted.
+//!
+//! Headers are read by etherparse's slices of single layers. Its whole-packet types cost three to five times as
+//! much, want the packet whole, and know no tunnels; where even a single slice is too strict (cooked headers of
+//! unknown hardware, ICMP) or missing (SLL2, MPLS, GRE, VXLAN, LLC) the few fields are read here.
+//!
+//! No bytes make any of this panic: every access is a checked slice.
+
+mod link;
+mod network;
+mod transport;
+
+use crate::packet::*;
+use crate::{EtherType, Frame, IpProtocol, LinkType, bounds};
+
+impl Packet {
+    /// Finds the headers of a frame. Never fails: [`Packet::end`] says how far it came and why it stopped.
+    pub fn decode(frame: &Frame<'_>) -> Self {
+        let mut decoder = Decoder::new(frame);
+        let mut next = match frame.link_type {
+            LinkType::ETHERNET => Next::Ethernet,
+            LinkType::SLL => Next::LinuxCooked,
+            LinkType::SLL2 => Next::LinuxCooked2,
+            LinkType::NULL | LinkType::LOOP => Next::Null,
+            LinkType::RAW => Next::Ip,
+            LinkType::IPV4 => Next::Ipv4,
+            LinkType::IPV6 => Next::Ipv6,
+            _ => return decoder.finish(End::Unknown),
+        };
+        loop {
+            let step = match next {
+                Next::Ethernet => decoder.ethernet(),
+                Next::LinuxCooked => decoder.linux_cooked(),
+                Next::LinuxCooked2 => decoder.linux_cooked2(),
+                Next::Null => decoder.null(),
+                Next::EtherType(ether_type) => decoder.ether_type(ether_type),
+                Next::Ip => decoder.ip(),
+                Next::Ipv4 => decoder.ipv4(),
+                Next::Ipv6 => decoder.ipv6(),
+                Next::Protocol(protocol) => decoder.protocol(protocol),
+            };
+            match step {
+                Ok(following) => next = following,
+                Err(end) => return decoder.finish(end),
+            }
+        }
+    }
+}
+
+/// Which header comes next.
+#[derive(Clone, Copy)]
+enum Next {
+    Ethernet,
+    LinuxCooked,
+    LinuxCooked2,
+    Null,
+    EtherType(EtherType),
+    /// IPv4 or IPv6, by the version in the first four bits.
+    Ip,
+    Ipv4,
+    Ipv6,
+    Protocol(IpProtocol),
+}
+
+/// A header read leads to the next one or to the end.
+type Step = Result<Next, End>;
+
+/// The state of the loop. Invariants: `at <= captured <= data.len()` and `captured <= wire`.
+struct Decoder<'a> {
+    data: &'a [u8],
+    /// Where the next header starts.
+    at: usize,
+    /// Where the captured part of the current packet ends.
+    captured: usize,
+    /// Where the packet ended on the wire.
+    wire: usize,
+    vlan_tags: usize,
+    extensions: usize,
+    /// The innermost IP packet's source and destination, for the flow key.
+    addresses: Option<(std::net::IpAddr, std::net::IpAddr)>,
+    /// The innermost IP length was 0: lengths below it may be 0 as well.
+    length_unknown: bool,
+    packet: Packet,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(frame: &Frame<'a>) -> Self {
+        Self {
+            data: frame.data,
+            at: 0,
+            captured: frame.data.len(),
+            // In damaged files the original length may be below the captured one.
+            wire: frame.data.len().max(frame.orig_len as usize),
+            vlan_tags: 0,
+            extensions: 0,
+            addresses: None,
+            length_unknown: false,
+            packet: Packet {
+                layers: [Layer::default(); bounds::LAYERS],
+                layer_count: 0,
+                end: End::Unknown,
+                ip: None,
+                transport: Transport::None,
+                payload: Payload::default(),
+                flow: None,
+                tunnels: 0,
+            },
+        }
+    }
+
+    fn finish(mut self, end: End) -> Packet {
+        self.packet.end = end;
+        if matches!(end, End::Malformed(_)) {
+            self.packet.flow = None;
+        }
+        self.packet.payload = Payload {
+            offset: self.at as u32,
+            captured_len: (self.captured - self.at) as u32,
+            wire_len: (self.wire - self.at).try_into().unwrap_or(u32::MAX),
+        };
+        self.packet
+    }
+
+    /// The captured bytes from the next header on, to the end of the current packet.
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        self.data.get(self.at..self.captured).unwrap_or_default()
+    }
+
+    /// How much of the packet there was from the next header on.
+    #[inline]
+    fn wire_len(&self) -> usize {
+        self.wire - self.at
+    }
+
+    /// The next `N` bytes, without moving on.
+    ///
+    /// # Errors
+    /// `Cut` when they were on the wire but not captured, `reason` when the packet ends before them.
+    #[inline]
+    fn peek<const N: usize>(&self, reason: Malformed) -> Result<&'a [u8; N], End> {
+        self.rest().first_chunk().ok_or_else(|| self.short(N, reason))
+    }
+
+    /// Why a header of `needed` bytes is not all there.
+    #[cold]
+    fn short(&self, needed: usize, reason: Malformed) -> End {
+        if needed <= self.wire_len() { End::Cut } else { End::Malformed(reason) }
+    }
+
+    /// Notes a header of `len` bytes, which the caller has seen to be captured, and moves behind it.
+    #[inline]
+    fn pass(&mut self, kind: LayerKind, len: usize) -> Result<(), End> {
+        self.note(kind)?;
+        self.at = (self.at + len).min(self.captured);
+        Ok(())
+    }
+
+    /// Notes that a header starts here.
+    #[inline]
+    fn note(&mut self, kind: LayerKind) -> Result<(), End> {
+        let offset = u16::try_from(self.at).map_err(|_| End::Malformed(Malformed::LayerDepth))?;
+        match self.packet.layers.get_mut(usize::from(self.packet.layer_count)) {
+            Some(layer) => *layer = Layer { kind, offset },
+            None => return Err(End::Malformed(Malformed::LayerDepth)),
+        }
+        self.packet.layer_count += 1;
+        Ok(())
+    }
+
+    /// Ends the current packet `len` bytes from here, as a length field says; padding behind it falls away.
+    ///
+    /// # Errors
+    /// `reason` when the packet around it holds less: its receiver would drop it (`ip_rcv_core` in
+    /// `net/ipv4/ip_input.c`), so must the analysis.
+    #[inline]
+    fn limit(&mut self, len: usize, reason: Malformed) -> Result<(), End> {
+        if len > self.wire_len() {
+            return Err(End::Malformed(reason));
+        }
+        self.wire = self.at + len;
+        self.captured = self.captured.min(self.wire);
+        Ok(())
+    }
+}
+
+/// Decodes `data` under every link type and checks what [`Packet`] promises.
+#[doc(hidden)]
+pub fn fuzz_decode(data: &[u8]) {
+    let [a, b, data @ ..] = data else { return };
+    let orig_len = data.len() as u32 + (u32::from(a & 0x0f) << 6);
+    let link_types = [
+        LinkType::ETHERNET,
+        LinkType::SLL,
+        LinkType::SLL2,
+        LinkType::NULL,
+        LinkType::LOOP,
+        LinkType::RAW,
+        LinkType::IPV4,
+        LinkType::IPV6,
+        LinkType(u16::from(*b)),
+    ];
+    for link_type in link_types {
+        let frame = Frame {
+            data,
+            timestamp: crate::Timestamp(0),
+            orig_len,
+            link_type,
+            interface: 0,
+            packet_type: crate::PacketType::Host,
+        };
+        check(&frame, &Packet::decode(&frame));
+    }
+}
+
+/// Asserts the invariants of a decoded packet.
+fn check(frame: &Frame<'_>, packet: &Packet) {
+    let captured = frame.data.len();
+    assert!(packet.payload.range().end <= captured);
+    assert!(packet.payload.captured_len <= packet.payload.wire_len);
+    let mut previous = 0;
+    for layer in packet.layers() {
+        assert!(usize::from(layer.offset) < captured, "{layer:?} starts behind the frame");
+        assert!(layer.offset >= previous, "{layer:?} is out of order");
+        previous = layer.offset;
+    }
+    if let Some(ip) = packet.ip {
+        assert!(ip.offset < ip.payload_offset && usize::from(ip.payload_offset) <= captured);
+    }
+    if let Transport::Tcp(tcp) = packet.transport {
+        assert!(tcp.options().end <= captured && (20..=60).contains(&tcp.len));
+        assert_eq!(tcp.options().end, packet.payload.range().start);
+    }
+    assert_eq!(
+        packet.transport != Transport::None && packet.end == End::Transport,
+        packet.end == End::Transport
+    );
+    assert!(packet.end != End::Cut || (captured as u64) < u64::from(frame.orig_len));
+    assert!(packet.flow.is_none() || packet.ip.is_some());
+    assert!(usize::from(packet.tunnels) <= bounds::TUNNELS);
+    if let Some((key, _)) = packet.flow {
+        assert!(key.low() <= key.high());
+    }
+}
+
+#[cfg(test)]
+mod tests;
