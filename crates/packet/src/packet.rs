@@ -95,7 +95,8 @@ pub enum End {
     Fragment,
     /// A protocol that is not decoded here; the payload is its header.
     Unknown,
-    /// The frame was cut to the snaplen before its headers ended. Not a fault of the packet.
+    /// The frame was cut to the snaplen before its headers ended. Not a fault of the packet. Also a frame that
+    /// is shorter than its IP header says without having been cut as far as the capture tells.
     Cut,
     /// The packet contradicts itself or its protocol.
     Malformed(Malformed),
@@ -119,11 +120,11 @@ pub enum Malformed {
     IpVersion,
     /// The IPv4 header is short: the packet ends in it, or its length field is below 5.
     Ipv4Header,
-    /// The IPv4 total length is below the header's or above what the frame holds.
+    /// The IPv4 total length is below the header's, or above what the tunnel around it holds.
     Ipv4Length,
     /// The packet ends within the IPv6 header.
     Ipv6Header,
-    /// The IPv6 payload length is above what the frame holds.
+    /// The IPv6 payload length is above what the tunnel around it holds.
     Ipv6Length,
     /// The packet ends within an IPv6 extension or authentication header, or that has an impossible length.
     Extension,

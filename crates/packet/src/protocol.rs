@@ -14,6 +14,8 @@ impl EtherType {
     pub const IPV4: Self = Self(0x0800);
     /// ARP.
     pub const ARP: Self = Self(0x0806);
+    /// Reverse ARP: the same format.
+    pub const RARP: Self = Self(0x8035);
     /// Transparent Ethernet bridging: an Ethernet frame inside GRE.
     pub const ETHERNET: Self = Self(0x6558);
     /// IEEE 802.1Q VLAN tag.

@@ -32,7 +32,7 @@ impl Decoder<'_> {
             EtherType::IPV6 => Ok(Next::Ipv6),
             EtherType::ETHERNET => Ok(Next::Ethernet),
             EtherType::LLC => self.llc(),
-            EtherType::ARP => {
+            EtherType::ARP | EtherType::RARP => {
                 // The header is the whole of it, so it stays the payload.
                 if !self.rest().is_empty() {
                     self.note(LayerKind::Arp)?;

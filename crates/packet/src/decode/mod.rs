@@ -184,11 +184,26 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Ends the current packet `len` bytes from here, as a length field says; padding behind it falls away.
+    /// Ends the current packet `len` bytes from here, as the length field of an IP header says; padding behind
+    /// it falls away.
+    ///
+    /// A frame that holds less than its outermost IP header says was cut by a tool that did not keep the original
+    /// length; such captures exist, so the header is believed and the rest counts as not captured.
     ///
     /// # Errors
-    /// `reason` when the packet around it holds less: its receiver would drop it (`ip_rcv_core` in
-    /// `net/ipv4/ip_input.c`), so must the analysis.
+    /// `reason` when a packet inside a tunnel is longer than what the tunnel carries.
+    #[inline]
+    fn limit_ip(&mut self, len: usize, reason: Malformed) -> Result<(), End> {
+        if self.packet.ip.is_none() {
+            self.wire = self.wire.max(self.at + len);
+        }
+        self.limit(len, reason)
+    }
+
+    /// Ends the current packet `len` bytes from here.
+    ///
+    /// # Errors
+    /// `reason` when the packet around it holds less: its receiver would drop it, so must the analysis.
     #[inline]
     fn limit(&mut self, len: usize, reason: Malformed) -> Result<(), End> {
         if len > self.wire_len() {
@@ -251,7 +266,9 @@ fn check(frame: &Frame<'_>, packet: &Packet) {
         packet.transport != Transport::None && packet.end == End::Transport,
         packet.end == End::Transport
     );
-    assert!(packet.end != End::Cut || (captured as u64) < u64::from(frame.orig_len));
+    // Nothing is called cut that could not have been: see `limit_ip` for frames that do not say so.
+    let whole = captured as u64 >= u64::from(frame.orig_len);
+    assert!(packet.end != End::Cut || !whole || packet.payload.captured_len < packet.payload.wire_len);
     assert!(packet.flow.is_none() || packet.ip.is_some());
     assert!(usize::from(packet.tunnels) <= bounds::TUNNELS);
     if let Some((key, _)) = packet.flow {

@@ -36,7 +36,7 @@ impl Decoder<'_> {
             if total_len < header_len {
                 return Err(End::Malformed(Malformed::Ipv4Length));
             }
-            self.limit(total_len, Malformed::Ipv4Length)?;
+            self.limit_ip(total_len, Malformed::Ipv4Length)?;
         }
         let protocol = IpProtocol(header.protocol().0);
         let fragment = header.is_fragmenting_payload().then(|| Fragment {
@@ -66,7 +66,7 @@ impl Decoder<'_> {
         // 0 is also what RFC 2675 puts into jumbograms.
         self.length_unknown = payload_len == 0;
         if payload_len != 0 {
-            self.limit(header_len + payload_len, Malformed::Ipv6Length)?;
+            self.limit_ip(header_len + payload_len, Malformed::Ipv6Length)?;
         }
         let protocol = IpProtocol(header.next_header().0);
         self.enter_ip(
