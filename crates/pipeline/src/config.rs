@@ -13,6 +13,7 @@ use gannet_packet::PacketType;
 pub use gannet_ring::TimeSource;
 use gannet_ring::fanout::FanoutMode;
 use gannet_ring::netns::NetnsSpec;
+use nix::unistd::SysconfVar;
 
 use crate::privileges::User;
 
@@ -50,7 +51,7 @@ pub struct RecordConfig {
     pub fanout: FanoutMode,
     /// Ring memory per worker in bytes as asked for; `None` is the default rule. See [`Self::ring_request`].
     pub ring_bytes: Option<NonZeroU64>,
-    /// Size of one ring block in bytes: a power of two and a multiple of the page size.
+    /// Size of one ring block in bytes: a multiple of the page size, at most `gannet_ring::receive::MAX_BLOCK_BYTES`.
     pub block_bytes: NonZeroU32,
     /// The kernel hands over a block that is not full after this time.
     pub block_timeout: Duration,
@@ -287,9 +288,16 @@ pub struct RingRequest {
 
 /// Memory of the machine in bytes, as `sysconf(_SC_PHYS_PAGES)` has it; `None` where the kernel does not tell.
 pub fn ram_bytes() -> Option<u64> {
-    use nix::unistd::{SysconfVar, sysconf};
-    let value = |name| sysconf(name).ok().flatten().and_then(|n| u64::try_from(n).ok());
-    value(SysconfVar::_PHYS_PAGES)?.checked_mul(value(SysconfVar::PAGE_SIZE)?)
+    sysconf(SysconfVar::_PHYS_PAGES)?.checked_mul(page_bytes()?)
+}
+
+/// Size of a memory page in bytes; ring blocks are multiples of it. `None` where the kernel does not tell.
+pub fn page_bytes() -> Option<u64> {
+    sysconf(SysconfVar::PAGE_SIZE)
+}
+
+fn sysconf(name: SysconfVar) -> Option<u64> {
+    nix::unistd::sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok())
 }
 
 /// The default of `-s`, in bytes: libpcap's largest snapshot length, so that a file from here opens in every reader

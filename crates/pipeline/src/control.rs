@@ -250,6 +250,19 @@ impl fmt::Display for Event {
     }
 }
 
+/// What a failed run failed at. Each has an exit status of its own, so errors of the pipeline tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// What was asked for makes no sense, or is not possible here.
+    Usage,
+    /// A file to be read is missing, unreadable, or no capture file.
+    Input,
+    /// The live capture could not be opened: permission, no such interface, no memory for the ring.
+    Open,
+    /// The output could not be opened or written.
+    Output,
+}
+
 /// A number of bytes for people: the largest binary unit that divides it, else one decimal (`1 MiB`, `1.5 GiB`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);

@@ -1,0 +1,415 @@
+//! The command line as clap sees it: one definition per flag, from which help, completions and manual pages come.
+//!
+//! Flags are parsed to plain values here; what they mean together and on this machine is found out by
+//! [`crate::resolve`]. Letters keep the meaning they have in tcpdump. Every flag that takes part in a run has an
+//! environment variable, `GANNET_` and its long name; the command line wins over it.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use gannet_pipeline::config::{Rotate, Workers};
+
+use crate::units::{self, CpuList};
+
+/// Records network packets on many cores, loses none silently.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gannet",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110,
+    after_long_help = OVERVIEW,
+    after_help = "Exit status: 0 done, 2 usage or bad file, 3 capture not opened, 4 loss with --strict, 5 output.\n\
+                  `gannet --help` has examples, `gannet record --help` every flag."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Packets to disk at line rate
+    Record(Box<RecordArgs>),
+    /// What can be captured on this machine
+    Interfaces(InterfacesArgs),
+    /// Check or mend capture files
+    Extract(ExtractArgs),
+    /// Print a completion script
+    #[command(hide = true)]
+    Completions {
+        /// The shell it is for
+        shell: clap_complete::Shell,
+    },
+    /// Print a manual page
+    #[command(hide = true)]
+    Man {
+        /// The command it is about; without one, the page of gannet itself
+        command: Option<String>,
+    },
+}
+
+/// Writes the packets of live interfaces, or of capture files, to pcapng or pcap files.
+///
+/// Live packets go from the kernel's ring to the disk without being copied. The packet sockets are opened first
+/// (as root, or with the file capability cap_net_raw); then every privilege that is not needed any more is dropped.
+/// Ctrl-C ends the capture: what the ring holds is still written, and the report says where every packet went.
+/// SIGUSR1 prints the report, SIGHUP begins the next file.
+#[derive(Debug, Args)]
+#[command(after_long_help = RECORD_EXAMPLES, after_help = "`gannet record --help` has examples.")]
+pub(crate) struct RecordArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+
+    /// File, directory, or - for standard output [default: a new file here]
+    ///
+    /// A file grows under its own name. A directory (it exists, or PATH ends in /) gets files that appear
+    /// under their final names when they are complete. What exists and is neither (a device, a FIFO) is written to
+    /// as it is. Files are created with mode 0600.
+    #[arg(short = 'w', long, value_name = "PATH", env = "GANNET_WRITE", help_heading = OUTPUT)]
+    pub(crate) write: Option<PathBuf>,
+
+    /// When the next file of a directory begins: SIZE[,TIME][,Npackets][,align]
+    ///
+    /// At whichever bound comes first. `align` begins files on multiples of TIME of the clock (UTC).
+    #[arg(long, value_name = "SPEC", value_parser = units::rotate, env = "GANNET_ROTATE", help_heading = OUTPUT)]
+    pub(crate) rotate: Option<Rotate>,
+
+    /// File format; pcap has microseconds, pcap-ns nanoseconds
+    ///
+    /// pcapng keeps interfaces, directions and drop counts as well, and is the one that needs no copy.
+    #[arg(long, value_enum, default_value_t, env = "GANNET_FORMAT", help_heading = OUTPUT)]
+    pub(crate) format: FormatArg,
+
+    /// How packets get from the ring to the file
+    ///
+    /// `zero-copy` writes ring memory as it is: least CPU, somewhat larger files. `copy` packs packets
+    /// densely. `auto` copies while there is time to spare and stops copying when blocks queue.
+    #[arg(long, value_enum, default_value_t, env = "GANNET_WRITER", help_heading = OUTPUT)]
+    pub(crate) writer: WriterArg,
+
+    /// Write every frame with a Linux cooked header (SLL2)
+    ///
+    /// One file then holds frames of all link types, where otherwise frames of a further link type go to a file of
+    /// their own. Copies.
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_COOKED", help_heading = OUTPUT)]
+    pub(crate) cooked: bool,
+}
+
+/// The flags of every command that takes packets.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Packets")]
+pub(crate) struct CaptureArgs {
+    /// Capture live on this interface; may repeat [default: any]
+    ///
+    /// `any` is every interface that is up. NET_DEVICE and VPC_MIRROR_DEVICE are taken as well if neither this nor
+    /// -r is given.
+    #[arg(short, long, value_name = "IF", env = "GANNET_INTERFACE")]
+    pub(crate) interface: Vec<String>,
+
+    /// The interfaces that follow are in this network namespace
+    ///
+    /// A name of `ip netns`, a process id, or the path of a namespace file.
+    #[arg(long, value_name = "NAME|PID|PATH", env = "GANNET_NETNS")]
+    pub(crate) netns: Vec<String>,
+
+    /// List the interfaces and exit (as `gannet interfaces`)
+    #[arg(short = 'D', long)]
+    pub(crate) list_interfaces: bool,
+
+    /// Read a capture file instead; may repeat; - is standard input
+    ///
+    /// pcap and pcapng of any kind, also compressed with gzip or zstd. Several are merged by time.
+    #[arg(short, long, value_name = "FILE", env = "GANNET_READ")]
+    pub(crate) read: Vec<PathBuf>,
+
+    /// Keep packets of this direction
+    ///
+    /// On loopback each packet is seen once whatever the direction.
+    #[arg(short = 'Q', long, value_enum, default_value_t, value_name = "DIR", env = "GANNET_DIRECTION")]
+    pub(crate) direction: DirectionArg,
+
+    /// Keep packets of this kind only
+    #[arg(long = "type", value_enum, value_name = "KIND", env = "GANNET_TYPE")]
+    pub(crate) packet_type: Option<PacketTypeArg>,
+
+    /// Keep at most N bytes of each packet; 0 is the default [default: 262144]
+    ///
+    /// The default is the most that other tools can read, and above any frame a network card delivers.
+    #[arg(short, long, value_name = "N", value_parser = units::snaplen, env = "GANNET_SNAPLEN")]
+    pub(crate) snaplen: Option<NonZeroU32>,
+
+    /// Do not make the interface promiscuous
+    ///
+    /// A named interface is made promiscuous by default, `any` never is.
+    #[arg(short = 'p', long, value_parser = BoolishValueParser::new(), env = "GANNET_NO_PROMISCUOUS")]
+    pub(crate) no_promiscuous: bool,
+
+    /// Stop after exactly N packets, over all workers
+    #[arg(short, long, value_name = "N", env = "GANNET_COUNT")]
+    pub(crate) count: Option<NonZeroU64>,
+
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_DURATION")]
+    pub(crate) duration: Option<Duration>,
+
+    /// Capture threads, or auto: half the CPUs, at most 4 [default: 1 for a single file, else auto]
+    ///
+    /// Several workers that write one file keep the order of packets for each worker only.
+    #[arg(long, value_name = "N|auto", value_parser = units::workers, env = "GANNET_WORKERS", help_heading = ENGINE)]
+    pub(crate) workers: Option<Workers>,
+
+    /// CPUs to pin the workers to, like 0,2,4-7 [default: those the process may use]
+    #[arg(long, value_name = "LIST", value_parser = units::cpus, env = "GANNET_CPUS", help_heading = ENGINE)]
+    pub(crate) cpus: Option<CpuList>,
+
+    /// How the kernel spreads packets over workers
+    ///
+    /// `flow` keeps both directions of a flow on one worker, also through VLANs, fragments and VXLAN. The others are
+    /// the kernel's own: by its hash, by CPU, by receive queue, in turn, at random, to the next when one is full.
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", env = "GANNET_FANOUT", help_heading = ENGINE)]
+    pub(crate) fanout: FanoutArg,
+
+    /// Ring memory per worker [default: 256MiB, all together at most 1/16 of the memory]
+    ///
+    /// The burst that the disk may lag behind. It cannot be swapped. The size obtained is printed.
+    #[arg(long, value_name = "SIZE", value_parser = units::size, env = "GANNET_RING_SIZE", help_heading = ENGINE)]
+    pub(crate) ring_size: Option<NonZeroU64>,
+
+    /// As --ring-size, in KiB
+    #[arg(short = 'B', long, value_name = "KIB", value_parser = units::kib, conflicts_with = "ring_size",
+          env = "GANNET_BUFFER_SIZE", help_heading = ENGINE)]
+    pub(crate) buffer_size: Option<NonZeroU64>,
+
+    /// Size of a ring block, which is one write to the disk [default: 1MiB]
+    ///
+    /// Larger blocks cost more ring when the kernel hands one over half empty, smaller ones cost writes.
+    #[arg(long, value_name = "SIZE", value_parser = units::size32, env = "GANNET_BLOCK_SIZE", help_heading = ENGINE)]
+    pub(crate) block_size: Option<NonZeroU32>,
+
+    /// The kernel hands over a block that is not full after this time [default: 100ms]
+    ///
+    /// Bounds how late a packet reaches the file on a quiet link.
+    #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_BLOCK_TIMEOUT", help_heading = ENGINE)]
+    pub(crate) block_timeout: Option<Duration>,
+
+    /// Clock of the time stamps: the card's (hw), the kernel's (sw), or the card's where it has one
+    #[arg(long, value_enum, default_value_t, value_name = "CLOCK", env = "GANNET_TIME_SOURCE", help_heading = ENGINE)]
+    pub(crate) time_source: TimeSourceArg,
+
+    /// Print a line of counters to stderr this often
+    #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_STATS", help_heading = REPORTS)]
+    pub(crate) stats: Option<Duration>,
+
+    /// Write the loss ledger to this file as JSON at the end
+    #[arg(long, value_name = "FILE", env = "GANNET_STATS_JSON", help_heading = REPORTS)]
+    pub(crate) stats_json: Option<PathBuf>,
+
+    /// Exit with status 4 if packets were lost
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_STRICT", help_heading = REPORTS)]
+    pub(crate) strict: bool,
+
+    /// Become this user once everything is open
+    ///
+    /// Files of a directory that begin later belong to that user, who must be allowed to create them.
+    #[arg(short = 'Z', long, value_name = "USER", env = "GANNET_USER", help_heading = REPORTS)]
+    pub(crate) user: Option<String>,
+
+    /// Print warnings and errors only
+    #[arg(short, long, value_parser = BoolishValueParser::new(), env = "GANNET_QUIET", help_heading = REPORTS)]
+    pub(crate) quiet: bool,
+
+    /// Show addresses as numbers; always so, as no names are looked up
+    #[arg(short = 'n', long, value_parser = BoolishValueParser::new(), env = "GANNET_NUMERIC", help_heading = REPORTS)]
+    pub(crate) numeric: bool,
+
+    /// Hand packets to the output as soon as they are there
+    ///
+    /// For somebody who reads the other end of a pipe. Costs a write for each of the ring's blocks.
+    #[arg(short = 'U', long, value_parser = BoolishValueParser::new(), env = "GANNET_PACKET_BUFFERED",
+          help_heading = REPORTS)]
+    pub(crate) packet_buffered: bool,
+}
+
+/// Lists the interfaces that packets can be captured on, with their state, link type and addresses.
+#[derive(Debug, Args)]
+#[command(after_help = INTERFACES_EXAMPLES)]
+pub(crate) struct InterfacesArgs {
+    /// List those of this network namespace
+    ///
+    /// A name of `ip netns`, a process id, or the path of a namespace file.
+    #[arg(long, value_name = "NAME|PID|PATH", env = "GANNET_NETNS")]
+    pub(crate) netns: Option<String>,
+}
+
+/// Checks capture files, or mends those that a crash left behind.
+#[derive(Debug, Args)]
+#[command(after_help = EXTRACT_EXAMPLES)]
+pub(crate) struct ExtractArgs {
+    /// Capture files, or directories of them
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Read every file to its end and say what is in it; nothing is changed
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "repair", required_unless_present = "repair")]
+    pub(crate) verify: bool,
+
+    /// Make files readable to their end again
+    ///
+    /// What was never completely written is covered by a block that every reader skips, and the rest is cut off.
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub(crate) repair: bool,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    #[default]
+    Pcapng,
+    Pcap,
+    PcapNs,
+}
+
+/// `--writer`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WriterArg {
+    #[default]
+    Auto,
+    ZeroCopy,
+    Copy,
+}
+
+/// `-Q`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DirectionArg {
+    In,
+    Out,
+    #[default]
+    Inout,
+}
+
+/// `--type`, with netsniff-ng's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PacketTypeArg {
+    Host,
+    Broadcast,
+    Multicast,
+    Others,
+    Outgoing,
+}
+
+/// `--fanout`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FanoutArg {
+    #[default]
+    Flow,
+    Hash,
+    Cpu,
+    Qm,
+    Lb,
+    Rnd,
+    Rollover,
+}
+
+/// `--time-source`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimeSourceArg {
+    #[default]
+    Auto,
+    Hw,
+    Sw,
+}
+
+const OUTPUT: &str = "Output";
+const ENGINE: &str = "Engine";
+const REPORTS: &str = "Reports and safety";
+
+const OVERVIEW: &str = "\
+Sizes take KiB MiB GiB TiB (and k M G as powers of 1000), times ms s m h d. Every flag has an environment
+variable, such as GANNET_RING_SIZE for --ring-size; the command line wins.
+
+Exit status:
+  0  done; Ctrl-C, SIGTERM and a reader that closes the pipe are normal ends
+  2  wrong usage, or a file that is not what it should be
+  3  the capture could not be opened: permission, no such interface
+  4  packets were lost and --strict was given
+  5  the output could not be opened or written
+
+Examples:
+  gannet interfaces                         what can be captured
+  gannet record -i eth0 -w eth0.pcapng      until Ctrl-C
+  gannet extract --verify eth0.pcapng       is the file whole?";
+
+const RECORD_EXAMPLES: &str = "\
+Examples:
+  Everything on eth0 until Ctrl-C, into a file named after interface and time:
+      gannet record -i eth0
+  Every interface, for ten seconds:
+      gannet record --duration 10s -w first.pcapng
+  A directory with a new file every 1 GiB or every hour, as an ordinary user once everything is open:
+      gannet record -i eth0 -w /var/captures/ --rotate 1GiB,1h,align -Z nobody
+  Four workers on chosen CPUs, with more ring for a disk that pauses, and an error if anything is lost:
+      gannet record -i eth0 -w /var/captures/ --workers 4 --cpus 2,4,6,8 --ring-size 1GiB --strict
+  The first 1000 packets that came in, 96 bytes of each, to another program:
+      gannet record -i eth0 -Q in -s 96 -c 1000 -w - | tcpdump -nr -
+  An interface of a container:
+      gannet record --netns 4711 -i eth0 -w container.pcapng
+  A pcapng file with several link types or sections, as classic pcap:
+      gannet record -r in.pcapng --format pcap -w out.pcap";
+
+const INTERFACES_EXAMPLES: &str = "\
+Examples:
+  gannet interfaces
+  gannet interfaces --netns lab";
+
+const EXTRACT_EXAMPLES: &str = "\
+Examples:
+  Is every file of the directory whole? (exit status 2 if not)
+      gannet extract --verify /var/captures/
+  After a power failure:
+      gannet extract --repair /var/captures/";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The contract: every flag of a run has an environment variable, named after its long name.
+    #[test]
+    fn every_flag_has_its_variable() {
+        let command = Cli::command();
+        let record = command.find_subcommand("record").unwrap();
+        for arg in record.get_arguments() {
+            let long = arg.get_long().unwrap();
+            if ["list-interfaces", "help"].contains(&long) {
+                continue;
+            }
+            let expected = format!("GANNET_{}", long.to_uppercase().replace('-', "_"));
+            assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "--{long}");
+        }
+    }
+
+    #[test]
+    fn every_flag_is_described_and_every_command_ends_in_examples() {
+        let mut command = Cli::command();
+        command.build();
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+            for arg in sub.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", sub.get_name(), arg.get_id());
+            }
+            let help = sub.clone().render_long_help().to_string();
+            let last = help.rsplit("\n\n").next().unwrap();
+            assert!(last.starts_with("Examples:"), "{} ends in {last}", sub.get_name());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a later version will understand: refused by name, so that nobody takes its absence for a typing error.
+//!
+//! Nothing here shows in help, completions or manual pages. clap reports an argument that it does not know; this
+//! module looks whether we do.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// The sentence for an argument or command that is planned but not built, `None` for anything else that clap
+/// refused.
+pub(crate) fn not_built(error: &clap::Error) -> Option<String> {
+    let named = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let argument = named(ContextKind::InvalidArg)?;
+            let flag = argument.split_once('=').map_or(argument, |(flag, _)| flag);
+            if flag == "-F" || !argument.starts_with('-') {
+                return Some(format!("filters are not built yet, so '{argument}' cannot be used"));
+            }
+            FLAGS.contains(&flag).then(|| format!("{flag} is not built yet"))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let command = named(ContextKind::InvalidSubcommand)?;
+            COMMANDS.contains(&command).then(|| format!("gannet {command} is not built yet"))
+        }
+        _ => None,
+    }
+}
+
+/// Flags of the contract that this version lacks.
+const FLAGS: &[&str] = &[
+    "-C",
+    "-G",
+    "-W",
+    "-l",
+    "-z",
+    "--compress",
+    "--decap",
+    "--exchange",
+    "--flow",
+    "--flow-bytes",
+    "--flow-memory",
+    "--keep",
+    "--limit",
+    "--max-flows",
+    "--no-dedup",
+    "--no-index",
+    "--on-close",
+    "--reindex",
+    "--resolve",
+    "--since",
+    "--until",
+    "--vni",
+];
+
+/// Commands of the contract that this version lacks.
+const COMMANDS: &[&str] = &["bench", "filter", "grep", "http", "httpry", "replay", "show", "stats"];
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    fn sentence(args: &[&str]) -> Option<String> {
+        not_built(&Cli::command().try_get_matches_from(args).unwrap_err())
+    }
+
+    #[test]
+    fn filters_are_refused_in_every_form() {
+        for args in [
+            &["gannet", "record", "tcp"][..],
+            &["gannet", "record", "-i", "eth0", "tcp", "port", "80"],
+            &["gannet", "record", "-F", "file"],
+            &["gannet", "record", "-Ffile"],
+        ] {
+            let sentence = sentence(args).unwrap();
+            assert!(sentence.starts_with("filters are not built yet"), "{args:?}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn planned_flags_are_named() {
+        for flag in FLAGS {
+            let args = ["gannet", "record", flag, "1"];
+            assert_eq!(sentence(&args).unwrap(), format!("{flag} is not built yet"));
+        }
+        assert_eq!(sentence(&["gannet", "record", "--keep=1GiB"]).unwrap(), "--keep is not built yet");
+        assert_eq!(sentence(&["gannet", "record", "-W5"]).unwrap(), "-W is not built yet");
+        assert_eq!(sentence(&["gannet", "http"]).unwrap(), "gannet http is not built yet");
+    }
+
+    #[test]
+    fn other_mistakes_are_left_to_clap() {
+        assert_eq!(sentence(&["gannet", "record", "--no-such-flag"]), None);
+        assert_eq!(sentence(&["gannet", "recrod"]), None);
+        assert_eq!(sentence(&["gannet", "record", "-c", "many"]), None);
+    }
+
+    /// A flag that gets built must leave the list, or it could never be used.
+    #[test]
+    fn nothing_that_is_built_is_refused() {
+        let command = Cli::command();
+        for sub in command.get_subcommands() {
+            assert!(!COMMANDS.contains(&sub.get_name()));
+            for arg in sub.get_arguments() {
+                let long = arg.get_long().map(|long| format!("--{long}"));
+                let short = arg.get_short().map(|short| format!("-{short}"));
+                for flag in long.iter().chain(&short) {
+                    assert!(!FLAGS.contains(&flag.as_str()), "{flag}");
+                }
+            }
+        }
+    }
+}

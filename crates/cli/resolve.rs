@@ -1,0 +1,374 @@
+//! From what was typed to what it means: the second half of the command line.
+//!
+//! Flags arrive as plain values ([`crate::args`]); here they are seen together, with the environment and the
+//! machine, and become a [`RecordConfig`] and what this program does around the run. Whatever cannot work is
+//! refused here, before anything is opened.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use gannet_packet::PacketType;
+use gannet_pipeline::config::{
+    Direction, FileInput, Format, Input, InterfaceName, InterfaceSpec, Output, RecordConfig, TimeSource,
+    Workers, WriterMode, page_bytes,
+};
+use gannet_pipeline::privileges::User;
+use gannet_ring::fanout::FanoutMode;
+use gannet_ring::netns::NetnsSpec;
+use gannet_ring::receive::MAX_BLOCK_BYTES;
+
+use crate::args::{
+    CaptureArgs, DirectionArg, FanoutArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
+};
+use crate::exit::Error;
+
+/// A recording run and what the program does around it.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    /// The run.
+    pub(crate) config: RecordConfig,
+    /// Print warnings and errors only.
+    pub(crate) quiet: bool,
+    /// Loss is an error.
+    pub(crate) strict: bool,
+    /// Where the ledger goes as JSON.
+    pub(crate) stats_json: Option<PathBuf>,
+}
+
+/// What `gannet record` is to do. `matches` are those of the subcommand: the order of `-i` and `--netns` and
+/// whether a value was typed are in there only. `environment` looks a variable up.
+pub(crate) fn recording(
+    args: &RecordArgs,
+    matches: &ArgMatches,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Recording, Error> {
+    let capture = &args.capture;
+    let mut config = RecordConfig::new(input(capture, matches, environment)?);
+    config.output = output(args)?;
+    config.format = match args.format {
+        FormatArg::Pcapng => Format::Pcapng,
+        FormatArg::Pcap => Format::PcapMicros,
+        FormatArg::PcapNs => Format::PcapNanos,
+    };
+    config.writer = match args.writer {
+        WriterArg::Auto => WriterMode::Auto,
+        WriterArg::ZeroCopy => WriterMode::ZeroCopy,
+        WriterArg::Copy => WriterMode::Copy,
+    };
+    config.cooked = args.cooked;
+    config.rotate = args.rotate;
+    engine(&mut config, capture)?;
+    selection(&mut config, capture);
+    config.stats_interval = capture.stats;
+    config.flush_per_packet = capture.packet_buffered;
+    config.user = capture
+        .user
+        .as_deref()
+        .map(User::find)
+        .transpose()
+        .map_err(|error| Error::usage(format!("-Z: {error}")))?;
+    refuse_contradictions(&config)?;
+    Ok(Recording {
+        config,
+        quiet: capture.quiet,
+        strict: capture.strict,
+        stats_json: capture.stats_json.clone(),
+    })
+}
+
+/// Which packets are kept.
+fn selection(config: &mut RecordConfig, capture: &CaptureArgs) {
+    config.direction = match capture.direction {
+        DirectionArg::In => Direction::In,
+        DirectionArg::Out => Direction::Out,
+        DirectionArg::Inout => Direction::InOut,
+    };
+    config.packet_type = capture.packet_type.map(|packet_type| match packet_type {
+        PacketTypeArg::Host => PacketType::Host,
+        PacketTypeArg::Broadcast => PacketType::Broadcast,
+        PacketTypeArg::Multicast => PacketType::Multicast,
+        PacketTypeArg::Others => PacketType::OtherHost,
+        PacketTypeArg::Outgoing => PacketType::Outgoing,
+    });
+    config.snaplen = capture.snaplen.unwrap_or(config.snaplen);
+    config.count = capture.count;
+    config.duration = capture.duration;
+}
+
+/// Workers, rings, clocks.
+fn engine(config: &mut RecordConfig, capture: &CaptureArgs) -> Result<(), Error> {
+    config.workers = capture.workers.unwrap_or(Workers::ByOutput);
+    config.cpus = capture.cpus.as_ref().map(|list| list.0.clone()).unwrap_or_default();
+    config.fanout = match capture.fanout {
+        FanoutArg::Flow => FanoutMode::Flow,
+        FanoutArg::Hash => FanoutMode::Hash,
+        FanoutArg::Cpu => FanoutMode::Cpu,
+        FanoutArg::Qm => FanoutMode::Qm,
+        FanoutArg::Lb => FanoutMode::Lb,
+        FanoutArg::Rnd => FanoutMode::Rnd,
+        FanoutArg::Rollover => FanoutMode::Rollover,
+    };
+    config.ring_bytes = capture.ring_size.or(capture.buffer_size);
+    config.block_bytes = capture.block_size.unwrap_or(config.block_bytes);
+    config.block_timeout = capture.block_timeout.unwrap_or(config.block_timeout);
+    config.promiscuous = capture.no_promiscuous.then_some(false);
+    config.time_source = match capture.time_source {
+        TimeSourceArg::Auto => TimeSource::Auto,
+        TimeSourceArg::Hw => TimeSource::Hardware,
+        TimeSourceArg::Sw => TimeSource::Software,
+    };
+    let block = u64::from(config.block_bytes.get());
+    let page = page_bytes().unwrap_or(4096);
+    if !block.is_multiple_of(page) || block > MAX_BLOCK_BYTES as u64 {
+        return Err(Error::usage(format!(
+            "--block-size must be a multiple of the page size, {page} bytes, and at most {} MiB",
+            MAX_BLOCK_BYTES >> 20
+        )));
+    }
+    Ok(())
+}
+
+/// Live interfaces or files. What was typed wins over the environment; of equals only one may be there.
+fn input(
+    capture: &CaptureArgs,
+    matches: &ArgMatches,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Input, Error> {
+    let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let live = !capture.interface.is_empty();
+    let files = !capture.read.is_empty();
+    if live && files && typed("interface") == typed("read") {
+        return Err(Error::usage("-i and -r exclude each other: packets are either live or read from files"));
+    }
+    if files && !typed("interface") {
+        return Ok(Input::Files(capture.read.iter().map(|path| file_input(path)).collect()));
+    }
+    let mut interfaces = interfaces(capture, matches)?;
+    if interfaces.is_empty() {
+        let name = INTERFACE_VARIABLES
+            .iter()
+            .find_map(|variable| environment(variable).filter(|value| !value.is_empty()))
+            .map_or(Ok(InterfaceName::Any), |name| {
+                let name = name.to_str().ok_or_else(|| Error::usage("the interface's name is no UTF-8"))?;
+                Ok(InterfaceName::from(name))
+            })?;
+        interfaces.push(InterfaceSpec { name, netns: capture.netns.last().map(|text| netns(text)) });
+    }
+    Ok(Input::Live { interfaces })
+}
+
+/// Each `-i` with the last `--netns` before it. A namespace from the environment is before all of them.
+fn interfaces(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Vec<InterfaceSpec>, Error> {
+    let positions = |id: &str| matches.indices_of(id).into_iter().flatten();
+    let netns_typed = matches.value_source("netns") == Some(ValueSource::CommandLine);
+    let namespaces: Vec<_> = positions("netns").zip(&capture.netns).collect();
+    if let (true, Some((last, _)), Some(last_interface)) =
+        (netns_typed, namespaces.last(), positions("interface").max())
+        && *last > last_interface
+    {
+        return Err(Error::usage("--netns is for the interfaces that follow it: put it before -i"));
+    }
+    let mut specs = Vec::new();
+    for (position, name) in positions("interface").zip(&capture.interface) {
+        if name.is_empty() {
+            return Err(Error::usage("-i: the name of the interface is empty"));
+        }
+        let namespace = namespaces.iter().rev().find(|(at, _)| !netns_typed || *at < position);
+        let spec = InterfaceSpec {
+            name: InterfaceName::from(name.as_str()),
+            netns: namespace.map(|(_, text)| netns(text)),
+        };
+        if specs.contains(&spec) {
+            return Err(Error::usage(format!("-i {name} is given twice")));
+        }
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// A namespace as it was typed.
+pub(crate) fn netns(text: &str) -> NetnsSpec {
+    let Ok(spec) = text.parse();
+    spec
+}
+
+fn file_input(path: &Path) -> FileInput {
+    if path == Path::new("-") { FileInput::Stdin } else { FileInput::Path(path.to_owned()) }
+}
+
+fn output(args: &RecordArgs) -> Result<Output, Error> {
+    match &args.write {
+        None => Ok(Output::Automatic),
+        Some(path) if path == Path::new("-") => {
+            if std::io::stdout().is_terminal() {
+                return Err(Error::usage(
+                    "-w -: standard output is a terminal; redirect it to a file or a program",
+                ));
+            }
+            Ok(Output::Stdout)
+        }
+        Some(path) if path.as_os_str().is_empty() => Err(Error::usage("-w: the path is empty")),
+        Some(path) => Ok(Output::Path(path.clone())),
+    }
+}
+
+fn refuse_contradictions(config: &RecordConfig) -> Result<(), Error> {
+    if config.writer == WriterMode::ZeroCopy {
+        let contradiction = match (config.format, &config.output, &config.input) {
+            _ if config.cooked => Some("--cooked, which builds new headers"),
+            (Format::PcapMicros | Format::PcapNanos, ..) => Some("--format pcap, which has other headers"),
+            (_, Output::Stdout, _) => Some("-w -, because a pipe takes copies only"),
+            (.., Input::Files(_)) => Some("-r, because there is no ring"),
+            _ => None,
+        };
+        if let Some(with) = contradiction {
+            return Err(Error::usage(format!("--writer zero-copy does not go with {with}")));
+        }
+    }
+    if config.rotate.is_some() {
+        let directory = match &config.output {
+            Output::Path(path) => path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/"),
+            Output::Automatic | Output::Stdout => false,
+        };
+        if !directory {
+            return Err(Error::usage(
+                "--rotate makes several files, so -w must name a directory, such as captures/",
+            ));
+        }
+    }
+    if let Input::Files(files) = &config.input {
+        if files.iter().filter(|file| **file == FileInput::Stdin).count() > 1 {
+            return Err(Error::usage("-r - is given twice, and there is only one standard input"));
+        }
+        if let Output::Path(path) = &config.output
+            && files.iter().any(|file| matches!(file, FileInput::Path(input) if same_file(input, path)))
+        {
+            return Err(Error::usage(format!("-r and -w name the same file, {}", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Whether both paths lead to one regular file, by whatever names.
+fn same_file(left: &Path, right: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| {
+        std::fs::metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| (meta.dev(), meta.ino()))
+    };
+    identity(left).is_some_and(|left| identity(right) == Some(left))
+}
+
+/// What else names the interface if neither `-i` nor `-r` is there; the first that is set and not empty.
+const INTERFACE_VARIABLES: [&str; 2] = ["NET_DEVICE", "VPC_MIRROR_DEVICE"];
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    /// Variables of the test's own environment that would change its outcome are not expected: none begins with
+    /// `GANNET_` unless somebody exports it for all of his shells.
+    fn resolve(line: &str) -> Result<Recording, Error> {
+        resolve_in(line, &[])
+    }
+
+    fn resolve_in(line: &str, environment: &[(&str, &str)]) -> Result<Recording, Error> {
+        let words = ["gannet", "record"].into_iter().chain(line.split_whitespace());
+        let matches = Cli::command().try_get_matches_from(words).unwrap();
+        let Command::Record(args) = Cli::from_arg_matches(&matches).unwrap().command else { unreachable!() };
+        recording(&args, matches.subcommand_matches("record").unwrap(), |name| {
+            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        })
+    }
+
+    fn interface_list(recording: Recording) -> Vec<(String, Option<NetnsSpec>)> {
+        let Input::Live { interfaces } = recording.config.input else { panic!("not live") };
+        interfaces.into_iter().map(|spec| (spec.name.to_string(), spec.netns)).collect()
+    }
+
+    fn refusal(line: &str) -> String {
+        let error = resolve(line).unwrap_err();
+        assert_eq!(error.exit, crate::exit::Exit::Usage, "{line}");
+        error.cause.to_string()
+    }
+
+    #[test]
+    fn without_flags_every_interface_into_a_new_file() {
+        let recording = resolve("").unwrap();
+        assert_eq!(recording.config.output, Output::Automatic);
+        assert_eq!(recording.config.snaplen.get(), 262_144);
+        assert_eq!(recording.config.workers, Workers::ByOutput);
+        assert_eq!(interface_list(recording), [("any".into(), None)]);
+    }
+
+    #[test]
+    fn a_namespace_is_for_the_interfaces_after_it() {
+        let lab = Some(NetnsSpec::Name("lab".into()));
+        let process = Some(NetnsSpec::Pid(7));
+        assert_eq!(
+            interface_list(resolve("-i a --netns lab -i b -i c --netns 7 -i a").unwrap()),
+            [("a".into(), None), ("b".into(), lab.clone()), ("c".into(), lab.clone()), ("a".into(), process)]
+        );
+        assert_eq!(interface_list(resolve("--netns lab").unwrap()), [("any".into(), lab)]);
+        assert!(refusal("-i a --netns lab").starts_with("--netns is for the interfaces that follow"));
+        assert_eq!(refusal("-i a -i a"), "-i a is given twice");
+    }
+
+    #[test]
+    fn other_tools_variables_name_the_interface() {
+        let both = [("VPC_MIRROR_DEVICE", "mirror"), ("NET_DEVICE", "eth9")];
+        assert_eq!(interface_list(resolve_in("", &both).unwrap())[0].0, "eth9");
+        assert_eq!(interface_list(resolve_in("", &both[..1]).unwrap())[0].0, "mirror");
+        assert_eq!(interface_list(resolve_in("", &[("NET_DEVICE", ""), both[0]]).unwrap())[0].0, "mirror");
+        assert_eq!(interface_list(resolve_in("-i lo", &both).unwrap())[0].0, "lo");
+        let read = resolve_in("-r a.pcap", &both).unwrap();
+        assert_eq!(read.config.input, Input::Files(vec![FileInput::Path("a.pcap".into())]));
+    }
+
+    #[test]
+    fn values_arrive_in_the_configuration() {
+        let config = resolve(
+            "-i eth0 -w out/ --rotate 64MiB -Q in --type others -s 64 -p -c 9 --duration 5m --workers 2 --cpus 1,0 \
+             --fanout qm -B 4096 --block-size 64KiB --block-timeout 20ms --time-source sw --stats 1s -U -Z root",
+        )
+        .unwrap()
+        .config;
+        assert_eq!(config.output, Output::Path("out/".into()));
+        assert_eq!(config.rotate.unwrap().bytes.unwrap().get(), 64 << 20);
+        assert_eq!((config.direction, config.packet_type), (Direction::In, Some(PacketType::OtherHost)));
+        assert_eq!((config.snaplen.get(), config.count.unwrap().get()), (64, 9));
+        assert_eq!(config.promiscuous, Some(false));
+        assert_eq!(config.duration.unwrap().as_secs(), 300);
+        assert_eq!(config.workers.resolve(true, 1).get(), 2);
+        assert_eq!(config.cpus, [1, 0]);
+        assert_eq!(config.fanout, FanoutMode::Qm);
+        assert_eq!(config.ring_bytes.unwrap().get(), 4 << 20);
+        assert_eq!((config.block_bytes.get(), config.block_timeout.as_millis()), (64 << 10, 20));
+        assert_eq!(config.time_source, TimeSource::Software);
+        assert_eq!(config.stats_interval.unwrap().as_secs(), 1);
+        assert!(config.flush_per_packet);
+        assert_eq!(config.user.unwrap().uid.as_raw(), 0);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        assert!(refusal("-i eth0 -r a.pcap").starts_with("-i and -r exclude each other"));
+        assert!(refusal("--block-size 1000").starts_with("--block-size must be a multiple of the page size"));
+        assert!(refusal("--block-size 1GiB").contains("at most 8 MiB"));
+        assert!(refusal("-w a.pcapng --rotate 1GiB").contains("-w must name a directory"));
+        assert!(refusal("--rotate 1GiB").contains("-w must name a directory"));
+        assert!(refusal("--writer zero-copy --format pcap-ns").contains("--format pcap"));
+        assert!(refusal("--writer zero-copy --cooked").contains("--cooked"));
+        assert!(refusal("--writer zero-copy -r a").contains("-r"));
+        assert!(refusal("-r - -r -").contains("only one standard input"));
+        assert_eq!(refusal("-Z no-such-user"), "-Z: no user no-such-user");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        assert!(refusal(&format!("-r {path} -w {path}")).contains("the same file"));
+    }
+}

@@ -1,0 +1,234 @@
+//! Sizes, times, lists: the values that flags take, from text to plain numbers.
+//!
+//! Every parser refuses what it does not understand completely; the message is the second half of a sentence whose
+//! first half clap writes (`invalid value 'x' for '--ring-size <SIZE>': ...`).
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use gannet_pipeline::config::{DEFAULT_SNAPLEN, Rotate, Workers};
+
+/// Bytes: `65536`, `64KiB`, `2GiB`, or with powers of 1000 `64k`, `2G`. At least 1.
+pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
+    const HINT: &str =
+        "a size is a number with KiB, MiB, GiB or TiB, or with k, M, G or T for powers of 1000";
+    let (number, unit) = split(text).ok_or(HINT)?;
+    let factor: u64 = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        _ => return Err(HINT.to_owned()),
+    };
+    let bytes = number.checked_mul(factor).ok_or("too large")?;
+    NonZeroU64::new(bytes).ok_or_else(|| "must not be 0".to_owned())
+}
+
+/// Bytes that fit 32 bits, as [`size`].
+pub(crate) fn size32(text: &str) -> Result<NonZeroU32, String> {
+    NonZeroU32::try_from(size(text)?).map_err(|_| "must be below 4GiB".to_owned())
+}
+
+/// tcpdump's `-B`: a number of KiB without a unit.
+pub(crate) fn kib(text: &str) -> Result<NonZeroU64, String> {
+    const HINT: &str = "a number of KiB without a unit; --ring-size takes units";
+    let number: NonZeroU64 = text.parse().map_err(|_| HINT)?;
+    number.checked_mul(NonZeroU64::MIN.saturating_add(1023)).ok_or_else(|| "too large".to_owned())
+}
+
+/// A time: `100ms`, `30s`, `5m`, `12h`, `7d`. Longer than zero.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    const HINT: &str = "a time is a number with ms, s, m, h or d";
+    let (number, unit) = split(text).ok_or(HINT)?;
+    let ms_per_unit: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(HINT.to_owned()),
+    };
+    match number.checked_mul(ms_per_unit) {
+        Some(0) => Err("must be longer than 0".to_owned()),
+        Some(ms) => Ok(Duration::from_millis(ms)),
+        None => Err("too large".to_owned()),
+    }
+}
+
+/// tcpdump's `-s`: a number of bytes, 0 for the default. More than the default is refused, because libpcap's
+/// readers refuse such a file.
+pub(crate) fn snaplen(text: &str) -> Result<NonZeroU32, String> {
+    if text.starts_with("headers") {
+        return Err("cutting at the end of the headers is not built yet; give a number of bytes".to_owned());
+    }
+    let bytes: u32 = text.parse().map_err(|_| "a number of bytes")?;
+    match NonZeroU32::new(bytes) {
+        None => Ok(DEFAULT_SNAPLEN),
+        Some(bytes) if bytes <= DEFAULT_SNAPLEN => Ok(bytes),
+        Some(_) => Err(format!("at most {DEFAULT_SNAPLEN}, which is what other tools can read")),
+    }
+}
+
+/// `auto` or a number.
+pub(crate) fn workers(text: &str) -> Result<Workers, String> {
+    match text {
+        "auto" => Ok(Workers::Auto),
+        number => number
+            .parse()
+            .ok()
+            .filter(|count: &std::num::NonZeroUsize| count.get() <= MAX_WORKERS)
+            .map(Workers::Count)
+            .ok_or_else(|| format!("auto, or a number from 1 to {MAX_WORKERS}")),
+    }
+}
+
+/// A list of CPUs: `0,2,4-7`, in the order given.
+pub(crate) fn cpus(text: &str) -> Result<CpuList, String> {
+    const HINT: &str = "a list of CPUs is like 0,2,4-7";
+    let number =
+        |text: &str| text.parse::<usize>().ok().filter(|cpu| *cpu < MAX_CPUS).ok_or_else(|| HINT.to_owned());
+    let mut list = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = match part.split_once('-') {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(part)?, number(part)?),
+        };
+        if first > last {
+            return Err(HINT.to_owned());
+        }
+        list.extend(first..=last);
+    }
+    Ok(CpuList(list))
+}
+
+/// CPUs in the order in which workers are put on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CpuList(pub(crate) Vec<usize>);
+
+/// `SIZE[,TIME][,Npackets][,align]`, each part at most once and in any order, at least one bound.
+pub(crate) fn rotate(text: &str) -> Result<Rotate, String> {
+    let mut rotate = Rotate::default();
+    for part in text.split(',') {
+        let repeated = if part == "align" {
+            std::mem::replace(&mut rotate.align, true)
+        } else if let Some(number) = part.strip_suffix("packets") {
+            let packets = number
+                .parse()
+                .map_err(|_| format!("'{part}' is not a number of packets like 1000packets"))?;
+            rotate.packets.replace(packets).is_some()
+        } else if let (true, Ok(bytes)) = (part.ends_with(|last: char| !last.is_ascii_digit()), size(part)) {
+            rotate.bytes.replace(bytes).is_some()
+        } else if let Ok(period) = time(part) {
+            rotate.period.replace(period).is_some()
+        } else {
+            return Err(format!(
+                "'{part}' is none of a size (64MiB), a time (5m), packets (1000packets), align"
+            ));
+        };
+        if repeated {
+            return Err(format!("'{part}' is a second bound of its kind"));
+        }
+    }
+    if rotate.align && rotate.period.is_none() {
+        return Err("align needs a time to align to, such as 1h,align".to_owned());
+    }
+    Ok(rotate)
+}
+
+/// A decimal number and what follows it.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit))
+}
+
+/// The kernel's limit for a fanout group (`PACKET_FANOUT_MAX` would allow more; nobody has the CPUs).
+const MAX_WORKERS: usize = 256;
+
+/// The largest number of CPUs that a Linux kernel is built for on the usual architectures (`NR_CPUS`).
+const MAX_CPUS: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> u64 {
+        size(text).unwrap().get()
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes("1"), 1);
+        assert_eq!(bytes("64KiB"), 65_536);
+        assert_eq!(bytes("3MiB"), 3 << 20);
+        assert_eq!(bytes("2GiB"), 2 << 30);
+        assert_eq!(bytes("1TiB"), 1 << 40);
+        assert_eq!(bytes("5k"), 5_000);
+        assert_eq!(bytes("5M"), 5_000_000);
+        assert_eq!(bytes("5G"), 5_000_000_000);
+        for text in
+            ["", "KiB", "-1", "1.5GiB", "1 GiB", "0", "1m", "1kib", "99999999999TiB", "18446744073709551616"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(size32("1MiB").unwrap().get(), 1 << 20);
+        assert!(size32("4GiB").is_err());
+        assert_eq!(kib("2048").unwrap().get(), 2 << 20);
+        assert!(kib("1MiB").is_err() && kib("0").is_err() && kib("18446744073709551615").is_err());
+    }
+
+    #[test]
+    fn times() {
+        let seconds = |text| time(text).unwrap().as_secs();
+        assert_eq!(time("100ms").unwrap(), Duration::from_millis(100));
+        assert_eq!(seconds("30s"), 30);
+        assert_eq!(seconds("5m"), 300);
+        assert_eq!(seconds("12h"), 43_200);
+        assert_eq!(seconds("7d"), 604_800);
+        for text in ["", "5", "s", "0s", "1.5s", "5M", "5min", "999999999999999999d"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn snapshot_lengths() {
+        assert_eq!(snaplen("0").unwrap().get(), 262_144);
+        assert_eq!(snaplen("64").unwrap().get(), 64);
+        assert_eq!(snaplen("262144").unwrap().get(), 262_144);
+        assert!(snaplen("262145").is_err() && snaplen("-1").is_err() && snaplen("64k").is_err());
+        assert!(snaplen("headers+16").unwrap_err().contains("not built yet"));
+    }
+
+    #[test]
+    fn numbers_of_workers_and_lists_of_cpus() {
+        assert_eq!(workers("auto").unwrap(), Workers::Auto);
+        assert_eq!(workers("3").unwrap(), Workers::Count(std::num::NonZeroUsize::new(3).unwrap()));
+        assert!(workers("0").is_err() && workers("257").is_err() && workers("many").is_err());
+        assert_eq!(cpus("0,2,4-7").unwrap().0, [0, 2, 4, 5, 6, 7]);
+        assert_eq!(cpus("3").unwrap().0, [3]);
+        for text in ["", "1,", "7-4", "a", "-1", "1--2", "0-99999999"] {
+            assert!(cpus(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rotations() {
+        let all = rotate("64MiB,5m,1000packets,align").unwrap();
+        assert_eq!(all.bytes.unwrap().get(), 64 << 20);
+        assert_eq!(all.period, Some(Duration::from_secs(300)));
+        assert_eq!(all.packets.unwrap().get(), 1000);
+        assert!(all.align);
+        assert_eq!(
+            rotate("1h").unwrap(),
+            Rotate { period: Some(Duration::from_secs(3600)), ..Rotate::default() }
+        );
+        for text in ["", "align", "64MiB,align", "64", "1G,2G", "0packets", "packets", "1x", "1G,", "1h,1h"] {
+            assert!(rotate(text).is_err(), "{text}");
+        }
+    }
+}
