@@ -1,0 +1,254 @@
+//! Files of one link type, one after the other: which is current, which is ready, which is done.
+//!
+//! Rotation never happens on the packet path. The [`keeper`](crate::keeper) creates and preallocates the next file
+//! ahead of time; [`FileSeries::rotate`] swaps a pointer under a lock and raises the generation; each worker sees
+//! the new generation at its next block, finishes what it has open in the old file and lets go of it; the keeper
+//! closes a file once nobody else holds it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use gannet_packet::LinkType;
+
+use crate::compact::Encoding;
+use crate::file::{CaptureFile, OpenAs, lock, now};
+
+/// The files of one link type.
+#[derive(Debug)]
+pub struct FileSeries {
+    plan: SeriesPlan,
+    current: Mutex<Arc<CaptureFile>>,
+    generation: AtomicU64,
+    ready: Mutex<Option<Arc<CaptureFile>>>,
+    /// Files that nobody appends to any more, on their way to the keeper.
+    retired: Mutex<Vec<Arc<CaptureFile>>>,
+    number: AtomicU64,
+    /// The disk has no room for what the series wants; set and cleared by the keeper.
+    disk_full: AtomicBool,
+}
+
+/// What the files of a series have in common.
+#[derive(Clone, Debug)]
+pub struct SeriesPlan {
+    /// Where they go.
+    pub place: Place,
+    /// What their packets are.
+    pub link_type: LinkType,
+    /// Format.
+    pub encoding: Encoding,
+    /// Largest captured length.
+    pub snaplen: u32,
+    /// Bytes at which a file is full; `u64::MAX` for none.
+    pub limit: u64,
+}
+
+/// One file, or a directory of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A single file, which grows under its own name.
+    File(PathBuf),
+    /// Files named by `stem`, the time they were begun and a number. They have their final name only when complete.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// How names begin, such as `gannet-eth0`.
+        stem: String,
+    },
+}
+
+impl Place {
+    /// The place for frames of a further link type, beside this one: `NAME.raw.pcapng`.
+    pub fn sibling(&self, link_type: LinkType) -> Self {
+        let word = link_type_word(link_type);
+        match self {
+            Self::File(path) => {
+                let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+                Self::File(if extension.is_empty() {
+                    path.with_extension(word)
+                } else {
+                    path.with_extension(format!("{word}.{extension}"))
+                })
+            }
+            Self::Directory { path, stem } => {
+                Self::Directory { path: path.clone(), stem: format!("{stem}.{word}") }
+            }
+        }
+    }
+}
+
+impl FileSeries {
+    /// Creates the first file.
+    pub fn open(plan: SeriesPlan) -> io::Result<Self> {
+        let first = Arc::new(create(&plan, 1)?);
+        Ok(Self {
+            plan,
+            current: Mutex::new(first),
+            generation: AtomicU64::new(0),
+            ready: Mutex::default(),
+            retired: Mutex::default(),
+            number: AtomicU64::new(1),
+            disk_full: AtomicBool::new(false),
+        })
+    }
+
+    /// What the files have in common.
+    pub fn plan(&self) -> &SeriesPlan {
+        &self.plan
+    }
+
+    /// True for a directory, whose files follow one another.
+    pub fn rotates(&self) -> bool {
+        matches!(self.plan.place, Place::Directory { .. })
+    }
+
+    /// Rises with every rotation: a worker compares it at each block.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The file to append to, and its generation.
+    pub fn current(&self) -> (Arc<CaptureFile>, u64) {
+        let current = lock(&self.current);
+        (Arc::clone(&current), self.generation())
+    }
+
+    /// Switches to the next file if `seen` is still the generation. False if the next file is not ready.
+    pub fn rotate(&self, seen: u64) -> bool {
+        let mut current = lock(&self.current);
+        if self.generation() != seen {
+            return true;
+        }
+        let Some(next) = lock(&self.ready).take() else { return false };
+        let old = std::mem::replace(&mut *current, next);
+        self.generation.store(seen + 1, Ordering::Release);
+        lock(&self.retired).push(old);
+        true
+    }
+
+    /// Creates the next file if there is none ready. Only the keeper calls this.
+    pub fn prepare(&self) -> io::Result<()> {
+        if !self.rotates() || lock(&self.ready).is_some() {
+            return Ok(());
+        }
+        let number = self.number.load(Ordering::Relaxed) + 1;
+        let file = create(&self.plan, number)?;
+        self.number.store(number, Ordering::Relaxed);
+        *lock(&self.ready) = Some(Arc::new(file));
+        Ok(())
+    }
+
+    /// Takes the files that are to be closed.
+    pub fn take_retired(&self) -> Vec<Arc<CaptureFile>> {
+        std::mem::take(&mut lock(&self.retired))
+    }
+
+    /// Gives back a file that somebody still holds.
+    pub fn put_back_retired(&self, file: Arc<CaptureFile>) {
+        lock(&self.retired).push(file);
+    }
+
+    /// Takes the prepared file out, to be removed.
+    pub fn take_ready(&self) -> Option<Arc<CaptureFile>> {
+        lock(&self.ready).take()
+    }
+
+    /// True while the disk has no room: workers shed instead of waiting.
+    #[inline]
+    pub fn disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Acquire)
+    }
+
+    /// Set by the keeper. Returns what it was.
+    pub fn set_disk_full(&self, full: bool) -> bool {
+        self.disk_full.swap(full, Ordering::AcqRel)
+    }
+}
+
+fn create(plan: &SeriesPlan, number: u64) -> io::Result<CaptureFile> {
+    let (path, final_path, single) = match &plan.place {
+        Place::File(path) => (path.clone(), path.clone(), true),
+        Place::Directory { path, stem } => {
+            let stamp = file_stamp();
+            let extension = match plan.encoding {
+                Encoding::Pcapng => "pcapng",
+                Encoding::Pcap(_) => "pcap",
+            };
+            let name = format!("{stem}-{stamp}-{number:06}.{extension}");
+            (path.join(format!("{name}{UNFINISHED}")), path.join(name), false)
+        }
+    };
+    CaptureFile::create(&OpenAs {
+        path: &path,
+        final_path: &final_path,
+        link_type: plan.link_type,
+        encoding: plan.encoding,
+        snaplen: plan.snaplen,
+        limit: plan.limit,
+        keep_size: single,
+        truncate: single,
+    })
+    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// The time of now for a file name: UTC, sortable, no character that a shell minds.
+pub fn file_stamp() -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(now().0))
+        .map_or_else(|_| "00000000T000000Z".to_owned(), |time| time.strftime("%Y%m%dT%H%M%SZ").to_string())
+}
+
+/// The short word for a link type in file names.
+fn link_type_word(link_type: LinkType) -> String {
+    match link_type {
+        LinkType::ETHERNET => "ethernet".to_owned(),
+        LinkType::RAW => "raw".to_owned(),
+        LinkType::SLL2 => "sll2".to_owned(),
+        LinkType(number) => format!("link{number}"),
+    }
+}
+
+/// What is appended to a name until the file is complete.
+const UNFINISHED: &str = ".part";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sibling_names() {
+        let file = Place::File("/x/day.pcapng".into());
+        assert_eq!(file.sibling(LinkType::RAW), Place::File("/x/day.raw.pcapng".into()));
+        assert_eq!(Place::File("day".into()).sibling(LinkType::SLL2), Place::File("day.sll2".into()));
+        let directory = Place::Directory { path: "/x".into(), stem: "gannet-any".into() };
+        assert_eq!(
+            directory.sibling(LinkType(9)),
+            Place::Directory { path: "/x".into(), stem: "gannet-any.link9".into() }
+        );
+    }
+
+    #[test]
+    fn rotation_is_a_swap_once_the_next_file_is_ready() {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = SeriesPlan {
+            place: Place::Directory { path: directory.path().into(), stem: "t".into() },
+            link_type: LinkType::ETHERNET,
+            encoding: Encoding::Pcapng,
+            snaplen: 262_144,
+            limit: 1 << 20,
+        };
+        let series = FileSeries::open(plan).unwrap();
+        let (first, generation) = series.current();
+        assert!(!series.rotate(generation), "nothing is ready");
+        series.prepare().unwrap();
+        assert!(series.rotate(generation));
+        assert!(series.rotate(generation), "somebody else has rotated already");
+        let (second, _) = series.current();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(second.path().to_str().unwrap().ends_with(UNFINISHED) && second.path() != second.final_path());
+        assert_eq!(series.take_retired().len(), 1);
+        first.finish(&[]).unwrap();
+        assert!(first.final_path().exists() && !first.path().exists());
+    }
+}

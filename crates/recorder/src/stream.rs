@@ -1,0 +1,204 @@
+//! Standard output, pipes and devices: one stream of buffers, written by a thread of its own.
+//!
+//! A pipe is as slow as whoever reads it. The queue to the writer thread is bounded; when it is full a worker
+//! waits, and the ring takes up what arrives meanwhile. A reader that closes the pipe ends the run normally.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, SendTimeoutError, Sender, bounded};
+use gannet_packet::LinkType;
+use gannet_pcap::{classic, ng};
+use gannet_ring::buffer::AlignedBuffer;
+
+use crate::compact::{BUFFER_BYTES, Encoding};
+use crate::file::{InterfaceDescription, InterfaceKey, lock, section};
+
+/// The shared end of a stream.
+#[derive(Debug)]
+pub struct StreamSeries {
+    name: String,
+    link_type: LinkType,
+    snaplen: u32,
+    encoding: Encoding,
+    interfaces: Mutex<Vec<InterfaceKey>>,
+    queue: Mutex<Option<Sender<Chunk>>>,
+    spare: Receiver<AlignedBuffer>,
+    outcome: Arc<Outcome>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Bytes for the stream.
+#[derive(Debug)]
+enum Chunk {
+    /// Whole packets: memory, length, packets, captured bytes.
+    Packets(AlignedBuffer, usize, u64, u64),
+    /// Headers.
+    Raw(Vec<u8>),
+}
+
+/// What has become of what was sent.
+#[derive(Debug, Default)]
+struct Outcome {
+    closed: AtomicBool,
+    error: Mutex<Option<io::Error>>,
+    written_packets: AtomicU64,
+    written_bytes: AtomicU64,
+    stream_bytes: AtomicU64,
+}
+
+impl StreamSeries {
+    /// Starts the writer thread and sends the file header.
+    pub fn start(
+        name: String,
+        output: Box<dyn Write + Send>,
+        link_type: LinkType,
+        snaplen: u32,
+        encoding: Encoding,
+    ) -> io::Result<Self> {
+        let (queue, chunks) = bounded(QUEUE_CHUNKS);
+        let (give_back, spare) = bounded(QUEUE_CHUNKS + 1);
+        let outcome = Arc::new(Outcome::default());
+        let shared = Arc::clone(&outcome);
+        let thread = std::thread::Builder::new()
+            .name("stream".to_owned())
+            .spawn(move || write_chunks(output, &chunks, &give_back, &shared))?;
+        let mut header = Vec::new();
+        match encoding {
+            Encoding::Pcapng => ng::section_header(&mut header, &section()),
+            Encoding::Pcap(precision) => {
+                header.extend_from_slice(&classic::file_header(precision, link_type, snaplen));
+            }
+        }
+        let series = Self {
+            name,
+            link_type,
+            snaplen,
+            encoding,
+            interfaces: Mutex::default(),
+            queue: Mutex::new(Some(queue)),
+            spare,
+            outcome,
+            thread: Mutex::new(Some(thread)),
+        };
+        series.send(Chunk::Raw(header));
+        Ok(series)
+    }
+
+    /// What the output is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Format.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The number of an interface, whose block goes into the stream when it is asked for the first time.
+    pub fn interface(&self, key: InterfaceKey, describe: impl FnOnce() -> InterfaceDescription) -> u32 {
+        let mut interfaces = lock(&self.interfaces);
+        if let Some(index) = interfaces.iter().position(|known| *known == key) {
+            return index as u32;
+        }
+        if self.encoding == Encoding::Pcapng {
+            // Under the lock, so that blocks are sent in the order of their numbers, before any packet of theirs.
+            self.send(Chunk::Raw(describe().block(self.link_type, self.snaplen)));
+        }
+        interfaces.push(key);
+        interfaces.len() as u32 - 1
+    }
+
+    /// A buffer to fill: one that has been written, or a new one.
+    pub fn buffer(&self) -> AlignedBuffer {
+        self.spare.try_recv().unwrap_or_else(|_| AlignedBuffer::new(BUFFER_BYTES))
+    }
+
+    /// Hands over a buffer of whole packets. False if the stream is closed: they are not written then.
+    pub fn send_packets(&self, bytes: AlignedBuffer, len: usize, packets: u64, packet_bytes: u64) -> bool {
+        self.send(Chunk::Packets(bytes, len, packets, packet_bytes))
+    }
+
+    fn send(&self, mut chunk: Chunk) -> bool {
+        let Some(queue) = lock(&self.queue).clone() else { return false };
+        loop {
+            if self.is_closed() {
+                return false;
+            }
+            match queue.send_timeout(chunk, CLOSED_CHECK) {
+                Ok(()) => return true,
+                Err(SendTimeoutError::Timeout(back)) => chunk = back,
+                Err(SendTimeoutError::Disconnected(_)) => return false,
+            }
+        }
+    }
+
+    /// True once the reader has gone or a write has failed.
+    pub fn is_closed(&self) -> bool {
+        self.outcome.closed.load(Ordering::Acquire)
+    }
+
+    /// Packets and captured bytes that have been written.
+    pub fn written(&self) -> (u64, u64) {
+        (
+            self.outcome.written_packets.load(Ordering::Acquire),
+            self.outcome.written_bytes.load(Ordering::Acquire),
+        )
+    }
+
+    /// Writes what is queued and ends the thread. Returns the size of the stream. A closed pipe is no error.
+    pub fn finish(&self) -> io::Result<u64> {
+        lock(&self.queue).take();
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+        match lock(&self.outcome.error).take() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(self.outcome.stream_bytes.load(Ordering::Acquire)),
+        }
+    }
+}
+
+fn write_chunks(
+    mut output: Box<dyn Write + Send>,
+    chunks: &Receiver<Chunk>,
+    give_back: &Sender<AlignedBuffer>,
+    outcome: &Outcome,
+) {
+    let mut failed = false;
+    for chunk in chunks {
+        if failed {
+            continue;
+        }
+        let result = match &chunk {
+            Chunk::Packets(bytes, len, ..) => output.write_all(&bytes[..*len]).and_then(|()| output.flush()),
+            Chunk::Raw(bytes) => output.write_all(bytes).and_then(|()| output.flush()),
+        };
+        match (result, chunk) {
+            (Ok(()), Chunk::Packets(bytes, len, packets, packet_bytes)) => {
+                outcome.stream_bytes.fetch_add(len as u64, Ordering::AcqRel);
+                outcome.written_bytes.fetch_add(packet_bytes, Ordering::AcqRel);
+                outcome.written_packets.fetch_add(packets, Ordering::AcqRel);
+                let _ = give_back.try_send(bytes);
+            }
+            (Ok(()), Chunk::Raw(bytes)) => {
+                outcome.stream_bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel);
+            }
+            (Err(error), _) => {
+                failed = true;
+                *lock(&outcome.error) = Some(error);
+                outcome.closed.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// Buffers between the workers and the writer thread: enough to keep it busy, few enough that what is in them is
+/// soon out.
+const QUEUE_CHUNKS: usize = 8;
+
+/// How often a waiting worker looks whether the stream has been closed.
+const CLOSED_CHECK: Duration = Duration::from_millis(50);

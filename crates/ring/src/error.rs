@@ -1,0 +1,82 @@
+//! What can go wrong while a capture is set up, and what to do about it.
+
+use std::io;
+
+/// A failed call on a packet socket: what was attempted, on what, and the kernel's answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No packet socket at all.
+    #[error("opening a packet socket: {0}{hint}", hint = hint(.0))]
+    Socket(#[source] io::Error),
+    /// The interface is not there.
+    #[error("no interface named {name}: {source} (`gannet interfaces` lists what there is)")]
+    NoInterface {
+        /// The name given.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Block size that no ring can have.
+    #[error(
+        "block size {bytes} is not possible: it must be a multiple of the page size ({page}) and at most {max}"
+    )]
+    BlockSize {
+        /// What was asked for.
+        bytes: usize,
+        /// The machine's page size.
+        page: usize,
+        /// The largest.
+        max: usize,
+    },
+    /// Not even the smallest ring could be had.
+    #[error(
+        "{target}: the kernel has no memory for a ring of even {bytes} bytes: {source} (try a smaller --block-size)"
+    )]
+    NoRingMemory {
+        /// The interface.
+        target: String,
+        /// The smallest size tried.
+        bytes: u64,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Any other call.
+    #[error("{call} on {target}: {source}{hint}", hint = hint(.source))]
+    Call {
+        /// The call or socket option, as the kernel's documentation names it.
+        call: &'static str,
+        /// The interface, or "any".
+        target: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A network namespace cannot be entered.
+    #[error("network namespace {name}: {source}")]
+    Namespace {
+        /// As the user named it.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// True if the interface is away or down, which may pass.
+    pub fn is_interface_gone(&self) -> bool {
+        match self {
+            Self::NoInterface { .. } => true,
+            Self::Call { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        " (run as root, or give the program the capability: setcap cap_net_raw+ep)"
+    } else {
+        ""
+    }
+}
