@@ -42,9 +42,7 @@ impl TransmitSocket {
     ///
     /// Needs CAP_NET_RAW. The send buffer is raised to [`SEND_BUFFER_BYTES`] where CAP_NET_ADMIN allows it.
     pub fn open(interface: &str) -> Result<Self, Error> {
-        let failed = |call| {
-            move |source| Error::Call { call, target: interface.to_owned(), source }
-        };
+        let failed = |call| move |source| Error::Call { call, target: interface.to_owned(), source };
         let fd = sys::packet_socket().map_err(Error::Socket)?;
         let index = sys::interface_ioctl(fd.as_fd(), interface, InterfaceQuery::Index)
             .map_err(|source| Error::NoInterface { name: interface.to_owned(), source })?;

@@ -1,1 +1,18 @@
-//! placeholder
+//! For tests, benches and measurements only: the traffic, the place it runs in, and the proofs of what arrived.
+//!
+//! ```text
+//!   generator ── frames that carry number, flow and checksums ──► TransmitSocket ─► tx0 ═ veth ═ rx0 ─► capture
+//!   shape ────── how such a frame is laid out, built once                 lab: two network namespaces       │
+//!   tally ────── reads recorded frames: missing, doubled, corrupt, out of order  ◄──────────── file ◄───────┘
+//!   block ────── TPACKET_V3 blocks in plain memory, as the kernel would have filled them
+//! ```
+//!
+//! Nothing here uses the decoders of `gannet-packet`: the proofs would share the faults of what they check.
+#![forbid(unsafe_code)]
+
+pub mod block;
+pub mod generator;
+pub mod lab;
+pub mod random;
+pub mod shape;
+pub mod tally;
