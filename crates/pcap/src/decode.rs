@@ -124,6 +124,30 @@ impl Decoder {
         }
     }
 
+    /// The state of a chain of pcapng blocks, if it is one.
+    pub(crate) fn ng(&self) -> Option<&ng::Chain> {
+        match &self.chain {
+            Chain::Classic(_) => None,
+            Chain::Ng(chain) => Some(chain),
+        }
+    }
+
+    /// As [`ng`](Self::ng), to change it.
+    pub(crate) fn ng_mut(&mut self) -> Option<&mut ng::Chain> {
+        match &mut self.chain {
+            Chain::Classic(_) => None,
+            Chain::Ng(chain) => Some(chain),
+        }
+    }
+
+    /// The byte order of the file or current section.
+    pub(crate) fn big_endian(&self) -> bool {
+        match &self.chain {
+            Chain::Classic(header) => header.big_endian(),
+            Chain::Ng(chain) => chain.big_endian(),
+        }
+    }
+
     /// What to do at the current position, where `window` starts.
     #[inline]
     pub(crate) fn step(&mut self, window: &[u8]) -> Step {

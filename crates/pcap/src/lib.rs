@@ -25,6 +25,7 @@ pub mod ng;
 mod packet;
 mod slice;
 mod stream;
+mod walk;
 
 pub use error::{Error, Format, Reason, Warning};
 pub use interface::{Interface, Resolution};
@@ -32,6 +33,7 @@ pub use merge::Merge;
 pub use packet::{Packet, PacketSource};
 pub use slice::SliceReader;
 pub use stream::StreamReader;
+pub use walk::{Walk, Walker};
 
 /// The longest captured length, in bytes, that is believed of a record. Nothing on a wire is longer (a GRO frame
 /// reaches 512 KiB), and libpcap refuses more; a greater number means that the record's start was missed.

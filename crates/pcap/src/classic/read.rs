@@ -94,6 +94,10 @@ impl Header {
         }))
     }
 
+    pub(crate) fn big_endian(&self) -> bool {
+        self.big_endian
+    }
+
     /// The file's one interface.
     pub(crate) fn interface(&self) -> Interface {
         Interface {

@@ -63,6 +63,21 @@ impl Chain {
         self.trailing_length.map_or(0, |length| u64::from(length) - 4)
     }
 
+    /// Gives up the block begun.
+    pub(crate) fn forget(&mut self) {
+        self.trailing_length = None;
+    }
+
+    /// The byte order of the current section.
+    pub(crate) fn big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// Index of the section's first interface in the reader's table.
+    pub(crate) fn first_interface(&self) -> usize {
+        self.first_interface
+    }
+
     /// Steps over a block of any length that has nothing to say to us, then looks at its trailing length: the
     /// block need not be in memory as a whole.
     fn unknown(&mut self, block_type: u32, length: u32) -> Result<Step, Reason> {
@@ -176,8 +191,9 @@ impl Chain {
         else {
             return Err(too_short(ENHANCED_PACKET, block));
         };
-        let (index, interface) = self.described(number, interfaces)?;
+        // The lengths first: only a packet that is whole otherwise is told to be of an unknown interface.
         let body = Body::new(ENHANCED_PACKET, block, ENHANCED_PACKET_HEADER, caplen)?;
+        let (index, interface) = self.described(number, interfaces)?;
         let mut flags = None;
         let mut dropped = None;
         for (code, value) in Options::new(body.options, big_endian) {
