@@ -40,7 +40,7 @@ fn every_frame_as_tshark_decodes_it() {
     }
     assert!(frames > 100, "only {frames} frames in {}", corpus.display());
     assert!(failures.is_empty(), "{} of {frames} frames differ:\n{}", failures.len(), failures.join("\n"));
-    println!("{frames} frames of {} captures agree with tshark", tables.len());
+    eprintln!("{frames} frames of {} captures agree with tshark", tables.len());
 }
 
 /// A row of a table by column name.

@@ -20,7 +20,7 @@ mod listing;
 pub mod program;
 mod vm;
 
-pub use asm::{AssembleError, Assembler, Label, Target};
+pub use asm::{AssembleError, Assembler, Label, NEXT, Target};
 pub use insn::{Ancillary, Instruction, Width, ll_offset, net_offset};
 pub use program::{Program, ProgramError};
 pub use vm::{Skb, VlanTag};
