@@ -275,7 +275,8 @@ mod tests {
 
     #[test]
     fn absorbing_loses_nothing() {
-        let values: HashSet<u32> = (0..100_000).map(|word| absorb(0x1234_5678, word << 12 | word >> 8)).collect();
+        let values: HashSet<u32> =
+            (0..100_000).map(|word| absorb(0x1234_5678, word << 12 | word >> 8)).collect();
         assert_eq!(values.len(), 100_000);
     }
 
