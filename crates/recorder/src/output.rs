@@ -130,6 +130,7 @@ pub struct FileSummary {
 pub struct Output {
     pub(crate) shared: Arc<Shared>,
     notices: Receiver<Notice>,
+    nudges: Receiver<()>,
     stop_keeper: Arc<AtomicBool>,
     keeper: Option<JoinHandle<()>>,
 }
@@ -171,13 +172,25 @@ impl Output {
             noticed: Mutex::default(),
             nudge,
         });
-        let stop_keeper = Arc::new(AtomicBool::new(false));
-        let (for_keeper, stop) = (Arc::clone(&shared), Arc::clone(&stop_keeper));
+        Ok(Self { shared, notices: inbox, nudges, stop_keeper: Arc::default(), keeper: None })
+    }
+
+    /// Starts the helper threads. They inherit the privileges that the calling thread has now, so a run that gives
+    /// up privileges does so between [`Output::open`] and this.
+    pub fn start(&mut self) -> Result<(), Error> {
+        for series in lock(&self.shared.series).values() {
+            if let Series::Stream(stream) = series {
+                stream.start().map_err(Error::Thread)?;
+            }
+        }
+        let (shared, nudges) = (Arc::clone(&self.shared), self.nudges.clone());
+        let stop = Arc::clone(&self.stop_keeper);
         let keeper = std::thread::Builder::new()
             .name("keeper".to_owned())
-            .spawn(move || keeper::run(&for_keeper, &nudges, &stop))
+            .spawn(move || keeper::run(&shared, &nudges, &stop))
             .map_err(Error::Thread)?;
-        Ok(Self { shared, notices: inbox, stop_keeper, keeper: Some(keeper) })
+        self.keeper = Some(keeper);
+        Ok(())
     }
 
     /// What the user calls the output: a path, or "standard output".
@@ -358,9 +371,8 @@ fn open_series(plan: &OutputPlan) -> Result<Series, Error> {
 }
 
 fn open_stream(plan: &OutputPlan, name: String, output: Box<dyn Write + Send>) -> Result<Series, Error> {
-    StreamSeries::start(name, output, plan.link_type, plan.snaplen, plan.encoding)
-        .map(|stream| Series::Stream(Arc::new(stream)))
-        .map_err(Error::Thread)
+    let stream = StreamSeries::new(name, output, plan.link_type, plan.snaplen, plan.encoding);
+    Ok(Series::Stream(Arc::new(stream)))
 }
 
 fn create_error(path: &Path, source: io::Error) -> Error {

@@ -18,7 +18,6 @@ use crate::compact::{BUFFER_BYTES, Encoding};
 use crate::file::{InterfaceDescription, InterfaceKey, lock, section};
 
 /// The shared end of a stream.
-#[derive(Debug)]
 pub struct StreamSeries {
     name: String,
     link_type: LinkType,
@@ -28,6 +27,8 @@ pub struct StreamSeries {
     queue: Mutex<Option<Sender<Chunk>>>,
     spare: Receiver<AlignedBuffer>,
     outcome: Arc<Outcome>,
+    /// What the writer thread will own.
+    ends: Mutex<Option<(Box<dyn Write + Send>, Receiver<Chunk>, Sender<AlignedBuffer>)>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -51,21 +52,16 @@ struct Outcome {
 }
 
 impl StreamSeries {
-    /// Starts the writer thread and sends the file header.
-    pub fn start(
+    /// Queues the file header; nothing is written before [`StreamSeries::start`].
+    pub fn new(
         name: String,
         output: Box<dyn Write + Send>,
         link_type: LinkType,
         snaplen: u32,
         encoding: Encoding,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let (queue, chunks) = bounded(QUEUE_CHUNKS);
         let (give_back, spare) = bounded(QUEUE_CHUNKS + 1);
-        let outcome = Arc::new(Outcome::default());
-        let shared = Arc::clone(&outcome);
-        let thread = std::thread::Builder::new()
-            .name("stream".to_owned())
-            .spawn(move || write_chunks(output, &chunks, &give_back, &shared))?;
         let mut header = Vec::new();
         match encoding {
             Encoding::Pcapng => ng::section_header(&mut header, &section()),
@@ -81,11 +77,23 @@ impl StreamSeries {
             interfaces: Mutex::default(),
             queue: Mutex::new(Some(queue)),
             spare,
-            outcome,
-            thread: Mutex::new(Some(thread)),
+            outcome: Arc::default(),
+            ends: Mutex::new(Some((output, chunks, give_back))),
+            thread: Mutex::default(),
         };
         series.send(Chunk::Raw(header));
-        Ok(series)
+        series
+    }
+
+    /// Starts the writer thread.
+    pub fn start(&self) -> io::Result<()> {
+        let Some((output, chunks, give_back)) = lock(&self.ends).take() else { return Ok(()) };
+        let outcome = Arc::clone(&self.outcome);
+        let thread = std::thread::Builder::new()
+            .name("stream".to_owned())
+            .spawn(move || write_chunks(output, &chunks, &give_back, &outcome))?;
+        *lock(&self.thread) = Some(thread);
+        Ok(())
     }
 
     /// What the output is called.

@@ -161,8 +161,8 @@ impl Writer {
         self.engine.plan.snaplen = snaplen;
     }
 
-    /// Records a ring block: at most its first `allowed` packets. Returns how many (packets, bytes) of it were taken
-    /// up, in whatever account they end, and how many frames were unreadable.
+    /// Records a ring block: at most its first `allowed` packets. Returns what was taken up, in whatever account it
+    /// ends, and what was not.
     pub fn record(&mut self, block: Block, source: SourceView<'_>, allowed: u64) -> Recorded {
         let descriptor = block.descriptor();
         if self.in_place(&descriptor, source.lagging) && u64::from(descriptor.packets) <= allowed {
@@ -287,9 +287,9 @@ impl Writer {
                     Verdict::Keep { interface: main.interfaces[known].number }
                 }
                 Err(NoRoom) => {
-                    let caplen = header.caplen.min(engine.plan.snaplen) as u64;
+                    let caplen = inplace::recorded_len(header, engine.plan.snaplen) as u64;
                     engine.shed(1, caplen);
-                    outside.add(Recorded { packets: 1, bytes: caplen, unreadable: 0 });
+                    outside.add(Recorded::of(1, caplen));
                     Verdict::Skip
                 }
             }
@@ -305,6 +305,7 @@ impl Writer {
             packets: converted.packets + outside.packets,
             bytes: converted.bytes + outside.bytes,
             unreadable: converted.unreadable,
+            beyond: (0, 0),
         }
     }
 
@@ -326,7 +327,9 @@ impl Writer {
                 break;
             };
             if recorded.packets >= allowed {
-                break;
+                recorded.beyond.0 += 1;
+                recorded.beyond.1 += inplace::recorded_len(&header, engine.plan.snaplen) as u64;
+                continue;
             }
             recorded.add(record_by_copy(&mut self.lanes, engine, &header, header.bytes(area), source));
         }
@@ -343,9 +346,15 @@ pub struct Recorded {
     pub bytes: u64,
     /// Frames that could not be read, because the block does not add up.
     pub unreadable: u64,
+    /// Packets, and their captured bytes, beyond the number allowed.
+    pub beyond: (u64, u64),
 }
 
 impl Recorded {
+    fn of(packets: u64, bytes: u64) -> Self {
+        Self { packets, bytes, ..Self::default() }
+    }
+
     fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
@@ -536,7 +545,7 @@ impl Lane {
             Ok(known) => self.push(engine, &outgoing, known),
             Err(NoRoom) => engine.shed(1, outgoing.caplen as u64),
         }
-        Recorded { packets: 1, bytes: outgoing.caplen as u64, unreadable: 0 }
+        Recorded::of(1, outgoing.caplen as u64)
     }
 
     /// Copies a packet into the open buffer, or sheds it. `known` is its interface.
@@ -796,10 +805,10 @@ impl Engine {
     }
 
     fn refuse_link_type(&mut self, header: &FrameHeader) -> Recorded {
-        let caplen = header.caplen.min(self.plan.snaplen) as u64;
+        let caplen = inplace::recorded_len(header, self.plan.snaplen) as u64;
         self.tally.other_link_type.0 += 1;
         self.tally.other_link_type.1 += caplen;
-        Recorded { packets: 1, bytes: caplen, unreadable: 0 }
+        Recorded::of(1, caplen)
     }
 
     /// Waits a moment for the keeper, taking in finished writes meanwhile.

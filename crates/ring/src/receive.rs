@@ -150,10 +150,19 @@ impl ReceiveRing {
         Ok(self.statistics)
     }
 
+    /// False once the interface that the socket was bound to has been removed, also if another one has its name now.
+    pub fn is_bound(&self) -> bool {
+        match (self.socket.bound_ifindex(), self.socket.ifindex()) {
+            (Ok(bound), Ok(now)) => bound == now,
+            _ => false,
+        }
+    }
+
     /// Binds the socket anew after its interface was removed and has come back with another index. Not possible
     /// for a member of a fanout group (`packet_do_bind` refuses): open a new ring then.
-    pub fn rebind(&self) -> Result<(), Error> {
-        self.socket.bind()
+    pub fn rebind(&self, promiscuous: bool) -> Result<(), Error> {
+        self.socket.bind()?;
+        if promiscuous { self.socket.set_promiscuous() } else { Ok(()) }
     }
 }
 

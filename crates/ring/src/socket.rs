@@ -82,6 +82,11 @@ impl PacketSocket {
         }
     }
 
+    /// The index that the socket is bound to: -1 once that interface has been removed (`packet_notifier`).
+    pub(crate) fn bound_ifindex(&self) -> Result<i32, Error> {
+        sys::bound_ifindex(self.as_fd()).map_err(|source| self.call("getsockname", source))
+    }
+
     /// The ARPHRD_ number of the target: `ARPHRD_ETHER` for "any", where each frame names its own.
     pub fn hardware_type(&self) -> Result<u16, Error> {
         match &self.target {

@@ -105,6 +105,16 @@ pub(crate) fn bind_packet(fd: BorrowedFd<'_>, ifindex: i32, protocol: u16) -> io
     check(result)
 }
 
+/// The interface index that a packet socket is bound to (`packet_getname`).
+pub(crate) fn bound_ifindex(fd: BorrowedFd<'_>) -> io::Result<i32> {
+    // SAFETY: sockaddr_ll is integers only, for which all zeros is a valid value.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    let mut len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the address is writable for `len` bytes and the kernel writes no further.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), (&raw mut address).cast(), &raw mut len) })?;
+    Ok(address.sll_ifindex)
+}
+
 /// What an interface ioctl answers, see [`interface_ioctl`].
 #[derive(Clone, Copy)]
 pub(crate) enum InterfaceQuery {

@@ -450,3 +450,24 @@ proptest! {
         prop_assert_eq!(Storage::len(&file).unwrap(), cut);
     }
 }
+#[test]
+fn dump_tmp() {
+    let mut recording = recording(&[vec![1514; 9], vec![60; 200], vec![900; 31], vec![7; 5]], true);
+    recording.statistics();
+    std::fs::write("/tmp/repairdev/sound.pcapng", &recording.bytes).unwrap();
+    let (start, end, _) = recording.extents[0];
+    recording.bytes[start..end].fill(0);
+    let (start, end, _) = recording.extents[2];
+    recording.bytes[start + 9000..end].fill(0);
+    recording.bytes.resize(recording.bytes.len() + (40 << 20), 0);
+    recording.extent(vec![packet(999, 77)], true);
+    recording.bytes.resize(recording.bytes.len() + 50000, 0);
+    std::fs::write("/tmp/repairdev/damaged.pcapng", &recording.bytes).unwrap();
+    println!("{}", repair(Path::new("/tmp/repairdev/damaged.pcapng")).unwrap());
+    let mut r = Recording::new(1);
+    r.interface("lost"); r.interface("kept");
+    r.extent(vec![(1, vec![1; 50]), (2, vec![1; 50])], true);
+    r.bytes[4096..8192].fill(0);
+    std::fs::write("/tmp/repairdev/if.pcapng", &r.bytes).unwrap();
+    println!("{}", repair(Path::new("/tmp/repairdev/if.pcapng")).unwrap());
+}

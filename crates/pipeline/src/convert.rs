@@ -1,0 +1,235 @@
+//! Capture files in, a recording out: `-r`. Formats are converted, frames cut, several files merged by time.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use gannet_packet::{LinkType, PacketType};
+use gannet_pcap::{Merge, PacketSource, StreamReader};
+use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use crate::config::{Direction, FileInput, RecordConfig};
+use crate::control::{Command, Control, Event};
+use crate::error::Error;
+use crate::ledger::{Counters, CpuTime, Ledger, Report};
+use crate::plan::{book, destination, event_of, finish_output, output_plan, writer_plan};
+use crate::privileges;
+
+pub(crate) fn run(
+    config: &RecordConfig,
+    files: &[FileInput],
+    control: &Control,
+    events: &dyn Fn(Event),
+) -> Result<Report, Error> {
+    if config.cooked {
+        let text = "--cooked is for live captures: the frames of a file keep the link header they have";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    let begun = Instant::now();
+    let mut readers = Vec::new();
+    for input in files {
+        readers.push(open(input)?);
+    }
+    if let Some(user) = &config.user {
+        privileges::become_user(user)?;
+    }
+    let destination = destination(config, "file")?;
+    refuse_overwriting(files, &destination)?;
+    let mut merge = Merge::new(readers);
+    let mut more = advance(&mut merge, files)?;
+    // The main file is for the first packet's link type; a file without packets may still name one.
+    let link_type = merge
+        .packet()
+        .map(|(_, packet)| packet.frame.link_type)
+        .or_else(|| merge.sources().iter().find_map(|source| Some(source.interfaces().first()?.link_type)))
+        .unwrap_or(LinkType::ETHERNET);
+    let mut output = Output::open(output_plan(config, destination, link_type)?, Box::new(|_| None))?;
+    output.start()?;
+    for input in files {
+        events(Event::Reading { path: path_of(input).to_owned(), output: output.name() });
+    }
+    let mut conversion = Conversion {
+        config,
+        counters: Counters::new(),
+        booked: Tally::default(),
+        writer: Writer::new(&output, writer_plan(config, 0, 1))?,
+        read: 0,
+        filtered: 0,
+    };
+    let mut turn = 0_u32;
+    while more && !conversion.is_full() {
+        conversion.take(&merge);
+        turn = turn.wrapping_add(1);
+        if turn.is_multiple_of(PACKETS_PER_TURN) {
+            conversion.writer.complete(None);
+            conversion.writer.housekeeping();
+            conversion.book();
+            for notice in output.notices().try_iter() {
+                events(event_of(notice));
+            }
+            match control.take() {
+                Some(Command::Report) => events(Event::Report(Box::new(conversion.report(begun)))),
+                Some(Command::Rotate) => output.rotate(),
+                Some(Command::Snaplen(_) | Command::Direction(_)) | None => {}
+            }
+            if control.stopping() || output.is_closed() {
+                break;
+            }
+        }
+        more = advance(&mut merge, files)?;
+    }
+    for (source, warning) in merge.warnings() {
+        events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
+    }
+    let mut report = conversion.finish(begun);
+    report.files = finish_output(output, &mut report.ledger, events)?;
+    report.cpu = CpuTime::of_process();
+    Ok(report)
+}
+
+/// What a conversion carries from packet to packet.
+struct Conversion<'a> {
+    config: &'a RecordConfig,
+    counters: Counters,
+    booked: Tally,
+    writer: Writer,
+    read: u64,
+    filtered: u64,
+}
+
+impl Conversion<'_> {
+    /// True once as many packets as asked for have been taken.
+    fn is_full(&self) -> bool {
+        self.config.count.is_some_and(|count| self.read - self.filtered >= count.get())
+    }
+
+    /// Records the packet that the merge stands at, unless it is filtered.
+    fn take(&mut self, merge: &Merge<Box<dyn PacketSource>>) {
+        let Some((source, packet)) = merge.packet() else { return };
+        self.read += 1;
+        let mut frame = packet.frame;
+        // Only where the file tells the direction can it be asked for.
+        if packet.flags.is_none() {
+            frame.packet_type = PacketType::Host;
+        }
+        if !self.is_wanted(frame.packet_type) {
+            self.filtered += 1;
+            return;
+        }
+        let number = frame.interface;
+        let key = InterfaceKey { source: source as u32, ifindex: number as i32 };
+        let describe = |_| merge.interface(number).map_or_else(InterfaceDescription::default, description);
+        let view = SourceView { source: source as u32, describe: &describe, lagging: false };
+        let caplen = frame.data.len().min(self.config.snaplen.get() as usize) as u64;
+        self.counters.processed(1, caplen);
+        self.writer.record_frame(&frame, key, view);
+    }
+
+    fn is_wanted(&self, packet_type: PacketType) -> bool {
+        let sent = packet_type == PacketType::Outgoing;
+        let direction = match self.config.direction {
+            Direction::InOut => true,
+            Direction::In => !sent,
+            Direction::Out => sent,
+        };
+        direction && self.config.packet_type.is_none_or(|wanted| wanted == packet_type)
+    }
+
+    fn book(&mut self) {
+        book(&self.counters, &mut self.booked, self.writer.tally());
+    }
+
+    fn report(&self, begun: Instant) -> Report {
+        Report {
+            ledger: Ledger::files(self.read, self.filtered, [&self.counters]),
+            cpu: CpuTime::of_process(),
+            duration: begun.elapsed(),
+            ..Report::default()
+        }
+    }
+
+    fn finish(mut self, begun: Instant) -> Report {
+        let tally = self.writer.finish();
+        book(&self.counters, &mut self.booked, tally);
+        Report {
+            ledger: Ledger::files(self.read, self.filtered, [&self.counters]),
+            duration: begun.elapsed(),
+            ..Report::default()
+        }
+    }
+}
+
+fn description((_, interface): (usize, &gannet_pcap::Interface)) -> InterfaceDescription {
+    InterfaceDescription {
+        name: interface.name.clone(),
+        description: interface.description.clone(),
+        ..InterfaceDescription::default()
+    }
+}
+
+fn open(input: &FileInput) -> Result<Box<dyn PacketSource>, Error> {
+    let failed = |source| Error::Input { path: path_of(input).to_owned(), source };
+    match input {
+        FileInput::Stdin => Ok(Box::new(StreamReader::new(io::stdin()).map_err(failed)?)),
+        FileInput::Path(path) => {
+            let file = File::open(path).map_err(|source| Error::Open { path: path.clone(), source })?;
+            if file.metadata().is_ok_and(|facts| facts.is_dir()) {
+                let source = io::Error::from(io::ErrorKind::IsADirectory);
+                return Err(Error::Open { path: path.clone(), source });
+            }
+            // The file is read once from start to end; a pipe does not take advice.
+            let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+            Ok(Box::new(StreamReader::new(file).map_err(failed)?))
+        }
+    }
+}
+
+fn advance(merge: &mut Merge<Box<dyn PacketSource>>, files: &[FileInput]) -> Result<bool, Error> {
+    merge
+        .advance()
+        .map_err(|(source, error)| Error::Input { path: path_of(&files[source]).to_owned(), source: error })
+}
+
+/// An output that is one of the inputs would be emptied before it is read.
+fn refuse_overwriting(files: &[FileInput], destination: &gannet_recorder::Destination) -> Result<(), Error> {
+    let gannet_recorder::Destination::File(output) = destination else { return Ok(()) };
+    let Ok(output) = output.canonicalize() else { return Ok(()) };
+    for input in files {
+        if path_of(input).canonicalize().is_ok_and(|input| input == output) {
+            let text = format!("{} is both read and written: name another output", output.display());
+            return Err(Error::Usage(text));
+        }
+    }
+    Ok(())
+}
+
+fn path_of(input: &FileInput) -> &Path {
+    match input {
+        FileInput::Stdin => Path::new("-"),
+        FileInput::Path(path) => path,
+    }
+}
+
+/// Packets between two looks at the disk, the accounts and the commands.
+const PACKETS_PER_TURN: u32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn an_output_among_the_inputs_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.pcap");
+        std::fs::write(&path, b"").unwrap();
+        let files = [FileInput::Path(directory.path().join("./a.pcap"))];
+        let same = gannet_recorder::Destination::File(path);
+        assert!(matches!(refuse_overwriting(&files, &same), Err(Error::Usage(_))));
+        let other = gannet_recorder::Destination::File(PathBuf::from("b.pcap"));
+        assert!(refuse_overwriting(&files, &other).is_ok());
+    }
+}

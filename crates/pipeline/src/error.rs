@@ -1,0 +1,58 @@
+//! Why a run could not be started, or had to end.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::control::Failure;
+use crate::privileges;
+
+/// A run that could not be started, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A socket, a ring or an interface.
+    #[error(transparent)]
+    Ring(#[from] gannet_ring::Error),
+    /// The output.
+    #[error(transparent)]
+    Output(#[from] gannet_recorder::Error),
+    /// Privileges could not be given up.
+    #[error(transparent)]
+    Privileges(#[from] privileges::Error),
+    /// A file to be read.
+    #[error("{}: {source}", path.display())]
+    Input {
+        /// The file, `-` for standard input.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: gannet_pcap::Error,
+    },
+    /// A file to be read cannot be opened.
+    #[error("cannot read {}: {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Things asked for that do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// No thread.
+    #[error("starting a worker: {0}")]
+    Thread(#[source] io::Error),
+    /// A worker ended by a defect of this program.
+    #[error("worker {0} ended by a defect in the program: please report it")]
+    Worker(usize),
+}
+
+impl Error {
+    /// What kind of failure it is, for the exit status.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Ring(_) | Self::Privileges(_) | Self::Thread(_) | Self::Worker(_) => Failure::Open,
+            Self::Output(_) => Failure::Output,
+            Self::Input { .. } | Self::Open { .. } => Failure::Input,
+            Self::Usage(_) => Failure::Usage,
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! A worker: one pinned thread that takes blocks from its rings and gives them to its writer.
+//!
+//! ```text
+//!   ┌─► blocks: take, record ── disk: finished writes ── commands ── housekeeping ── nothing done? wait ─┐
+//!   └────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Nothing is shared with other workers but the counters that each writes alone, the number of packets left of `-c`,
+//! and the output's files. After a stop the kernel filter is closed, what the rings hold is recorded, and the
+//! kernel's counters are read a last time: everything received is then either dropped by the kernel or processed.
+
+use std::num::NonZeroU32;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender};
+use gannet_recorder::{Recorded, SourceView, Tally, Writer};
+use gannet_ring::prelude::Prelude;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::config::Direction;
+use crate::control::Event;
+use crate::error::Error;
+use crate::ledger::{Account, Counters};
+use crate::plan::book;
+use crate::source::Source;
+
+/// What all workers of a run share.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// The capture is to end.
+    pub(crate) stop: AtomicBool,
+    /// Packets that may still be recorded; `u64::MAX` without `-c`.
+    pub(crate) left: AtomicU64,
+    /// Some worker has a command waiting: looked at once per turn.
+    pub(crate) counters: Vec<Counters>,
+}
+
+/// What a worker is told while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    Snaplen(NonZeroU32),
+    Direction(Direction),
+}
+
+/// What a worker has to say.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Its filter is open, or could not be opened.
+    Open(Result<(), Error>),
+    Event(Event),
+    /// It has stopped taking packets, because `-c` is reached.
+    Enough,
+}
+
+pub(crate) struct Worker {
+    pub(crate) number: usize,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) writer: Writer,
+    pub(crate) prelude: Prelude,
+    pub(crate) common: Arc<Common>,
+    pub(crate) orders: Receiver<Order>,
+    pub(crate) news: Sender<News>,
+    pub(crate) block_timeout: Duration,
+}
+
+/// The state of a running worker that is not its equipment.
+struct Progress {
+    booked: Tally,
+    next_housekeeping: Instant,
+    next_statistics: Instant,
+    /// Set once the capture is to end: how long the blocks that the kernel has open may take.
+    drain_until: Option<Instant>,
+}
+
+impl Worker {
+    /// Captures until the run is to end. The rings have been joined to their groups; the filters are opened here.
+    pub(crate) fn run(mut self) {
+        let opened = self.set_filter();
+        let failed = opened.is_err();
+        self.tell(News::Open(opened));
+        let now = Instant::now();
+        let mut progress = Progress {
+            booked: Tally::default(),
+            next_housekeeping: now,
+            next_statistics: now + STATISTICS_EVERY,
+            drain_until: failed.then_some(now),
+        };
+        while !self.turn(&mut progress) {}
+        self.read_statistics();
+        let counters = Arc::clone(&self.common);
+        let tally = self.writer.finish();
+        book(&counters.counters[self.number], &mut progress.booked, tally);
+    }
+
+    /// One turn of the loop. True when the capture has ended and the rings are empty.
+    fn turn(&mut self, progress: &mut Progress) -> bool {
+        let blocks = self.take_blocks();
+        self.writer.complete(None);
+        while let Ok(order) = self.orders.try_recv() {
+            self.obey(order);
+        }
+        let now = Instant::now();
+        if now >= progress.next_housekeeping {
+            progress.next_housekeeping = now + HOUSEKEEPING_EVERY;
+            self.housekeeping(progress, now);
+        }
+        match progress.drain_until {
+            None if self.common.stop.load(Ordering::Relaxed) => {
+                // What cannot be closed would go on for ever: the deadline ends it then.
+                for source in &self.sources {
+                    let _ = source.ring.close_filter();
+                }
+                progress.drain_until = Some(now + self.block_timeout * 2 + DRAIN_MARGIN);
+            }
+            Some(_) if blocks == 0 && self.is_drained() => return true,
+            Some(until) if blocks == 0 && now >= until => return true,
+            _ => {}
+        }
+        if blocks == 0 {
+            self.wait(progress.drain_until.is_some());
+        }
+        false
+    }
+
+    /// Takes what the rings have ready, a bounded number of blocks. Returns how many.
+    fn take_blocks(&mut self) -> usize {
+        let mut count = 0;
+        for index in 0..self.sources.len() {
+            for _ in 0..BLOCKS_PER_TURN {
+                let Some(block) = self.sources[index].next_block() else { break };
+                self.record(index, block);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn record(&mut self, index: usize, block: gannet_ring::Block) {
+        let source = &mut self.sources[index];
+        let in_block = u64::from(block.descriptor().packets);
+        source.taken += in_block;
+        let allowed = self.common.claim(in_block);
+        let view = SourceView {
+            source: source.interface.number,
+            describe: &|ifindex| source.describe(ifindex),
+            lagging: source.ring.has_queued(),
+        };
+        let blocks_copied = self.writer.tally().blocks_copied;
+        let recorded = self.writer.record(block, view, allowed);
+        let counters = &self.common.counters[self.number];
+        counters.block(self.writer.tally().blocks_copied != blocks_copied);
+        account(counters, &recorded);
+        if self.common.give_back(allowed - recorded.packets.min(allowed)) {
+            self.tell(News::Enough);
+        }
+    }
+
+    fn housekeeping(&mut self, progress: &mut Progress, now: Instant) {
+        self.writer.housekeeping();
+        book(&self.common.counters[self.number], &mut progress.booked, self.writer.tally());
+        let filter = self.prelude.program();
+        for index in 0..self.sources.len() {
+            if let Some(event) = self.sources[index].look_after(&filter) {
+                self.tell(News::Event(event));
+            }
+        }
+        if now >= progress.next_statistics {
+            progress.next_statistics = now + STATISTICS_EVERY;
+            self.read_statistics();
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&mut self, draining: bool) {
+        if self.writer.in_flight() > 0 {
+            // While blocks are with the disk, `poll` on the packet socket returns at once: the kernel looks at the
+            // block before its current one, and that is ours. So the disk is waited for, briefly, as the next block
+            // may come meanwhile.
+            self.writer.complete(Some(WAIT_FOR_DISK));
+            return;
+        }
+        let timeout = if draining { DRAIN_POLL } else { IDLE_POLL };
+        let mut fds: Vec<_> = self
+            .sources
+            .iter()
+            .filter(|source| source.is_up())
+            .map(|source| PollFd::new(source.ring.as_fd(), PollFlags::POLLIN))
+            .collect();
+        if fds.is_empty() {
+            drop(fds);
+            std::thread::sleep(timeout);
+            return;
+        }
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        // EINTR is as good as a time-out.
+        let failed: Vec<bool> = match poll(&mut fds, timeout) {
+            Ok(count) if count > 0 => fds
+                .iter()
+                .map(|fd| fd.revents().is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
+                .collect(),
+            _ => return,
+        };
+        drop(fds);
+        let up: Vec<usize> = (0..self.sources.len()).filter(|&index| self.sources[index].is_up()).collect();
+        for (index, failed) in up.into_iter().zip(failed) {
+            if failed && let Some(event) = self.sources[index].on_error() {
+                self.tell(News::Event(event));
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Snaplen(snaplen) => {
+                self.prelude.snaplen = snaplen.get();
+                self.writer.set_snaplen(snaplen.get() as usize);
+            }
+            Order::Direction(direction) => {
+                self.prelude.incoming = direction != Direction::Out;
+                self.prelude.outgoing = direction != Direction::In;
+            }
+        }
+        if let Err(error) = self.set_filter() {
+            self.tell(News::Event(Event::Warning(error.to_string())));
+        }
+    }
+
+    fn set_filter(&self) -> Result<(), Error> {
+        let program = self.prelude.program();
+        for source in &self.sources {
+            source.ring.open_filter(&program)?;
+        }
+        Ok(())
+    }
+
+    fn read_statistics(&mut self) {
+        for index in 0..self.sources.len() {
+            if let Err(error) = self.sources[index].read_statistics() {
+                self.tell(News::Event(Event::Warning(error.to_string())));
+            }
+        }
+    }
+
+    /// True if every packet that the kernel says it has put into the rings has been taken out.
+    fn is_drained(&mut self) -> bool {
+        self.sources.iter_mut().all(|source| {
+            source
+                .read_statistics()
+                .is_ok_and(|kernel| source.taken >= kernel.received.saturating_sub(kernel.dropped))
+        })
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody listens any more only when the run has been given up.
+        let _ = self.news.send(news);
+    }
+}
+
+/// Books what was taken out of a block, except what the writer books itself.
+fn account(counters: &Counters, recorded: &Recorded) {
+    let (beyond, beyond_bytes) = recorded.beyond;
+    counters.processed(recorded.packets + recorded.unreadable + beyond, recorded.bytes + beyond_bytes);
+    if recorded.unreadable > 0 {
+        counters.account(Account::Malformed, recorded.unreadable, 0);
+    }
+    if beyond > 0 {
+        counters.account(Account::AfterLimit, beyond, beyond_bytes);
+    }
+}
+
+impl Common {
+    /// Takes up to `wanted` of the packets that may still be recorded.
+    fn claim(&self, wanted: u64) -> u64 {
+        if self.left.load(Ordering::Relaxed) == u64::MAX {
+            return wanted;
+        }
+        let claimed = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left - left.min(wanted)));
+        claimed.map_or(0, |left| left.min(wanted))
+    }
+
+    /// Gives back what was claimed and not used. True if nothing is left.
+    fn give_back(&self, unused: u64) -> bool {
+        match self.left.load(Ordering::Relaxed) {
+            u64::MAX => false,
+            _ if unused > 0 => {
+                self.left.fetch_add(unused, Ordering::AcqRel);
+                false
+            }
+            left => left == 0,
+        }
+    }
+}
+
+/// Blocks taken from one ring before the next ring, the disk and the commands have their turn.
+const BLOCKS_PER_TURN: usize = 16;
+
+/// How often expiry, visibility and accounts are looked at.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the kernel's counters are read: they have 32 bits, which 15 million packets/s fill in under 5 minutes.
+const STATISTICS_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest sleep without packets: a stop is noticed after it at the latest.
+const IDLE_POLL: Duration = Duration::from_millis(100);
+
+/// The same while the rings are being drained.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// A ring block may become ready while the disk is waited for: short against the time a ring takes to fill.
+const WAIT_FOR_DISK: Duration = Duration::from_millis(2);
+
+/// Added to twice the block time-out, for timers that fire late.
+const DRAIN_MARGIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_exact_over_claims_and_returns() {
+        let common = Common { stop: AtomicBool::new(false), left: AtomicU64::new(10), counters: Vec::new() };
+        assert_eq!(common.claim(7), 7);
+        assert!(!common.give_back(2), "two were not used");
+        assert_eq!(common.claim(9), 5);
+        assert!(common.give_back(0), "that was all");
+        assert_eq!(common.claim(1), 0);
+        let unlimited = Common { left: AtomicU64::new(u64::MAX), ..common };
+        assert_eq!(unlimited.claim(9), 9);
+        assert!(!unlimited.give_back(0));
+    }
+}
