@@ -92,9 +92,9 @@ impl VerifyReport {
 impl fmt::Display for VerifyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        write!(f, "{path}: {}, {} bytes, {} packets", self.format, self.len, self.packets)?;
+        write!(f, "{path}: {}, {}, {}", self.format, many(self.len, "byte"), many(self.packets, "packet"))?;
         if self.extents != 0 {
-            write!(f, ", {} whole extents", self.extents)?;
+            write!(f, ", {}", many(self.extents, "whole extent"))?;
         }
         if self.is_sound() {
             f.write_str(": sound")?;
@@ -107,7 +107,8 @@ impl fmt::Display for VerifyReport {
                 write!(f, ": {reason}")?;
             }
             if *lost_interfaces != 0 {
-                write!(f, "; {lost_interfaces} interface descriptions stood there")?;
+                let lost = many((*lost_interfaces).into(), "interface description");
+                write!(f, "; {lost} stood there")?;
             }
         }
         if self.holes.len() > HOLES_SHOWN {
@@ -119,13 +120,18 @@ impl fmt::Display for VerifyReport {
             )?;
         }
         if self.torn_extents != 0 {
-            let (torn, lost) = (self.torn_extents, self.lost_packets);
-            write!(f, "\n  {torn} extents were written in part; {lost} packets of them are lost")?;
+            let torn = many(self.torn_extents, "extent");
+            write!(f, "\n  {torn} written in part: {} lost", many(self.lost_packets, "packet"))?;
         }
         if self.good_end != self.len {
             let rest = self.len - self.good_end;
             let what = if self.tail_is_zeros { "zeros (preallocated space)" } else { "unreadable data" };
-            write!(f, "\n  good data ends at offset {}; {rest} bytes of {what} follow", self.good_end)?;
+            write!(
+                f,
+                "\n  good data ends at offset {}; {} of {what} follow",
+                self.good_end,
+                many(rest, "byte")
+            )?;
         }
         if self.closed == Some(false) {
             f.write_str("\n  no statistics at the end: the file was not closed by its recorder")?;
@@ -162,19 +168,25 @@ impl fmt::Display for RepairReport {
             return f.write_str("\n  nothing to repair");
         }
         if self.filled != 0 {
-            write!(f, "\n  filled {} holes, {} bytes", self.found.holes.len(), self.filled)?;
+            let holes = many(self.found.holes.len() as u64, "hole");
+            write!(f, "\n  filled {holes}, {} bytes", self.filled)?;
         }
         if self.found.torn_extents != 0 {
-            write!(f, "\n  corrected {} extent markers", self.found.torn_extents)?;
+            write!(f, "\n  corrected {}", many(self.found.torn_extents, "extent marker"))?;
         }
         if self.cut != 0 {
-            write!(f, "\n  cut {} bytes off the end", self.cut)?;
+            write!(f, "\n  cut {} off the end", many(self.cut, "byte"))?;
         }
         if let Some(path) = &self.renamed {
             write!(f, "\n  renamed to {}", path.display())?;
         }
-        write!(f, "\n  all of its {} packets can be read", self.found.packets)
+        write!(f, "\n  every reader now finds {}", many(self.found.packets, "packet"))
     }
+}
+
+/// A count and its noun, in the plural where it is one.
+fn many(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Holes that are listed one by one; a disk that failed for an hour leaves thousands.
