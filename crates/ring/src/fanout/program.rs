@@ -22,7 +22,10 @@
 //!              sender put it: usually at IP, but at the tag when the packet was bridged
 //! ```
 //!
-//! A load outside the packet ends the program with 0, the first member.
+//! A load outside the packet ends the program with 0, the first member. Checked on Linux 6.18 with frames of every
+//! encapsulation below and with its own VXLAN devices. One layout is **not** recognised: outgoing frames with MPLS
+//! below a tag in the frame. The kernel then points behind the tags and nothing says that labels are there; such
+//! packets go by their ethertype, apart from the flow's received ones.
 //!
 //! `twin.rs` computes the same number; a property test holds the two together. Change both or neither.
 //!
