@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use gannet_pipeline::config::{Rotate, Workers};
+use gannet_ring::fanout::FanoutMode;
 
 use crate::units::{self, CpuList};
 
@@ -19,6 +20,7 @@ use crate::units::{self, CpuList};
 #[command(
     name = "gannet",
     version,
+    propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
     max_term_width = 110,
@@ -34,10 +36,21 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Packets to disk at line rate
+    ///
+    /// Writes the packets of live interfaces, or of capture files, to pcapng or pcap files.
+    ///
+    /// Live packets go from the kernel's ring to the disk without being copied. The packet sockets are opened first
+    /// (as root, or with the file capability cap_net_raw); then every privilege that is not needed any more is dropped.
+    /// Ctrl-C ends the capture: what the ring holds is still written, and the report says where every packet went.
+    /// SIGUSR1 prints the report, SIGHUP begins the next file.
     Record(Box<RecordArgs>),
     /// What can be captured on this machine
+    ///
+    /// Lists the interfaces with their state, link type, traffic and addresses, and what their drivers lost.
     Interfaces(InterfacesArgs),
     /// Check or mend capture files
+    ///
+    /// For files that a crash, a power failure or a full disk left behind.
     Extract(ExtractArgs),
     /// Print a completion script
     #[command(hide = true)]
@@ -53,12 +66,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Writes the packets of live interfaces, or of capture files, to pcapng or pcap files.
-///
-/// Live packets go from the kernel's ring to the disk without being copied. The packet sockets are opened first
-/// (as root, or with the file capability cap_net_raw); then every privilege that is not needed any more is dropped.
-/// Ctrl-C ends the capture: what the ring holds is still written, and the report says where every packet went.
-/// SIGUSR1 prints the report, SIGHUP begins the next file.
+/// The flags of `gannet record`.
 #[derive(Debug, Args)]
 #[command(after_long_help = RECORD_EXAMPLES, after_help = "`gannet record --help` has examples.")]
 pub(crate) struct RecordArgs {
@@ -73,7 +81,7 @@ pub(crate) struct RecordArgs {
     #[arg(short = 'w', long, value_name = "PATH", env = "GANNET_WRITE", help_heading = OUTPUT)]
     pub(crate) write: Option<PathBuf>,
 
-    /// When the next file of a directory begins: SIZE[,TIME][,Npackets][,align]
+    /// When the next file of a directory begins: SIZE[,TIME][,align]
     ///
     /// At whichever bound comes first. `align` begins files on multiples of TIME of the clock (UTC).
     #[arg(long, value_name = "SPEC", value_parser = units::rotate, env = "GANNET_ROTATE", help_heading = OUTPUT)]
@@ -171,8 +179,9 @@ pub(crate) struct CaptureArgs {
     ///
     /// `flow` keeps both directions of a flow on one worker, also through VLANs, fragments and VXLAN. The others are
     /// the kernel's own: by its hash, by CPU, by receive queue, in turn, at random, to the next when one is full.
-    #[arg(long, value_enum, default_value_t, value_name = "MODE", env = "GANNET_FANOUT", help_heading = ENGINE)]
-    pub(crate) fanout: FanoutArg,
+    #[arg(long, value_parser = units::fanout(), default_value_t, value_name = "MODE", env = "GANNET_FANOUT",
+          help_heading = ENGINE)]
+    pub(crate) fanout: FanoutMode,
 
     /// Ring memory per worker [default: 256MiB, all together at most 1/16 of the memory]
     ///
@@ -235,7 +244,7 @@ pub(crate) struct CaptureArgs {
     pub(crate) packet_buffered: bool,
 }
 
-/// Lists the interfaces that packets can be captured on, with their state, link type and addresses.
+/// The flags of `gannet interfaces`.
 #[derive(Debug, Args)]
 #[command(after_help = INTERFACES_EXAMPLES)]
 pub(crate) struct InterfacesArgs {
@@ -246,22 +255,22 @@ pub(crate) struct InterfacesArgs {
     pub(crate) netns: Option<String>,
 }
 
-/// Checks capture files, or mends those that a crash left behind.
+/// The flags of `gannet extract`.
 #[derive(Debug, Args)]
-#[command(after_help = EXTRACT_EXAMPLES)]
+#[command(after_help = EXTRACT_EXAMPLES, group = ArgGroup::new("action").args(["verify", "repair"]).required(true))]
 pub(crate) struct ExtractArgs {
     /// Capture files, or directories of them
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
 
     /// Read every file to its end and say what is in it; nothing is changed
-    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "repair", required_unless_present = "repair")]
+    #[arg(long)]
     pub(crate) verify: bool,
 
     /// Make files readable to their end again
     ///
     /// What was never completely written is covered by a block that every reader skips, and the rest is cut off.
-    #[arg(long, action = ArgAction::SetTrue)]
+    #[arg(long)]
     pub(crate) repair: bool,
 }
 
@@ -300,19 +309,6 @@ pub(crate) enum PacketTypeArg {
     Multicast,
     Others,
     Outgoing,
-}
-
-/// `--fanout`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FanoutArg {
-    #[default]
-    Flow,
-    Hash,
-    Cpu,
-    Qm,
-    Lb,
-    Rnd,
-    Rollover,
 }
 
 /// `--time-source`.

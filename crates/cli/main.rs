@@ -1,1 +1,69 @@
-fn main() {}
+//! The `gannet` command: flags become a configuration, a configuration becomes a run of the pipeline.
+//!
+//! ```text
+//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, interfaces, extract
+//!   units ─ text to numbers             refuse ─── what is planned, by name        exit ── statuses, errors
+//! ```
+//!
+//! One file per command; each returns how the process is to end, and [`main`] is the only place that ends it.
+#![forbid(unsafe_code)]
+
+mod args;
+mod exit;
+mod extract;
+mod interfaces;
+mod manual;
+mod record;
+mod refuse;
+mod resolve;
+mod signals;
+mod units;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use crate::args::{Cli, Command};
+use crate::exit::{Error, Exit};
+
+fn main() -> ExitCode {
+    let matches = match Cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return refuse_usage(&error),
+    };
+    match run(&matches) {
+        Ok(exit) => exit.into(),
+        Err(error) if error.is_closed_pipe() => Exit::Done.into(),
+        Err(error) => {
+            // Fails when nobody reads; there is nobody to tell then.
+            let _ = writeln!(io::stderr().lock(), "gannet: {}", error.sentence());
+            error.exit.into()
+        }
+    }
+}
+
+fn run(matches: &ArgMatches) -> Result<Exit, Error> {
+    let cli = Cli::from_arg_matches(matches).map_err(Error::usage)?;
+    match &cli.command {
+        // There is a subcommand, or clap would not have returned.
+        Command::Record(args) => match matches.subcommand() {
+            Some((_, matches)) => record::run(args, matches),
+            None => Err(Error::usage("no command")),
+        },
+        Command::Interfaces(args) => interfaces::run(args.netns.as_deref()),
+        Command::Extract(args) => extract::run(args),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man { command } => manual::man(command.as_deref()),
+    }
+}
+
+/// Help and version on stdout, mistakes on stderr with status 2.
+fn refuse_usage(error: &clap::Error) -> ExitCode {
+    if let Some(sentence) = refuse::not_built(error) {
+        let _ = writeln!(io::stderr().lock(), "gannet: {sentence}");
+        return Exit::Usage.into();
+    }
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+}

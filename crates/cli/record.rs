@@ -53,6 +53,10 @@ fn conclude(recording: &Recording, report: &Report) -> Exit {
     for violation in &violations {
         say(&format_args!("gannet: defect in the program, please report it: {violation}"));
     }
+    if let Some(failure) = &report.ledger.failure {
+        say(&format_args!("gannet: {failure}"));
+        return Exit::Output;
+    }
     let lost = report.ledger.lost();
     if recording.strict && (lost != 0 || !violations.is_empty()) {
         say(&format_args!("gannet: {lost} packets were lost, and --strict was given"));
@@ -111,6 +115,7 @@ fn failed(path: &Path, error: io::Error) -> Error {
 mod tests {
     use super::*;
 
+    use gannet_pipeline::config::{Input, RecordConfig};
     use gannet_pipeline::ledger::{Account, Counters, InterfaceLedger, Ledger};
 
     fn report(dropped: u64) -> Report {
@@ -124,7 +129,6 @@ mod tests {
     }
 
     fn recording(strict: bool) -> Recording {
-        use gannet_pipeline::config::{Input, RecordConfig};
         let config = RecordConfig::new(Input::Live { interfaces: Vec::new() });
         Recording { config, quiet: false, strict, stats_json: None }
     }
@@ -137,6 +141,14 @@ mod tests {
         let mut wrong = report(0);
         wrong.ledger.received += 1;
         assert_eq!(conclude(&recording(true), &wrong), Exit::Lost);
+    }
+
+    #[test]
+    fn an_output_that_failed_is_an_error() {
+        let mut failed = report(3);
+        failed.ledger.failure = Some("out.pcap: no space left".to_owned());
+        assert_eq!(conclude(&recording(false), &failed), Exit::Output);
+        assert_eq!(conclude(&recording(true), &failed), Exit::Output);
     }
 
     /// The contract of `--stats-json`, which scripts are written against.

@@ -16,12 +16,11 @@ use gannet_pipeline::config::{
     Workers, WriterMode, page_bytes,
 };
 use gannet_pipeline::privileges::User;
-use gannet_ring::fanout::FanoutMode;
 use gannet_ring::netns::NetnsSpec;
 use gannet_ring::receive::MAX_BLOCK_BYTES;
 
 use crate::args::{
-    CaptureArgs, DirectionArg, FanoutArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
+    CaptureArgs, DirectionArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
 };
 use crate::exit::Error;
 
@@ -102,15 +101,7 @@ fn selection(config: &mut RecordConfig, capture: &CaptureArgs) {
 fn engine(config: &mut RecordConfig, capture: &CaptureArgs) -> Result<(), Error> {
     config.workers = capture.workers.unwrap_or(Workers::ByOutput);
     config.cpus = capture.cpus.as_ref().map(|list| list.0.clone()).unwrap_or_default();
-    config.fanout = match capture.fanout {
-        FanoutArg::Flow => FanoutMode::Flow,
-        FanoutArg::Hash => FanoutMode::Hash,
-        FanoutArg::Cpu => FanoutMode::Cpu,
-        FanoutArg::Qm => FanoutMode::Qm,
-        FanoutArg::Lb => FanoutMode::Lb,
-        FanoutArg::Rnd => FanoutMode::Rnd,
-        FanoutArg::Rollover => FanoutMode::Rollover,
-    };
+    config.fanout = capture.fanout;
     config.ring_bytes = capture.ring_size.or(capture.buffer_size);
     config.block_bytes = capture.block_size.unwrap_or(config.block_bytes);
     config.block_timeout = capture.block_timeout.unwrap_or(config.block_timeout);
@@ -267,6 +258,8 @@ const INTERFACE_VARIABLES: [&str; 2] = ["NET_DEVICE", "VPC_MIRROR_DEVICE"];
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, FromArgMatches};
+
+    use gannet_ring::fanout::FanoutMode;
 
     use super::*;
     use crate::args::{Cli, Command};

@@ -6,7 +6,9 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gannet_pipeline::config::{DEFAULT_SNAPLEN, Rotate, Workers};
+use gannet_ring::fanout::FanoutMode;
 
 /// Bytes: `65536`, `64KiB`, `2GiB`, or with powers of 1000 `64k`, `2G`. At least 1.
 pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
@@ -110,25 +112,20 @@ pub(crate) fn cpus(text: &str) -> Result<CpuList, String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CpuList(pub(crate) Vec<usize>);
 
-/// `SIZE[,TIME][,Npackets][,align]`, each part at most once and in any order, at least one bound.
+/// `SIZE[,TIME][,align]`, each part at most once and in any order, at least one bound.
 pub(crate) fn rotate(text: &str) -> Result<Rotate, String> {
     let mut rotate = Rotate::default();
     for part in text.split(',') {
         let repeated = if part == "align" {
             std::mem::replace(&mut rotate.align, true)
-        } else if let Some(number) = part.strip_suffix("packets") {
-            let packets = number
-                .parse()
-                .map_err(|_| format!("'{part}' is not a number of packets like 1000packets"))?;
-            rotate.packets.replace(packets).is_some()
+        } else if part.ends_with("packets") {
+            return Err(format!("'{part}': rotation by packets is not built yet"));
         } else if let (true, Ok(bytes)) = (part.ends_with(|last: char| !last.is_ascii_digit()), size(part)) {
             rotate.bytes.replace(bytes).is_some()
         } else if let Ok(period) = time(part) {
             rotate.period.replace(period).is_some()
         } else {
-            return Err(format!(
-                "'{part}' is none of a size (64MiB), a time (5m), packets (1000packets), align"
-            ));
+            return Err(format!("'{part}' is none of a size (64MiB), a time (5m), align"));
         };
         if repeated {
             return Err(format!("'{part}' is a second bound of its kind"));
@@ -138,6 +135,12 @@ pub(crate) fn rotate(text: &str) -> Result<Rotate, String> {
         return Err("align needs a time to align to, such as 1h,align".to_owned());
     }
     Ok(rotate)
+}
+
+/// One of the names of the fanout modes, which help and completions list.
+pub(crate) fn fanout() -> impl TypedValueParser<Value = FanoutMode> {
+    PossibleValuesParser::new(FanoutMode::ALL.map(FanoutMode::name))
+        .try_map(|name| name.parse::<FanoutMode>())
 }
 
 /// A decimal number and what follows it.
@@ -218,17 +221,17 @@ mod tests {
 
     #[test]
     fn rotations() {
-        let all = rotate("64MiB,5m,1000packets,align").unwrap();
+        let all = rotate("64MiB,5m,align").unwrap();
         assert_eq!(all.bytes.unwrap().get(), 64 << 20);
         assert_eq!(all.period, Some(Duration::from_secs(300)));
-        assert_eq!(all.packets.unwrap().get(), 1000);
         assert!(all.align);
         assert_eq!(
             rotate("1h").unwrap(),
             Rotate { period: Some(Duration::from_secs(3600)), ..Rotate::default() }
         );
-        for text in ["", "align", "64MiB,align", "64", "1G,2G", "0packets", "packets", "1x", "1G,", "1h,1h"] {
+        for text in ["", "align", "64MiB,align", "64", "1G,2G", "1x", "1G,", "1h,1h"] {
             assert!(rotate(text).is_err(), "{text}");
         }
+        assert!(rotate("1G,1000packets").unwrap_err().contains("not built yet"));
     }
 }

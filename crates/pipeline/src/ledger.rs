@@ -290,6 +290,9 @@ pub struct Ledger {
     pub interfaces: Vec<InterfaceLedger>,
     /// Each worker.
     pub workers: Vec<WorkerLedger>,
+    /// Why the output ended before the run did, or is not whole; the exit status tells it. `None` for a reader that
+    /// closed its pipe, which is a normal end, and for a recording that shed for a while and went on.
+    pub failure: Option<String>,
 }
 
 impl Ledger {
@@ -510,6 +513,7 @@ impl Serialize for Report {
         let workers: Vec<_> = ledger.workers.iter().map(WorkerJson).collect();
         map.serialize_entry("workers", &workers)?;
         map.serialize_entry("unordered", &self.unordered)?;
+        map.serialize_entry("failure", &ledger.failure)?;
         map.end()
     }
 }

@@ -6,17 +6,17 @@
 //! together), so there are two steps, and their order matters:
 //!
 //! ```text
-//!   main     ── start workers ───────── become_user ── restrict_thread ── unrestricted_threads = 0 ── capture
-//!   worker n ── pin, open socket and ring ── wait ──── restrict_thread ── ...
+//!   open sockets, rings and output ──► become_user ──► restrict_thread ──► start the other threads, capture
 //! ```
 //!
-//! 1. [`become_user`] (only with `-Z`) while every thread still has its capabilities: the C library makes each
-//!    thread change its user, and ends the process if one of them may not.
-//! 2. [`restrict_thread`] on every thread. A thread started later inherits what its creator has left.
-//! 3. [`unrestricted_threads`] tells whether any thread was forgotten.
+//! 1. [`become_user`] (only with `-Z`) while every thread that exists still has its capabilities: the C library
+//!    makes each of them change its user, and ends the process if one may not.
+//! 2. [`restrict_thread`] before any other thread is started: a new thread inherits what its creator has left. A
+//!    thread that exists already keeps its capabilities unless it makes the call too.
 //!
 //! A packet socket needs no capability once it is open: filters, rings, memberships, fanout and binding are
-//! checked at `socket(2)` only (`packet_create` in `net/packet/af_packet.c`).
+//! checked at `socket(2)` only (`packet_create` in `net/packet/af_packet.c`). `CAP_NET_RAW` is worth keeping only
+//! where a further socket will have to be opened.
 
 use std::ffi::CString;
 use std::fmt;
@@ -114,20 +114,6 @@ pub fn restrict_thread(keep: &[Capability]) -> Result<(), Error> {
         .map_err(|errno| Error::Call { call: "prctl(PR_SET_NO_NEW_PRIVS)", source: errno.into() })
 }
 
-/// How many threads of the process were not restricted (they lack `no_new_privs`). Reads `/proc/self/task`.
-pub fn unrestricted_threads() -> Result<usize, Error> {
-    let failed = |source| Error::Call { call: "reading /proc/self/task", source };
-    let mut count = 0;
-    for task in std::fs::read_dir("/proc/self/task").map_err(failed)? {
-        // A thread that ended meanwhile has no status any more, and no privileges.
-        let Ok(status) = std::fs::read_to_string(task.map_err(failed)?.path().join("status")) else {
-            continue;
-        };
-        count += usize::from(status.lines().any(|line| line == "NoNewPrivs:\t0"));
-    }
-    Ok(count)
-}
-
 /// Why privileges could not be given up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -213,17 +199,6 @@ mod tests {
             assert_eq!(set("CapPrm"), 0);
         };
         std::thread::spawn(task).join().unwrap();
-    }
-
-    #[test]
-    fn a_forgotten_thread_is_counted() {
-        // The test harness's own threads are unrestricted, so the count is relative.
-        let (sender, receiver) = std::sync::mpsc::channel::<()>();
-        std::thread::scope(|scope| {
-            scope.spawn(move || receiver.recv());
-            assert!(unrestricted_threads().unwrap() >= 2);
-            drop(sender);
-        });
     }
 
     /// `become_user` changes the whole process, so it is tried in a child: this test binary, run again.

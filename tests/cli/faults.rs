@@ -1,0 +1,105 @@
+//! What goes wrong before a capture is open, or instead of a conversion: the status, and a sentence that helps.
+
+use crate::util::{Dir, Pcap, is_root};
+
+#[test]
+fn no_such_interface() {
+    if !is_root("opening a packet socket") {
+        return;
+    }
+    let dir = Dir::new();
+    dir.gannet("record -i gannet-none0 -w out.pcapng")
+        .run()
+        .exits(3)
+        .says("gannet-none0")
+        .says("gannet interfaces");
+    assert!(!dir.join("out.pcapng").exists(), "a capture that never began has left a file");
+    let outcome = dir.gannet("record -w out.pcapng").env("NET_DEVICE", "gannet-none1").run();
+    outcome.exits(3).says("gannet-none1");
+    let outcome = dir.gannet("record -w out.pcapng").env("VPC_MIRROR_DEVICE", "gannet-none2").run();
+    outcome.exits(3).says("gannet-none2");
+    dir.gannet("record --netns no-such-namespace -i lo -w out.pcapng")
+        .run()
+        .exits(3)
+        .says("no-such-namespace");
+}
+
+#[test]
+fn no_permission() {
+    if !is_root("becoming nobody") {
+        return;
+    }
+    let dir = Dir::new();
+    dir.gannet_as_nobody("record -i lo -w /dev/null").run().exits(3).says("cap_net_raw");
+    dir.gannet_as_nobody("interfaces").run().exits(0);
+}
+
+#[test]
+fn an_output_that_cannot_be_opened() {
+    let dir = Dir::new();
+    dir.write("in.pcap", &Pcap::sample(3).to_bytes());
+    dir.gannet("record -r in.pcap -w missing/out.pcapng").run().exits(5).says("missing/out.pcapng");
+    dir.gannet("record -r in.pcap -w missing/").run().exits(5).says("missing/");
+    dir.gannet("record -r in.pcap -w out.pcapng --stats-json missing/ledger.json")
+        .run()
+        .exits(5)
+        .says("missing/ledger.json");
+    if is_root("becoming nobody") {
+        dir.gannet_as_nobody("record -r in.pcap -w out2.pcapng").run().exits(5).says("out2.pcapng");
+    }
+}
+
+#[test]
+fn files_that_are_no_captures() {
+    let dir = Dir::new();
+    dir.write("empty", b"");
+    dir.write("text", b"This is not a capture file, whatever its length may be.\n");
+    dir.write("header", &Pcap::sample(0).to_bytes()[..20]);
+    for name in ["missing", "empty", "text", "header"] {
+        let outcome = dir.gannet(&format!("record -r {name} -w out.pcapng")).run().exits(2).says(name);
+        assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+    }
+    dir.gannet("record -r - -w out.pcapng").stdin(b"text").run().exits(2);
+}
+
+#[test]
+fn a_file_cut_in_the_middle_of_a_record() {
+    let dir = Dir::new();
+    let whole = Pcap::sample(5);
+    let bytes = whole.to_bytes();
+    dir.write("cut.pcap", &bytes[..bytes.len() - 10]);
+    let last = bytes.len() - whole.records[4].data.len() - 16;
+    let outcome = dir.gannet("record -r cut.pcap --format pcap -w out.pcap").run().exits(0);
+    outcome.says("cut.pcap").says(&last.to_string());
+    assert_eq!(Pcap::parse(&dir.read("out.pcap")).records, whole.records[..4]);
+}
+
+#[test]
+fn the_output_is_not_the_input() {
+    let dir = Dir::new();
+    let bytes = Pcap::sample(3).to_bytes();
+    dir.write("in.pcap", &bytes);
+    std::os::unix::fs::symlink("in.pcap", dir.join("link.pcap")).unwrap();
+    dir.gannet("record -r in.pcap -w link.pcap").run().exits(2).says("the same file");
+    assert_eq!(dir.read("in.pcap"), bytes);
+}
+
+#[test]
+fn verify_and_repair() {
+    let dir = Dir::new();
+    let whole = Pcap::sample(50);
+    let bytes = whole.to_bytes();
+    dir.write("whole.pcap", &bytes);
+    dir.write("cut.pcap", &bytes[..bytes.len() - 5]);
+    let sound = dir.gannet("extract --verify whole.pcap").run().exits(0);
+    assert!(sound.text().contains("50 packets"), "{}", sound.text());
+    dir.gannet("extract --verify cut.pcap whole.pcap").run().exits(2);
+    // The directory: both files.
+    let both = dir.gannet("extract --verify .").run().exits(2);
+    assert!(both.text().contains("whole.pcap") && both.text().contains("cut.pcap"));
+    dir.gannet("extract --repair .").run().exits(0);
+    dir.gannet("extract --verify .").run().exits(0);
+    assert_eq!(dir.read("whole.pcap"), bytes);
+    assert_eq!(Pcap::parse(&dir.read("cut.pcap")).records, whole.records[..49]);
+    dir.gannet("extract --verify missing.pcap").run().exits(2).says("missing.pcap");
+}

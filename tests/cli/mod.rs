@@ -1,0 +1,6 @@
+//! The command line: usage, help, environment, faults, conversions, and captures as a user sees them.
+
+mod convert;
+mod faults;
+mod live;
+mod usage;

@@ -1,0 +1,147 @@
+//! What is understood, what is refused, and how it is said.
+
+use crate::util::Dir;
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    let dir = Dir::new();
+    let version = dir.gannet("--version").run().exits(0);
+    assert_eq!(version.text(), concat!("gannet ", env!("CARGO_PKG_VERSION"), "\n"));
+    for words in
+        ["--help", "-h", "record --help", "record -h", "interfaces --help", "extract --help", "help record"]
+    {
+        let outcome = dir.gannet(words).run().exits(0);
+        assert!(outcome.text().contains("Usage: gannet") && outcome.stderr.is_empty(), "{words}");
+    }
+    for words in ["record --help", "interfaces --help", "extract --help"] {
+        let help = dir.gannet(words).run().text();
+        assert!(help.trim_end().rsplit("\n\n").next().unwrap().starts_with("Examples:"), "{help}");
+    }
+    assert!(dir.gannet("--help").run().text().contains("4  packets were lost and --strict was given"));
+    dir.gannet("").run().exits(2).says("Usage: gannet");
+}
+
+#[test]
+fn help_is_silent_about_what_is_not_built() {
+    let dir = Dir::new();
+    for words in ["--help", "record --help", "extract --help"] {
+        let help = dir.gannet(words).run().text();
+        for absent in [
+            "FILTER",
+            "-F",
+            "--keep",
+            "--compress",
+            "--no-index",
+            "--on-close",
+            "--flow-bytes",
+            "  http",
+            "headers",
+        ] {
+            assert!(!help.contains(absent), "{words} mentions {absent}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    let dir = Dir::new();
+    for (words, sentence) in [
+        ("record tcp port 80", "filters are not built yet, so 'tcp' cannot be used"),
+        ("record -i lo -F filter", "filters are not built yet"),
+        ("record -i lo -s headers", "cutting at the end of the headers is not built yet"),
+        ("record -W 5", "-W is not built yet"),
+        ("record -C 5", "-C is not built yet"),
+        ("record --keep 1GiB", "--keep is not built yet"),
+        ("record --compress=zstd", "--compress is not built yet"),
+        ("http -i lo", "gannet http is not built yet"),
+        ("grep x", "gannet grep is not built yet"),
+    ] {
+        let outcome = dir.gannet(words).run().exits(2).says(sentence);
+        assert!(outcome.stdout.is_empty());
+    }
+}
+
+#[test]
+fn mistakes_name_the_flag() {
+    let dir = Dir::new();
+    for (words, named) in [
+        ("recrod", "recrod"),
+        ("record --no-such-flag", "--no-such-flag"),
+        ("record -c 0", "--count"),
+        ("record -c many", "--count"),
+        ("record -s 300000", "--snaplen"),
+        ("record --duration 5", "--duration"),
+        ("record --duration 5parsecs", "--duration"),
+        ("record --workers 0", "--workers"),
+        ("record --cpus 3-1", "--cpus"),
+        ("record --fanout sometimes", "--fanout"),
+        ("record --ring-size 1.5GiB", "--ring-size"),
+        ("record --ring-size 1GiB -B 1024", "--buffer-size"),
+        ("record --block-size 1000", "--block-size"),
+        ("record -Q sideways", "--direction"),
+        ("record --type friends", "--type"),
+        ("record --rotate 64MiB -w file.pcapng", "--rotate"),
+        ("record --rotate tomorrow -w dir/", "--rotate"),
+        ("record --writer zero-copy --format pcap", "--writer zero-copy"),
+        ("record -i lo -r file", "-i and -r exclude each other"),
+        ("record -i lo --netns 1", "--netns"),
+        ("record -Z no-such-user", "-Z: no user no-such-user"),
+        ("extract file", "--repair"),
+        ("extract --verify --repair file", "--repair"),
+        ("man no-such-command", "no-such-command"),
+    ] {
+        let outcome = dir.gannet(words).run().exits(2).says(named);
+        assert!(outcome.stdout.is_empty(), "{words}");
+        assert!(!outcome.stderr.contains("panicked"), "{words}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn every_flag_can_come_from_the_environment() {
+    let dir = Dir::new();
+    for (name, value, named) in [
+        ("GANNET_SNAPLEN", "many", "--snaplen"),
+        ("GANNET_RING_SIZE", "x", "--ring-size"),
+        ("GANNET_BLOCK_SIZE", "1000", "--block-size"),
+        ("GANNET_FANOUT", "x", "--fanout"),
+        ("GANNET_STRICT", "maybe", "--strict"),
+        ("GANNET_USER", "no-such-user", "no-such-user"),
+    ] {
+        dir.gannet("record -i lo").env(name, value).run().exits(2).says(named);
+    }
+    // The command line wins: the bad value is not even looked at for what it means.
+    dir.gannet("record -r missing.pcap --block-size 64KiB")
+        .env("GANNET_BLOCK_SIZE", "1000")
+        .run()
+        .exits(2)
+        .says("missing.pcap");
+    // A flag without a value.
+    dir.gannet("record -r missing.pcap").env("GANNET_STRICT", "yes").run().exits(2).says("missing.pcap");
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    let dir = Dir::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = dir.gannet(&format!("completions {shell}")).run().exits(0).text();
+        assert!(script.contains("ring-size"), "{shell}");
+    }
+    let page = dir.gannet("man record").run().exits(0).text();
+    assert!(page.contains(".TH gannet-record 1") && page.contains("GANNET_RING_SIZE"), "{page}");
+    let page = dir.gannet("man").run().exits(0).text();
+    assert!(page.contains(".TH gannet 1") && page.contains("interfaces"), "{page}");
+}
+
+#[test]
+fn interfaces_are_listed() {
+    let dir = Dir::new();
+    let table = dir.gannet("interfaces").run().exits(0).text();
+    let lo =
+        table.lines().find(|line| line.starts_with("lo ")).unwrap_or_else(|| panic!("no lo in\n{table}"));
+    assert!(lo.contains("EN10MB"), "{lo}");
+    assert!(table.lines().any(|line| line.starts_with("any ")));
+    let names =
+        |text: &str| text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&dir.gannet("record -D").run().exits(0).text()), names(&table));
+    dir.gannet("interfaces --netns no-such-namespace").run().exits(3).says("no-such-namespace");
+}
