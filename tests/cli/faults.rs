@@ -103,3 +103,10 @@ fn verify_and_repair() {
     assert_eq!(Pcap::parse(&dir.read("cut.pcap")).records, whole.records[..49]);
     dir.gannet("extract --verify missing.pcap").run().exits(2).says("missing.pcap");
 }
+#[test]
+fn a_full_disk_ends_a_conversion_with_the_status_of_the_output() {
+    let dir = Dir::new();
+    dir.write("in.pcap", &Pcap::sample(3).to_bytes());
+    dir.gannet("record -r in.pcap -w /dev/full --format pcap").run().exits(5).says("/dev/full");
+}
+

@@ -36,6 +36,12 @@ impl Format {
             None
         }
     }
+
+    /// True for a capture as it is, which can be read where it lies.
+    #[must_use]
+    pub fn is_plain(self) -> bool {
+        matches!(self, Self::Pcap | Self::PcapNg)
+    }
 }
 
 impl fmt::Display for Format {

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use gannet_packet::{LinkType, PacketType};
-use gannet_pcap::{Merge, PacketSource, StreamReader};
+use gannet_pcap::{Format, Merge, PacketSource, SliceReader, StreamReader};
 use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use gannet_ring::mapped::MappedFile;
 
 use crate::config::{Direction, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::ledger::{Counters, CpuTime, Ledger, Report};
+use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, output_plan, writer_plan};
 use crate::privileges;
 
@@ -28,10 +28,8 @@ pub(crate) fn run(
         return Err(Error::Usage(text.to_owned()));
     }
     let begun = Instant::now();
-    let mut readers = Vec::new();
-    for input in files {
-        readers.push(open(input)?);
-    }
+    let opened = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let readers = opened.iter().zip(files).map(|(opened, input)| reader(opened, input)).collect::<Result<_, _>>()?;
     if let Some(user) = &config.user {
         privileges::become_user(user)?;
     }
@@ -45,7 +43,7 @@ pub(crate) fn run(
         .map(|(_, packet)| packet.frame.link_type)
         .or_else(|| merge.sources().iter().find_map(|source| Some(source.interfaces().first()?.link_type)))
         .unwrap_or(LinkType::ETHERNET);
-    let mut output = Output::open(output_plan(config, destination, link_type)?, Box::new(|_| None))?;
+    let mut output = Output::open(output_plan(config, destination, link_type, "file")?, Box::new(|_| None))?;
     output.start()?;
     for input in files {
         events(Event::Reading { path: path_of(input).to_owned(), output: output.name() });
@@ -84,8 +82,14 @@ pub(crate) fn run(
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
     }
     let mut report = conversion.finish(begun);
-    report.files = finish_output(output, &mut report.ledger, events)?;
+    let reader_left = output.is_closed();
+    report.files = finish_output(output, &mut report.ledger, events);
     report.cpu = CpuTime::of_process();
+    let shed = report.ledger.total.accounts[Account::DiskShed].packets;
+    if shed > 0 && !reader_left && report.ledger.failure.is_none() {
+        // A live capture goes on and counts; a conversion that is not whole has failed.
+        report.ledger.failure = Some(format!("the output did not take {shed} packets: is the disk full?"));
+    }
     Ok(report)
 }
 
@@ -106,7 +110,7 @@ impl Conversion<'_> {
     }
 
     /// Records the packet that the merge stands at, unless it is filtered.
-    fn take(&mut self, merge: &Merge<Box<dyn PacketSource>>) {
+    fn take(&mut self, merge: &Merge<Box<dyn PacketSource + '_>>) {
         let Some((source, packet)) = merge.packet() else { return };
         self.read += 1;
         let mut frame = packet.frame;
@@ -169,24 +173,37 @@ fn description((_, interface): (usize, &gannet_pcap::Interface)) -> InterfaceDes
     }
 }
 
-fn open(input: &FileInput) -> Result<Box<dyn PacketSource>, Error> {
-    let failed = |source| Error::Input { path: path_of(input).to_owned(), source };
-    match input {
-        FileInput::Stdin => Ok(Box::new(StreamReader::new(io::stdin()).map_err(failed)?)),
-        FileInput::Path(path) => {
-            let file = File::open(path).map_err(|source| Error::Open { path: path.clone(), source })?;
-            if file.metadata().is_ok_and(|facts| facts.is_dir()) {
-                let source = io::Error::from(io::ErrorKind::IsADirectory);
-                return Err(Error::Open { path: path.clone(), source });
-            }
-            // The file is read once from start to end; a pipe does not take advice.
-            let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-            Ok(Box::new(StreamReader::new(file).map_err(failed)?))
-        }
-    }
+/// A file that has been opened, and its mapping if it has one.
+enum Opened {
+    Stdin,
+    Mapped(MappedFile),
+    Stream(File),
 }
 
-fn advance(merge: &mut Merge<Box<dyn PacketSource>>, files: &[FileInput]) -> Result<bool, Error> {
+fn open(input: &FileInput) -> Result<Opened, Error> {
+    let FileInput::Path(path) = input else { return Ok(Opened::Stdin) };
+    let failed = |source| Error::Open { path: path.clone(), source };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(match MappedFile::new(&file).map_err(failed)? {
+        // Compressed files are read through a decompressor, which takes a stream.
+        Some(map) if Format::detect(&map).is_some_and(Format::is_plain) => Opened::Mapped(map),
+        _ => Opened::Stream(file),
+    })
+}
+
+fn reader<'a>(opened: &'a Opened, input: &FileInput) -> Result<Box<dyn PacketSource + 'a>, Error> {
+    let reader: Result<Box<dyn PacketSource>, _> = match opened {
+        Opened::Stdin => StreamReader::new(io::stdin()).map(|reader| Box::new(reader) as _),
+        Opened::Mapped(map) => SliceReader::new(map).map(|reader| Box::new(reader) as _),
+        Opened::Stream(file) => StreamReader::new(file).map(|reader| Box::new(reader) as _),
+    };
+    reader.map_err(|source| Error::Input { path: path_of(input).to_owned(), source })
+}
+
+fn advance(merge: &mut Merge<Box<dyn PacketSource + '_>>, files: &[FileInput]) -> Result<bool, Error> {
     merge
         .advance()
         .map_err(|(source, error)| Error::Input { path: path_of(&files[source]).to_owned(), source: error })

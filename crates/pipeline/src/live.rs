@@ -35,7 +35,8 @@ pub(crate) fn run(
     control: &Control,
     events: &dyn Fn(Event),
 ) -> Result<Report, Error> {
-    let destination = destination(config, &name_for_files(specs))?;
+    let name = name_for_files(specs);
+    let destination = destination(config, &name)?;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let workers = config.workers.resolve(destination.is_one_stream(), cores.len()).get();
     if workers > 1 && config.format != Format::Pcapng {
@@ -48,7 +49,7 @@ pub(crate) fn run(
     let link_type = main_link_type(&sources[0][0])?;
     let needs_override = needs_override(&destination, specs);
     let counts = kernel_counts(&interfaces);
-    let mut output = Output::open(output_plan(config, destination, link_type)?, counts)?;
+    let mut output = Output::open(output_plan(config, destination, link_type, &name)?, counts)?;
 
     let devices_before = device_counters(&interfaces);
     give_up_privileges(config, needs_override, &interfaces)?;
@@ -84,7 +85,7 @@ pub(crate) fn run(
     let defect = running.stop_and_join();
     running.forward_news(events);
     let mut ledger = running.ledger(&devices_before);
-    let files = finish_output(output, &mut ledger, events)?;
+    let files = finish_output(output, &mut ledger, events);
     if let Some(worker) = defect {
         return Err(Error::Worker(worker));
     }

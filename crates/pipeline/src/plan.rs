@@ -26,11 +26,12 @@ pub(crate) fn destination(config: &RecordConfig, source: &str) -> Result<Destina
     })
 }
 
-/// The plan of the output, whose main file has packets of `link_type`.
+/// The plan of the output, whose main file has packets of `link_type`. `source` is as in [`destination`].
 pub(crate) fn output_plan(
     config: &RecordConfig,
     destination: Destination,
     link_type: LinkType,
+    source: &str,
 ) -> Result<OutputPlan, Error> {
     let rotate = config.rotate.unwrap_or_default();
     if config.rotate.is_some() && destination.is_one_stream() {
@@ -45,6 +46,7 @@ pub(crate) fn output_plan(
         },
         link_type: if config.cooked { LinkType::SLL2 } else { link_type },
         snaplen: config.snaplen.get(),
+        interface_name: source.to_owned(),
         rotate_bytes: rotate.bytes.map(|bytes| bytes.get()),
         rotate_period: rotate.period,
         align: rotate.align,
@@ -79,14 +81,13 @@ pub(crate) fn book(counters: &Counters, before: &mut Tally, now: Tally) {
     *before = now;
 }
 
-/// Ends the output and takes what it lost late out of the account of the written.
-///
-/// `abandoned` tells that the reader of a pipe has gone, which is a normal end.
+/// Ends the output and takes what it lost late out of the account of the written. A reader of a pipe that has gone is
+/// a normal end; any other failure is in the ledger afterwards.
 pub(crate) fn finish_output(
     output: Output,
     ledger: &mut Ledger,
     events: &dyn Fn(Event),
-) -> Result<Vec<FileReport>, Error> {
+) -> Vec<FileReport> {
     let notices = output.notices().clone();
     let written = ledger.total.accounts[Account::Written];
     let (files, lost, failure) = output.finish((written.packets, written.bytes));
@@ -94,10 +95,8 @@ pub(crate) fn finish_output(
         events(event_of(notice));
     }
     move_to_shed(ledger, lost);
-    if let Some(error) = failure {
-        events(Event::Warning(error.to_string()));
-    }
-    Ok(files.into_iter().map(file_report).collect())
+    ledger.failure = failure.map(|error| error.to_string());
+    files.into_iter().map(file_report).collect()
 }
 
 fn move_to_shed(ledger: &mut Ledger, (packets, bytes): (u64, u64)) {

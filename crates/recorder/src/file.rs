@@ -13,10 +13,10 @@
 //! device lets us, and until then no further extent is granted, so that a file never has a hole in its middle that
 //! readers stop at. What cannot be covered is cut off when the file is closed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -89,8 +89,6 @@ pub struct Extent {
 /// Why no extent was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The file has reached its size: the next one is due.
-    Full,
     /// The keeper has not allocated that far yet.
     NotYet,
     /// A write failed and its extent is not covered yet.
@@ -123,8 +121,9 @@ impl CaptureFile {
     pub fn create(open: &OpenAs<'_>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).read(true).mode(0o600);
-        if open.truncate { options.create(true).truncate(true) } else { options.create_new(true) };
+        if open.truncate { options.create(true) } else { options.create_new(true) };
         let buffered = options.open(open.path)?;
+        take(&buffered, open.truncate)?;
         let (direct, alignment) = open_direct(open.path, &buffered)?;
         let file = Self {
             path: open.path.to_owned(),
@@ -164,6 +163,15 @@ impl CaptureFile {
     /// The name it has now.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// False if the name it was opened by now stands for another file, or for none.
+    pub fn has_its_name(&self) -> bool {
+        let identity = |facts: Metadata| (facts.dev(), facts.ino());
+        match (self.buffered.metadata(), std::fs::metadata(&self.path)) {
+            (Ok(open), Ok(named)) => identity(open) == identity(named),
+            _ => false,
+        }
     }
 
     /// The name it will have.
@@ -222,18 +230,14 @@ impl CaptureFile {
     }
 
     /// Takes `len` bytes at the end of the file for a write. `len` must be a multiple of the alignment, except in
-    /// a file that one worker alone appends to. The file's limit is observed unless the packets are bound to this
-    /// file already (`bound`), because they carry the numbers of its interfaces.
-    pub fn reserve(&self, len: u64, bound: bool) -> Result<u64, Refusal> {
+    /// a file that one worker alone appends to. The file's limit is not looked at: see [`CaptureFile::would_exceed`].
+    pub fn reserve(&self, len: u64) -> Result<u64, Refusal> {
         if self.faulty.load(Ordering::Acquire) {
             return Err(Refusal::Faulty);
         }
         let mut offset = self.next.load(Ordering::Acquire);
         loop {
             let end = offset + len;
-            if end > self.limit && !bound && self.has_extents(offset) {
-                return Err(Refusal::Full);
-            }
             if end + RESERVE_FOR_CLOSING > self.allocated.load(Ordering::Acquire) {
                 return Err(Refusal::NotYet);
             }
@@ -244,15 +248,11 @@ impl CaptureFile {
         }
     }
 
-    /// True if `more` bytes would make the file larger than it may be.
+    /// True if `more` bytes would make the file larger than it may be. A file takes one extent behind its headers,
+    /// however small its limit.
     pub fn would_exceed(&self, more: u64) -> bool {
         let end = self.end();
-        end + more > self.limit && self.has_extents(end)
-    }
-
-    /// A file takes one extent behind its headers, however small its limit.
-    fn has_extents(&self, end: u64) -> bool {
-        end > 2 * self.alignment
+        end + more > self.limit && end > 2 * self.alignment
     }
 
     /// Where the next extent will start; for one worker that rewrites the file's end as it grows.
@@ -280,7 +280,7 @@ impl CaptureFile {
             let mut block = describe().block(self.link_type, self.snaplen);
             pad(&mut block, self.alignment());
             // Under the lock: the order of the blocks in the file is the order of their numbers.
-            let offset = self.reserve(block.len() as u64, true).map_err(|refusal| {
+            let offset = self.reserve(block.len() as u64).map_err(|refusal| {
                 io::Error::new(io::ErrorKind::StorageFull, format!("no room for an interface block: {refusal:?}"))
             })?;
             if let Err(error) = self.buffered.write_all_at(&block, offset) {
@@ -524,6 +524,19 @@ fn pad(blocks: &mut Vec<u8>, alignment: usize) {
     }
     blocks.resize(end, 0);
     ng::write_filler(&mut blocks[used..]);
+}
+
+/// Locks the file while it is being written, against repair and against a second recorder, and empties it.
+fn take(file: &File, truncate: bool) -> io::Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process is using this file"));
+        }
+        // A file system without locks: nobody else can ask for one either.
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+    }
+    // Only now: it might have been somebody's.
+    if truncate { file.set_len(0) } else { Ok(()) }
 }
 
 /// Opens `path` once more for direct writes, and finds the alignment they need. Where the file system knows no

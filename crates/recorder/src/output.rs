@@ -31,6 +31,8 @@ pub struct OutputPlan {
     pub link_type: LinkType,
     /// Largest captured length.
     pub snaplen: u32,
+    /// The name that a file without packets gives its interface.
+    pub interface_name: String,
     /// A directory's file is full at this size.
     pub rotate_bytes: Option<u64>,
     /// A directory's file is ended after this time.
@@ -208,7 +210,8 @@ impl Output {
         &self.notices
     }
 
-    /// Begins the next file of a directory now. Without effect for a single file or a stream.
+    /// Begins the next file of a directory now. A single file is begun anew if its name was taken away (`mv`,
+    /// logrotate); a stream goes on.
     pub fn rotate(&self) {
         self.shared.rotate();
     }
@@ -285,7 +288,16 @@ impl Shared {
     /// Rotates every series by hand or by the clock.
     pub(crate) fn rotate(&self) {
         for series in self.file_series() {
-            self.rotate_series(&series, series.generation());
+            match series.reopen() {
+                Ok(true) => {
+                    let path = series.current().0.path().to_owned();
+                    self.notify(Notice::Begun { path, link_type: None });
+                }
+                Ok(false) => {
+                    self.rotate_series(&series, series.generation());
+                }
+                Err(error) => self.notify(Notice::Trouble(error.to_string())),
+            }
         }
     }
 
@@ -347,7 +359,7 @@ impl Shared {
 
     /// The interface of a file that has no packet.
     pub(crate) fn placeholder_interface(&self) -> InterfaceDescription {
-        InterfaceDescription { name: "any".to_owned(), ..InterfaceDescription::default() }
+        InterfaceDescription { name: self.plan.interface_name.clone(), ..InterfaceDescription::default() }
     }
 }
 

@@ -128,6 +128,19 @@ impl FileSeries {
         true
     }
 
+    /// For a single file whose name has been taken away (`mv`, logrotate): begins a new file of that name. True if so.
+    pub fn reopen(&self) -> io::Result<bool> {
+        let mut current = lock(&self.current);
+        if self.rotates() || current.has_its_name() {
+            return Ok(false);
+        }
+        let file = Arc::new(create(&self.plan, 1)?);
+        let old = std::mem::replace(&mut *current, file);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        lock(&self.retired).push(old);
+        Ok(true)
+    }
+
     /// Creates the next file if there is none ready. Only the keeper calls this.
     pub fn prepare(&self) -> io::Result<()> {
         if !self.rotates() || lock(&self.ready).is_some() {

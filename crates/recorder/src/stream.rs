@@ -28,8 +28,15 @@ pub struct StreamSeries {
     spare: Receiver<AlignedBuffer>,
     outcome: Arc<Outcome>,
     /// What the writer thread will own.
-    ends: Mutex<Option<(Box<dyn Write + Send>, Receiver<Chunk>, Sender<AlignedBuffer>)>>,
+    equipment: Mutex<Option<Equipment>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The writer thread's.
+struct Equipment {
+    output: Box<dyn Write + Send>,
+    chunks: Receiver<Chunk>,
+    give_back: Sender<AlignedBuffer>,
 }
 
 /// Bytes for the stream.
@@ -78,7 +85,7 @@ impl StreamSeries {
             queue: Mutex::new(Some(queue)),
             spare,
             outcome: Arc::default(),
-            ends: Mutex::new(Some((output, chunks, give_back))),
+            equipment: Mutex::new(Some(Equipment { output, chunks, give_back })),
             thread: Mutex::default(),
         };
         series.send(Chunk::Raw(header));
@@ -87,11 +94,11 @@ impl StreamSeries {
 
     /// Starts the writer thread.
     pub fn start(&self) -> io::Result<()> {
-        let Some((output, chunks, give_back)) = lock(&self.ends).take() else { return Ok(()) };
+        let Some(equipment) = lock(&self.equipment).take() else { return Ok(()) };
         let outcome = Arc::clone(&self.outcome);
         let thread = std::thread::Builder::new()
             .name("stream".to_owned())
-            .spawn(move || write_chunks(output, &chunks, &give_back, &outcome))?;
+            .spawn(move || write_chunks(equipment, &outcome))?;
         *lock(&self.thread) = Some(thread);
         Ok(())
     }
@@ -170,12 +177,8 @@ impl StreamSeries {
     }
 }
 
-fn write_chunks(
-    mut output: Box<dyn Write + Send>,
-    chunks: &Receiver<Chunk>,
-    give_back: &Sender<AlignedBuffer>,
-    outcome: &Outcome,
-) {
+fn write_chunks(equipment: Equipment, outcome: &Outcome) {
+    let Equipment { mut output, chunks, give_back } = equipment;
     let mut failed = false;
     for chunk in chunks {
         if failed {

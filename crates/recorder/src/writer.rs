@@ -263,14 +263,11 @@ impl Writer {
         let (main, others) = self.lanes.split_at_mut(1);
         let (main, engine) = (&mut main[0], &mut self.engine);
         main.seal(engine);
-        main.follow_rotation(engine);
-        // The room is taken before the block is rewritten, because the numbers of its interfaces are the file's.
         let wanted = descriptor.len as usize + inplace::WORST_CASE_TAIL;
-        let alignment = main.alignment();
-        let len = wanted.next_multiple_of(alignment).min(engine.plan.block_bytes);
-        let Ok((file, offset)) = main.reserve(engine, len as u64) else {
-            return engine.shed_block(&block, descriptor);
-        };
+        let len = wanted.next_multiple_of(main.alignment()).min(engine.plan.block_bytes);
+        // The file is settled before the block is rewritten, because interface numbers are the file's; the place in it
+        // afterwards, because new interfaces are described in front of their packets.
+        main.make_way(engine, len);
         let mut others = Others { lanes: others, added: Vec::new() };
         let mut outside = Recorded::default();
         let mut per_interface = InterfaceCounts::default();
@@ -295,18 +292,18 @@ impl Writer {
             }
         });
         let added = others.added;
-        main.count(&per_interface);
-        engine.tally.truncated += converted.truncated;
-        let flight = block.into_in_flight(converted.head, len);
-        let ticket = Ticket { file: Arc::clone(&file), packets: converted.packets, bytes: converted.bytes };
-        engine.write(offset, Payload::Block(flight), ticket);
-        self.lanes.extend(added);
-        Recorded {
-            packets: converted.packets + outside.packets,
-            bytes: converted.bytes + outside.bytes,
-            unreadable: converted.unreadable,
-            beyond: (0, 0),
+        if converted.packets > 0 {
+            let flight = block.into_in_flight(converted.head, len);
+            main.count(&per_interface);
+            main.write_bound(engine, Payload::Block(flight), (converted.packets, converted.bytes));
         }
+        engine.tally.truncated += converted.truncated;
+        self.lanes.extend(added);
+        outside.add(Recorded {
+            unreadable: converted.unreadable,
+            ..Recorded::of(converted.packets, converted.bytes)
+        });
+        outside
     }
 
     fn copy(
@@ -608,9 +605,8 @@ impl Lane {
             Target::Files { file, .. } => match file.encoding() {
                 Encoding::Pcapng if packets == 0 => engine.recycle(open.into_parts().0),
                 Encoding::Pcapng => {
-                    let file = Arc::clone(file);
                     let (memory, len) = open.seal(file.alignment());
-                    self.write_bound(engine, &file, memory, len, (packets, bytes));
+                    self.write_bound(engine, Payload::Buffer(memory, len), (packets, bytes));
                     self.visible = true;
                 }
                 Encoding::Pcap(_) => self.seal_classic(engine, open),
@@ -620,9 +616,7 @@ impl Lane {
 
     /// Writes the aligned part of a classic pcap buffer and carries the rest over into the next.
     fn seal_classic(&mut self, engine: &mut Engine, open: CompactBuffer) {
-        let Target::Files { file, .. } = &self.target else { return };
-        let file = Arc::clone(file);
-        let alignment = file.alignment();
+        let alignment = self.alignment();
         let len = open.len() - open.len() % alignment;
         if len == 0 {
             // Too little for a write, so the packet that did not fit is larger than a whole buffer.
@@ -633,73 +627,53 @@ impl Lane {
         let earlier = open.raw().to_vec();
         let (packets, bytes) = (open.packets(), open.packet_bytes());
         let (memory, _) = open.into_parts();
-        let written = self.write_bound(engine, &file, memory, len, (packets, bytes));
+        let written = self.write_bound(engine, Payload::Buffer(memory, len), (packets, bytes));
         // What was not written must not leave a torn record behind: go on from what was there before.
         self.begin_buffer(engine, if written { &carry } else { &earlier });
         self.visible = !written || carry.is_empty();
         self.opened = Instant::now();
     }
 
-    /// Writes a sealed buffer to the file that its packets are bound to. False if they had to be shed.
-    fn write_bound(
-        &self,
-        engine: &mut Engine,
-        file: &Arc<CaptureFile>,
-        memory: AlignedBuffer,
-        len: usize,
-        (packets, bytes): (u64, u64),
-    ) -> bool {
-        let mut waited = Duration::ZERO;
-        let offset = loop {
-            match file.reserve(len as u64, true) {
-                Ok(offset) => break offset,
-                Err(Refusal::Faulty) => return engine.shed_buffer(memory, packets, bytes),
-                Err(Refusal::Full | Refusal::NotYet) if self.disk_full() || waited >= ROOM_PATIENCE => {
-                    return engine.shed_buffer(memory, packets, bytes);
-                }
-                Err(Refusal::Full | Refusal::NotYet) => engine.pause(&mut waited),
-            }
-        };
-        engine.keep_ahead(file);
-        let ticket = Ticket { file: Arc::clone(file), packets, bytes };
-        engine.write(offset, Payload::Buffer(memory, len), ticket);
-        true
-    }
-
-    /// Takes room for a block that is not bound to a file yet, in the next file if this one is full.
-    fn reserve(&mut self, engine: &mut Engine, len: u64) -> Result<(Arc<CaptureFile>, u64), NoRoom> {
+    /// Writes a sealed buffer or a rewritten block to the file that its packets are bound to by the numbers of their
+    /// interfaces. False if they had to be shed.
+    fn write_bound(&self, engine: &mut Engine, payload: Payload, (packets, bytes): (u64, u64)) -> bool {
+        let Target::Files { series, file, .. } = &self.target else { return false };
         let mut waited = Duration::ZERO;
         loop {
-            let Target::Files { series, file, generation } = &self.target else { return Err(NoRoom) };
-            match file.reserve(len, false) {
+            match file.reserve(payload.len() as u64) {
                 Ok(offset) => {
                     engine.keep_ahead(file);
-                    return Ok((Arc::clone(file), offset));
+                    engine.write(offset, payload, Ticket { file: Arc::clone(file), packets, bytes });
+                    return true;
                 }
-                Err(Refusal::Full) if engine.shared.rotate_series(series, *generation) => {
-                    self.follow_rotation(engine);
-                    continue;
+                Err(Refusal::NotYet) if !series.disk_full() && waited < ROOM_PATIENCE => {
+                    engine.pause(&mut waited);
                 }
-                Err(Refusal::Faulty) => return Err(NoRoom),
-                Err(Refusal::Full | Refusal::NotYet) => {}
+                Err(Refusal::NotYet | Refusal::Faulty) => {
+                    if let Payload::Buffer(memory, _) = payload {
+                        engine.recycle(memory);
+                    }
+                    engine.shed(packets, bytes);
+                    return false;
+                }
             }
-            if self.disk_full() || waited >= ROOM_PATIENCE {
-                return Err(NoRoom);
-            }
-            engine.pause(&mut waited);
         }
     }
 
-    /// Before `bytes` of packets are copied: goes on in the next file if this one has been ended or has no room for
-    /// them.
+    /// Before `bytes` of packets are recorded: goes on in the next file if this one has been ended or has no room for
+    /// them. Waits for the next file, but not on a full disk: then the file grows beyond its size, or packets are shed.
     fn make_way(&mut self, engine: &mut Engine, bytes: usize) {
         self.follow_rotation(engine);
         let Target::Files { series, file, generation } = &self.target else { return };
         let open = self.open.as_ref().map_or(0, CompactBuffer::len);
-        let more = (open + bytes + file.alignment()) as u64;
-        if series.rotates() && file.would_exceed(more) && engine.shared.rotate_series(series, *generation) {
-            self.follow_rotation(engine);
+        if !series.rotates() || !file.would_exceed((open + bytes).next_multiple_of(file.alignment()) as u64) {
+            return;
         }
+        let mut waited = Duration::ZERO;
+        while !engine.shared.rotate_series(series, *generation) && !series.disk_full() && waited < ROOM_PATIENCE {
+            engine.pause(&mut waited);
+        }
+        self.follow_rotation(engine);
     }
 
     /// Finishes what is open in a file that has been rotated away, and goes on in the current one.
@@ -744,7 +718,7 @@ impl Lane {
         }
         // The end of a file need not be aligned.
         let written = file
-            .reserve(open.len() as u64, true)
+            .reserve(open.len() as u64)
             .is_ok_and(|offset| file.write_buffered(offset, open.exact()).is_ok());
         engine.recycle(open.into_parts().0);
         if written {
@@ -754,10 +728,6 @@ impl Lane {
         } else {
             engine.shed(packets, bytes);
         }
-    }
-
-    fn disk_full(&self) -> bool {
-        matches!(&self.target, Target::Files { series, .. } if series.disk_full())
     }
 }
 
@@ -775,33 +745,6 @@ impl Engine {
     fn shed(&mut self, packets: u64, bytes: u64) {
         self.tally.shed.0 += packets;
         self.tally.shed.1 += bytes;
-    }
-
-    /// Sheds a sealed buffer; always false, for the caller to return.
-    fn shed_buffer(&mut self, memory: AlignedBuffer, packets: u64, bytes: u64) -> bool {
-        self.recycle(memory);
-        self.shed(packets, bytes);
-        false
-    }
-
-    /// Sheds a block: its packets are counted, then the kernel gets it back.
-    fn shed_block(&mut self, block: &Block, descriptor: &BlockDescriptor) -> Recorded {
-        let mut recorded = Recorded::default();
-        let mut walk = FrameWalk::new(descriptor);
-        while let Some(step) = walk.next(block.area()) {
-            match step {
-                Ok(header) => {
-                    recorded.packets += 1;
-                    recorded.bytes += inplace::recorded_len(&header, self.plan.snaplen) as u64;
-                }
-                Err(_) => {
-                    recorded.unreadable = u64::from(walk.remaining());
-                    break;
-                }
-            }
-        }
-        self.shed(recorded.packets, recorded.bytes);
-        recorded
     }
 
     fn refuse_link_type(&mut self, header: &FrameHeader) -> Recorded {

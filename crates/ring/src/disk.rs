@@ -82,7 +82,7 @@ pub struct DiskQueue<T> {
 }
 
 enum Engine<T> {
-    Uring { ring: IoUring, slots: Vec<Option<Write<T>>>, free: Vec<usize> },
+    Uring { ring: Box<IoUring>, slots: Vec<Option<Write<T>>>, free: Vec<usize> },
     Threads { submit: Option<Sender<Write<T>>>, done: Receiver<(Write<T>, io::Result<()>)> },
 }
 
@@ -233,7 +233,7 @@ impl<T: Send + 'static> Engine<T> {
         if !ring.params().is_feature_ext_arg() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Self::Uring { ring, slots: (0..depth).map(|_| None).collect(), free: (0..depth).rev().collect() })
+        Ok(Self::Uring { ring: Box::new(ring), slots: (0..depth).map(|_| None).collect(), free: (0..depth).rev().collect() })
     }
 
     fn threads(depth: usize) -> io::Result<Self> {

@@ -8,13 +8,15 @@
 //! ```
 //!
 //! This is the only crate with unsafe code, and it is confined to `sys` (system calls), [`memory`]
-//! (kernel-shared memory), [`buffer`] (aligned memory) and [`disk`] (asynchronous writes). What it refuses to
+//! (kernel-shared memory), [`buffer`] (aligned memory), [`mapped`] (mapped files), [`disk`] (asynchronous writes) and
+//! [`transmit`] (frames handed to the kernel by address). What it refuses to
 //! do: judge traffic, know file formats, decide when to drop.
 #![deny(unsafe_code)]
 
 pub mod buffer;
 pub mod disk;
 mod error;
+pub mod mapped;
 pub mod memory;
 pub mod prelude;
 pub mod receive;
