@@ -151,11 +151,8 @@ impl CaptureFile {
             file.allocated.store(u64::MAX, Ordering::Release);
         }
         if open.encoding == Encoding::Pcapng {
-            let mut header = Vec::new();
-            ng::section_header(&mut header, &section());
-            pad(&mut header, alignment as usize);
-            file.buffered.write_all_at(&header, 0)?;
-            file.next.store(header.len() as u64, Ordering::Release);
+            file.write_first_page(&[])?;
+            file.next.store(alignment, Ordering::Release);
         }
         Ok(file)
     }
@@ -278,19 +275,43 @@ impl CaptureFile {
         }
         if self.encoding == Encoding::Pcapng {
             let mut block = describe().block(self.link_type, self.snaplen);
-            pad(&mut block, self.alignment());
-            // Under the lock: the order of the blocks in the file is the order of their numbers.
-            let offset = self.reserve(block.len() as u64).map_err(|refusal| {
-                io::Error::new(io::ErrorKind::StorageFull, format!("no room for an interface block: {refusal:?}"))
-            })?;
-            if let Err(error) = self.buffered.write_all_at(&block, offset) {
-                self.fault(Extent { offset, len: block.len() as u64 });
-                return Err(error);
+            if interfaces.is_empty() {
+                // Wireshark's tools judge a file by the interfaces that follow its section header at once.
+                self.write_first_page(&block)?;
+            } else {
+                pad(&mut block, self.alignment());
+                // Under the lock: the order of the blocks in the file is the order of their numbers.
+                let offset = self.reserve(block.len() as u64).map_err(|refusal| {
+                    io::Error::new(
+                        io::ErrorKind::StorageFull,
+                        format!("no room for an interface block: {refusal:?}"),
+                    )
+                })?;
+                if let Err(error) = self.buffered.write_all_at(&block, offset) {
+                    self.fault(Extent { offset, len: block.len() as u64 });
+                    return Err(error);
+                }
             }
         }
         let packets = Arc::new(AtomicU64::new(0));
         interfaces.push(FileInterface { key, packets: Arc::clone(&packets) });
         Ok((interfaces.len() as u32 - 1, packets))
+    }
+
+    /// Writes the section header and the first interface's block, padded to the first extent.
+    fn write_first_page(&self, interface: &[u8]) -> io::Result<()> {
+        let mut page = Vec::new();
+        ng::section_header(&mut page, &section());
+        page.extend_from_slice(interface);
+        pad(&mut page, self.alignment());
+        if page.len() != self.alignment() {
+            let text = "the description of the interface is too long";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        // Past the page cache like the packets, so that a power failure does not leave packets without a header.
+        let mut aligned = AlignedBuffer::new(page.len());
+        aligned[..page.len()].copy_from_slice(&page);
+        self.direct.write_all_at(&aligned[..page.len()], 0)
     }
 
     /// The interfaces that the file has, in the order of their numbers.

@@ -14,7 +14,7 @@ use gannet_pcap::ng;
 use gannet_packet::Timestamp;
 
 use crate::compact::Encoding;
-use crate::file::{CaptureFile, lock, now};
+use crate::file::{CaptureFile, InterfaceKey, lock, now};
 use crate::output::{FileSummary, Notice, Shared};
 use crate::repair;
 use crate::series::FileSeries;
@@ -53,7 +53,7 @@ impl Keeper<'_> {
             if let Err(error) = &result
                 && !full
             {
-                self.shared.notify_once(Notice::Trouble(format!("preparing room on disk: {error}")));
+                self.shared.notify_once(Notice::Trouble(format!("preparing the output: {error}")));
             }
             // Room that the current file still has is used up first.
             let starved = result.is_err() && series.current().0.room_ahead() < STARVED;
@@ -157,13 +157,15 @@ fn statistics(shared: &Shared, file: &CaptureFile) -> Vec<u8> {
     if file.encoding() != Encoding::Pcapng {
         return tail;
     }
-    let mut interfaces = file.interfaces();
-    if interfaces.is_empty() {
+    if file.interfaces().is_empty() {
         // Readers refuse a file without any interface, even if it has no packet.
-        tail = shared.placeholder_interface().block(file.link_type(), file.snaplen());
+        let nobody = InterfaceKey { source: u32::MAX, ifindex: 0 };
+        if let Err(error) = file.interface(nobody, || shared.placeholder_interface()) {
+            shared.notify(Notice::Trouble(format!("describing {}: {error}", file.path().display())));
+        }
     }
     let end = now();
-    for (number, interface) in interfaces.drain(..).enumerate() {
+    for (number, interface) in file.interfaces().into_iter().enumerate() {
         let delivered = interface.packets.load(Ordering::Relaxed);
         let kernel = shared.kernel_counts_since_last(interface.key);
         let statistics = ng::Statistics {

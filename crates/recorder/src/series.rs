@@ -147,7 +147,10 @@ impl FileSeries {
             return Ok(());
         }
         let number = self.number.load(Ordering::Relaxed) + 1;
-        let file = create(&self.plan, number)?;
+        let file = create(&self.plan, number).map_err(|error| {
+            let (Place::File(path) | Place::Directory { path, .. }) = &self.plan.place;
+            io::Error::new(error.kind(), format!("creating the next file in {}: {error}", path.display()))
+        })?;
         self.number.store(number, Ordering::Relaxed);
         *lock(&self.ready) = Some(Arc::new(file));
         Ok(())
@@ -203,7 +206,6 @@ fn create(plan: &SeriesPlan, number: u64) -> io::Result<CaptureFile> {
         keep_size: single,
         truncate: single,
     })
-    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// The time of now for a file name: UTC, sortable, no character that a shell minds.
