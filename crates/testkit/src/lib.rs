@@ -5,14 +5,17 @@
 //!   shape ────── how such a frame is laid out, built once                 lab: two network namespaces       │
 //!   tally ────── reads recorded frames: missing, doubled, corrupt, out of order  ◄──────────── file ◄───────┘
 //!   block ────── TPACKET_V3 blocks in plain memory, as the kernel would have filled them
+//!   disk ─────── how fast the disk is without anybody's help
 //! ```
 //!
 //! Nothing here uses the decoders of `gannet-packet`: the proofs would share the faults of what they check.
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod disk;
 pub mod generator;
 pub mod lab;
 pub mod random;
+pub mod recording;
 pub mod shape;
 pub mod tally;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use gannet_pcap::StreamReader;
+use gannet_testkit::recording::read_capture;
 use gannet_testkit::tally::{Report, Tally};
 use serde::Serialize;
 
@@ -54,16 +54,13 @@ fn run() -> anyhow::Result<ExitCode> {
         arguments.expect.map_or_else(Tally::new, |count| Tally::expecting(arguments.first, count));
     let mut warnings = Vec::new();
     for path in &arguments.files {
-        let source: Box<dyn io::Read> = if path.as_os_str() == "-" {
-            Box::new(io::stdin().lock())
+        let name = || path.display().to_string();
+        let warning = if path.as_os_str() == "-" {
+            read_capture(io::stdin().lock(), &mut tally).with_context(name)?
         } else {
-            Box::new(File::open(path).with_context(|| path.display().to_string())?)
+            read_capture(File::open(path).with_context(name)?, &mut tally).with_context(name)?
         };
-        let mut reader = StreamReader::new(source).with_context(|| path.display().to_string())?;
-        while let Some(packet) = reader.next_packet().with_context(|| path.display().to_string())? {
-            tally.add(packet.frame.link_type, packet.frame.data, packet.frame.orig_len);
-        }
-        warnings.extend(reader.warning().map(|warning| format!("{}: {warning}", path.display())));
+        warnings.extend(warning.map(|warning| format!("{}: {warning}", name())));
     }
     let report = tally.report();
     let faults = report.missing + report.doubled + report.corrupt + report.unexpected;

@@ -1,0 +1,109 @@
+//! Writes the inputs that fuzzing starts from: `seeds DIRECTORY` fills `DIRECTORY/<target>/`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gannet_fuzzing::PCAP_MAGICS;
+use gannet_packet::{LinkType, PacketType, Timestamp};
+use gannet_pcap::{classic, ng};
+use gannet_testkit::block::{BlockBuilder, BlockFrame};
+use gannet_testkit::random::Random;
+use gannet_testkit::shape::{Lane, Network, Shape, Tag, Transport};
+
+fn main() -> io::Result<()> {
+    let root = PathBuf::from(std::env::args_os().nth(1).ok_or(io::ErrorKind::InvalidInput)?);
+    let frames = frames();
+    for (index, (frame, network_at)) in frames.iter().enumerate() {
+        write(&root, "frame", index, frame)?;
+        let protocol = [frame[network_at - 2], frame[network_at - 1]];
+        write(&root, "fanout", index, &[&[15, protocol[0], protocol[1]], &frame[*network_at..]].concat())?;
+    }
+    for (index, magic) in PCAP_MAGICS.iter().enumerate() {
+        let file = pcap(&frames, *magic);
+        let selector = [(index as u8) << 1];
+        write(&root, "pcap", index, &[&selector, &file[4..]].concat())?;
+        write(&root, "repair", index, &file)?;
+    }
+    let file = pcapng(&frames);
+    write(&root, "pcapng", 0, &file[4..])?;
+    for (index, (reserve, mac_len)) in [(0, 14), (4, 0), (6, 14)].into_iter().enumerate() {
+        let block = block(&frames, reserve, mac_len);
+        write(&root, "block", index, &[&[0], &block[..]].concat())?;
+        write(&root, "block", index + 8, &[&[0xaa], &block[..]].concat())?;
+    }
+    // What a crash leaves: whole, cut in the middle, followed by zeros.
+    write(&root, "repair", 10, &file)?;
+    write(&root, "repair", 11, &file[..file.len() / 2 + 1])?;
+    write(&root, "repair", 12, &[&file[..], &[0; 4_096]].concat())
+}
+
+fn write(root: &Path, target: &str, index: usize, bytes: &[u8]) -> io::Result<()> {
+    let directory = root.join(target);
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join(format!("seed-{index:02}")), bytes)
+}
+
+/// One frame of each shape, with the offset of its network header.
+fn frames() -> Vec<(Vec<u8>, usize)> {
+    let tag = |tpid, vid| Tag { tpid, pcp: 5, dei: true, vid };
+    let mut frames = Vec::new();
+    for tags in [vec![], vec![tag(0x8100, 7)], vec![tag(0x88a8, 7), tag(0x8100, 9)]] {
+        for vxlan in [None, Some(42)] {
+            for network in [Network::V4, Network::V6] {
+                for transport in [Transport::Udp, Transport::Tcp] {
+                    let network_at = 14 + 4 * tags.len();
+                    let shape = Shape { tags: tags.clone(), vxlan, network, transport, ..Shape::default() };
+                    let lane = Lane::new(frames.len() as u32, frames.len() % 2 == 1);
+                    let mut template = shape.template(lane, 0, &mut Random::new(1));
+                    template.number(frames.len() as u64);
+                    frames.push((template.bytes().to_vec(), network_at));
+                }
+            }
+        }
+    }
+    frames
+}
+
+fn pcap(frames: &[(Vec<u8>, usize)], magic: u32) -> Vec<u8> {
+    let mut file = classic::file_header(classic::Precision::Micro, LinkType::ETHERNET, 65_535).to_vec();
+    file[..4].copy_from_slice(&magic.to_le_bytes());
+    for (frame, _) in frames.iter().take(4) {
+        let at = file.len();
+        file.resize(at + 16 + frame.len(), 0);
+        let length = frame.len() as u32;
+        classic::write_record(&mut file[at..], classic::Precision::Micro, Timestamp(1), length, frame);
+    }
+    file
+}
+
+fn pcapng(frames: &[(Vec<u8>, usize)]) -> Vec<u8> {
+    let mut file = Vec::new();
+    ng::section_header(&mut file, &ng::Section::default());
+    ng::interface_description(&mut file, &ng::Interface::new(LinkType::ETHERNET, 65_535));
+    for (frame, _) in frames.iter().take(4) {
+        let at = file.len();
+        file.resize(at + ng::enhanced_packet_len(frame.len(), true), 0);
+        let flags = ng::epb_flags(PacketType::Outgoing, true, false, false);
+        let length = frame.len() as u32;
+        ng::write_enhanced_packet(&mut file[at..], 0, Timestamp(1), length, Some(flags), frame);
+    }
+    ng::interface_statistics(&mut file, 0, Timestamp(2), &ng::Statistics::default());
+    file
+}
+
+fn block(frames: &[(Vec<u8>, usize)], reserve: usize, mac_len: usize) -> Vec<u8> {
+    let mut builder = BlockBuilder::new(4_096, reserve);
+    for (turn, (frame, _)) in frames.iter().enumerate() {
+        let vlan = (turn % 3 == 1).then_some((0x8100, 0xb007));
+        let data = &frame[14 - mac_len..];
+        let arphrd = if mac_len == 0 { 65_534 } else { 1 };
+        builder.push(&BlockFrame {
+            vlan,
+            mac_len,
+            hardware_type: arphrd,
+            ..BlockFrame::ethernet(data, (1, 2))
+        });
+    }
+    builder.finish(false)
+}
