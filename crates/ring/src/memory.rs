@@ -44,16 +44,23 @@ impl RingMemory {
     /// `block_bytes` must be what the ring was requested with; the kernel refuses a mapping of another total
     /// size (`packet_mmap`).
     pub(crate) fn map(socket: &impl AsRawFd, block_bytes: usize, block_count: usize) -> io::Result<Self> {
-        let len = block_bytes
-            .checked_mul(block_count)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "ring larger than the address space"))?;
+        let len = block_bytes.checked_mul(block_count).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "ring larger than the address space")
+        })?;
         let map = MmapOptions::new().len(len).map_raw(socket)?;
         Ok(Self { map, block_bytes, held: (0..block_count).map(|_| AtomicBool::new(false)).collect() })
     }
 
     /// Anonymous memory in place of a ring: for tests, benches and fuzzing of what lies above.
+    ///
+    /// Like a ring's, a block must hold its descriptor and end on a multiple of 8.
     pub fn anonymous(block_bytes: usize, block_count: usize) -> io::Result<Self> {
-        let map = MmapRaw::from(memmap2::MmapMut::map_anon(block_bytes * block_count)?);
+        // The status word of every block has to be in the mapping and aligned.
+        if block_bytes < DESCRIPTOR_LEN || !block_bytes.is_multiple_of(8) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no block of a ring has this size"));
+        }
+        let len = block_bytes.checked_mul(block_count).ok_or(io::ErrorKind::OutOfMemory)?;
+        let map = MmapRaw::from(memmap2::MmapMut::map_anon(len)?);
         Ok(Self { map, block_bytes, held: (0..block_count).map(|_| AtomicBool::new(false)).collect() })
     }
 
@@ -296,6 +303,50 @@ mod tests {
         assert!(!ring.user_owned(0));
         assert!(ring.deliver(0, &[3; 64]));
         assert_eq!(ring.take(0).unwrap().area()[0], 3);
+    }
+
+    #[test]
+    fn blocks_that_no_ring_has_are_refused() {
+        for block_bytes in [0, 8, 47, 4097, 4100] {
+            assert!(RingMemory::anonymous(block_bytes, 3).is_err(), "{block_bytes}");
+        }
+        assert!(RingMemory::anonymous(usize::MAX - 7, 3).is_err());
+        let smallest = Arc::new(RingMemory::anonymous(DESCRIPTOR_LEN, 3).unwrap());
+        assert!(smallest.deliver(2, &[1; DESCRIPTOR_LEN]));
+        assert!(!smallest.deliver(1, &[1; DESCRIPTOR_LEN + 1]), "larger than the block");
+        assert!(!smallest.deliver(1, &[1; DESCRIPTOR_LEN - 1]), "without a whole descriptor");
+        assert!(smallest.take(2).unwrap().area().is_empty());
+    }
+
+    #[test]
+    fn one_of_many_takers_gets_the_block() {
+        let ring = Arc::new(RingMemory::anonymous(4096, 1).unwrap());
+        let taken = std::sync::atomic::AtomicU64::new(0);
+        let rounds = 2_000;
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while taken.load(Ordering::Relaxed) < rounds {
+                        let Some(mut block) = ring.take(0) else { continue };
+                        // Two holders at once would see each other's numbers.
+                        let seen = block.area()[0];
+                        block.area_mut()[0] = seen.wrapping_add(1);
+                        assert_eq!(block.area()[1], seen, "nobody else writes the block that is held");
+                        taken.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                let mut bytes = [0; 4096];
+                for round in 0..rounds {
+                    bytes[DESCRIPTOR_LEN..DESCRIPTOR_LEN + 2].fill(round as u8);
+                    while !ring.deliver(0, &bytes) {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+        });
+        assert_eq!(taken.into_inner(), rounds, "each delivery is taken once");
     }
 
     #[test]
