@@ -249,6 +249,68 @@ fn u16_at<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
     u16::from_ne_bytes([bytes[at], bytes[at + 1]])
 }
 
+/// The body of the fuzz target: walks `bytes` as a block as it is, and once more with its links bent so that they
+/// lead somewhere, which random numbers seldom do.
+///
+/// # Panics
+/// If a frame lies outside the block or overlaps the one before, if more frames come than are announced, or if the
+/// walk goes on after an error.
+#[doc(hidden)]
+#[allow(clippy::panic, reason = "a fuzz body reports by panicking")]
+pub fn fuzz(bytes: &[u8]) {
+    check_walk(bytes);
+    let mut bent = bytes.to_vec();
+    bend_links(&mut bent);
+    check_walk(&bent);
+}
+
+fn check_walk(bytes: &[u8]) {
+    let Some((descriptor, area)) = bytes.split_first_chunk::<DESCRIPTOR_LEN>() else { return };
+    let descriptor = BlockDescriptor::parse(descriptor);
+    let mut walk = FrameWalk::new(&descriptor);
+    let (mut frames, mut end) = (0_u32, 0);
+    while let Some(step) = walk.next(area) {
+        let header = match step {
+            Ok(header) => header,
+            Err(error) => {
+                assert_eq!(walk.next(area), Some(Err(error)), "an error stays");
+                break;
+            }
+        };
+        frames += 1;
+        assert!(
+            header.data >= end + FRAME_HEADERS_LEN,
+            "frame at {} overlaps what ends at {end}",
+            header.data
+        );
+        end = header.data + header.caplen;
+        assert!(end <= bytes.len(), "frame ends at {end} in a block of {}", bytes.len());
+        assert_eq!(header.bytes(area).len(), header.caplen);
+    }
+    assert_eq!(frames.checked_add(walk.remaining()), Some(descriptor.packets));
+}
+
+/// Keeps what `bytes` say of lengths and places, but small enough to stay in the block for a few frames.
+fn bend_links(bytes: &mut [u8]) {
+    let mut at = DESCRIPTOR_LEN;
+    let mut frames = 0_u32;
+    while let Some(header) = bytes.get_mut(at..at + FRAME_HEADERS_LEN) {
+        let drawn = usize::from(header[24]);
+        let mac = FRAME_HEADERS_LEN + drawn % 48;
+        let caplen = usize::from(u16::from_ne_bytes([header[12], header[13]])) % 2048;
+        let advance = (mac + caplen + usize::from(header[0] % 16)).next_multiple_of(FRAME_ALIGNMENT);
+        header[..4].copy_from_slice(&(advance as u32).to_ne_bytes());
+        header[12..16].copy_from_slice(&(caplen as u32).to_ne_bytes());
+        header[24..26].copy_from_slice(&(mac as u16).to_ne_bytes());
+        at += advance;
+        frames += 1;
+    }
+    if let Some(descriptor) = bytes.get_mut(..DESCRIPTOR_LEN) {
+        descriptor[12..16].copy_from_slice(&frames.to_ne_bytes());
+        descriptor[16..20].copy_from_slice(&(DESCRIPTOR_LEN as u32).to_ne_bytes());
+    }
+}
+
 /// Frames begin on multiples of this (`V3_ALIGNMENT` in `net/packet/af_packet.c`).
 const FRAME_ALIGNMENT: usize = 8;
 
@@ -260,3 +322,280 @@ const _: () = {
     assert!(size_of::<libc::tpacket3_hdr>() == FRAME_HEADER_LEN);
     assert!(size_of::<libc::sockaddr_ll>() == FRAME_HEADERS_LEN - FRAME_HEADER_LEN);
 };
+
+#[cfg(test)]
+mod tests {
+    use gannet_testkit::block::{BlockBuilder, BlockFrame};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BLOCK: usize = 4096;
+
+    /// Three frames of 60, 61 and 1000 bytes.
+    fn block() -> Vec<u8> {
+        let data: Vec<u8> = (0..1000).map(|number| number as u8).collect();
+        let mut builder = BlockBuilder::new(BLOCK, 6).opened(7, (1, 2)).stale(0xa5);
+        for (second, len) in [(10, 60), (11, 61), (12, 1000)] {
+            assert!(builder.push(&BlockFrame::ethernet(&data[..len], (second, 999_999_999))));
+        }
+        builder.finish(true)
+    }
+
+    fn walk(block: &[u8]) -> (Vec<FrameHeader>, Option<BlockError>, u32) {
+        let (descriptor, area) = block.split_first_chunk().unwrap();
+        let mut walk = FrameWalk::new(&BlockDescriptor::parse(descriptor));
+        let mut frames = Vec::new();
+        loop {
+            match walk.next(area) {
+                Some(Ok(header)) => frames.push(header),
+                Some(Err(error)) => return (frames, Some(error), walk.remaining()),
+                None => return (frames, None, walk.remaining()),
+            }
+        }
+    }
+
+    fn put32(block: &mut [u8], at: usize, value: u32) {
+        block[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    fn put16(block: &mut [u8], at: usize, value: u16) {
+        block[at..at + 2].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    /// The frames of [`block`]: 88 bytes in front of the data, multiples of 8.
+    const SECOND: usize = DESCRIPTOR_LEN + 152;
+    const THIRD: usize = SECOND + 152;
+
+    #[test]
+    fn the_descriptor_is_read_field_by_field() {
+        let block = block();
+        let descriptor = BlockDescriptor::parse(block.first_chunk().unwrap());
+        let expected = BlockDescriptor {
+            status: libc::TP_STATUS_USER | libc::TP_STATUS_BLK_TMO,
+            packets: 3,
+            first_frame: 48,
+            len: (THIRD + 1088) as u32,
+            sequence: 7,
+            opened: Timestamp(1_000_000_002),
+            last: Timestamp(12_999_999_999),
+        };
+        assert_eq!(descriptor, expected);
+        assert!(descriptor.timed_out());
+        assert!(!BlockDescriptor { status: libc::TP_STATUS_USER, ..descriptor }.timed_out());
+    }
+
+    #[test]
+    fn a_header_is_read_field_by_field() {
+        let data = [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12], [0x86, 0xdd, 0, 0, 0, 0]].concat();
+        let mut builder = BlockBuilder::new(BLOCK, 6);
+        let status = libc::TP_STATUS_CSUMNOTREADY | libc::TP_STATUS_TS_RAW_HARDWARE | TP_STATUS_GSO_TCP;
+        let frame = BlockFrame {
+            snaplen: 16,
+            vlan: Some((0x88a8, 0xf00d)),
+            status,
+            ifindex: 77,
+            packet_type: 4,
+            ..BlockFrame::ethernet(&data, (5, 6))
+        };
+        assert!(builder.push(&frame));
+        let block = builder.finish(false);
+        let (frames, error, left) = walk(&block);
+        assert_eq!((frames.len(), error, left), (1, None, 0));
+        let expected = FrameHeader {
+            data: 48 + 88,
+            caplen: 16,
+            orig_len: 18,
+            network: 14,
+            timestamp: Timestamp(5_000_000_006),
+            status: status
+                | libc::TP_STATUS_USER
+                | libc::TP_STATUS_VLAN_VALID
+                | libc::TP_STATUS_VLAN_TPID_VALID,
+            vlan: Some(VlanTag { tpid: 0x88a8, tci: 0xf00d }),
+            ifindex: 77,
+            hardware_type: 1,
+            protocol: 0x86dd,
+            packet_type: PacketType::Outgoing,
+            hardware_len: 6,
+            hardware_address: [7, 8, 9, 10, 11, 12, 0, 0],
+        };
+        assert_eq!(frames[0], expected);
+        assert_eq!(frames[0].bytes(&block[DESCRIPTOR_LEN..]), &data[..16]);
+        assert_eq!(frames[0].bytes(&block[..60]), &[] as &[u8], "not the block it was read from");
+        let header = frames[0];
+        assert!(header.checksum_not_ready() && header.hardware_stamped() && header.segmentation_offloaded());
+        assert!(!header.checksum_valid());
+        assert!(FrameHeader { status: libc::TP_STATUS_CSUM_VALID, ..header }.checksum_valid());
+    }
+
+    #[test]
+    fn a_tag_without_tpid_is_of_802_1q() {
+        let mut block = block();
+        put32(&mut block, 48 + 20, libc::TP_STATUS_USER | libc::TP_STATUS_VLAN_VALID);
+        put32(&mut block, 48 + 32, 0xabcd);
+        put16(&mut block, 48 + 36, 0x9100);
+        assert_eq!(walk(&block).0[0].vlan, Some(VlanTag { tpid: 0x8100, tci: 0xabcd }));
+        put32(&mut block, 48 + 20, libc::TP_STATUS_USER);
+        assert_eq!(walk(&block).0[0].vlan, None);
+    }
+
+    #[test]
+    fn a_block_without_frames_ends_at_once() {
+        let mut block = block();
+        put32(&mut block, 12, 0);
+        put32(&mut block, 16, u32::MAX);
+        assert_eq!(walk(&block), (Vec::new(), None, 0));
+    }
+
+    #[test]
+    fn impossible_numbers_end_the_walk_where_they_stand() {
+        use BlockError::{DataOutside, HeaderOutside, NextOverlaps};
+        let first = DESCRIPTOR_LEN;
+        let last_header = (BLOCK - FRAME_HEADERS_LEN) as u32;
+        // What is written where, the error, and how many frames come before it.
+        let cases: &[(usize, u32, BlockError, usize)] = &[
+            // offset_to_first_pkt: in the descriptor, behind the block, partly behind it.
+            (16, 0, HeaderOutside(0), 0),
+            (16, 47, HeaderOutside(47), 0),
+            (16, last_header + 1, HeaderOutside(BLOCK - FRAME_HEADERS_LEN + 1), 0),
+            (16, BLOCK as u32, HeaderOutside(BLOCK), 0),
+            (16, u32::MAX, HeaderOutside(u32::MAX as usize), 0),
+            // tp_next_offset: nowhere, into itself, just before the end of the data, misaligned, outside.
+            (first, 0, NextOverlaps(first), 1),
+            (first, 68, NextOverlaps(first), 1),
+            (first, 144, NextOverlaps(first), 1),
+            (first, 153, NextOverlaps(first), 1),
+            (first, 148, NextOverlaps(first), 1),
+            (first, BLOCK as u32, HeaderOutside(first + BLOCK), 1),
+            (first, u32::MAX - 7, HeaderOutside(first + u32::MAX as usize - 7), 1),
+            (SECOND, 0, NextOverlaps(SECOND), 2),
+            (SECOND, 0u32.wrapping_sub(152), HeaderOutside(SECOND + u32::MAX as usize + 1 - 152), 2),
+            // tp_snaplen: one byte too many in the last frame, absurd ones, overlap of the next frame.
+            (first + 12, u32::MAX, DataOutside(first), 0),
+            (first + 12, (BLOCK - first - 88 + 1) as u32, DataOutside(first), 0),
+            (first + 12, 65, NextOverlaps(first), 1),
+            (THIRD + 12, (BLOCK - THIRD - 88 + 1) as u32, DataOutside(THIRD), 2),
+            // tp_mac (with tp_net behind it): in the headers, outside.
+            (first + 24, 0, DataOutside(first), 0),
+            (first + 24, 67, DataOutside(first), 0),
+            (first + 24, 0xffff, DataOutside(first), 0),
+        ];
+        for &(at, value, error, before) in cases {
+            let mut block = block();
+            put32(&mut block, at, value);
+            let (frames, found, left) = walk(&block);
+            assert_eq!((frames.len(), found), (before, Some(error)), "{value} at {at}");
+            assert_eq!(left as usize, 3 - before, "{value} at {at}: what cannot be reached");
+        }
+    }
+
+    #[test]
+    fn the_last_possible_byte_is_not_impossible() {
+        let mut block = block();
+        put32(&mut block, THIRD + 12, (BLOCK - THIRD - 88) as u32);
+        let (frames, error, _) = walk(&block);
+        assert_eq!((frames.len(), error), (3, None));
+        assert_eq!(frames[2].data + frames[2].caplen, BLOCK);
+        // An empty frame whose headers end with the block.
+        let mut block = vec![0; BLOCK];
+        put32(&mut block, 12, 1);
+        put32(&mut block, 16, (BLOCK - FRAME_HEADERS_LEN) as u32);
+        put16(&mut block, BLOCK - FRAME_HEADERS_LEN + 24, FRAME_HEADERS_LEN as u16);
+        let (frames, error, _) = walk(&block);
+        assert_eq!((frames.len(), error, frames[0].caplen), (1, None, 0));
+    }
+
+    #[test]
+    fn more_announced_than_there_are() {
+        let mut block = block();
+        put32(&mut block, 12, u32::MAX);
+        let (frames, error, left) = walk(&block);
+        assert_eq!((frames.len(), error), (3, Some(BlockError::NextOverlaps(THIRD))));
+        assert_eq!(left, u32::MAX - 3);
+    }
+
+    #[test]
+    fn a_block_cut_anywhere_never_panics() {
+        let block = block();
+        for len in DESCRIPTOR_LEN..block.len() {
+            let (frames, error, _) = walk(&block[..len]);
+            assert_eq!(error.is_none(), len >= THIRD + 88 + 1000, "{len}: {} frames", frames.len());
+        }
+    }
+
+    /// What the module's documentation says, in numbers that cannot overflow and without a shared line of code.
+    fn oracle(block: &[u8]) -> (Vec<(i64, i64)>, Option<&'static str>) {
+        let word = |at: i64, len: i64| {
+            let bytes: Vec<u8> = (at..at + len).map(|at| block[at as usize]).collect();
+            bytes.iter().rev().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte))
+        };
+        let (size, announced) = (block.len() as i64, word(12, 4));
+        let (mut frames, mut at) = (Vec::new(), word(16, 4));
+        for number in 0..announced {
+            if at < 48 || at + 68 > size {
+                return (frames, Some("header"));
+            }
+            let (mac, caplen) = (word(at + 24, 2), word(at + 12, 4));
+            if mac < 68 || at + mac + caplen > size {
+                return (frames, Some("data"));
+            }
+            frames.push((at + mac, caplen));
+            let next = at + word(at, 4);
+            if number + 1 < announced && (next < at + mac + caplen || next % 8 != 0) {
+                return (frames, Some("next"));
+            }
+            at = next;
+        }
+        (frames, None)
+    }
+
+    /// Little numbers, numbers near the block's size, and anything.
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![0_u32..200, 3800_u32..4200, any::<u32>(), (0_u32..600).prop_map(|eighth| eighth * 8)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn damaged_blocks_read_as_the_oracle_says(
+            sizes in prop::collection::vec(0_usize..700, 0..12),
+            reserve in 0_usize..16,
+            damage in prop::collection::vec((0_usize..12, 0_usize..9, number()), 0..4),
+        ) {
+            let data = [0x5a; 700];
+            let mut builder = BlockBuilder::new(BLOCK, reserve);
+            let mut starts = vec![0];
+            let mut at = DESCRIPTOR_LEN;
+            for len in sizes {
+                if builder.push(&BlockFrame::ethernet(&data[..len], (1, 2))) {
+                    starts.push(at);
+                    at += (82 + reserve + len).next_multiple_of(8);
+                }
+            }
+            let mut block = builder.finish(false);
+            for (frame, field, value) in damage {
+                let start = starts[frame % starts.len()];
+                // Of the descriptor the number of packets and the first one's place; any word of a frame.
+                let at = if start == 0 { 12 + field % 2 * 4 } else { start + field * 4 };
+                put32(&mut block, at, value);
+            }
+            let (frames, error, left) = walk(&block);
+            let kind = error.map(|error| match error {
+                BlockError::HeaderOutside(_) => "header",
+                BlockError::DataOutside(_) => "data",
+                BlockError::NextOverlaps(_) => "next",
+            });
+            let found = frames.iter().map(|frame| (frame.data as i64, frame.caplen as i64)).collect();
+            prop_assert_eq!((found, kind), oracle(&block));
+            let announced = u32::from_ne_bytes(block[12..16].try_into().unwrap());
+            prop_assert_eq!(frames.len() as u32 + left, announced);
+        }
+
+        #[test]
+        fn anything_at_all(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+            fuzz(&bytes);
+        }
+    }
+}
