@@ -19,8 +19,8 @@
 //!   packet that was cut, skipped or lay in the ring before reaches the disk.
 //! - The word at offset 8 of the block, the kernel's status, is never written: it is body of the marker.
 
-use gannet_pcap::ng;
 use gannet_packet::LinkType;
+use gannet_pcap::ng;
 use gannet_ring::walk::{BlockDescriptor, DESCRIPTOR_LEN, FrameHeader, FrameWalk};
 
 /// What is to become of one frame of a block.
@@ -40,8 +40,9 @@ pub enum Verdict {
 pub struct Layout {
     /// Packets are cut to this, a VLAN tag that was put back included.
     pub snaplen: usize,
-    /// Length of the extent, from the block's start: at least the kernel's length of the block and
-    /// [`WORST_CASE_TAIL`], at most the block's size, and a multiple of 4.
+    /// Length of the extent, from the block's start: the kernel's length of the block and [`WORST_CASE_TAIL`], or
+    /// the block's size where that is less. A multiple of 4, at least [`MIN_EXTENT`]. A frame that reaches beyond it
+    /// is unreadable.
     pub len: usize,
     /// Number of the worker, for the marker.
     pub worker: u32,
@@ -162,7 +163,7 @@ fn place(area: &mut [u8], header: &FrameHeader, layout: Layout) -> Placed {
         area[tag_at + 2..tag_at + 4].copy_from_slice(&tag.tci.to_be_bytes());
         start -= VLAN_TAG;
         len += VLAN_TAG;
-        orig_len += VLAN_TAG as u32;
+        orig_len = orig_len.saturating_add(VLAN_TAG as u32);
     }
     len = len.min(layout.snaplen);
     // Offsets count from the block's start, which is page-aligned, so they tell the alignment in the file.
@@ -175,6 +176,69 @@ fn place(area: &mut [u8], header: &FrameHeader, layout: Layout) -> Placed {
         start -= shift;
     }
     Placed { start, len, orig_len }
+}
+
+/// The body of the fuzz target: converts `bytes` as a block of the ring, as they are and with links that lead
+/// somewhere. Its first word, which the kernel's version is in, decides snaplen, extent and which frames are skipped.
+///
+/// # Panics
+/// If what comes out is not, to the last byte, a chain of blocks that starts with a marker and holds the packets
+/// announced, or if the kernel's status word has changed.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    check_conversion(bytes.to_vec());
+    let mut bent = bytes.to_vec();
+    gannet_ring::walk::bend_links(&mut bent);
+    check_conversion(bent);
+}
+
+#[allow(clippy::panic, clippy::unwrap_used, reason = "a fuzz body reports by panicking")]
+fn check_conversion(mut block: Vec<u8>) {
+    block.truncate(block.len() / 4 * 4);
+    if block.len() < MIN_EXTENT {
+        return;
+    }
+    let (head, area) = block.split_first_chunk_mut::<DESCRIPTOR_LEN>().unwrap();
+    let [snaplen, alignment, skip, salt] = [head[0], head[1], head[2], head[3]];
+    // A block is only ours to convert with this bit set.
+    head[8] |= 1;
+    let descriptor = BlockDescriptor::parse(head);
+    let kernel_words: [u8; 40] = *head[8..].first_chunk().unwrap();
+    let size = DESCRIPTOR_LEN + area.len();
+    let wanted = (descriptor.len as usize).saturating_add(WORST_CASE_TAIL).min(size);
+    let len = wanted.next_multiple_of(4 << (alignment % 11)).clamp(MIN_EXTENT, size);
+    let layout = Layout { snaplen: usize::from(snaplen) * usize::from(salt), len, worker: 3 };
+    let mut number = 0_u32;
+    let mut kept = 0;
+    let converted = to_pcapng(&descriptor, area, layout, |_, _| {
+        number += 1;
+        if skip & 1 << (number % 8) == 0 {
+            kept += 1;
+            Verdict::Keep { interface: 0 }
+        } else {
+            Verdict::Skip
+        }
+    });
+    assert_eq!(converted.packets, kept);
+    assert_eq!(u64::from(number) + converted.unreadable, u64::from(descriptor.packets));
+    assert_eq!(head[8..], kernel_words);
+    head[..8].copy_from_slice(&converted.head);
+    let marker = ng::marker::Marker::parse(&block[..len]).unwrap();
+    assert_eq!((u64::from(marker.packets), marker.extent_len as usize, marker.worker), (kept, len, 3));
+    let mut file = Vec::new();
+    ng::section_header(&mut file, &ng::Section::default());
+    ng::interface_description(&mut file, &ng::Interface::new(LinkType::ETHERNET, 0));
+    file.extend_from_slice(&block[..len]);
+    let mut reader = gannet_pcap::SliceReader::new(&file).unwrap();
+    let (mut packets, mut bytes, mut truncated) = (0, 0, 0);
+    for packet in &mut reader {
+        packets += 1;
+        bytes += packet.frame.data.len() as u64;
+        truncated += u64::from((packet.frame.data.len() as u64) < u64::from(packet.frame.orig_len));
+    }
+    assert_eq!(reader.warning(), None);
+    assert_eq!(reader.position(), file.len() as u64);
+    assert_eq!((packets, bytes, truncated), (kept, converted.bytes, converted.truncated));
 }
 
 /// True if the kernel's VLAN tag of this frame belongs back into its bytes: an Ethernet header is there.
@@ -281,6 +345,9 @@ pub(crate) const VLAN_TAG: usize = 4;
 /// What a block may need beyond the kernel's length of it: the padding and tail of its last packet.
 pub const WORST_CASE_TAIL: usize = 3 + MIN_TAIL;
 
+/// The shortest extent: a marker and a filler. Every page is longer.
+pub const MIN_EXTENT: usize = ng::marker::MIN_LEN + ng::MIN_BLOCK;
+
 /// Room that every packet has behind it: the option `epb_flags` and the trailing length.
 const MIN_TAIL: usize = 8 + 4;
 
@@ -298,3 +365,6 @@ const CUSTOM_NO_COPY: u16 = 19373;
 
 /// The number that IANA reserves for examples (RFC 5612), until the project has one of its own.
 const ENTERPRISE_NUMBER: u32 = 32473;
+
+#[cfg(test)]
+mod tests;

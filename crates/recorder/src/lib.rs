@@ -20,6 +20,8 @@ mod keeper;
 mod output;
 mod packet;
 pub mod repair;
+#[cfg(test)]
+mod samples;
 mod series;
 mod stream;
 mod writer;

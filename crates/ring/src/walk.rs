@@ -290,13 +290,14 @@ fn check_walk(bytes: &[u8]) {
     assert_eq!(frames.checked_add(walk.remaining()), Some(descriptor.packets));
 }
 
-/// Keeps what `bytes` say of lengths and places, but small enough to stay in the block for a few frames.
-fn bend_links(bytes: &mut [u8]) {
+/// Makes a block of arbitrary `bytes` one that adds up: its frames keep what the bytes say of their lengths and
+/// places, but small enough to follow one another to the block's end. For fuzzing only.
+#[doc(hidden)]
+pub fn bend_links(bytes: &mut [u8]) {
     let mut at = DESCRIPTOR_LEN;
     let mut frames = 0_u32;
     while let Some(header) = bytes.get_mut(at..at + FRAME_HEADERS_LEN) {
-        let drawn = usize::from(header[24]);
-        let mac = FRAME_HEADERS_LEN + drawn % 48;
+        let mac = FRAME_HEADERS_LEN + usize::from(header[24]) % 48;
         let caplen = usize::from(u16::from_ne_bytes([header[12], header[13]])) % 2048;
         let advance = (mac + caplen + usize::from(header[0] % 16)).next_multiple_of(FRAME_ALIGNMENT);
         header[..4].copy_from_slice(&(advance as u32).to_ne_bytes());
