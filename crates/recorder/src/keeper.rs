@@ -108,6 +108,7 @@ impl Keeper<'_> {
 /// Prepares the next file and extends the promise of the current one, in smaller steps on a disk that is nearly full.
 fn make_room(series: &FileSeries) -> io::Result<()> {
     let (current, _) = series.current();
+    current.run_ahead()?;
     // A file that grows fast gets large steps, one that hardly grows does not hold space it never needs.
     let ahead = current.len().clamp(LEAST_AHEAD, MOST_AHEAD);
     let mut result = Ok(());

@@ -99,6 +99,7 @@ struct Engine {
     /// Buffers of classic pcap whose write failed: they cannot be replaced by a filler.
     stuck: Vec<Completion<Ticket>>,
     tally: Tally,
+    last_write: Instant,
 }
 
 /// What a write in flight carries.
@@ -142,7 +143,7 @@ impl Writer {
         let main = shared.series_for(link_type)?.ok_or_else(|| Error::Thread(io::ErrorKind::NotFound.into()))?;
         let disk = DiskQueue::new(WRITES_IN_FLIGHT, None).map_err(Error::Thread)?;
         let tally = Tally::default();
-        let engine = Engine { plan, shared, disk, spare: Vec::new(), stuck: Vec::new(), tally };
+        let engine = Engine { plan, shared, disk, spare: Vec::new(), stuck: Vec::new(), tally, last_write: Instant::now() };
         Ok(Self { lanes: vec![Lane::new(link_type, main)], engine })
     }
 
@@ -210,6 +211,7 @@ impl Writer {
         self.flush(VISIBLE_AFTER);
         for lane in &mut self.lanes {
             lane.follow_rotation(&mut self.engine);
+            lane.settle_size(&self.engine);
         }
     }
 
@@ -703,6 +705,19 @@ impl Lane {
         }
     }
 
+    /// When the load is over, the file's size is again what has been written.
+    fn settle_size(&self, engine: &Engine) {
+        let Target::Files { file, .. } = &self.target else { return };
+        if engine.plan.shared || engine.disk.in_flight() > 0 || engine.last_write.elapsed() < CALM {
+            return;
+        }
+        match &self.open {
+            None => file.fall_back(file.end()),
+            Some(open) if self.visible => file.fall_back(file.end() + open.len() as u64),
+            Some(_) => {}
+        }
+    }
+
     /// Writes what is open as the end of the current file.
     fn end(&mut self, engine: &mut Engine) {
         let Target::Files { file, .. } = &self.target else { return self.seal(engine) };
@@ -774,8 +789,12 @@ impl Engine {
 
     /// Starts a write, after waiting for a place in the queue if need be.
     fn write(&mut self, offset: u64, payload: Payload, ticket: Ticket) {
+        self.last_write = Instant::now();
         while !self.disk.has_room() {
             self.complete(Some(Duration::from_millis(100)));
+        }
+        if self.disk.in_flight() >= QUEUED_WRITES && ticket.file.press() {
+            self.shared.nudge();
         }
         let direct = Arc::clone(ticket.file.direct());
         if let Err(refused) = self.disk.submit(&direct, offset, payload, ticket) {
@@ -869,6 +888,12 @@ fn write_again(file: &CaptureFile, completion: &Completion<Ticket>, first: &io::
 /// Writes that one worker has with the disk at a time. 32 of 1 MiB keep a fast NVMe device busy; more would only
 /// take blocks away from the ring.
 const WRITES_IN_FLIGHT: usize = 32;
+
+/// With this many writes in flight the disk is what is waited for.
+const QUEUED_WRITES: usize = 2;
+
+/// After this time without a write the load is over.
+const CALM: Duration = Duration::from_millis(500);
 
 /// Buffers kept for reuse.
 const SPARE_BUFFERS: usize = 8;
