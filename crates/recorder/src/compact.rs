@@ -68,7 +68,7 @@ impl CompactBuffer {
         };
         // The end of the buffer is kept free for the filler that `seal` may have to write.
         let end = self.bytes.len() - ng::MIN_BLOCK;
-        if total > end - self.used {
+        if self.used + total > end {
             return false;
         }
         let dst = &mut self.bytes[self.used..self.used + total];
@@ -189,3 +189,182 @@ impl CompactBuffer {
 /// Size of a copying writer's buffer: as large as a ring block, so that one disk write is as good as another, and
 /// large enough for any single frame (a snaplen is at most 256 KiB).
 pub const BUFFER_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use gannet_packet::{Frame, LinkType, PacketType};
+    use gannet_testkit::block::BlockBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::samples::{Expected, SECRET, Sample, frames, read_back, sample, section_of, snaplen};
+
+    /// A buffer that held something else before.
+    fn used_buffer() -> AlignedBuffer {
+        let mut buffer = AlignedBuffer::new(64 << 10);
+        buffer.fill(SECRET);
+        buffer
+    }
+
+    /// What of a packet survives in an encoding: classic pcap has one interface, no flags, and may have microseconds.
+    fn in_encoding(expected: &Expected, encoding: Encoding) -> Expected {
+        let Encoding::Pcap(precision) = encoding else { return expected.clone() };
+        let unit = u64::from(precision.unit_ns());
+        Expected {
+            interface: 0,
+            timestamp: Timestamp(expected.timestamp.0 / unit * unit),
+            packet_type: PacketType::default(),
+            flags: 0,
+            ..expected.clone()
+        }
+    }
+
+    fn buffer(encoding: Encoding) -> CompactBuffer {
+        let mut buffer = CompactBuffer::new(used_buffer(), encoding, encoding == Encoding::Pcapng, 4);
+        if let Encoding::Pcap(precision) = encoding {
+            assert!(buffer.push_raw(&classic::file_header(precision, LinkType::ETHERNET, 262_144)));
+        }
+        buffer
+    }
+
+    /// The bytes as a file.
+    fn file(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+        if encoding == Encoding::Pcapng { section_of(3, bytes) } else { bytes.to_vec() }
+    }
+
+    fn check_marker(extent: &[u8], used: usize, packets: &[Expected]) {
+        let marker = ng::marker::Marker::parse(extent).unwrap();
+        assert_eq!((marker.extent_len as usize, marker.blk_len as usize), (extent.len(), used));
+        assert_eq!((marker.packets as usize, marker.worker), (packets.len(), 4));
+        let times = packets.first().zip(packets.last());
+        let times =
+            times.map_or((Timestamp(0), Timestamp(0)), |(first, last)| (first.timestamp, last.timestamp));
+        assert_eq!((marker.ts_first, marker.ts_last), times);
+    }
+
+    /// Copies ring frames of the samples, looking at the buffer after each packet.
+    fn check(samples: &[Sample], encoding: Encoding, snaplen: usize, alignment: usize) {
+        let mut buffer = buffer(encoding);
+        let mut expected = Vec::new();
+        for sample in samples.iter().filter(|sample| !sample.skip) {
+            let mut block = BlockBuilder::new(128 << 10, 6).stale(SECRET);
+            assert!(sample.push(&mut block, snaplen));
+            let block = block.finish(false);
+            let (header, bytes) = frames(&block)[0];
+            let number = sample.ifindex as u32 - 1;
+            let before = buffer.exact().to_vec();
+            if buffer.push(&Outgoing::from_ring(&header, bytes, number, snaplen)) {
+                expected.push(in_encoding(&sample.expected(header.caplen, number, snaplen), encoding));
+            } else {
+                assert_eq!(buffer.exact(), before, "without room nothing changes");
+                assert!(before.len() + header.caplen + 100 > (64 << 10), "there was room");
+            }
+            let bytes: u64 = expected.iter().map(|packet| packet.data.len() as u64).sum();
+            assert_eq!((buffer.packets(), buffer.packet_bytes()), (expected.len() as u64, bytes));
+            assert_eq!(buffer.is_empty(), expected.is_empty());
+        }
+        let used = buffer.len();
+        let exact = buffer.exact().to_vec();
+        assert_eq!(exact.len(), used);
+        assert_eq!(read_back(&file(encoding, &exact)), expected);
+        assert_eq!(buffer.beyond(alignment), &exact[used / alignment * alignment..]);
+        if encoding == Encoding::Pcapng {
+            check_marker(&exact, used, &expected);
+            let (memory, len) = buffer.seal(alignment);
+            assert!(len.is_multiple_of(alignment) && len >= used && len < used + alignment + ng::MIN_BLOCK);
+            check_marker(&memory[..len], used, &expected);
+            assert_eq!(read_back(&section_of(3, &memory[..len])), expected);
+            // Behind the packets comes a filler, and nothing of what the buffer held before.
+            let filler = &memory[used..len];
+            assert!(filler.is_empty() || filler[8..filler.len() - 4].iter().all(|&byte| byte == 0));
+        } else {
+            let (memory, len) = buffer.into_parts();
+            assert_eq!(memory[..len], exact);
+        }
+    }
+
+    const ENCODINGS: [Encoding; 3] =
+        [Encoding::Pcapng, Encoding::Pcap(Precision::Micro), Encoding::Pcap(Precision::Nano)];
+
+    #[test]
+    fn an_empty_buffer_is_valid() {
+        for encoding in ENCODINGS {
+            for alignment in [512, 4096, 65_536] {
+                check(&[], encoding, 100, alignment);
+            }
+        }
+    }
+
+    #[test]
+    fn sealed_at_every_distance_from_the_alignment() {
+        // A rest of 4 or 8 bytes is too short for a filler block.
+        for len in 0..600 {
+            let frame = frame(&[7; 600], len);
+            let mut buffer = buffer(Encoding::Pcapng);
+            assert!(buffer.push(&Outgoing::from_frame(&frame, 0, 262_144)));
+            let used = buffer.len();
+            let (memory, end) = buffer.seal(512);
+            assert!(end.is_multiple_of(512) && end - used != 4 && end - used != 8);
+            assert_eq!(read_back(&section_of(1, &memory[..end])).len(), 1, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_full_buffer_has_room_for_its_filler() {
+        // The last packet leaves from 12 to 15 bytes of the buffer.
+        for slack in 0..40 {
+            let room = (64 << 10) - ng::marker::MIN_LEN - ng::enhanced_packet_len(0, true);
+            let data = vec![3; room - slack];
+            let mut buffer = buffer(Encoding::Pcapng);
+            let fits = buffer.push(&Outgoing::from_frame(&frame(&data, data.len()), 0, usize::MAX));
+            assert_eq!(fits, slack >= ng::MIN_BLOCK, "{slack}");
+            for alignment in [4096, 65_536] {
+                let (memory, end) = {
+                    let mut again = self::buffer(Encoding::Pcapng);
+                    again.push(&Outgoing::from_frame(&frame(&data, data.len()), 0, usize::MAX));
+                    again.seal(alignment)
+                };
+                assert!(end <= memory.len() && end.is_multiple_of(alignment));
+                assert_eq!(read_back(&section_of(1, &memory[..end])).len(), usize::from(fits));
+            }
+        }
+    }
+
+    #[test]
+    fn raw_bytes_stand_at_the_start_and_are_told_apart() {
+        let mut buffer = CompactBuffer::new(used_buffer(), Encoding::Pcap(Precision::Nano), false, 0);
+        assert!(buffer.push_raw(b"end of an earlier record"));
+        assert!(buffer.push(&Outgoing::from_frame(&frame(&[1; 60], 60), 0, 262_144)));
+        assert_eq!((buffer.raw(), buffer.packets()), (&b"end of an earlier record"[..], 1));
+        assert_eq!(buffer.len(), 24 + 16 + 60);
+        let mut full = CompactBuffer::new(used_buffer(), Encoding::Pcap(Precision::Nano), false, 0);
+        assert!(!full.push_raw(&vec![0; (64 << 10) + 1]));
+        assert!(full.push_raw(&vec![0; 64 << 10]));
+        assert!(!full.push(&Outgoing::from_frame(&frame(&[], 0), 0, 262_144)), "no room, and no panic");
+    }
+
+    fn frame(data: &[u8], len: usize) -> Frame<'_> {
+        Frame {
+            link_type: LinkType::ETHERNET,
+            timestamp: Timestamp(1),
+            data: &data[..len],
+            orig_len: len as u32,
+            interface: 0,
+            packet_type: PacketType::Outgoing,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn what_comes_out_is_what_came_in(
+            samples in prop::collection::vec(sample(), 0..40),
+            encoding in prop::sample::select(&ENCODINGS[..]),
+            snaplen in snaplen(),
+            alignment in prop::sample::select(&[512_usize, 4096, 65_536][..]),
+        ) {
+            check(&samples, encoding, snaplen, alignment);
+        }
+    }
+}

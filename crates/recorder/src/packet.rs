@@ -141,3 +141,109 @@ const MAX_PREFIX: usize = SLL2_HEADER + VLAN_TAG;
 
 /// Bytes of a `sll2_header` (<https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html>).
 const SLL2_HEADER: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use gannet_testkit::block::{BlockBuilder, BlockFrame};
+
+    use super::*;
+    use crate::samples::frames;
+
+    /// The bytes of an outgoing packet, put together.
+    fn bytes(outgoing: &Outgoing<'_>) -> Vec<u8> {
+        let mut bytes = outgoing.pieces().concat();
+        assert!(bytes.len() >= outgoing.caplen);
+        bytes.truncate(outgoing.caplen);
+        bytes
+    }
+
+    fn block(frame: &BlockFrame<'_>) -> Vec<u8> {
+        let mut builder = BlockBuilder::new(4096, 6);
+        assert!(builder.push(frame));
+        builder.finish(false)
+    }
+
+    /// To 1.2.3..., from 7.8.9..., IPv6, and two bytes of it.
+    const ETHERNET: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x86, 0xdd, 0x60, 0x61];
+
+    #[test]
+    fn a_cooked_header_byte_by_byte() {
+        let block = block(&BlockFrame {
+            ifindex: 0x0102_0304,
+            packet_type: 4,
+            ..BlockFrame::ethernet(&ETHERNET, (1, 2))
+        });
+        let (header, data) = frames(&block)[0];
+        let outgoing = Outgoing::cooked(&header, data, 3, 262_144);
+        #[rustfmt::skip]
+        let expected = [
+            0x86, 0xdd, 0, 0, // protocol, reserved
+            1, 2, 3, 4, // interface index
+            0, 1, // ARPHRD_ETHER
+            4, 6, // sent by us, length of the address
+            7, 8, 9, 10, 11, 12, 0, 0, // its source address
+            0x60, 0x61,
+        ];
+        assert_eq!(bytes(&outgoing), expected);
+        assert_eq!((outgoing.orig_len, outgoing.caplen, outgoing.interface), (22, 22, 3));
+        assert!(!outgoing.is_truncated());
+        // Cut anywhere, in the header too.
+        for snaplen in 0..22 {
+            let cut = Outgoing::cooked(&header, data, 3, snaplen);
+            assert_eq!(
+                (bytes(&cut), cut.orig_len, cut.is_truncated()),
+                (expected[..snaplen].to_vec(), 22, true)
+            );
+        }
+    }
+
+    #[test]
+    fn a_tag_goes_behind_the_cooked_header() {
+        let block =
+            block(&BlockFrame { vlan: Some((0x88a8, 0xe123)), ..BlockFrame::ethernet(&ETHERNET, (1, 2)) });
+        let (header, data) = frames(&block)[0];
+        let cooked = bytes(&Outgoing::cooked(&header, data, 0, 262_144));
+        assert_eq!(cooked[..4], [0x88, 0xa8, 0, 0], "the protocol is the tag's");
+        assert_eq!(cooked[20..], [0xe1, 0x23, 0x86, 0xdd, 0x60, 0x61]);
+        assert_eq!(Outgoing::cooked(&header, data, 0, 262_144).orig_len, 26);
+    }
+
+    #[test]
+    fn a_frame_cut_within_its_link_header_is_cooked_to_a_header_alone() {
+        let block = block(&BlockFrame { snaplen: 9, ..BlockFrame::ethernet(&ETHERNET, (1, 2)) });
+        let (header, data) = frames(&block)[0];
+        let outgoing = Outgoing::cooked(&header, data, 0, 262_144);
+        assert_eq!((bytes(&outgoing).len(), outgoing.orig_len), (20, 22));
+        assert!(outgoing.is_truncated());
+    }
+
+    #[test]
+    fn raw_ip_is_cooked_whole() {
+        let frame = BlockFrame {
+            mac_len: 0,
+            hardware_type: 65_534,
+            protocol: 0x0800,
+            ..BlockFrame::ethernet(&[0x45, 1, 2, 3], (1, 2))
+        };
+        let block = block(&frame);
+        let (header, data) = frames(&block)[0];
+        let cooked = bytes(&Outgoing::cooked(&header, data, 0, 262_144));
+        assert_eq!(
+            (&cooked[..2], &cooked[8..10], &cooked[20..]),
+            (&[8, 0][..], &[0xff, 0xfe][..], &[0x45, 1, 2, 3][..])
+        );
+    }
+
+    #[test]
+    fn a_tag_goes_between_addresses_and_type() {
+        let block =
+            block(&BlockFrame { vlan: Some((0x8100, 0xffff)), ..BlockFrame::ethernet(&ETHERNET, (1, 2)) });
+        let (header, data) = frames(&block)[0];
+        let outgoing = Outgoing::from_ring(&header, data, 0, 262_144);
+        let expected = [&ETHERNET[..12], &[0x81, 0, 0xff, 0xff], &ETHERNET[12..]].concat();
+        assert_eq!((bytes(&outgoing), outgoing.orig_len), (expected, 20));
+        // An interface without Ethernet header has no place for a tag.
+        let raw = FrameHeader { hardware_type: 65_534, ..header };
+        assert_eq!(bytes(&Outgoing::from_ring(&raw, data, 0, 262_144)), ETHERNET);
+    }
+}
