@@ -1,6 +1,5 @@
 //! The report: who measured where, and the medians.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -41,12 +40,9 @@ impl Row {
 
 /// The tables, one per size and load; the ratios are to the row `tcpdump` of the same table.
 pub(crate) fn render(rows: &[Row]) -> String {
-    let mut tables: BTreeMap<(&str, &str), Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        tables.entry((&row.size, &row.load)).or_default().push(row);
-    }
     let mut text = String::new();
-    for ((size, load), rows) in tables {
+    for rows in rows.chunk_by(|one, next| (&one.size, &one.load) == (&next.size, &next.load)) {
+        let Row { size, load, .. } = &rows[0];
         let offered = median(rows.iter().map(|row| row.median(|run| run.offered as f64)).collect());
         let pps = median(rows.iter().map(|row| row.median(|run| run.offered_pps)).collect());
         let _ =
@@ -67,10 +63,10 @@ pub(crate) fn render(rows: &[Row]) -> String {
         );
         let tcpdump =
             rows.iter().find(|row| row.tool == Tool::Tcpdump.name()).filter(|row| !row.runs.is_empty());
-        for row in &rows {
-            render_row(&mut text, row, tcpdump.copied());
+        for row in rows {
+            render_row(&mut text, row, tcpdump);
         }
-        for row in &rows {
+        for row in rows {
             for note in row.failures.iter().chain(row.runs.iter().flat_map(|run| &run.notes)) {
                 let _ = writeln!(text, "  {}: {note}", row.tool);
             }
