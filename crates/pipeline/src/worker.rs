@@ -175,7 +175,7 @@ impl Worker {
 
     /// Sleeps until there is something to do.
     fn wait(&mut self, draining: bool) {
-        if self.writer.in_flight() > 0 {
+        if self.writer.is_busy() {
             // While blocks are with the disk, `poll` on the packet socket returns at once: the kernel looks at the
             // block before its current one, and that is ours. So the disk is waited for, briefly, as the next block
             // may come meanwhile.

@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use gannet_packet::{Frame, LinkType};
 use gannet_pcap::classic;
 use gannet_ring::buffer::AlignedBuffer;
-use gannet_ring::disk::{Completion, DiskQueue, Payload};
+use gannet_ring::disk::{Completion, DiskQueue, MAX_BLOCKS, Payload};
 use gannet_ring::walk::{BlockDescriptor, FrameHeader, FrameWalk};
-use gannet_ring::Block;
+use gannet_ring::{Block, InFlight};
 
 use crate::compact::{BUFFER_BYTES, CompactBuffer, Encoding};
 use crate::error::Error;
@@ -98,8 +98,20 @@ struct Engine {
     spare: Vec<AlignedBuffer>,
     /// Buffers of classic pcap whose write failed: they cannot be replaced by a filler.
     stuck: Vec<Completion<Ticket>>,
+    /// Blocks that are to go into one write.
+    gathered: Option<Gathered>,
     tally: Tally,
     last_write: Instant,
+}
+
+/// Rewritten blocks that follow one another in a file and wait for more: one large write costs the disk and us less
+/// than several small ones.
+struct Gathered {
+    since: Instant,
+    offset: u64,
+    len: u64,
+    blocks: Vec<InFlight>,
+    ticket: Ticket,
 }
 
 /// What a write in flight carries.
@@ -143,7 +155,7 @@ impl Writer {
         let main = shared.series_for(link_type)?.ok_or_else(|| Error::Thread(io::ErrorKind::NotFound.into()))?;
         let disk = DiskQueue::new(WRITES_IN_FLIGHT, None).map_err(Error::Thread)?;
         let tally = Tally::default();
-        let engine = Engine { plan, shared, disk, spare: Vec::new(), stuck: Vec::new(), tally, last_write: Instant::now() };
+        let engine = Engine { plan, shared, disk, spare: Vec::new(), stuck: Vec::new(), gathered: None, tally, last_write: Instant::now() };
         Ok(Self { lanes: vec![Lane::new(link_type, main)], engine })
     }
 
@@ -152,9 +164,10 @@ impl Writer {
         self.engine.tally
     }
 
-    /// Writes in flight: while there are any, waiting is done in [`Writer::complete`].
-    pub fn in_flight(&self) -> usize {
-        self.engine.disk.in_flight()
+    /// True while blocks or buffers are with the disk or wait to go there: waiting is done in [`Writer::complete`]
+    /// then.
+    pub fn is_busy(&self) -> bool {
+        self.engine.disk.in_flight() > 0 || self.engine.gathered.is_some()
     }
 
     /// Packets are cut to this from now on.
@@ -201,6 +214,12 @@ impl Writer {
 
     /// Takes in finished writes, after waiting up to `wait` for one. Returns how many there were.
     pub fn complete(&mut self, wait: Option<Duration>) -> usize {
+        if self.engine.disk.in_flight() == 0
+            && self.engine.gathered.is_some()
+            && let Some(wait) = wait
+        {
+            std::thread::sleep(wait.min(GATHER_FOR));
+        }
         self.engine.complete(wait)
     }
 
@@ -230,6 +249,7 @@ impl Writer {
         for lane in &mut self.lanes {
             lane.end(&mut self.engine);
         }
+        self.engine.write_gathered();
         while self.engine.disk.in_flight() > 0 {
             self.engine.complete(Some(Duration::from_millis(100)));
         }
@@ -297,7 +317,7 @@ impl Writer {
         if converted.packets > 0 {
             let flight = block.into_in_flight(converted.head, len);
             main.count(&per_interface);
-            main.write_bound(engine, Payload::Block(flight), (converted.packets, converted.bytes));
+            main.write_bound(engine, Payload::Blocks(vec![flight]), (converted.packets, converted.bytes));
         }
         engine.tally.truncated += converted.truncated;
         self.lanes.extend(added);
@@ -708,7 +728,7 @@ impl Lane {
     /// When the load is over, the file's size is again what has been written.
     fn settle_size(&self, engine: &Engine) {
         let Target::Files { file, .. } = &self.target else { return };
-        if engine.plan.shared || engine.disk.in_flight() > 0 || engine.last_write.elapsed() < CALM {
+        if engine.plan.shared || engine.disk.in_flight() > 0 || engine.gathered.is_some() || engine.last_write.elapsed() < CALM {
             return;
         }
         match &self.open {
@@ -772,6 +792,7 @@ impl Engine {
     /// Waits a moment for the keeper, taking in finished writes meanwhile.
     fn pause(&mut self, waited: &mut Duration) {
         self.shared.nudge();
+        self.write_gathered();
         if self.disk.in_flight() > 0 {
             self.complete(Some(PAUSE));
         } else {
@@ -787,8 +808,36 @@ impl Engine {
         }
     }
 
-    /// Starts a write, after waiting for a place in the queue if need be.
+    /// Starts a write. Blocks may first be gathered into a larger one.
     fn write(&mut self, offset: u64, payload: Payload, ticket: Ticket) {
+        let Payload::Blocks(blocks) = payload else { return self.write_now(offset, payload, ticket) };
+        let len = blocks.iter().map(|block| block.len() as u64).sum();
+        if let Some(gathered) = &mut self.gathered
+            && gathered.offset + gathered.len == offset
+            && Arc::ptr_eq(&gathered.ticket.file, &ticket.file)
+        {
+            gathered.len += len;
+            gathered.blocks.extend(blocks);
+            gathered.ticket.packets += ticket.packets;
+            gathered.ticket.bytes += ticket.bytes;
+        } else {
+            self.write_gathered();
+            self.gathered = Some(Gathered { since: Instant::now(), offset, len, blocks, ticket });
+        }
+        if self.gathered.as_ref().is_some_and(|gathered| gathered.blocks.len() >= MAX_BLOCKS) {
+            self.write_gathered();
+        }
+    }
+
+    /// Writes what has been gathered.
+    fn write_gathered(&mut self) {
+        if let Some(Gathered { offset, blocks, ticket, .. }) = self.gathered.take() {
+            self.write_now(offset, Payload::Blocks(blocks), ticket);
+        }
+    }
+
+    /// Starts a write, after waiting for a place in the queue if need be.
+    fn write_now(&mut self, offset: u64, payload: Payload, ticket: Ticket) {
         self.last_write = Instant::now();
         while !self.disk.has_room() {
             self.complete(Some(Duration::from_millis(100)));
@@ -802,8 +851,11 @@ impl Engine {
         }
     }
 
-    /// Takes in finished writes.
+    /// Takes in finished writes, and starts a gathered one that has waited long enough.
     fn complete(&mut self, wait: Option<Duration>) -> usize {
+        if self.gathered.as_ref().is_some_and(|gathered| gathered.since.elapsed() >= GATHER_FOR) {
+            self.write_gathered();
+        }
         let mut finished = Vec::new();
         let count = self.disk.complete(wait, |completion| finished.push(completion));
         for completion in finished {
@@ -867,27 +919,25 @@ fn write_again(file: &CaptureFile, completion: &Completion<Ticket>, first: &io::
     let mut copy = Vec::new();
     let bytes = match &completion.payload {
         Payload::Buffer(memory, len) => &memory[..*len],
-        Payload::Block(block) => {
-            block.copy_to(&mut copy);
+        Payload::Blocks(blocks) => {
+            blocks.iter().for_each(|block| block.copy_to(&mut copy));
             &copy
         }
     };
     if first.kind() == io::ErrorKind::InvalidInput {
         return file.write_buffered(completion.offset, bytes);
     }
-    match &completion.payload {
-        Payload::Buffer(..) => file.direct().write_all_at(bytes, completion.offset),
-        Payload::Block(_) => {
-            let mut aligned = AlignedBuffer::new(bytes.len());
-            aligned[..bytes.len()].copy_from_slice(bytes);
-            file.direct().write_all_at(&aligned[..bytes.len()], completion.offset)
-        }
-    }
+    let mut aligned = AlignedBuffer::new(bytes.len());
+    aligned[..bytes.len()].copy_from_slice(bytes);
+    file.direct().write_all_at(&aligned[..bytes.len()], completion.offset)
 }
 
 /// Writes that one worker has with the disk at a time. 32 of 1 MiB keep a fast NVMe device busy; more would only
 /// take blocks away from the ring.
 const WRITES_IN_FLIGHT: usize = 32;
+
+/// Blocks wait this long at most for more of them to be written with.
+const GATHER_FOR: Duration = Duration::from_millis(10);
 
 /// With this many writes in flight the disk is what is waited for.
 const QUEUED_WRITES: usize = 2;

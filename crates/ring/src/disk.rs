@@ -21,11 +21,11 @@ use io_uring::{IoUring, opcode, types};
 use crate::buffer::AlignedBuffer;
 use crate::memory::InFlight;
 
-/// What is written: a block in ring memory, or the first bytes of a buffer.
+/// What is written: blocks in ring memory, or the first bytes of a buffer.
 #[derive(Debug)]
 pub enum Payload {
-    /// A ring block, written from where the kernel put its packets.
-    Block(InFlight),
+    /// Ring blocks, at most [`MAX_BLOCKS`], written one behind the other from where the kernel put their packets.
+    Blocks(Vec<InFlight>),
     /// The first `usize` bytes of a buffer.
     Buffer(AlignedBuffer, usize),
 }
@@ -34,7 +34,7 @@ impl Payload {
     /// Bytes to write.
     pub fn len(&self) -> usize {
         match self {
-            Self::Block(block) => block.len(),
+            Self::Blocks(blocks) => blocks.iter().map(InFlight::len).sum(),
             Self::Buffer(buffer, len) => (*len).min(buffer.len()),
         }
     }
@@ -44,13 +44,35 @@ impl Payload {
         self.len() == 0
     }
 
-    fn as_ptr(&self) -> *const u8 {
-        match self {
-            Self::Block(block) => block.as_ptr(),
-            Self::Buffer(buffer, _) => buffer.as_ptr(),
-        }
+    /// The pieces of memory behind the first `skip` bytes.
+    fn pieces(&self, mut skip: usize) -> impl Iterator<Item = Piece> {
+        let blocks = match self {
+            Self::Blocks(blocks) => blocks.as_slice(),
+            Self::Buffer(..) => &[],
+        };
+        let buffer = match self {
+            Self::Blocks(_) => None,
+            Self::Buffer(buffer, _) => Some((buffer.as_ptr(), self.len())),
+        };
+        blocks.iter().map(|block| (block.as_ptr(), block.len())).chain(buffer).filter_map(move |(start, len)| {
+            let skipped = skip.min(len);
+            skip -= skipped;
+            // SAFETY: at most `len` bytes behind the start of a piece that is `len` bytes long.
+            let start = unsafe { start.add(skipped) };
+            let iovec = libc::iovec { iov_base: start.cast_mut().cast(), iov_len: len - skipped };
+            (len > skipped).then_some(Piece(iovec))
+        })
     }
 }
+
+/// A piece of memory that a [`Payload`] owns, as the kernel wants it described.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Piece(libc::iovec);
+
+// SAFETY: the pointer is only read through while the payload that owns the memory is owned beside it, and both go
+// from thread to thread together.
+unsafe impl Send for Piece {}
 
 /// A finished write: the payload comes back, with the tag it was submitted with.
 #[derive(Debug)]
@@ -82,7 +104,7 @@ pub struct DiskQueue<T> {
 }
 
 enum Engine<T> {
-    Uring { ring: Box<IoUring>, slots: Vec<Option<Write<T>>>, free: Vec<usize> },
+    Uring { ring: Box<IoUring>, slots: Vec<Option<Write<T>>>, free: Vec<usize>, pieces: Vec<Vec<Piece>> },
     Threads { submit: Option<Sender<Write<T>>>, done: Receiver<(Write<T>, io::Result<()>)> },
 }
 
@@ -142,11 +164,11 @@ impl<T: Send + 'static> DiskQueue<T> {
             return Err(write.complete(Err(io::ErrorKind::WouldBlock.into())));
         }
         match &mut self.engine {
-            Engine::Uring { ring, slots, free } => {
+            Engine::Uring { ring, slots, free, pieces } => {
                 let Some(slot) = free.pop() else {
                     return Err(write.complete(Err(io::ErrorKind::WouldBlock.into())));
                 };
-                push_write(ring, slot, slots[slot].insert(write));
+                push_write(ring, slot, slots[slot].insert(write), &mut pieces[slot]);
                 // A refusal (EAGAIN, EBUSY) leaves the entry in the submission ring: the next enter takes it.
                 let _ = ring.submit();
             }
@@ -172,7 +194,9 @@ impl<T: Send + 'static> DiskQueue<T> {
             return 0;
         }
         let count = match &mut self.engine {
-            Engine::Uring { ring, slots, free } => complete_uring(ring, slots, free, wait, &mut each),
+            Engine::Uring { ring, slots, free, pieces } => {
+                complete_uring(ring, slots, free, pieces, wait, &mut each)
+            }
             Engine::Threads { done, .. } => {
                 let mut count = 0;
                 let first = match wait {
@@ -200,20 +224,14 @@ impl<T> Write<T> {
         Completion { payload: self.payload, offset: self.offset, tag: self.tag, result }
     }
 
-    fn rest(&self) -> (u64, *const u8, usize) {
-        let left = self.payload.len() - self.written;
-        // SAFETY: `written` is at most the payload's length, so the pointer stays inside it or at its end.
-        (self.offset + self.written as u64, unsafe { self.payload.as_ptr().add(self.written) }, left)
-    }
-
     /// The blocking twin of the ring's write.
     fn write_all(&mut self) -> io::Result<()> {
         while self.written < self.payload.len() {
-            let (offset, start, len) = self.rest();
-            // SAFETY: `start` is valid for `len` bytes while `self` owns the payload. The only part that
+            let Some(Piece(piece)) = self.payload.pieces(self.written).next() else { break };
+            // SAFETY: the piece is valid for its length while `self` owns the payload. The only part that
             // anybody else looks at meanwhile is a block's status word, which the kernel and we merely read.
-            let bytes = unsafe { std::slice::from_raw_parts(start, len) };
-            match self.file.write_at(bytes, offset) {
+            let bytes = unsafe { std::slice::from_raw_parts(piece.iov_base.cast::<u8>(), piece.iov_len) };
+            match self.file.write_at(bytes, self.offset + self.written as u64) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -233,7 +251,12 @@ impl<T: Send + 'static> Engine<T> {
         if !ring.params().is_feature_ext_arg() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Self::Uring { ring: Box::new(ring), slots: (0..depth).map(|_| None).collect(), free: (0..depth).rev().collect() })
+        Ok(Self::Uring {
+            ring: Box::new(ring),
+            slots: (0..depth).map(|_| None).collect(),
+            free: (0..depth).rev().collect(),
+            pieces: (0..depth).map(|_| Vec::with_capacity(MAX_BLOCKS)).collect(),
+        })
     }
 
     fn threads(depth: usize) -> io::Result<Self> {
@@ -254,14 +277,20 @@ impl<T: Send + 'static> Engine<T> {
     }
 }
 
-fn push_write<T>(ring: &mut IoUring, slot: usize, write: &Write<T>) {
-    let (offset, start, len) = write.rest();
-    let entry = opcode::Write::new(types::Fd(write.file.as_raw_fd()), start, len as u32)
-        .offset(offset)
-        .build()
-        .user_data(slot as u64);
-    // SAFETY: the bytes and the descriptor belong to the `Write` in `slots[slot]`, which stays there until its
-    // completion has been seen. The push cannot fail: the ring has at least as many entries as there are slots,
+/// Queues what is left of a write. `pieces` is the slot's own: the kernel reads it until the write has completed.
+fn push_write<T>(ring: &mut IoUring, slot: usize, write: &Write<T>, pieces: &mut Vec<Piece>) {
+    pieces.clear();
+    pieces.extend(write.payload.pieces(write.written).take(MAX_BLOCKS));
+    let entry = opcode::Writev::new(
+        types::Fd(write.file.as_raw_fd()),
+        pieces.as_ptr().cast::<libc::iovec>(),
+        pieces.len() as u32,
+    )
+    .offset(write.offset + write.written as u64)
+    .build()
+    .user_data(slot as u64);
+    // SAFETY: the bytes and the descriptor belong to the `Write` in `slots[slot]`, the list of pieces to the slot;
+    // both stay until the completion has been seen. The push cannot fail: the ring has at least as many entries as there are slots,
     // and each slot has at most one entry in it.
     let pushed = unsafe { ring.submission().push(&entry) };
     debug_assert!(pushed.is_ok(), "the submission ring holds one entry per slot");
@@ -271,6 +300,7 @@ fn complete_uring<T>(
     ring: &mut IoUring,
     slots: &mut [Option<Write<T>>],
     free: &mut Vec<usize>,
+    pieces: &mut [Vec<Piece>],
     wait: Option<Duration>,
     each: &mut impl FnMut(Completion<T>),
 ) -> usize {
@@ -292,7 +322,7 @@ fn complete_uring<T>(
             written if written > 0 => {
                 write.written += written as usize;
                 if write.written < write.payload.len() {
-                    push_write(ring, slot, slots[slot].insert(write));
+                    push_write(ring, slot, slots[slot].insert(write), &mut pieces[slot]);
                     let _ = ring.submit();
                     continue;
                 }
@@ -300,7 +330,7 @@ fn complete_uring<T>(
             }
             0 => Err(io::ErrorKind::WriteZero.into()),
             error if matches!(-error, libc::EINTR | libc::EAGAIN) => {
-                push_write(ring, slot, slots[slot].insert(write));
+                push_write(ring, slot, slots[slot].insert(write), &mut pieces[slot]);
                 let _ = ring.submit();
                 continue;
             }
@@ -335,6 +365,9 @@ impl<T> Drop for DiskQueue<T> {
     }
 }
 
+/// Blocks that one write takes at most: 4 MiB of the usual size. More would hold ring memory longer for little gain.
+pub const MAX_BLOCKS: usize = 4;
+
 /// Threads of the fallback: enough to keep a fast disk busy with 1 MiB writes, few enough to stay cheap.
 const WRITE_THREADS: usize = 4;
 
@@ -364,21 +397,25 @@ mod tests {
     fn writes_buffers_and_blocks_where_asked() {
         for mut queue in queues() {
             let file = Arc::new(tempfile::tempfile().unwrap());
-            let memory = Arc::new(RingMemory::anonymous(4096, 1).unwrap());
-            memory.deliver(0, &[5; 4096]);
-            let block = memory.take(0).unwrap().into_in_flight([6; 8], 4096);
+            let memory = Arc::new(RingMemory::anonymous(4096, 2).unwrap());
+            let blocks = [5, 7].into_iter().enumerate().map(|(index, byte)| {
+                memory.deliver(index, &[byte; 4096]);
+                memory.take(index).unwrap().into_in_flight([byte + 10; 8], 4096)
+            });
+            let blocks = blocks.collect();
             let mut buffer = AlignedBuffer::new(4096);
             buffer[..3].copy_from_slice(b"abc");
-            queue.submit(&file, 4096, Payload::Block(block), 1).unwrap();
+            queue.submit(&file, 4096, Payload::Blocks(blocks), 1).unwrap();
             queue.submit(&file, 0, Payload::Buffer(buffer, 3), 2).unwrap();
             let mut done = drain(&mut queue);
             done.sort_by_key(|completion| completion.tag);
             assert!(done.iter().all(|completion| completion.result.is_ok()));
             drop(done);
-            assert!(!memory.user_owned(0), "given back with its completion");
-            let mut bytes = vec![0; 8192];
+            assert!(!memory.user_owned(0) && !memory.user_owned(1), "given back with the completion");
+            let mut bytes = vec![0; 3 * 4096];
             file.read_at(&mut bytes, 0).unwrap();
-            assert_eq!((&bytes[..4], &bytes[4096..4104], bytes[8191]), (&b"abc\0"[..], &[6; 8][..], 5));
+            assert_eq!((&bytes[..4], &bytes[4096..4104], bytes[8191]), (&b"abc\0"[..], &[15; 8][..], 5));
+            assert_eq!((&bytes[8192..8200], bytes[12287]), (&[17; 8][..], 7));
         }
     }
 
