@@ -1,8 +1,8 @@
 //! The bodies of fuzz targets that need more than one crate; the others' are in the crates themselves.
 
-mod block;
+mod contents;
 
-pub use block::block;
+pub use contents::contents;
 
 /// Reads any bytes as a classic pcap file: the first byte chooses one of the magic numbers.
 pub fn pcap(data: &[u8]) {

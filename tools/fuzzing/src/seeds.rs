@@ -29,8 +29,8 @@ fn main() -> io::Result<()> {
     write(&root, "pcapng", 0, &file[4..])?;
     for (index, (reserve, mac_len)) in [(0, 14), (4, 0), (6, 14)].into_iter().enumerate() {
         let block = block(&frames, reserve, mac_len);
-        write(&root, "block", index, &[&[0], &block[..]].concat())?;
-        write(&root, "block", index + 8, &[&[0xaa], &block[..]].concat())?;
+        write(&root, "block", index, &block)?;
+        write(&root, "inplace", index, &block)?;
     }
     // What a crash leaves: whole, cut in the middle, followed by zeros.
     write(&root, "repair", 10, &file)?;

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gannet_fuzzing::block(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| gannet_ring::walk::fuzz(data));
