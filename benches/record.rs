@@ -11,7 +11,9 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, bench};
 use gannet_packet::{Frame, LinkType, Packet, PacketType, Timestamp};
 use gannet_recorder::inplace::{self, Layout, Verdict};
-use gannet_recorder::{Destination, Encoding, InterfaceDescription, Output, OutputPlan, SourceView, Writer, WriterPlan};
+use gannet_recorder::{
+    Destination, Encoding, InterfaceDescription, Output, OutputPlan, SourceView, Writer, WriterPlan,
+};
 use gannet_ring::fanout::{FLOW_SEED, worker_for_frame};
 use gannet_ring::memory::RingMemory;
 use gannet_ring::walk::{BlockDescriptor, DESCRIPTOR_LEN, FrameWalk};
@@ -61,14 +63,15 @@ fn flow_twin(bencher: Bencher) {
 fn rewrite_in_place(bencher: Bencher, size: usize) {
     let block = Block::full_of(size);
     let layout = Layout { snaplen: 262_144, len: BLOCK_BYTES, worker: 0 };
-    bencher.counter(ItemsCount::new(block.packets)).with_inputs(|| block.bytes[DESCRIPTOR_LEN..].to_vec()).bench_values(
-        |mut area| {
+    bencher
+        .counter(ItemsCount::new(block.packets))
+        .with_inputs(|| block.bytes[DESCRIPTOR_LEN..].to_vec())
+        .bench_values(|mut area| {
             let keep = |_: &_, _: &[u8]| Verdict::Keep { interface: 0 };
             let converted = inplace::to_pcapng(&block.descriptor, &mut area, layout, keep);
             assert_eq!(converted.packets as usize, block.packets);
             area
-        },
-    );
+        });
 }
 
 #[bench(args = SIZES)]

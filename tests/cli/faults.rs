@@ -109,4 +109,3 @@ fn a_full_disk_ends_a_conversion_with_the_status_of_the_output() {
     dir.write("in.pcap", &Pcap::sample(3).to_bytes());
     dir.gannet("record -r in.pcap -w /dev/full --format pcap").run().exits(5).says("/dev/full");
 }
-

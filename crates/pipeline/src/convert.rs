@@ -29,7 +29,8 @@ pub(crate) fn run(
     }
     let begun = Instant::now();
     let opened = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let readers = opened.iter().zip(files).map(|(opened, input)| reader(opened, input)).collect::<Result<_, _>>()?;
+    let readers =
+        opened.iter().zip(files).map(|(opened, input)| reader(opened, input)).collect::<Result<_, _>>()?;
     if let Some(user) = &config.user {
         privileges::become_user(user)?;
     }

@@ -18,9 +18,7 @@ use gannet_ring::interfaces::{Counters as DeviceCounters, Interfaces, link_type_
 use gannet_ring::prelude::Prelude;
 use gannet_ring::{RingConfig, Target};
 
-use crate::config::{
-    Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RecordConfig, ram_bytes,
-};
+use crate::config::{Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RecordConfig, ram_bytes};
 use crate::control::{Capturing, Command, Control, Event};
 use crate::error::Error;
 use crate::ledger::{Counters, CpuTime, DeviceLedger, InterfaceLedger, Ledger, Report};
@@ -40,7 +38,8 @@ pub(crate) fn run(
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let workers = config.workers.resolve(destination.is_one_stream(), cores.len()).get();
     if workers > 1 && config.format != Format::Pcapng {
-        let text = "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
+        let text =
+            "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
         return Err(Error::Usage(text.to_owned()));
     }
     let interfaces = interfaces(config, specs, workers, events);
@@ -172,7 +171,8 @@ impl Running {
         loop {
             let now = Instant::now();
             let deadlines = [next_stats, end].into_iter().flatten();
-            let wait = deadlines.fold(TICK, |wait, deadline| wait.min(deadline.saturating_duration_since(now)));
+            let wait =
+                deadlines.fold(TICK, |wait, deadline| wait.min(deadline.saturating_duration_since(now)));
             if let Some(command) = control.wait(wait) {
                 self.command(command, config, output, events, begun);
             }
@@ -260,7 +260,8 @@ impl Running {
             .iter()
             .map(|interface| {
                 let kernel = interface.statistics();
-                let device = match (devices_before.get(&interface.number), devices_now.get(&interface.number)) {
+                let device = match (devices_before.get(&interface.number), devices_now.get(&interface.number))
+                {
                     (Some(before), Some(now)) => Some(device_ledger(before, now)),
                     _ => None,
                 };
@@ -443,7 +444,9 @@ fn needs_override(destination: &Destination, specs: &[InterfaceSpec]) -> bool {
     let directory = match destination {
         Destination::Directory { path, .. } => path.as_path(),
         // A sibling file may be needed when frames of a further link type come.
-        Destination::File(path) if specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any) => {
+        Destination::File(path)
+            if specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any) =>
+        {
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
         }
         _ => return false,

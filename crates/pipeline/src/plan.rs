@@ -83,11 +83,7 @@ pub(crate) fn book(counters: &Counters, before: &mut Tally, now: Tally) {
 
 /// Ends the output and takes what it lost late out of the account of the written. A reader of a pipe that has gone is
 /// a normal end; any other failure is in the ledger afterwards.
-pub(crate) fn finish_output(
-    output: Output,
-    ledger: &mut Ledger,
-    events: &dyn Fn(Event),
-) -> Vec<FileReport> {
+pub(crate) fn finish_output(output: Output, ledger: &mut Ledger, events: &dyn Fn(Event)) -> Vec<FileReport> {
     let notices = output.notices().clone();
     let written = ledger.total.accounts[Account::Written];
     let (files, lost, failure) = output.finish((written.packets, written.bytes));

@@ -11,8 +11,8 @@
 //! While an interface is away its socket reports an error at every `poll`; so it is not polled then, but looked at a
 //! few times a second.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gannet_filter::Program;
@@ -140,9 +140,11 @@ impl Source {
                 Target::Any => self.ring.socket().interface_name(ifindex),
                 Target::Named(name) => name.clone(),
             },
-            description: self.interface.netns.as_ref().map_or_else(String::new, |netns| {
-                format!("in network namespace {netns}")
-            }),
+            description: self
+                .interface
+                .netns
+                .as_ref()
+                .map_or_else(String::new, |netns| format!("in network namespace {netns}")),
             comment: if self.ring.hardware_stamps() {
                 "time stamps: network card".to_owned()
             } else {
@@ -178,9 +180,9 @@ impl Source {
         }
         self.state = State::Down;
         // An interface that only blinked is up again by now.
-        self.look().unwrap_or(None).or_else(|| {
-            (self.state == State::Down).then(|| Event::InterfaceDown(self.interface.name()))
-        })
+        self.look()
+            .unwrap_or(None)
+            .or_else(|| (self.state == State::Down).then(|| Event::InterfaceDown(self.interface.name())))
     }
 
     /// Looks after an interface that is not up, a few times a second. `filter` goes onto a new ring.

@@ -199,7 +199,10 @@ impl Worker {
         let failed: Vec<bool> = match poll(&mut fds, timeout) {
             Ok(count) if count > 0 => fds
                 .iter()
-                .map(|fd| fd.revents().is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)))
+                .map(|fd| {
+                    fd.revents()
+                        .is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+                })
                 .collect(),
             _ => return,
         };
@@ -277,7 +280,8 @@ impl Common {
         if self.left.load(Ordering::Relaxed) == u64::MAX {
             return wanted;
         }
-        let claimed = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left - left.min(wanted)));
+        let claimed =
+            self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left - left.min(wanted)));
         claimed.map_or(0, |left| left.min(wanted))
     }
 

@@ -127,7 +127,11 @@ impl CaptureFile {
     pub fn create(open: &OpenAs<'_>) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).read(true).mode(0o600);
-        if open.truncate { options.create(true) } else { options.create_new(true) };
+        if open.truncate {
+            options.create(true)
+        } else {
+            options.create_new(true)
+        };
         let buffered = options.open(open.path)?;
         take(&buffered, open.truncate)?;
         let (direct, alignment) = open_direct(open.path, &buffered)?;

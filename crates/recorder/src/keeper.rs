@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
-use gannet_pcap::ng;
 use gannet_packet::Timestamp;
+use gannet_pcap::ng;
 
 use crate::compact::Encoding;
 use crate::file::{CaptureFile, InterfaceKey, lock, now};
@@ -183,7 +183,10 @@ fn statistics(shared: &Shared, file: &CaptureFile) -> Vec<u8> {
 }
 
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 /// Between two looks when nothing is going on; workers nudge when they run short of room.

@@ -266,7 +266,8 @@ impl Shared {
             return Ok(Some(series.clone()));
         }
         let Some(Series::Files(main)) = all.get(&self.plan.link_type) else { return Ok(None) };
-        let plan = SeriesPlan { place: main.plan().place.sibling(link_type), link_type, ..main.plan().clone() };
+        let plan =
+            SeriesPlan { place: main.plan().place.sibling(link_type), link_type, ..main.plan().clone() };
         let (Place::File(path) | Place::Directory { path, .. }) = plan.place.clone();
         let series = Arc::new(FileSeries::open(plan).map_err(|source| create_error(&path, source))?);
         let begun = series.current().0.final_path().to_owned();
@@ -365,9 +366,12 @@ impl Shared {
 
 fn open_series(plan: &OutputPlan) -> Result<Series, Error> {
     let (place, path, limit) = match &plan.destination {
-        Destination::Stdout => return open_stream(plan, "standard output".to_owned(), Box::new(io::stdout())),
+        Destination::Stdout => {
+            return open_stream(plan, "standard output".to_owned(), Box::new(io::stdout()));
+        }
         Destination::Special(path) => {
-            let file = OpenOptions::new().write(true).open(path).map_err(|source| create_error(path, source))?;
+            let file =
+                OpenOptions::new().write(true).open(path).map_err(|source| create_error(path, source))?;
             return open_stream(plan, path.display().to_string(), Box::new(file));
         }
         Destination::File(path) => (Place::File(path.clone()), path, NO_LIMIT),

@@ -261,7 +261,9 @@ mod tests {
         assert!(series.rotate(generation), "somebody else has rotated already");
         let (second, _) = series.current();
         assert!(!Arc::ptr_eq(&first, &second));
-        assert!(second.path().to_str().unwrap().ends_with(UNFINISHED) && second.path() != second.final_path());
+        assert!(
+            second.path().to_str().unwrap().ends_with(UNFINISHED) && second.path() != second.final_path()
+        );
         assert_eq!(series.take_retired().len(), 1);
         first.finish(&[]).unwrap();
         assert!(first.final_path().exists() && !first.path().exists());

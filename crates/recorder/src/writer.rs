@@ -152,10 +152,20 @@ impl Writer {
     pub fn new(output: &Output, plan: WriterPlan) -> Result<Self, Error> {
         let shared = Arc::clone(&output.shared);
         let link_type = shared.plan.link_type;
-        let main = shared.series_for(link_type)?.ok_or_else(|| Error::Thread(io::ErrorKind::NotFound.into()))?;
+        let main =
+            shared.series_for(link_type)?.ok_or_else(|| Error::Thread(io::ErrorKind::NotFound.into()))?;
         let disk = DiskQueue::new(WRITES_IN_FLIGHT, None).map_err(Error::Thread)?;
         let tally = Tally::default();
-        let engine = Engine { plan, shared, disk, spare: Vec::new(), stuck: Vec::new(), gathered: None, tally, last_write: Instant::now() };
+        let engine = Engine {
+            plan,
+            shared,
+            disk,
+            spare: Vec::new(),
+            stuck: Vec::new(),
+            gathered: None,
+            tally,
+            last_write: Instant::now(),
+        };
         Ok(Self { lanes: vec![Lane::new(link_type, main)], engine })
     }
 
@@ -281,7 +291,12 @@ impl Writer {
         used > plan.block_bytes / 2 && mean > SMALL_FRAME
     }
 
-    fn write_in_place(&mut self, mut block: Block, descriptor: &BlockDescriptor, source: SourceView<'_>) -> Recorded {
+    fn write_in_place(
+        &mut self,
+        mut block: Block,
+        descriptor: &BlockDescriptor,
+        source: SourceView<'_>,
+    ) -> Recorded {
         let (main, others) = self.lanes.split_at_mut(1);
         let (main, engine) = (&mut main[0], &mut self.engine);
         main.seal(engine);
@@ -472,14 +487,7 @@ impl Lane {
             }
             Series::Stream(stream) => Target::Stream(stream),
         };
-        Self {
-            link_type,
-            target,
-            open: None,
-            opened: Instant::now(),
-            visible: true,
-            interfaces: Vec::new(),
-        }
+        Self { link_type, target, open: None, opened: Instant::now(), visible: true, interfaces: Vec::new() }
     }
 
     fn encoding(&self) -> Encoding {
@@ -692,7 +700,10 @@ impl Lane {
             return;
         }
         let mut waited = Duration::ZERO;
-        while !engine.shared.rotate_series(series, *generation) && !series.disk_full() && waited < ROOM_PATIENCE {
+        while !engine.shared.rotate_series(series, *generation)
+            && !series.disk_full()
+            && waited < ROOM_PATIENCE
+        {
             engine.pause(&mut waited);
         }
         self.follow_rotation(engine);
@@ -728,7 +739,11 @@ impl Lane {
     /// When the load is over, the file's size is again what has been written.
     fn settle_size(&self, engine: &Engine) {
         let Target::Files { file, .. } = &self.target else { return };
-        if engine.plan.shared || engine.disk.in_flight() > 0 || engine.gathered.is_some() || engine.last_write.elapsed() < CALM {
+        if engine.plan.shared
+            || engine.disk.in_flight() > 0
+            || engine.gathered.is_some()
+            || engine.last_write.elapsed() < CALM
+        {
             return;
         }
         match &self.open {

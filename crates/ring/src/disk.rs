@@ -54,14 +54,16 @@ impl Payload {
             Self::Blocks(_) => None,
             Self::Buffer(buffer, _) => Some((buffer.as_ptr(), self.len())),
         };
-        blocks.iter().map(|block| (block.as_ptr(), block.len())).chain(buffer).filter_map(move |(start, len)| {
-            let skipped = skip.min(len);
-            skip -= skipped;
-            // SAFETY: at most `len` bytes behind the start of a piece that is `len` bytes long.
-            let start = unsafe { start.add(skipped) };
-            let iovec = libc::iovec { iov_base: start.cast_mut().cast(), iov_len: len - skipped };
-            (len > skipped).then_some(Piece(iovec))
-        })
+        blocks.iter().map(|block| (block.as_ptr(), block.len())).chain(buffer).filter_map(
+            move |(start, len)| {
+                let skipped = skip.min(len);
+                skip -= skipped;
+                // SAFETY: at most `len` bytes behind the start of a piece that is `len` bytes long.
+                let start = unsafe { start.add(skipped) };
+                let iovec = libc::iovec { iov_base: start.cast_mut().cast(), iov_len: len - skipped };
+                (len > skipped).then_some(Piece(iovec))
+            },
+        )
     }
 }
 

@@ -77,8 +77,14 @@ mod tests {
         for packet_type in [Host, Broadcast, Multicast, OtherHost, Outgoing] {
             let sent = packet_type == Outgoing;
             assert_eq!(verdict(ALL, packet_type, 1), 96);
-            assert_eq!(verdict(Prelude { outgoing: false, ..ALL }, packet_type, 1), if sent { 0 } else { 96 });
-            assert_eq!(verdict(Prelude { incoming: false, ..ALL }, packet_type, 1), if sent { 96 } else { 0 });
+            assert_eq!(
+                verdict(Prelude { outgoing: false, ..ALL }, packet_type, 1),
+                if sent { 0 } else { 96 }
+            );
+            assert_eq!(
+                verdict(Prelude { incoming: false, ..ALL }, packet_type, 1),
+                if sent { 96 } else { 0 }
+            );
             let only = Prelude { packet_type: Some(Multicast), ..ALL };
             assert_eq!(verdict(only, packet_type, 1), if packet_type == Multicast { 96 } else { 0 });
         }

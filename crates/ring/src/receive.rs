@@ -193,12 +193,14 @@ fn reserve_for(hardware_type: u16) -> i32 {
 /// Allocates the ring on `socket`, in smaller steps if the kernel has not the memory. Returns its block count.
 fn allocate(socket: &PacketSocket, config: &RingConfig) -> Result<usize, Error> {
     let block_bytes = config.block_bytes;
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as usize;
+    let page =
+        nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as usize;
     if block_bytes == 0 || !block_bytes.is_multiple_of(page) || block_bytes > MAX_BLOCK_BYTES {
         return Err(Error::BlockSize { bytes: block_bytes, page, max: MAX_BLOCK_BYTES });
     }
     let frames_per_block = block_bytes / NOMINAL_FRAME_BYTES;
-    let wanted = (config.ring_bytes / block_bytes as u64).clamp(MIN_BLOCKS, MAX_FRAMES / frames_per_block as u64);
+    let wanted =
+        (config.ring_bytes / block_bytes as u64).clamp(MIN_BLOCKS, MAX_FRAMES / frames_per_block as u64);
     let mut blocks = wanted;
     loop {
         let request = libc::tpacket_req3 {
