@@ -305,6 +305,9 @@ impl Writer {
         // The file is settled before the block is rewritten, because interface numbers are the file's; the place in it
         // afterwards, because new interfaces are described in front of their packets.
         main.make_way(engine, len);
+        for lane in &mut *others {
+            lane.make_way(engine, len);
+        }
         let mut others = Others { lanes: others, added: Vec::new() };
         let mut outside = Recorded::default();
         let mut per_interface = InterfaceCounts::default();
@@ -354,7 +357,9 @@ impl Writer {
         let mut recorded = Recorded::default();
         let area = block.area();
         let mut walk = FrameWalk::new(descriptor);
-        self.lanes[0].make_way(engine, descriptor.len as usize);
+        for lane in &mut self.lanes {
+            lane.make_way(engine, descriptor.len as usize);
+        }
         while let Some(step) = walk.next(area) {
             let Ok(header) = step else {
                 recorded.unreadable = u64::from(walk.remaining());
