@@ -1,0 +1,5 @@
+//! Recordings end to end, without a network: ring blocks in, files out. `tests/limits.rs` has those that need a
+//! process of their own.
+
+mod files;
+mod support;
