@@ -13,10 +13,12 @@
 #![forbid(unsafe_code)]
 
 mod compact;
+mod engine;
 mod error;
 mod file;
 pub mod inplace;
 mod keeper;
+mod lane;
 mod output;
 mod packet;
 pub mod repair;
