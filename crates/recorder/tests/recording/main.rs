@@ -2,4 +2,7 @@
 //! process of their own.
 
 mod files;
+mod secrets;
+mod streams;
 mod support;
+mod visible;
