@@ -108,6 +108,10 @@ impl Lane {
         key: InterfaceKey,
         describe: &dyn Fn(i32) -> InterfaceDescription,
     ) -> Result<usize, NoRoom> {
+        if matches!(&self.target, Target::Files { file, .. } if file.encoding() == Encoding::Pcapng) {
+            // Its block goes to the file's end, where open packets may be readable by now: they keep their place.
+            self.seal(engine);
+        }
         let (number, packets) = match &self.target {
             Target::Files { series, file, .. } => {
                 let mut waited = Duration::ZERO;

@@ -36,7 +36,8 @@ use crate::packet::{Outgoing, link_type_of};
 pub struct WriterPlan {
     /// Number of the worker.
     pub worker: u32,
-    /// Other workers append to the same files.
+    /// Other workers append to the same files, which must be pcapng: a record of classic pcap may begin in one
+    /// write and end in the next.
     pub shared: bool,
     /// Never write in place.
     pub always_copy: bool,
