@@ -14,8 +14,8 @@ use memmap2::{Advice, Mmap};
 #[derive(Debug)]
 pub struct MappedFile {
     map: Mmap,
-    /// Keeps the shared lock.
-    _file: File,
+    /// Holds the shared lock.
+    file: File,
 }
 
 impl MappedFile {
@@ -38,7 +38,7 @@ impl MappedFile {
         let map = unsafe { Mmap::map(&file)? };
         // Only advice: without it the file is read more slowly.
         let _ = map.advise(Advice::Sequential);
-        Ok(Some(Self { map, _file: file }))
+        Ok(Some(Self { map, file }))
     }
 }
 
@@ -47,6 +47,13 @@ impl Deref for MappedFile {
 
     fn deref(&self) -> &[u8] {
         &self.map
+    }
+}
+
+impl Drop for MappedFile {
+    fn drop(&mut self) {
+        // The caller's own descriptor shares the lock and may live on.
+        let _ = self.file.unlock();
     }
 }
 
@@ -64,7 +71,7 @@ mod tests {
         let other = File::open(file.path()).unwrap();
         assert_eq!(&**MappedFile::new(&other).unwrap().as_ref().unwrap(), b"capture");
         let recorder = File::options().write(true).open(file.path()).unwrap();
-        recorder.lock().unwrap();
+        recorder.try_lock().unwrap();
         let again = File::open(file.path()).unwrap();
         assert!(MappedFile::new(&again).unwrap().is_none(), "being recorded");
         assert!(MappedFile::new(&File::open("/dev/null").unwrap()).unwrap().is_none());
