@@ -8,7 +8,7 @@ mod trial;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -64,13 +64,23 @@ struct RecordArguments {
     json: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Arguments::Record(arguments) = Arguments::parse();
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("installing a signal handler")?;
+    match install_handlers(&stop).and_then(|()| record(&arguments, &stop)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("gannet-compare: {error:#}"));
+            ExitCode::FAILURE
+        }
     }
-    record(&arguments, &stop)
+}
+
+fn install_handlers(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(stop)).context("installing a signal handler")?;
+    }
+    Ok(())
 }
 
 fn record(arguments: &RecordArguments, stop: &AtomicBool) -> anyhow::Result<()> {
