@@ -73,16 +73,19 @@ pub(crate) fn run(
         }
     }
     drop(news_sender);
-    if let Err(error) = running.wait_until_open(events) {
-        running.stop_and_join();
-        return Err(error);
-    }
+    let early = match running.wait_until_open() {
+        Ok(early) => early,
+        Err(error) => {
+            running.stop_and_join();
+            return Err(error);
+        }
+    };
     events(Event::Capturing(capturing));
     let begun = Instant::now();
-    running.supervise(config, control, &output, events, begun);
+    running.supervise(early, config, control, &output, events, begun);
     let duration = begun.elapsed();
     let defect = running.stop_and_join();
-    running.forward_news(events);
+    forward(running.news.try_iter(), events);
     let mut ledger = running.ledger(&devices_before);
     let files = finish_output(output, &mut ledger, events);
     if let Some(worker) = defect {
@@ -140,26 +143,28 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until every worker has opened its filters.
-    fn wait_until_open(&self, events: &dyn Fn(Event)) -> Result<(), Error> {
+    /// Waits until every worker has opened its filters. Returns what the first ones have had to say meanwhile, which
+    /// belongs behind the line that says that the capture is open.
+    fn wait_until_open(&self) -> Result<Vec<News>, Error> {
         let mut open = 0;
+        let mut early = Vec::new();
         while open < self.threads.len() {
             match self.news.recv() {
                 Ok(News::Open(result)) => {
                     result?;
                     open += 1;
                 }
-                Ok(News::Event(event)) => events(event),
-                Ok(News::Enough) => {}
+                Ok(news) => early.push(news),
                 Err(_) => return Err(Error::Worker(open)),
             }
         }
-        Ok(())
+        Ok(early)
     }
 
-    /// What the main thread does while workers capture.
+    /// What the main thread does while workers capture. `early` is what they have said before it began to listen.
     fn supervise(
         &self,
+        early: Vec<News>,
         config: &RecordConfig,
         control: &Control,
         output: &Output,
@@ -168,6 +173,7 @@ impl Running {
     ) {
         let mut next_stats = config.stats_interval.map(|interval| begun + interval);
         let end = config.duration.map(|duration| begun + duration);
+        let mut enough = forward(early, events);
         loop {
             let now = Instant::now();
             let deadlines = [next_stats, end].into_iter().flatten();
@@ -179,7 +185,7 @@ impl Running {
             for notice in output.notices().try_iter() {
                 events(event_of(notice));
             }
-            let enough = self.forward_news(events);
+            enough |= forward(self.news.try_iter(), events);
             let now = Instant::now();
             if next_stats.is_some_and(|due| now >= due) {
                 next_stats = config.stats_interval.map(|interval| now + interval);
@@ -227,19 +233,6 @@ impl Running {
         }
     }
 
-    /// Passes on what workers said. True if one of them has reached the count.
-    fn forward_news(&self, events: &dyn Fn(Event)) -> bool {
-        let mut enough = false;
-        for news in self.news.try_iter() {
-            match news {
-                News::Event(event) => events(event),
-                News::Enough => enough = true,
-                News::Open(_) => {}
-            }
-        }
-        enough
-    }
-
     /// Ends the workers. Returns the number of one that ended by a panic.
     fn stop_and_join(&mut self) -> Option<usize> {
         self.common.stop.store(true, Ordering::Relaxed);
@@ -276,6 +269,19 @@ impl Running {
             .collect();
         Ledger::live(interfaces, &self.common.counters)
     }
+}
+
+/// Passes on what workers said. True if one of them has reached the count.
+fn forward(said: impl IntoIterator<Item = News>, events: &dyn Fn(Event)) -> bool {
+    let mut enough = false;
+    for news in said {
+        match news {
+            News::Event(event) => events(event),
+            News::Enough => enough = true,
+            News::Open(_) => {}
+        }
+    }
+    enough
 }
 
 fn interfaces(
