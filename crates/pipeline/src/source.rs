@@ -9,10 +9,12 @@
 //! ```
 //!
 //! While an interface is away its socket reports an error at every `poll`; so it is not polled then, but looked at a
-//! few times a second.
+//! few times a second. Every worker finds out for itself; the first worker tells the user.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gannet_filter::Program;
@@ -33,8 +35,10 @@ pub(crate) struct Interface {
     pub(crate) ring: RingConfig,
     /// `None` for one worker.
     pub(crate) fanout: Option<FanoutMode>,
-    /// The group that the workers' sockets are in, and the interface index it was made for.
-    group: Mutex<Option<(FanoutGroup, i32)>>,
+    /// The group that the workers' sockets join when a run begins.
+    group: Mutex<Option<FanoutGroup>>,
+    /// Rings that one worker opened for the others when the interface returned, by worker, oldest first.
+    successors: Mutex<Vec<VecDeque<ReceiveRing>>>,
     /// One entry per worker, which alone writes it.
     pub(crate) counts: Vec<Counts>,
 }
@@ -56,8 +60,16 @@ impl Interface {
         fanout: Option<FanoutMode>,
         workers: usize,
     ) -> Self {
-        let counts = (0..workers).map(|_| Counts::default()).collect();
-        Self { number, target, netns, ring, fanout, group: Mutex::default(), counts }
+        Self {
+            number,
+            target,
+            netns,
+            ring,
+            fanout,
+            group: Mutex::default(),
+            successors: Mutex::new((0..workers).map(|_| VecDeque::new()).collect()),
+            counts: (0..workers).map(|_| Counts::default()).collect(),
+        }
     }
 
     /// In the user's words.
@@ -80,20 +92,51 @@ impl Interface {
         }
     }
 
-    /// Opens a ring and puts it into the fanout group; the first one makes the group. It lets nothing in yet.
+    /// Opens a ring and puts it into the fanout group, whose members are numbered in the order of the calls; the
+    /// first one makes the group. It lets nothing in yet.
     pub(crate) fn open(&self) -> Result<ReceiveRing, Error> {
+        self.open_into(&mut lock(&self.group))
+    }
+
+    fn open_into(&self, group: &mut Option<FanoutGroup>) -> Result<ReceiveRing, Error> {
         let target = self.target.clone();
         let ring = gannet_ring::netns::enter(self.netns.as_ref(), || ReceiveRing::open(target, &self.ring))??;
-        let Some(mode) = self.fanout else { return Ok(ring) };
-        // A group belongs to one interface index: one that returned with another needs a new group.
-        let ifindex = ring.socket().ifindex()?;
-        let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
-        match *group {
-            Some((existing, of)) if of == ifindex => ring.socket().join_fanout(existing)?,
-            _ => *group = Some((ring.socket().create_fanout(mode)?, ifindex)),
+        match (self.fanout, *group) {
+            (None, _) => {}
+            (Some(mode), None) => *group = Some(ring.socket().create_fanout(mode)?),
+            (Some(_), Some(existing)) => ring.socket().join_fanout(existing)?,
         }
         Ok(ring)
     }
+
+    /// The ring with which `worker` goes on after the interface has returned, open for what `filter` lets in.
+    ///
+    /// A group belongs to one interface index, so there is a new one. The first worker that asks opens the rings of
+    /// all: in the order of the workers, which decides who gets which flow, and before the first packet is let in, as
+    /// at the start. What comes in before the others ask waits in their rings.
+    fn successor(&self, worker: usize, filter: &Program) -> Result<ReceiveRing, Error> {
+        let mut successors = lock(&self.successors);
+        if let Some(ring) = successors.get_mut(worker).and_then(VecDeque::pop_front) {
+            // Its filter may be older than the worker's.
+            ring.open_filter(filter)?;
+            return Ok(ring);
+        }
+        let mut group = None;
+        let rings = successors.iter().map(|_| self.open_into(&mut group)).collect::<Result<Vec<_>, _>>()?;
+        for ring in &rings {
+            ring.open_filter(filter)?;
+        }
+        let mut own = None;
+        for (number, (ring, queue)) in rings.into_iter().zip(successors.iter_mut()).enumerate() {
+            if number == worker { own = Some(ring) } else { queue.push_back(ring) }
+        }
+        own.ok_or_else(|| Error::NoInterface { name: self.name(), source: io::ErrorKind::NotFound.into() })
+    }
+}
+
+/// Nothing that is done under these locks leaves them half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One worker's ring on one interface.
@@ -107,6 +150,8 @@ pub(crate) struct Source {
     /// Frames in the blocks taken so far, the unreadable ones included.
     pub(crate) taken: u64,
     next_look: Instant,
+    /// When the interface was found to be gone.
+    gone: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +163,8 @@ enum State {
 
 impl Source {
     pub(crate) fn new(interface: Arc<Interface>, ring: ReceiveRing, worker: usize) -> Self {
-        let before = KernelStatistics::default();
-        Self { interface, ring, worker, state: State::Up, before, taken: 0, next_look: Instant::now() }
+        let (before, now) = (KernelStatistics::default(), Instant::now());
+        Self { interface, ring, worker, state: State::Up, before, taken: 0, next_look: now, gone: now }
     }
 
     /// The next block that the kernel has finished.
@@ -170,6 +215,12 @@ impl Source {
         Ok(sum)
     }
 
+    /// True if every packet that the kernel says it has put into the ring has been taken out.
+    pub(crate) fn is_drained(&mut self) -> bool {
+        self.read_statistics()
+            .is_ok_and(|kernel| self.taken >= kernel.received.saturating_sub(kernel.dropped))
+    }
+
     /// `poll` has reported an error on the socket.
     pub(crate) fn on_error(&mut self) -> Option<Event> {
         // Reading the error clears it. Any other than ENETDOWN would end the same way: look what the interface does.
@@ -180,9 +231,11 @@ impl Source {
         }
         self.state = State::Down;
         // An interface that only blinked is up again by now.
-        self.look()
+        let event = self
+            .look()
             .unwrap_or(None)
-            .or_else(|| (self.state == State::Down).then(|| Event::InterfaceDown(self.interface.name())))
+            .or_else(|| (self.state == State::Down).then(|| Event::InterfaceDown(self.interface.name())));
+        self.tell(event)
     }
 
     /// Looks after an interface that is not up, a few times a second. `filter` goes onto a new ring.
@@ -191,10 +244,16 @@ impl Source {
             return None;
         }
         self.next_look = Instant::now() + LOOK_EVERY;
-        if self.state == State::Gone {
-            return self.come_back(filter);
-        }
-        self.look().unwrap_or(None)
+        let event = match self.state {
+            State::Gone => self.come_back(filter),
+            State::Up | State::Down => self.look().unwrap_or(None),
+        };
+        self.tell(event)
+    }
+
+    /// What the user is told: one worker's view of the interface, and everybody's warnings.
+    fn tell(&self, event: Option<Event>) -> Option<Event> {
+        event.filter(|event| self.worker == 0 || matches!(event, Event::Warning(_)))
     }
 
     /// From `Down`: is it up again, or gone?
@@ -209,6 +268,7 @@ impl Source {
             Ok(false) if self.ring.is_bound() => Ok(None),
             Ok(_) | Err(Error::NoInterface { .. }) => {
                 self.state = State::Gone;
+                self.gone = Instant::now();
                 Ok(Some(Event::InterfaceGone(name)))
             }
             Err(error) => Err(error),
@@ -218,16 +278,17 @@ impl Source {
     /// From `Gone`: capture on whatever has that name now.
     fn come_back(&mut self, filter: &Program) -> Option<Event> {
         self.ring.socket().ifindex().ok()?;
-        if self.ring.has_queued() {
-            // What the old ring still holds is read first.
-            return None;
-        }
-        let name = self.interface.name();
         let result = if self.interface.fanout.is_none() {
             self.ring.rebind(self.interface.ring.promiscuous)
-        } else {
+        } else if self.is_drained()
+            || self.gone.elapsed() > self.interface.ring.block_timeout * 2 + DRAIN_MARGIN
+        {
             self.replace_ring(filter)
+        } else {
+            // What the old ring still holds is read first; the block that was open is handed over after its time-out.
+            return None;
         };
+        let name = self.interface.name();
         match result {
             Ok(()) => {
                 self.state = State::Up;
@@ -246,8 +307,7 @@ impl Source {
     /// A member of a fanout group cannot be bound anew: the ring is replaced, its counters are kept. The old ring has
     /// been read empty: nothing comes in while the interface is away.
     fn replace_ring(&mut self, filter: &Program) -> Result<(), Error> {
-        let ring = self.interface.open()?;
-        ring.open_filter(filter)?;
+        let ring = self.interface.successor(self.worker, filter)?;
         self.before = self.read_statistics()?;
         self.ring = ring;
         Ok(())
@@ -256,6 +316,9 @@ impl Source {
 
 /// How often an interface that is down or gone is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Added to twice the block time-out, for timers that fire late.
+pub(crate) const DRAIN_MARGIN: Duration = Duration::from_millis(100);
 
 /// How long after a failed attempt to capture on an interface that has returned.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(5);

@@ -25,7 +25,7 @@ use crate::control::Event;
 use crate::error::Error;
 use crate::ledger::{Account, Counters};
 use crate::plan::book;
-use crate::source::Source;
+use crate::source::{DRAIN_MARGIN, Source};
 
 /// What all workers of a run share.
 #[derive(Debug)]
@@ -249,11 +249,7 @@ impl Worker {
 
     /// True if every packet that the kernel says it has put into the rings has been taken out.
     fn is_drained(&mut self) -> bool {
-        self.sources.iter_mut().all(|source| {
-            source
-                .read_statistics()
-                .is_ok_and(|kernel| source.taken >= kernel.received.saturating_sub(kernel.dropped))
-        })
+        self.sources.iter_mut().all(Source::is_drained)
     }
 
     fn tell(&self, news: News) {
@@ -315,9 +311,6 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// A ring block may become ready while the disk is waited for: short against the time a ring takes to fill.
 const WAIT_FOR_DISK: Duration = Duration::from_millis(2);
-
-/// Added to twice the block time-out, for timers that fire late.
-const DRAIN_MARGIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
