@@ -3,9 +3,10 @@
 //! A second SIGINT or SIGTERM ends the process at once, with the status that a shell gives for that signal.
 
 use std::io;
+use std::sync::Arc;
 
 use gannet_pipeline::control::{Control, Flags};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 
 /// Installs the handlers for `control`. They stay for the rest of the process.
 pub(crate) fn install(control: &Control) -> io::Result<()> {
@@ -21,6 +22,8 @@ pub(crate) fn install(control: &Control) -> io::Result<()> {
     }
     signal_hook::flag::register(SIGUSR1, report)?;
     signal_hook::flag::register(SIGHUP, rotate)?;
+    // A limit to the size of files (`ulimit -f`) is met by an error of the write then, not by the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     // Last, so that whoever is woken finds the flag set.
     for signal in [SIGINT, SIGTERM, SIGUSR1, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, control.waker()?)?;
