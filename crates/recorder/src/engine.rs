@@ -145,13 +145,21 @@ impl Engine {
         count
     }
 
+    /// Waits until the disk has everything.
+    pub(crate) fn settle_all(&mut self) {
+        self.write_gathered();
+        while self.disk.in_flight() > 0 {
+            self.complete(Some(Duration::from_millis(100)));
+        }
+    }
+
     /// Books a finished write; a failed one is tried once more.
     pub(crate) fn settle(&mut self, mut completion: Completion<Ticket>) {
         let ticket = &completion.tag;
         if let Err(error) = &completion.result {
             let extent = Extent { offset: completion.offset, len: completion.payload.len() as u64 };
             if let Err(second) = write_again(&ticket.file, &completion, error) {
-                let text = format!("writing {} at {}: {second}", ticket.file.path().display(), extent.offset);
+                let text = format!("writing {}: {second}", ticket.file.path().display());
                 self.shared.notify_once(Notice::WriteFailed(text));
                 ticket.file.fault(extent);
                 self.shared.nudge();
@@ -164,7 +172,7 @@ impl Engine {
                 return;
             }
         }
-        ticket.file.add_packets(ticket.packets);
+        ticket.file.add_written(ticket.packets, ticket.bytes);
         self.tally.written.0 += ticket.packets;
         self.tally.written.1 += ticket.bytes;
         if let Payload::Buffer(memory, _) = completion.payload {

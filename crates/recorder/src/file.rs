@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gannet_packet::{LinkType, Timestamp};
+use gannet_pcap::classic::{self, Precision};
 use gannet_pcap::ng;
 use gannet_ring::buffer::AlignedBuffer;
 use nix::errno::Errno;
@@ -60,8 +61,7 @@ pub struct CaptureFile {
     faulty: AtomicBool,
     ever_faulty: AtomicBool,
     packets: AtomicU64,
-    /// Packets once counted as written that lay behind an extent which could not be covered.
-    lost: Mutex<(u64, u64)>,
+    packet_bytes: AtomicU64,
     opened: Timestamp,
 }
 
@@ -155,18 +155,26 @@ impl CaptureFile {
             faulty: AtomicBool::new(false),
             ever_faulty: AtomicBool::new(false),
             packets: AtomicU64::new(0),
-            lost: Mutex::default(),
+            packet_bytes: AtomicU64::new(0),
             opened: now(),
         };
         // A file system without fallocate: nothing can be promised, so nothing is waited for.
         if file.allocate(FIRST_ALLOCATION).is_err_and(|error| error.kind() == io::ErrorKind::Unsupported) {
             file.allocated.store(u64::MAX, Ordering::Release);
         }
-        if open.encoding == Encoding::Pcapng {
-            file.write_first_page(&[])?;
-            file.next.store(alignment, Ordering::Release);
+        match open.encoding {
+            Encoding::Pcapng => {
+                file.write_first_page(None)?;
+                file.next.store(alignment, Ordering::Release);
+            }
+            // No extent of its own: the first packets are written together with it, once more.
+            Encoding::Pcap(precision) => file.buffered.write_all_at(&file.classic_header(precision), 0)?,
         }
         Ok(file)
+    }
+
+    fn classic_header(&self, precision: Precision) -> [u8; classic::FILE_HEADER] {
+        classic::file_header(precision, self.link_type, self.snaplen)
     }
 
     /// The name it has now.
@@ -228,26 +236,36 @@ impl CaptureFile {
         self.len() == 0
     }
 
-    /// Packets whose write has completed.
-    pub fn packets(&self) -> u64 {
-        self.packets.load(Ordering::Relaxed)
+    /// Packets and captured bytes whose write has completed.
+    pub fn written(&self) -> (u64, u64) {
+        (self.packets.load(Ordering::Relaxed), self.packet_bytes.load(Ordering::Relaxed))
     }
 
-    /// Counts packets whose write has completed.
-    pub fn add_packets(&self, packets: u64) {
+    /// Counts packets whose write has completed, and their captured bytes.
+    pub fn add_written(&self, packets: u64, bytes: u64) {
         self.packets.fetch_add(packets, Ordering::Relaxed);
+        self.packet_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Takes `len` bytes at the end of the file for a write. `len` must be a multiple of the alignment, except in
     /// a file that one worker alone appends to. The file's limit is not looked at: see [`CaptureFile::would_exceed`].
     pub fn reserve(&self, len: u64) -> Result<u64, Refusal> {
+        self.reserve_before(len, RESERVE_FOR_CLOSING)
+    }
+
+    /// Takes a few bytes of what is kept free for closing: the rest of a record that has been begun.
+    pub fn reserve_rest(&self, len: u64) -> Result<u64, Refusal> {
+        self.reserve_before(len, 0)
+    }
+
+    fn reserve_before(&self, len: u64, kept_free: u64) -> Result<u64, Refusal> {
         if self.faulty.load(Ordering::Acquire) {
             return Err(Refusal::Faulty);
         }
         let mut offset = self.next.load(Ordering::Acquire);
         loop {
             let end = offset + len;
-            if end + RESERVE_FOR_CLOSING > self.allocated.load(Ordering::Acquire) {
+            if end + kept_free > self.allocated.load(Ordering::Acquire) {
                 return Err(Refusal::NotYet);
             }
             match self.next.compare_exchange_weak(offset, end, Ordering::AcqRel, Ordering::Acquire) {
@@ -269,6 +287,13 @@ impl CaptureFile {
         self.next.load(Ordering::Acquire)
     }
 
+    /// Writes what was granted at `offset`, without `O_DIRECT`. A failure is remembered as a fault.
+    pub fn write_granted(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.buffered.write_all_at(bytes, offset).inspect_err(|_| {
+            self.fault(Extent { offset, len: bytes.len() as u64 });
+        })
+    }
+
     /// Writes bytes that are not aligned, without `O_DIRECT`.
     pub fn write_buffered(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.buffered.write_all_at(bytes, offset)
@@ -286,23 +311,21 @@ impl CaptureFile {
             return Ok((index as u32, Arc::clone(&interfaces[index].packets)));
         }
         if self.encoding == Encoding::Pcapng {
-            let mut block = describe().block(self.link_type, self.snaplen);
+            let description = describe();
             if interfaces.is_empty() {
                 // Wireshark's tools judge a file by the interfaces that follow its section header at once.
-                self.write_first_page(&block)?;
+                self.write_first_page(Some(&description))?;
             } else {
+                let mut block = description.block(self.link_type, self.snaplen);
                 pad(&mut block, self.alignment());
                 // Under the lock: the order of the blocks in the file is the order of their numbers.
-                let offset = self.reserve(block.len() as u64).map_err(|refusal| {
-                    io::Error::new(
-                        io::ErrorKind::StorageFull,
-                        format!("no room for an interface block: {refusal:?}"),
-                    )
+                let offset = self.reserve(block.len() as u64).map_err(|refusal| match refusal {
+                    Refusal::NotYet => {
+                        io::Error::new(io::ErrorKind::StorageFull, "no room for an interface block")
+                    }
+                    Refusal::Faulty => io::Error::other("an earlier write failed"),
                 })?;
-                if let Err(error) = self.buffered.write_all_at(&block, offset) {
-                    self.fault(Extent { offset, len: block.len() as u64 });
-                    return Err(error);
-                }
+                self.write_granted(offset, &block)?;
             }
         }
         let packets = Arc::new(AtomicU64::new(0));
@@ -310,15 +333,24 @@ impl CaptureFile {
         Ok((interfaces.len() as u32 - 1, packets))
     }
 
-    /// Writes the section header and the first interface's block, padded to the first extent.
-    fn write_first_page(&self, interface: &[u8]) -> io::Result<()> {
-        let mut page = Vec::new();
-        ng::section_header(&mut page, &section());
-        page.extend_from_slice(interface);
-        pad(&mut page, self.alignment());
-        if page.len() != self.alignment() {
-            let text = "the description of the interface is too long";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    /// Writes the section header and the block of the first interface, once there is one, padded to the first extent.
+    fn write_first_page(&self, first: Option<&InterfaceDescription>) -> io::Result<()> {
+        let page_of = |interface: &[u8]| {
+            let mut page = Vec::new();
+            ng::section_header(&mut page, &section());
+            page.extend_from_slice(interface);
+            pad(&mut page, self.alignment());
+            page
+        };
+        let mut page = page_of(&[]);
+        if let Some(description) = first {
+            page = page_of(&description.block(self.link_type, self.snaplen));
+            if page.len() != self.alignment() {
+                // A filter may be longer than a page. The packets matter more than what is said of them.
+                let name = description.name.chars().take(NAME_CHARS).collect();
+                let short = InterfaceDescription { name, ..InterfaceDescription::default() };
+                page = page_of(&short.block(self.link_type, self.snaplen));
+            }
         }
         // Past the page cache like the packets, so that a power failure does not leave packets without a header.
         let mut aligned = AlignedBuffer::new(page.len());
@@ -408,7 +440,7 @@ impl CaptureFile {
         allocated < self.most_allocated() && self.room_ahead() < ahead
     }
 
-    /// Asks the disk for `bytes` more. Only the keeper calls this.
+    /// Asks the disk for `bytes` more. For a current file the keeper does so.
     pub fn allocate(&self, bytes: u64) -> io::Result<()> {
         let _room = lock(&self.room);
         let from = self.allocated.load(Ordering::Acquire);
@@ -473,15 +505,18 @@ impl CaptureFile {
     /// Ends the file: `tail` (statistics) behind the last extent, the size set to what is in it, data synced, the
     /// final name given. All writes have completed, and nobody appends any more.
     ///
-    /// Returns the file's size and (packets, bytes) that had to be cut off because the device failed.
-    pub fn finish(&self, tail: &[u8]) -> io::Result<(u64, u64)> {
+    /// True if the file was cut, because the device failed: packets that had been written may be missing.
+    pub fn finish(&self, tail: &[u8]) -> io::Result<bool> {
+        let cut = !self.mend();
+        // Mending may have taken back what lay at the end.
         let mut end = self.end();
-        if !self.mend() {
+        if cut {
             // Readers would stop at the hole: the file ends before it. The device failed; better short than torn.
             end = lock(&self.faults).iter().map(|extent| extent.offset).min().unwrap_or(end);
-            let lost = self.packets_behind(end);
-            *lock(&self.lost) = lost;
-            self.packets.fetch_sub(lost.0.min(self.packets()), Ordering::Relaxed);
+        }
+        if end == 0 {
+            // Of a classic file without packets its header stays.
+            end = classic::FILE_HEADER as u64;
         }
         // The tail is a bonus: without it the file is complete all the same.
         let tail_written = self.buffered.write_all_at(tail, end);
@@ -499,54 +534,13 @@ impl CaptureFile {
             }
         }
         tail_written?;
-        Ok((end, lock(&self.lost).0))
+        Ok(cut)
     }
 
-    /// Packets and captured bytes that had been counted as written and were cut off, see [`CaptureFile::finish`].
-    pub fn lost(&self) -> (u64, u64) {
-        *lock(&self.lost)
-    }
-
-    /// Counts the packets in the whole extents from `from` on, by their markers.
-    fn packets_behind(&self, from: u64) -> (u64, u64) {
-        let mut page = vec![0; ng::marker::MAX_LEN];
-        let (mut packets, mut bytes, mut at) = (0, 0, from);
-        while at < self.end() {
-            let step = match self.buffered.read_exact_at(&mut page, at) {
-                Ok(()) => match ng::marker::Marker::parse(&page) {
-                    Some(marker) => {
-                        let extent = self.extent_bytes(at, &marker);
-                        packets += extent.0;
-                        bytes += extent.1;
-                        u64::from(marker.extent_len)
-                    }
-                    None => self.alignment,
-                },
-                Err(_) => self.alignment,
-            };
-            at += step.max(4).next_multiple_of(self.alignment);
-        }
-        (packets, bytes)
-    }
-
-    /// Packets and captured bytes of one extent, read back.
-    fn extent_bytes(&self, at: u64, marker: &ng::marker::Marker) -> (u64, u64) {
-        let mut extent = vec![0; marker.extent_len as usize];
-        if self.buffered.read_exact_at(&mut extent, at).is_err() {
-            return (u64::from(marker.packets), 0);
-        }
-        let word = |at: usize| {
-            extent.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
-        };
-        let (mut packets, mut bytes, mut block) = (0, 0, marker.total_len as usize);
-        while block + ng::MIN_BLOCK <= extent.len() {
-            if word(block) == ng::ENHANCED_PACKET {
-                packets += 1;
-                bytes += u64::from(word(block + 20));
-            }
-            block += (word(block + 4) as usize).max(ng::MIN_BLOCK);
-        }
-        (packets, bytes)
+    /// Lets others have the file, once it is finished.
+    pub fn unlock(&self) {
+        // The lock goes with the file at the latest.
+        let _ = self.buffered.unlock();
     }
 }
 
@@ -638,8 +632,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What every file is promised at once, so that the first burst finds room.
 const FIRST_ALLOCATION: u64 = 64 << 20;
 
+/// Of an interface's name, where nothing else fits: the kernel's names have up to 15 characters.
+const NAME_CHARS: usize = 64;
+
 /// By how much a file may exceed its limit: what workers have open when it is reached.
 const OVERSHOOT: u64 = 16 << 20;
 
 /// Kept free behind the last extent, for the statistics blocks: a file can be ended properly on a full disk.
-const RESERVE_FOR_CLOSING: u64 = 64 << 10;
+pub(crate) const RESERVE_FOR_CLOSING: u64 = 64 << 10;

@@ -4,14 +4,16 @@
 //! write failed, rotates by the clock, and closes files: statistics at the end, size, sync, final name. Workers
 //! never wait for it but for room.
 
+use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 use gannet_packet::Timestamp;
-use gannet_pcap::ng;
+use gannet_pcap::{StreamReader, ng};
 
 use crate::compact::Encoding;
 use crate::file::{CaptureFile, InterfaceKey, lock, now};
@@ -108,7 +110,8 @@ impl Keeper<'_> {
 /// Prepares the next file and extends the promise of the current one, in smaller steps on a disk that is nearly full.
 fn make_room(series: &FileSeries) -> io::Result<()> {
     let (current, _) = series.current();
-    current.run_ahead()?;
+    // Only speed: without it the file grows as it did.
+    let _ = current.run_ahead();
     // A file that grows fast gets large steps, one that hardly grows does not hold space it never needs.
     let ahead = current.len().clamp(LEAST_AHEAD, MOST_AHEAD);
     let mut result = Ok(());
@@ -128,28 +131,41 @@ fn make_room(series: &FileSeries) -> io::Result<()> {
 
 fn close(shared: &Shared, file: &CaptureFile) {
     let tail = statistics(shared, file);
-    let (bytes, trouble) = match file.finish(&tail) {
-        Ok((bytes, _)) => (bytes, None),
-        Err(error) => (file.len(), Some(error)),
-    };
-    if let Some(error) = trouble {
+    let cut = file.finish(&tail).unwrap_or_else(|error| {
         shared.notify(Notice::Trouble(format!("closing {}: {error}", file.path().display())));
-    }
-    let (lost_packets, lost_bytes) = file.lost();
-    if lost_packets > 0 || matches!(file.encoding(), Encoding::Pcap(_)) && file.had_faults() {
+        file.had_faults()
+    });
+    file.unlock();
+    let mut path = if file.final_path().exists() { file.final_path() } else { file.path() }.to_owned();
+    let written = file.written();
+    let mut found = written;
+    if cut || matches!(file.encoding(), Encoding::Pcap(_)) && file.had_faults() {
         // A classic file may have been cut inside a record.
-        let path = if file.final_path().exists() { file.final_path() } else { file.path() };
-        if let Err(error) = repair::repair(path) {
-            shared.notify(Notice::Trouble(error.to_string()));
+        match repair::repair(&path) {
+            Ok(report) => path = report.renamed.unwrap_or(path),
+            Err(error) => shared.notify(Notice::Trouble(error.to_string())),
         }
+        found = count(&path);
     }
     lock(&shared.closed).push(FileSummary {
         path: file.final_path().to_owned(),
-        packets: file.packets(),
-        bytes,
-        lost_packets,
-        lost_bytes,
+        packets: found.0,
+        bytes: std::fs::metadata(&path).map_or(file.len(), |facts| facts.len()),
+        lost_packets: written.0.saturating_sub(found.0),
+        lost_bytes: written.1.saturating_sub(found.1),
     });
+}
+
+/// The packets that can be read of a file, and their captured bytes.
+fn count(path: &Path) -> (u64, u64) {
+    let mut sum = (0, 0);
+    let reader = File::open(path).ok().and_then(|file| StreamReader::new(file).ok());
+    let Some(mut reader) = reader else { return sum };
+    while let Ok(Some(packet)) = reader.next_packet() {
+        sum.0 += 1;
+        sum.1 += packet.frame.data.len() as u64;
+    }
+    sum
 }
 
 /// The Interface Statistics Blocks that end a file.

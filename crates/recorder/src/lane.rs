@@ -3,6 +3,7 @@
 //! It knows the file or stream that the packets go to, the numbers that their interfaces have there, and the buffer
 //! that is being filled by copying. What it hands to the disk goes through the [`Engine`].
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use gannet_ring::walk::FrameHeader;
 
 use crate::compact::{CompactBuffer, Encoding};
 use crate::engine::{Engine, Ticket};
-use crate::file::{CaptureFile, InterfaceDescription, InterfaceKey, Refusal};
+use crate::file::{CaptureFile, InterfaceDescription, InterfaceKey, RESERVE_FOR_CLOSING, Refusal};
 use crate::output::{Notice, Series};
 use crate::packet::Outgoing;
 use crate::series::FileSeries;
@@ -119,7 +120,13 @@ impl Lane {
                     match file.interface(key, || describe(key.ifindex)) {
                         Ok((number, packets)) => break (number, Some(packets)),
                         // The keeper may only be late; the disk may be full.
-                        Err(_) if !series.disk_full() && waited < ROOM_PATIENCE => engine.pause(&mut waited),
+                        Err(error)
+                            if error.kind() == io::ErrorKind::StorageFull
+                                && !series.disk_full()
+                                && waited < ROOM_PATIENCE =>
+                        {
+                            engine.pause(&mut waited);
+                        }
                         Err(_) => return Err(NoRoom),
                     }
                 }
@@ -259,25 +266,38 @@ impl Lane {
         payload: Payload,
         (packets, bytes): (u64, u64),
     ) -> bool {
-        let Target::Files { series, file, .. } = &self.target else { return false };
+        let (Target::Files { file, .. }, Some(offset)) =
+            (&self.target, self.room(engine, payload.len() as u64))
+        else {
+            if let Payload::Buffer(memory, _) = payload {
+                engine.recycle(memory);
+            }
+            engine.shed(packets, bytes);
+            return false;
+        };
+        engine.write(offset, payload, Ticket { file: Arc::clone(file), packets, bytes });
+        true
+    }
+
+    /// Takes `len` bytes at the end of the file. Waits if the keeper is only late; `None` if the disk is full or a
+    /// write has failed.
+    fn room(&self, engine: &mut Engine, len: u64) -> Option<u64> {
+        let Target::Files { series, file, generation } = &self.target else { return None };
         let mut waited = Duration::ZERO;
         loop {
-            match file.reserve(payload.len() as u64) {
+            match file.reserve(len) {
                 Ok(offset) => {
                     engine.keep_ahead(file);
-                    engine.write(offset, payload, Ticket { file: Arc::clone(file), packets, bytes });
-                    return true;
+                    return Some(offset);
                 }
-                Err(Refusal::NotYet) if !series.disk_full() && waited < ROOM_PATIENCE => {
-                    engine.pause(&mut waited);
+                Err(Refusal::Faulty) => return None,
+                // The keeper looks after the current file only.
+                Err(Refusal::NotYet) if series.generation() != *generation => {
+                    file.allocate(len + RESERVE_FOR_CLOSING).ok()?;
+                    return file.reserve(len).ok();
                 }
-                Err(Refusal::NotYet | Refusal::Faulty) => {
-                    if let Payload::Buffer(memory, _) = payload {
-                        engine.recycle(memory);
-                    }
-                    engine.shed(packets, bytes);
-                    return false;
-                }
+                Err(Refusal::NotYet) if series.disk_full() || waited >= ROOM_PATIENCE => return None,
+                Err(Refusal::NotYet) => engine.pause(&mut waited),
             }
         }
     }
@@ -359,17 +379,23 @@ impl Lane {
             return engine.recycle(open.into_parts().0);
         }
         // The end of a file need not be aligned.
-        let written = file
-            .reserve(open.len() as u64)
-            .is_ok_and(|offset| file.write_buffered(offset, open.exact()).is_ok());
-        engine.recycle(open.into_parts().0);
-        if written {
-            file.add_packets(packets);
+        let offset = self.room(engine, open.len() as u64);
+        if offset.is_some_and(|offset| file.write_granted(offset, open.exact()).is_ok()) {
+            file.add_written(packets, bytes);
             engine.tally.written.0 += packets;
             engine.tally.written.1 += bytes;
         } else {
             engine.shed(packets, bytes);
         }
+        if offset.is_none()
+            && !open.raw().is_empty()
+            && let Ok(offset) = file.reserve_rest(open.raw().len() as u64)
+        {
+            // No room for these packets, but the record that the write before has begun must not stay torn. If this
+            // fails, the file has a fault and is mended when it is closed.
+            let _ = file.write_granted(offset, open.raw());
+        }
+        engine.recycle(open.into_parts().0);
     }
 }
 

@@ -196,13 +196,13 @@ impl Writer {
 
     /// Writes everything that is open, waits for all writes, and lets go of the files.
     pub fn finish(mut self) -> Tally {
+        // What failed is tried again first: while it is missing its file takes nothing more.
+        self.engine.settle_all();
+        self.engine.retry_stuck();
         for lane in &mut self.lanes {
             lane.end(&mut self.engine);
         }
-        self.engine.write_gathered();
-        while self.engine.disk.in_flight() > 0 {
-            self.engine.complete(Some(Duration::from_millis(100)));
-        }
+        self.engine.settle_all();
         self.engine.retry_stuck();
         self.engine.give_up_stuck();
         self.engine.tally

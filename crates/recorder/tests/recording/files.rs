@@ -5,7 +5,8 @@ use std::time::Duration;
 use gannet_packet::{Frame, LinkType, Timestamp};
 use gannet_pcap::classic::Precision;
 use gannet_recorder::{
-    Destination, Encoding, InterfaceKey, Notice, Output, OutputPlan, Recorded, SourceView, Writer, WriterPlan,
+    Destination, Encoding, InterfaceDescription, InterfaceKey, Notice, Output, OutputPlan, Recorded,
+    SourceView, Writer, WriterPlan,
 };
 use gannet_testkit::block::BlockFrame;
 use gannet_testkit::generator::Sizes;
@@ -70,6 +71,53 @@ fn a_file_without_packets_names_an_interface() {
     let files = finish(output, &tally);
     let read = read_finished(&files[0], &mut Proof::new());
     assert_eq!((read.packets, read.interfaces.len(), read.interfaces[0].name.as_str()), (0, 1, "idle0"));
+}
+
+#[test]
+fn a_classic_file_without_packets_has_its_header() {
+    let directory = tempfile::tempdir().unwrap();
+    let encoding = Encoding::Pcap(Precision::Micro);
+    let path = directory.path().join("quiet.pcap");
+    let output = open(OutputPlan { encoding, ..plan(Destination::File(path.clone())) });
+    let worker = Worker::new(&output, alone());
+    assert_eq!(read(&path, &mut Proof::new()).packets, 0, "from the first moment on");
+    let tally = worker.finish();
+    let files = finish(output, &tally);
+    assert_eq!((files[0].packets, files[0].bytes), (0, 24));
+    assert_eq!(read(&path, &mut Proof::new()).interfaces[0].link_type, LinkType::ETHERNET);
+}
+
+#[test]
+fn a_filter_longer_than_a_page_is_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    for len in [3_000, 3_900, 3_950, 4_000, 70_000] {
+        let output = open(plan(Destination::File(directory.path().join("day.pcapng"))));
+        let mut writer = Writer::new(&output, alone()).unwrap();
+        let describe = |_| InterfaceDescription {
+            name: "eth0".to_owned(),
+            filter: "p".repeat(len),
+            ..InterfaceDescription::default()
+        };
+        let frame = Frame {
+            data: &[1; 60],
+            timestamp: Timestamp(5),
+            orig_len: 60,
+            link_type: LinkType::ETHERNET,
+            interface: 0,
+            packet_type: Default::default(),
+        };
+        for ifindex in 0..2 {
+            let source = SourceView { source: 0, describe: &describe, lagging: false };
+            writer.record_frame(&frame, InterfaceKey { source: 0, ifindex }, source);
+        }
+        let tally = writer.finish();
+        assert_eq!(tally.written.0, 2, "{len}");
+        let files = finish(output, &tally);
+        let read = read_finished(&files[0], &mut Proof::new());
+        assert!(
+            read.interfaces.len() == 2 && read.interfaces.iter().all(|interface| interface.name == "eth0")
+        );
+    }
 }
 
 #[test]
