@@ -255,7 +255,7 @@ impl CaptureFile {
 
     /// Takes a few bytes of what is kept free for closing: the rest of a record that has been begun.
     pub fn reserve_rest(&self, len: u64) -> Result<u64, Refusal> {
-        self.reserve_before(len, 0)
+        self.reserve_before(len, self.alignment)
     }
 
     fn reserve_before(&self, len: u64, kept_free: u64) -> Result<u64, Refusal> {
@@ -287,11 +287,16 @@ impl CaptureFile {
         self.next.load(Ordering::Acquire)
     }
 
-    /// Writes what was granted at `offset`, without `O_DIRECT`. A failure is remembered as a fault.
+    /// Writes what was granted at `offset`, a multiple of the alignment. A failure is remembered as a fault.
+    ///
+    /// Past the page cache, which would tell of a failure when it is too late to do something about it. Up to the
+    /// next multiple of the alignment zeros follow; nobody may append there before the file is finished.
     pub fn write_granted(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.buffered.write_all_at(bytes, offset).inspect_err(|_| {
-            self.fault(Extent { offset, len: bytes.len() as u64 });
-        })
+        let len = bytes.len();
+        let mut aligned = AlignedBuffer::new(len);
+        aligned[..len].copy_from_slice(bytes);
+        let written = self.direct.write_all_at(&aligned[..len.next_multiple_of(self.alignment())], offset);
+        written.inspect_err(|_| self.fault(Extent { offset, len: len as u64 }))
     }
 
     /// Writes bytes that are not aligned, without `O_DIRECT`.
@@ -508,7 +513,7 @@ impl CaptureFile {
     /// True if the file was cut, because the device failed: packets that had been written may be missing.
     pub fn finish(&self, tail: &[u8]) -> io::Result<bool> {
         let cut = !self.mend();
-        // Mending may have taken back what lay at the end.
+        // Mending may take back what lies at the end.
         let mut end = self.end();
         if cut {
             // Readers would stop at the hole: the file ends before it. The device failed; better short than torn.
@@ -520,11 +525,13 @@ impl CaptureFile {
         }
         // The tail is a bonus: without it the file is complete all the same.
         let tail_written = self.buffered.write_all_at(tail, end);
-        if tail_written.is_ok() {
-            end += tail.len() as u64;
+        let whole = if tail_written.is_ok() { end + tail.len() as u64 } else { end };
+        self.buffered.set_len(whole)?;
+        // The packets are past the page cache: if this fails, it is the tail that is not on the disk.
+        if let Err(error) = self.buffered.sync_data() {
+            self.buffered.set_len(end)?;
+            return Err(error);
         }
-        self.buffered.set_len(end)?;
-        self.buffered.sync_data()?;
         if self.path != self.final_path {
             std::fs::rename(&self.path, &self.final_path)?;
             if let Some(directory) = self.final_path.parent() {

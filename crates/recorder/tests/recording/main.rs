@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests report by panicking")]
 
+mod faults;
 mod files;
+mod mounts;
 mod secrets;
 mod streams;
 mod support;
