@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests report by panicking")]
 
+mod crash;
 mod faults;
 mod files;
 mod mounts;
