@@ -422,6 +422,37 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_of_a_write_is_what_has_not_been_written() {
+        // What the kernel is given after a short write, for every length of what it has written.
+        let memory = Arc::new(RingMemory::anonymous(64, 3).unwrap());
+        let lengths = [64, 16, 48];
+        let blocks = lengths.into_iter().enumerate().map(|(index, len)| {
+            assert!(memory.deliver(index, &[index as u8 + 1; 64]));
+            memory.take(index).unwrap().into_in_flight([index as u8 + 100; 8], len)
+        });
+        let payload = Payload::Blocks(blocks.collect());
+        let mut all = Vec::new();
+        let Payload::Blocks(blocks) = &payload else { unreachable!() };
+        blocks.iter().for_each(|block| block.copy_to(&mut all));
+        assert_eq!((payload.len(), all.len(), payload.is_empty()), (128, 128, false));
+        for skip in 0..=all.len() {
+            let mut rest = Vec::new();
+            for Piece(iovec) in payload.pieces(skip) {
+                // SAFETY: nobody writes the blocks, which `payload` owns.
+                rest.extend_from_slice(unsafe {
+                    std::slice::from_raw_parts(iovec.iov_base.cast::<u8>(), iovec.iov_len)
+                });
+            }
+            assert_eq!(rest, all[skip..], "{skip}");
+        }
+        let mut buffer = AlignedBuffer::new(100);
+        buffer[..5].copy_from_slice(b"hello");
+        let payload = Payload::Buffer(buffer, 5);
+        let lengths = |skip| payload.pieces(skip).map(|piece| piece.0.iov_len).collect::<Vec<_>>();
+        assert_eq!((lengths(0), lengths(3), lengths(5)), (vec![5], vec![2], vec![]));
+    }
+
+    #[test]
     fn an_error_comes_back_with_its_payload() {
         for mut queue in queues() {
             let read_only = Arc::new(File::open("/proc/self/exe").unwrap());
