@@ -4,6 +4,9 @@
 //! rewritten in place, a block copied), and the whole writer from ring memory to a file. `cargo bench`; with
 //! `cargo bench -- --test` each runs once, to see that it still works.
 
+// A bench that cannot be set up has nothing better to do than to say so.
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

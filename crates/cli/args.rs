@@ -81,7 +81,7 @@ pub(crate) struct RecordArgs {
     #[arg(short = 'w', long, value_name = "PATH", env = "GANNET_WRITE", help_heading = OUTPUT)]
     pub(crate) write: Option<PathBuf>,
 
-    /// When the next file of a directory begins: SIZE[,TIME][,align]
+    /// When the next file of a directory begins: `SIZE[,TIME][,align]`
     ///
     /// At whichever bound comes first. `align` begins files on multiples of TIME of the clock (UTC).
     #[arg(long, value_name = "SPEC", value_parser = units::rotate, env = "GANNET_ROTATE", help_heading = OUTPUT)]

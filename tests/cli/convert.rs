@@ -17,7 +17,7 @@ fn to_pcapng_and_back_nothing_changes() {
     let dir = Dir::new();
     let sample = Pcap::sample(1000);
     dir.write("in.pcap", &sample.to_bytes());
-    dir.gannet("record -r in.pcap -w out.pcapng").run().exits(0).says("1000 packets received");
+    dir.gannet("record -r in.pcap -w out.pcapng").run().exits(0).says("1000 packets read");
     assert_eq!(dir.read("out.pcapng")[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
     assert_eq!(as_pcap(&dir, "out.pcapng"), sample);
     let mode = std::fs::metadata(dir.join("out.pcapng")).unwrap().permissions().mode();

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use caps::Capability;
 use gannet_packet::{LinkType, PacketType};
 use gannet_pcap::{Format, Merge, PacketSource, SliceReader, StreamReader};
 use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
@@ -14,7 +15,7 @@ use crate::config::{Direction, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
-use crate::plan::{book, destination, event_of, finish_output, output_plan, writer_plan};
+use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
 
 pub(crate) fn run(
@@ -31,9 +32,6 @@ pub(crate) fn run(
     let opened = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let readers =
         opened.iter().zip(files).map(|(opened, input)| reader(opened, input)).collect::<Result<_, _>>()?;
-    if let Some(user) = &config.user {
-        privileges::become_user(user)?;
-    }
     let destination = destination(config, "file")?;
     refuse_overwriting(files, &destination)?;
     let mut merge = Merge::new(readers);
@@ -44,7 +42,15 @@ pub(crate) fn run(
         .map(|(_, packet)| packet.frame.link_type)
         .or_else(|| merge.sources().iter().find_map(|source| Some(source.interfaces().first()?.link_type)))
         .unwrap_or(LinkType::ETHERNET);
+    let needs_override = needs_override(&destination, true);
     let mut output = Output::open(output_plan(config, destination, link_type, "file")?, Box::new(|_| None))?;
+    // Everything is open: foreign bytes are read without privileges.
+    if let Some(user) = &config.user {
+        privileges::become_user(user)?;
+    }
+    let keep: &[_] =
+        if needs_override && config.user.is_none() { &[Capability::CAP_DAC_OVERRIDE] } else { &[] };
+    privileges::restrict_thread(keep)?;
     output.start()?;
     for input in files {
         events(Event::Reading { path: path_of(input).to_owned(), output: output.name() });

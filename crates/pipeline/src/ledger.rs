@@ -448,8 +448,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ledger = &self.ledger;
         let processed = ledger.total.processed;
-        writeln!(f, "{} received", Packets(ledger.received))?;
-        writeln!(f, "{} dropped by the kernel", Packets(ledger.dropped))?;
+        if ledger.filtered.is_some() {
+            writeln!(f, "{} read", Packets(ledger.received))?;
+        } else {
+            writeln!(f, "{} received", Packets(ledger.received))?;
+            writeln!(f, "{} dropped by the kernel", Packets(ledger.dropped))?;
+        }
         write!(f, "{} processed ({} bytes)", Packets(processed.packets), processed.bytes)?;
         for (account, amount) in ledger.total.accounts.used() {
             write!(f, "\n  {} {}", Packets(amount.packets), account.words())?;

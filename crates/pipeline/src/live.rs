@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -14,15 +13,15 @@ use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use gannet_packet::{LinkType, PacketType};
 use gannet_recorder::{CountsSource, Destination, InterfaceKey, KernelCounts, Output, Writer};
-use gannet_ring::interfaces::{Counters as DeviceCounters, Interfaces, link_type_of_arphrd};
+use gannet_ring::interfaces::{Counters as DeviceCounters, link_type_of_arphrd};
 use gannet_ring::prelude::Prelude;
 use gannet_ring::{RingConfig, Target};
 
 use crate::config::{Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RecordConfig, ram_bytes};
-use crate::control::{Capturing, Command, Control, Event};
+use crate::control::{ByteSize, Capturing, Command, Control, Event};
 use crate::error::Error;
 use crate::ledger::{Counters, CpuTime, DeviceLedger, InterfaceLedger, Ledger, Report};
-use crate::plan::{destination, event_of, finish_output, output_plan, writer_plan};
+use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
 use crate::source::{Interface, Source};
 use crate::worker::{Common, News, Order, Worker};
@@ -43,11 +42,21 @@ pub(crate) fn run(
         return Err(Error::Usage(text.to_owned()));
     }
     let interfaces = interfaces(config, specs, workers, events);
-    let places = places(config, &cores);
+    let places = places(config, &cores)?;
     let mut sources = open_rings(&interfaces, workers, &places, events)?;
     let link_type = main_link_type(&sources[0][0])?;
-    let needs_override = needs_override(&destination, specs);
+    // Frames of a further link type get a file of their own.
+    let several = specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any);
+    let needs_override = needs_override(&destination, several);
     let counts = kernel_counts(&interfaces);
+    if let Destination::Special(path) = &destination
+        && std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo())
+    {
+        events(Event::Warning(format!(
+            "opening {}, which waits until somebody reads from it",
+            path.display()
+        )));
+    }
     let mut output = Output::open(output_plan(config, destination, link_type, &name)?, counts)?;
 
     let devices_before = device_counters(&interfaces);
@@ -84,6 +93,7 @@ pub(crate) fn run(
     let begun = Instant::now();
     running.supervise(early, config, control, &output, events, begun);
     let duration = begun.elapsed();
+    output.hurry();
     let defect = running.stop_and_join();
     forward(running.news.try_iter(), events);
     let mut ledger = running.ledger(&devices_before);
@@ -189,7 +199,7 @@ impl Running {
             let now = Instant::now();
             if next_stats.is_some_and(|due| now >= due) {
                 next_stats = config.stats_interval.map(|interval| now + interval);
-                events(Event::Stats(Box::new(self.ledger(&BTreeMap::new()))));
+                events(Event::Stats(Box::new(self.ledger_so_far())));
             }
             let over = end.is_some_and(|end| now >= end);
             let all_ended = self.threads.iter().all(JoinHandle::is_finished);
@@ -210,7 +220,7 @@ impl Running {
         let order = match command {
             Command::Report => {
                 let report = Report {
-                    ledger: self.ledger(&BTreeMap::new()),
+                    ledger: self.ledger_so_far(),
                     cpu: CpuTime::of_process(),
                     duration: begun.elapsed(),
                     ..Report::default()
@@ -243,6 +253,14 @@ impl Running {
             }
         }
         defect
+    }
+
+    /// The ledger of a capture that goes on. The kernel's counters are read a few times a second; what has been taken
+    /// out of the rings since then has been received as well.
+    fn ledger_so_far(&self) -> Ledger {
+        let mut ledger = self.ledger(&BTreeMap::new());
+        ledger.received = ledger.received.max(ledger.dropped + ledger.total.processed.packets);
+        ledger
     }
 
     fn ledger(&self, devices_before: &BTreeMap<u32, DeviceCounters>) -> Ledger {
@@ -292,7 +310,11 @@ fn interfaces(
 ) -> Vec<Arc<Interface>> {
     let request = config.ring_request(NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN), ram());
     if let Some(asked) = request.limited_from {
-        events(Event::RingShrunk { asked, obtained: request.bytes });
+        events(Event::Warning(format!(
+            "--ring-size {} is limited to {} per worker: all rings together take at most half of the memory",
+            ByteSize(asked),
+            ByteSize(request.bytes)
+        )));
     }
     // A worker's ring memory is shared out over its interfaces; a ring of less than four blocks is none.
     let block_bytes = u64::from(config.block_bytes.get());
@@ -323,14 +345,19 @@ fn ram() -> u64 {
 }
 
 /// The CPUs that workers are pinned to: those asked for, of those the process may use.
-fn places(config: &RecordConfig, cores: &[CoreId]) -> Vec<CoreId> {
+fn places(config: &RecordConfig, cores: &[CoreId]) -> Result<Vec<CoreId>, Error> {
     if config.cpus.is_empty() {
-        return cores.to_vec();
+        return Ok(cores.to_vec());
     }
-    config.cpus.iter().map(|&id| CoreId { id }).collect()
+    let place = |&id: &usize| {
+        let known = cores.iter().copied().find(|core| core.id == id);
+        known.ok_or_else(|| Error::Usage(format!("--cpus: this process may not run on CPU {id}")))
+    };
+    config.cpus.iter().map(place).collect()
 }
 
-/// Opens every worker's ring on every interface, each from the worker's CPU, so that its memory is near it.
+/// Opens every worker's ring on every interface, each from the worker's CPU where that can be had, so that its memory
+/// is near it.
 fn open_rings(
     interfaces: &[Arc<Interface>],
     workers: usize,
@@ -427,10 +454,7 @@ fn kernel_counts(interfaces: &[Arc<Interface>]) -> Box<CountsSource> {
 fn device_counters(interfaces: &[Arc<Interface>]) -> BTreeMap<u32, DeviceCounters> {
     let of = |interface: &Arc<Interface>| -> Option<(u32, DeviceCounters)> {
         let Target::Named(name) = &interface.target else { return None };
-        let facts = gannet_ring::netns::enter(interface.netns.as_ref(), || {
-            Interfaces::open().and_then(|interfaces| interfaces.by_name(name))
-        });
-        Some((interface.number, facts.ok()?.ok()?.counters))
+        Some((interface.number, interface.facts.as_ref()?.by_name(name).ok()?.counters))
     };
     interfaces.iter().filter_map(of).collect()
 }
@@ -445,22 +469,6 @@ fn device_ledger(before: &DeviceCounters, now: &DeviceCounters) -> DeviceLedger 
     }
 }
 
-/// True if files will be created later in a directory that the bare user could not write to.
-fn needs_override(destination: &Destination, specs: &[InterfaceSpec]) -> bool {
-    let directory = match destination {
-        Destination::Directory { path, .. } => path.as_path(),
-        // A sibling file may be needed when frames of a further link type come.
-        Destination::File(path)
-            if specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any) =>
-        {
-            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-        }
-        _ => return false,
-    };
-    let user = nix::unistd::geteuid().as_raw();
-    !std::fs::metadata(directory).is_ok_and(|facts| facts.uid() == user && facts.mode() & 0o300 == 0o300)
-}
-
 /// Everything is open: from here on hostile bytes are read, so the process keeps only what it still needs.
 fn give_up_privileges(
     config: &RecordConfig,
@@ -471,9 +479,14 @@ fn give_up_privileges(
         privileges::become_user(user)?;
     }
     let mut keep = Vec::new();
-    // A new socket is needed when an interface returns, if sockets are in fanout groups.
-    if interfaces.iter().any(|interface| interface.fanout.is_some() && interface.target != Target::Any) {
-        keep.push(Capability::CAP_NET_RAW);
+    // New sockets are needed when an interface returns, if sockets are in fanout groups; in the namespace where it is.
+    for interface in interfaces {
+        if interface.fanout.is_some() && interface.target != Target::Any {
+            keep.push(Capability::CAP_NET_RAW);
+            if interface.netns.is_some() {
+                keep.push(Capability::CAP_SYS_ADMIN);
+            }
+        }
     }
     if needs_override && config.user.is_none() {
         keep.push(Capability::CAP_DAC_OVERRIDE);

@@ -1,6 +1,7 @@
 //! From a [`RecordConfig`] to the plans of the recorder: what live captures and conversions have in common.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use gannet_packet::LinkType;
 use gannet_pcap::classic::Precision;
@@ -65,6 +66,20 @@ pub(crate) fn writer_plan(config: &RecordConfig, worker: usize, workers: usize) 
         flush_each_block: config.flush_per_packet,
         block_bytes: config.block_bytes.get() as usize,
     }
+}
+
+/// True if files will be created later in a directory that the bare user could not write to. `several`: frames of
+/// several link types may come, so that a single file may get a sibling.
+pub(crate) fn needs_override(destination: &Destination, several: bool) -> bool {
+    let directory = match destination {
+        Destination::Directory { path, .. } => path.as_path(),
+        Destination::File(path) if several => {
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+        }
+        _ => return false,
+    };
+    let user = nix::unistd::geteuid().as_raw();
+    !std::fs::metadata(directory).is_ok_and(|facts| facts.uid() == user && facts.mode() & 0o300 == 0o300)
 }
 
 /// Adds what a writer has done since `before` to the accounts, and remembers it there.

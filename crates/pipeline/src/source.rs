@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use gannet_filter::Program;
 use gannet_recorder::InterfaceDescription;
 use gannet_ring::fanout::FanoutMode;
+use gannet_ring::interfaces::Interfaces;
 use gannet_ring::netns::NetnsSpec;
 use gannet_ring::{Block, Error, FanoutGroup, KernelStatistics, ReceiveRing, RingConfig, Target};
 
@@ -33,6 +34,8 @@ pub(crate) struct Interface {
     pub(crate) target: Target,
     pub(crate) netns: Option<NetnsSpec>,
     pub(crate) ring: RingConfig,
+    /// Asks for the device's counters, in its own network namespace; opened while that could be entered.
+    pub(crate) facts: Option<Interfaces>,
     /// `None` for one worker.
     pub(crate) fanout: Option<FanoutMode>,
     /// The group that the workers' sockets join when a run begins.
@@ -60,11 +63,13 @@ impl Interface {
         fanout: Option<FanoutMode>,
         workers: usize,
     ) -> Self {
+        let facts = gannet_ring::netns::enter(netns.as_ref(), Interfaces::open).ok().and_then(Result::ok);
         Self {
             number,
             target,
             netns,
             ring,
+            facts,
             fanout,
             group: Mutex::default(),
             successors: Mutex::new((0..workers).map(|_| VecDeque::new()).collect()),

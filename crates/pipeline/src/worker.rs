@@ -34,7 +34,7 @@ pub(crate) struct Common {
     pub(crate) stop: AtomicBool,
     /// Packets that may still be recorded; `u64::MAX` without `-c`.
     pub(crate) left: AtomicU64,
-    /// Some worker has a command waiting: looked at once per turn.
+    /// One page for each worker, which alone writes it.
     pub(crate) counters: Vec<Counters>,
 }
 
@@ -70,7 +70,6 @@ pub(crate) struct Worker {
 struct Progress {
     booked: Tally,
     next_housekeeping: Instant,
-    next_statistics: Instant,
     /// Set once the capture is to end: how long the blocks that the kernel has open may take.
     drain_until: Option<Instant>,
 }
@@ -82,12 +81,8 @@ impl Worker {
         let failed = opened.is_err();
         self.tell(News::Open(opened));
         let now = Instant::now();
-        let mut progress = Progress {
-            booked: Tally::default(),
-            next_housekeeping: now,
-            next_statistics: now + STATISTICS_EVERY,
-            drain_until: failed.then_some(now),
-        };
+        let mut progress =
+            Progress { booked: Tally::default(), next_housekeeping: now, drain_until: failed.then_some(now) };
         while !self.turn(&mut progress) {}
         self.read_statistics();
         let counters = Arc::clone(&self.common);
@@ -105,7 +100,7 @@ impl Worker {
         let now = Instant::now();
         if now >= progress.next_housekeeping {
             progress.next_housekeeping = now + HOUSEKEEPING_EVERY;
-            self.housekeeping(progress, now);
+            self.housekeeping(progress);
         }
         match progress.drain_until {
             None if self.common.stop.load(Ordering::Relaxed) => {
@@ -158,7 +153,7 @@ impl Worker {
         }
     }
 
-    fn housekeeping(&mut self, progress: &mut Progress, now: Instant) {
+    fn housekeeping(&mut self, progress: &mut Progress) {
         self.writer.housekeeping();
         book(&self.common.counters[self.number], &mut progress.booked, self.writer.tally());
         let filter = self.prelude.program();
@@ -167,10 +162,7 @@ impl Worker {
                 self.tell(News::Event(event));
             }
         }
-        if now >= progress.next_statistics {
-            progress.next_statistics = now + STATISTICS_EVERY;
-            self.read_statistics();
-        }
+        self.read_statistics();
     }
 
     /// Sleeps until there is something to do.
@@ -297,11 +289,9 @@ impl Common {
 /// Blocks taken from one ring before the next ring, the disk and the commands have their turn.
 const BLOCKS_PER_TURN: usize = 16;
 
-/// How often expiry, visibility and accounts are looked at.
+/// How often visibility, accounts, interfaces and the kernel's counters are looked at. Those have 32 bits, which
+/// 15 million packets/s fill in under 5 minutes; a report wants them younger than that.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
-
-/// How often the kernel's counters are read: they have 32 bits, which 15 million packets/s fill in under 5 minutes.
-const STATISTICS_EVERY: Duration = Duration::from_secs(1);
 
 /// The longest sleep without packets: a stop is noticed after it at the latest.
 const IDLE_POLL: Duration = Duration::from_millis(100);

@@ -57,6 +57,9 @@ impl Keeper<'_> {
             {
                 self.shared.notify_once(Notice::Trouble(format!("preparing the output: {error}")));
             }
+            if series.is_rotation_wanted() {
+                series.want_rotation(!self.shared.rotate_series(&series, series.generation()));
+            }
             // Room that the current file still has is used up first.
             let starved = result.is_err() && series.current().0.room_ahead() < STARVED;
             if series.set_disk_full(starved) != starved {

@@ -98,7 +98,7 @@ pub type CountsSource = dyn Fn(InterfaceKey) -> Option<KernelCounts> + Send + Sy
 pub enum Notice {
     /// A file was begun after the first one.
     Begun {
-        /// Its final name.
+        /// The name it has while it is written.
         path: PathBuf,
         /// Set if it is there for frames of a further link type.
         link_type: Option<LinkType>,
@@ -216,6 +216,15 @@ impl Output {
         self.shared.rotate();
     }
 
+    /// Tells that the run is to end: from now on the reader of a pipe is waited for only a moment longer.
+    pub fn hurry(&self) {
+        for series in lock(&self.shared.series).values() {
+            if let Series::Stream(stream) = series {
+                stream.hurry();
+            }
+        }
+    }
+
     /// True once the reader of a pipe has gone: there is nobody to write for.
     pub fn is_closed(&self) -> bool {
         lock(&self.shared.series)
@@ -228,11 +237,7 @@ impl Output {
     /// Returns what was written, and how many packets and captured bytes that a writer had counted as written were
     /// not, because a device failed late or a pipe was closed with packets in it.
     pub fn finish(mut self, counted_as_written: (u64, u64)) -> (Vec<FileSummary>, (u64, u64), Option<Error>) {
-        self.stop_keeper.store(true, Ordering::Release);
-        let _ = self.shared.nudge.try_send(());
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
+        self.close_files();
         let mut files = std::mem::take(&mut *lock(&self.shared.closed));
         let mut lost =
             files.iter().fold((0, 0), |sum, file| (sum.0 + file.lost_packets, sum.1 + file.lost_bytes));
@@ -256,6 +261,22 @@ impl Output {
         }
         (files, lost, failure)
     }
+
+    /// Lets the keeper close every file, and waits for it.
+    fn close_files(&mut self) {
+        self.stop_keeper.store(true, Ordering::Release);
+        let _ = self.shared.nudge.try_send(());
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Drop for Output {
+    /// A run that fails on the way leaves its files closed, too.
+    fn drop(&mut self) {
+        self.close_files();
+    }
 }
 
 impl Shared {
@@ -270,7 +291,7 @@ impl Shared {
             SeriesPlan { place: main.plan().place.sibling(link_type), link_type, ..main.plan().clone() };
         let (Place::File(path) | Place::Directory { path, .. }) = plan.place.clone();
         let series = Arc::new(FileSeries::open(plan).map_err(|source| create_error(&path, source))?);
-        let begun = series.current().0.final_path().to_owned();
+        let begun = series.current().0.path().to_owned();
         self.notify(Notice::Begun { path: begun, link_type: Some(link_type) });
         all.insert(link_type, Series::Files(Arc::clone(&series)));
         Ok(Some(Series::Files(series)))
@@ -294,9 +315,7 @@ impl Shared {
                     let path = series.current().0.path().to_owned();
                     self.notify(Notice::Begun { path, link_type: None });
                 }
-                Ok(false) => {
-                    self.rotate_series(&series, series.generation());
-                }
+                Ok(false) => series.want_rotation(!self.rotate_series(&series, series.generation())),
                 Err(error) => self.notify(Notice::Trouble(error.to_string())),
             }
         }
@@ -309,7 +328,7 @@ impl Shared {
         }
         let done = series.rotate(seen);
         if done && series.generation() == seen + 1 {
-            let path = series.current().0.final_path().to_owned();
+            let path = series.current().0.path().to_owned();
             self.notify_once(Notice::Begun { path, link_type: None });
         }
         self.nudge();

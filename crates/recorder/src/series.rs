@@ -25,6 +25,8 @@ pub struct FileSeries {
     /// Files that nobody appends to any more, on their way to the keeper.
     retired: Mutex<Vec<Arc<CaptureFile>>>,
     number: AtomicU64,
+    /// A rotation was asked for when no next file was ready.
+    rotation_wanted: AtomicBool,
     /// The disk has no room for what the series wants; set and cleared by the keeper.
     disk_full: AtomicBool,
 }
@@ -40,7 +42,7 @@ pub struct SeriesPlan {
     pub encoding: Encoding,
     /// Largest captured length.
     pub snaplen: u32,
-    /// Bytes at which a file is full; `u64::MAX` for none.
+    /// Bytes at which a file is full; so large that none is, for a single file.
     pub limit: u64,
 }
 
@@ -89,6 +91,7 @@ impl FileSeries {
             ready: Mutex::default(),
             retired: Mutex::default(),
             number: AtomicU64::new(1),
+            rotation_wanted: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
         })
     }
@@ -171,6 +174,16 @@ impl FileSeries {
         lock(&self.ready).take()
     }
 
+    /// Remembers, or forgets, that the next file is to be begun as soon as it is ready.
+    pub fn want_rotation(&self, wanted: bool) {
+        self.rotation_wanted.store(wanted, Ordering::Release);
+    }
+
+    /// See [`FileSeries::want_rotation`].
+    pub fn is_rotation_wanted(&self) -> bool {
+        self.rotation_wanted.load(Ordering::Acquire)
+    }
+
     /// True while the disk has no room: workers shed instead of waiting.
     #[inline]
     pub fn disk_full(&self) -> bool {
@@ -196,7 +209,8 @@ fn create(plan: &SeriesPlan, number: u64) -> io::Result<CaptureFile> {
             (path.join(format!("{name}{UNFINISHED}")), path.join(name), false)
         }
     };
-    CaptureFile::create(&OpenAs {
+    let existed = path.exists();
+    let file = CaptureFile::create(&OpenAs {
         path: &path,
         final_path: &final_path,
         link_type: plan.link_type,
@@ -205,7 +219,12 @@ fn create(plan: &SeriesPlan, number: u64) -> io::Result<CaptureFile> {
         limit: plan.limit,
         keep_size: single,
         truncate: single,
-    })
+    });
+    if file.is_err() && !existed {
+        // What could not be begun is not left behind.
+        let _ = std::fs::remove_file(&path);
+    }
+    file
 }
 
 /// The time of now for a file name: UTC, sortable, no character that a shell minds.

@@ -5,9 +5,9 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, SendTimeoutError, Sender, bounded};
 use gannet_packet::LinkType;
@@ -27,6 +27,7 @@ pub struct StreamSeries {
     queue: Mutex<Option<Sender<Chunk>>>,
     spare: Receiver<AlignedBuffer>,
     outcome: Arc<Outcome>,
+    deadline: OnceLock<Instant>,
     /// What the writer thread will own.
     equipment: Mutex<Option<Equipment>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -85,6 +86,7 @@ impl StreamSeries {
             queue: Mutex::new(Some(queue)),
             spare,
             outcome: Arc::default(),
+            deadline: OnceLock::new(),
             equipment: Mutex::new(Some(Equipment { output, chunks, give_back })),
             thread: Mutex::default(),
         };
@@ -137,10 +139,19 @@ impl StreamSeries {
         self.send(Chunk::Packets(bytes, len, packets, packet_bytes))
     }
 
+    /// The run is to end: a reader that does not read is waited for only a moment longer.
+    pub fn hurry(&self) {
+        self.deadline.get_or_init(|| Instant::now() + PATIENCE_AT_THE_END);
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.deadline.get().is_some_and(|deadline| Instant::now() >= *deadline)
+    }
+
     fn send(&self, mut chunk: Chunk) -> bool {
         let Some(queue) = lock(&self.queue).clone() else { return false };
         loop {
-            if self.is_closed() {
+            if self.is_closed() || self.is_overdue() {
                 return false;
             }
             match queue.send_timeout(chunk, CLOSED_CHECK) {
@@ -168,7 +179,13 @@ impl StreamSeries {
     pub fn finish(&self) -> io::Result<u64> {
         lock(&self.queue).take();
         if let Some(thread) = lock(&self.thread).take() {
-            let _ = thread.join();
+            while !thread.is_finished() && !self.is_overdue() {
+                std::thread::sleep(FINISH_POLL);
+            }
+            // A thread that is stuck in a write ends with the process; what it has not written counts as shed.
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
         match lock(&self.outcome.error).take() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
@@ -210,6 +227,12 @@ fn write_chunks(equipment: Equipment, outcome: &Outcome) {
 /// Buffers between the workers and the writer thread: enough to keep it busy, few enough that what is in them is
 /// soon out.
 const QUEUE_CHUNKS: usize = 8;
+
+/// How long a reader that has stopped reading is waited for once the run is to end.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(2);
+
+/// How often the end of the writer thread is looked for.
+const FINISH_POLL: Duration = Duration::from_millis(2);
 
 /// How often a waiting worker looks whether the stream has been closed.
 const CLOSED_CHECK: Duration = Duration::from_millis(50);
