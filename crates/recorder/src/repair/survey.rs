@@ -17,7 +17,8 @@ pub(super) struct Survey {
     /// Extents that are whole.
     pub(super) extents: u64,
     pub(super) holes: Vec<Hole>,
-    /// Where the last readable record ends. Everything behind it goes.
+    /// Where the last readable record ends; in a classic file the last that is not all zeros, if anything is cut.
+    /// Everything behind it goes.
     pub(super) end: u64,
     /// Whether there are only zeros behind `end`.
     pub(super) tail_is_zeros: bool,
@@ -58,6 +59,7 @@ impl Hole {
 #[derive(Debug)]
 pub(super) enum Fault {
     Io(u64, io::Error),
+    Empty,
     Header(gannet_pcap::Error),
     NoInterface { offset: u64 },
     LostChain { offset: u64, rest: u64, reason: Reason },
@@ -72,6 +74,9 @@ impl From<(u64, io::Error)> for Fault {
 /// Walks `storage` from end to end.
 pub(super) fn survey<S: Storage>(storage: &S) -> Result<Survey, Fault> {
     let len = storage.len().map_err(|error| Fault::Io(0, error))?;
+    if len == 0 {
+        return Err(Fault::Empty);
+    }
     let mut window = Window::new(storage, len);
     let (walker, header_len) = open(&mut window, len)?;
     let survey = Survey {
@@ -150,6 +155,8 @@ enum Found {
 
 impl<S: Storage> Surveyor<'_, S> {
     fn classic(mut self) -> Result<Survey, Fault> {
+        // Where the last record that is not all zeros ends, and the packets up to there.
+        let mut written = (self.at, 0);
         while self.at < self.survey.len {
             let reason = match self.record()? {
                 // A record of zeros is an empty packet of 1970, which nobody captures, or space that was never
@@ -157,12 +164,19 @@ impl<S: Storage> Surveyor<'_, S> {
                 Ok(_) if self.is_zeros_to_end(self.at)? => Reason::Zeros,
                 Ok(Found::Packet { end } | Found::Other { end }) => {
                     self.survey.packets += 1;
+                    if !self.is_zeros(self.at, end)? {
+                        written = (end, self.survey.packets);
+                    }
                     self.at = end;
                     continue;
                 }
                 Err(reason) => reason,
             };
-            return self.cut_here(reason);
+            // Records of zeros right before the damage would be the end of the file once that is cut off, and the
+            // next repair would take them for space that was never written. So they go with it: they hold nothing.
+            let mut survey = self.cut_here(reason)?;
+            (survey.end, survey.packets) = written;
+            return Ok(survey);
         }
         self.survey.end = self.at;
         Ok(self.survey)
@@ -228,7 +242,8 @@ impl<S: Storage> Surveyor<'_, S> {
                     }
                     None => {
                         let described = self.walker.section_interfaces().len() as u32;
-                        Reason::UnknownInterface { interface: described + missing - 1, described }
+                        // In this order: it is the number in the block, which may be the largest there is.
+                        Reason::UnknownInterface { interface: described + (missing - 1), described }
                     }
                 },
                 Walk::Skip { len } if len > limit - at => cut(len),

@@ -231,6 +231,18 @@ fn lost_interfaces_keep_their_numbers() {
     assert_eq!(found.holes[0].interfaces, 2);
 }
 
+/// Found by fuzzing: counting up to the largest number that a block can give its interface overflowed.
+#[test]
+fn the_last_interface_number_is_no_lost_interface() {
+    let mut recording = Recording::new(1);
+    recording.extent(vec![packet(1, 60), (u32::MAX, vec![2; 60])], true);
+    recording.extent(vec![packet(3, 60)], true);
+    let (found, packets) = repaired(&recording.bytes).unwrap();
+    assert_eq!(packets, [packet(1, 60), packet(3, 60)]);
+    assert_eq!(found.holes.len(), 1);
+    assert_eq!(found.holes[0].reason, Reason::UnknownInterface { interface: u32::MAX, described: 1 });
+}
+
 #[test]
 fn what_cannot_be_done_is_said() {
     let recording = recording(&[vec![60; 5]], true);
@@ -294,6 +306,47 @@ fn classic_files_are_cut_behind_the_last_whole_record() {
     assert_eq!(found.end, empty.len() as u64 - 100);
 }
 
+/// Found by fuzzing: records of zeros before damage were kept, and when the damage had been cut off, a second repair
+/// took them for space that was never written and cut again. ([`repaired`] sees to it that a second finds nothing.)
+#[test]
+fn classic_records_of_zeros_before_damage_go_with_it() {
+    let mut file = classic::file_header(classic::Precision::Micro, LinkType::ETHERNET, 262_144).to_vec();
+    let header = file.len();
+    file.resize(header + 16 + 100, 0);
+    classic::write_record(
+        &mut file[header..],
+        classic::Precision::Micro,
+        Timestamp(1),
+        100,
+        &packet(1, 100).1,
+    );
+    let record = &file[header..];
+    // Longer than any record may be; a record that is cut off; a header that is.
+    let damages = [vec![0xff; 40], record[..50].to_vec(), record[..10].to_vec()];
+    for damage in &damages {
+        for empty in 0..4 {
+            let zeros = vec![0; empty * 16];
+            let (found, packets) = repaired(&[&file[..], &zeros, damage].concat()).unwrap();
+            assert_eq!((packets.len(), found.end, found.tail_is_zeros), (1, file.len() as u64, false));
+            // Those with a packet behind them stay.
+            let (found, packets) = repaired(&[&file[..], &zeros, record, &zeros, damage].concat()).unwrap();
+            assert_eq!(packets.len(), 2 + empty);
+            assert_eq!(found.end as usize, file.len() + zeros.len() + record.len());
+            // No packet at all.
+            let (found, packets) = repaired(&[&file[..header], &zeros, damage].concat()).unwrap();
+            assert_eq!((packets.len(), found.end), (0, header as u64));
+        }
+    }
+    // An empty packet with a time, or one with a length on the wire, is a packet.
+    for byte in [0, 12] {
+        let mut empty = [0; 16];
+        empty[byte] = 1;
+        let (found, packets) =
+            repaired(&[&file[..], &[0; 16], &empty, &[0; 16], &damages[0]].concat()).unwrap();
+        assert_eq!((packets.len(), found.end), (3, file.len() as u64 + 32));
+    }
+}
+
 /// Four bytes are too few for a block: the one before takes them in.
 #[test]
 fn a_hole_smaller_than_a_block() {
@@ -346,6 +399,26 @@ fn repair_on_disk() {
     assert!(verify(&path).unwrap().is_sound(), "repaired all the same");
     assert!(matches!(verify(directory.path()), Err(Error::NotRegular { .. })));
     assert!(matches!(repair(&directory.path().join("none")), Err(Error::Open { .. })));
+}
+
+/// A full disk leaves a file without a byte in it.
+#[test]
+fn an_empty_file_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a.pcapng", "b.pcapng.part"] {
+        let path = directory.path().join(name);
+        File::create(&path).unwrap();
+        for error in [verify(&path).unwrap_err(), repair(&path).unwrap_err()] {
+            assert!(matches!(&error, Error::Empty { path: of } if *of == path), "{error:?}");
+            let said = format!(
+                "{}: the file is empty (0 bytes): there is nothing to repair, and it is left as it is",
+                path.display()
+            );
+            assert_eq!(error.to_string(), said);
+        }
+        assert_eq!(path.metadata().unwrap().len(), 0);
+    }
+    assert!(!directory.path().join("b.pcapng").exists());
 }
 
 /// What is done to a file of extents.
