@@ -203,7 +203,7 @@ pub fn fuzz(bytes: &[u8]) {
     // What a reader got through and is cut off all the same is space that was never written: records of a classic
     // file that are all zeros.
     let cut = bytes.get(found.end as usize..reached as usize).unwrap_or_default();
-    assert!(after >= before || cut.iter().all(|&byte| byte == 0));
+    assert!(after >= before || !cut.is_empty() && cut.iter().all(|&byte| byte == 0));
     let again = survey::survey(&file).unwrap();
     assert!(VerifyReport::new(PathBuf::new(), &again).is_sound(), "{again:?}");
 }
