@@ -232,11 +232,11 @@ pub(crate) const WRITES_IN_FLIGHT: usize = 32;
 /// Blocks wait this long at most for more of them to be written with.
 pub(crate) const GATHER_FOR: Duration = Duration::from_millis(10);
 
-/// With this many writes in flight the disk is what is waited for.
-pub(crate) const QUEUED_WRITES: usize = 2;
+/// With this many writes in flight when the next one starts, the disk is what is waited for.
+pub(crate) const QUEUED_WRITES: usize = 1;
 
-/// Buffers kept for reuse.
-pub(crate) const SPARE_BUFFERS: usize = 8;
+/// Buffers kept for reuse: all that can be in flight, because a new one costs a page fault for every 4 KiB of it.
+pub(crate) const SPARE_BUFFERS: usize = WRITES_IN_FLIGHT;
 
 /// One step of that waiting.
 pub(crate) const PAUSE: Duration = Duration::from_micros(500);
