@@ -89,6 +89,8 @@ pub(crate) fn run(
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
     }
     let mut report = conversion.finish(begun);
+    // Whether the reader of a pipe has gone is known for certain only when everything has been sent.
+    output.drain();
     let reader_left = output.is_closed();
     report.files = finish_output(output, &mut report.ledger, events);
     report.cpu = CpuTime::of_process();

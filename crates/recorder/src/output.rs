@@ -225,6 +225,15 @@ impl Output {
         }
     }
 
+    /// Lets a stream's thread write what it has been given, and waits for it. All writers must have been finished.
+    pub fn drain(&self) {
+        for series in lock(&self.shared.series).values() {
+            if let Series::Stream(stream) = series {
+                stream.drain();
+            }
+        }
+    }
+
     /// True once the reader of a pipe has gone: there is nobody to write for.
     pub fn is_closed(&self) -> bool {
         lock(&self.shared.series)

@@ -175,8 +175,8 @@ impl StreamSeries {
         )
     }
 
-    /// Writes what is queued and ends the thread. Returns the size of the stream. A closed pipe is no error.
-    pub fn finish(&self) -> io::Result<u64> {
+    /// Writes what is queued and ends the thread. After that it is known whether the reader has gone.
+    pub fn drain(&self) {
         lock(&self.queue).take();
         if let Some(thread) = lock(&self.thread).take() {
             while !thread.is_finished() && !self.is_overdue() {
@@ -187,6 +187,11 @@ impl StreamSeries {
                 let _ = thread.join();
             }
         }
+    }
+
+    /// Like [`StreamSeries::drain`], and returns the size of the stream. A closed pipe is no error.
+    pub fn finish(&self) -> io::Result<u64> {
+        self.drain();
         match lock(&self.outcome.error).take() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
             _ => Ok(self.outcome.stream_bytes.load(Ordering::Acquire)),
