@@ -2,10 +2,11 @@
 //! flight missing. `repair` makes them readable, and loses no packet but those of the missing writes.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use gannet_pcap::classic::Precision;
 use gannet_pcap::ng::marker::{ALIGNMENT, Marker};
-use gannet_recorder::repair::{self, repair, verify};
+use gannet_recorder::repair::{self, RepairReport, verify};
 use gannet_recorder::{Destination, Encoding, OutputPlan, WriterPlan};
 use gannet_testkit::generator::Sizes;
 use gannet_testkit::random::Random;
@@ -22,12 +23,31 @@ fn image(output_plan: OutputPlan, writer_plan: WriterPlan, directory: &Path) -> 
         worker.record(&traffic.block(if turn % 5 == 4 { 20 } else { usize::MAX }));
     }
     worker.drain();
-    let files =
-        list(directory).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    let files = loop {
+        // A file that is closed at this moment changes its name.
+        let read = list(directory).into_iter().map(|path| std::fs::read(&path).map(|bytes| (path, bytes)));
+        if let Ok(files) = read.collect() {
+            break files;
+        }
+    };
     let tally = worker.finish();
     finish(output, &tally);
     list(directory).iter().for_each(|path| std::fs::remove_file(path).unwrap());
     files
+}
+
+/// Repairs a file that nobody records. Other tests start programs: until these have closed what they inherit, they
+/// hold locks that have been given up here.
+fn repair(path: &Path) -> Result<RepairReport, repair::Error> {
+    let start = Instant::now();
+    loop {
+        match repair::repair(path) {
+            Err(repair::Error::InUse { .. }) if start.elapsed() < Duration::from_secs(5) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Where the extents of a file lie, and how many packets each has.
@@ -165,7 +185,7 @@ fn a_file_that_is_being_recorded_is_left_alone() {
     let output = open(plan(Destination::File(path.clone())));
     let mut worker = Worker::new(&output, alone());
     worker.record(&traffic(Sizes::Imix, 0).block(10));
-    assert!(matches!(repair(&path), Err(repair::Error::InUse { .. })));
+    assert!(matches!(repair::repair(&path), Err(repair::Error::InUse { .. })));
     let tally = worker.finish();
     finish(output, &tally);
     assert!(!repair(&path).unwrap().is_changed(), "and is sound when it is closed");

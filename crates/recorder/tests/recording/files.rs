@@ -91,7 +91,7 @@ fn a_classic_file_without_packets_has_its_header() {
 fn a_filter_longer_than_a_page_is_left_out() {
     let directory = tempfile::tempdir().unwrap();
     for len in [3_000, 3_900, 3_950, 4_000, 70_000] {
-        let output = open(plan(Destination::File(directory.path().join("day.pcapng"))));
+        let output = open(plan(Destination::File(directory.path().join(format!("{len}.pcapng")))));
         let mut writer = Writer::new(&output, alone()).unwrap();
         let describe = |_| InterfaceDescription {
             name: "eth0".to_owned(),
