@@ -35,12 +35,9 @@ fn with_small_disk(bytes: &str, test: impl FnOnce(&Bench, &Path) + Send) {
 
 #[test]
 fn a_full_disk_sheds_and_goes_on_when_there_is_room() {
-    for (words, file) in [
-        ("--writer zero-copy", "out.pcapng"),
-        ("--writer copy", "out.pcapng"),
-        ("--workers 2", "out.pcapng"),
-        ("--format pcap", "out.pcap"),
-    ] {
+    for (words, file) in
+        [("--writer zero-copy", "out.pcapng"), ("--workers 2", "out.pcapng"), ("--format pcap", "out.pcap")]
+    {
         with_small_disk("48m", |bench, small| {
             let ballast = small.join("ballast");
             std::fs::write(&ballast, vec![1; 24 << 20]).unwrap();

@@ -73,7 +73,6 @@ fn after_a_crash_files_are_mended() {
 
 /// Classic pcap has no marks to find records by, but what is there is to be whole as well.
 #[test]
-#[ignore = "defect: a record that was written in part before zeros is kept by the repair"]
 fn after_a_crash_classic_files_are_mended() {
     let Some(bench) = Bench::new() else { return };
     for _ in 0..5 {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use gannet_testkit::generator::{Generator, Plan, Sizes, Spec};
 use gannet_testkit::lab::Side;
+use nix::sys::signal::Signal;
 
 use super::recorded::tally;
 use super::support::{Bench, Ledger, Run};
@@ -76,6 +77,29 @@ fn deleted_and_made_again() {
         assert_recorded(&bench, &ledger, sent + 500);
         assert_idle(&ledger);
         assert!(!outcome.stderr.contains("failed"), "{words}: {}", outcome.stderr);
+    }
+}
+
+/// The same seen from another namespace, which has to be entered again for new sockets, without the privileges of the
+/// start.
+#[test]
+fn deleted_and_made_again_in_another_namespace() {
+    let Some(bench) = Bench::new() else { return };
+    let namespace = bench.lab.namespace(Side::Receiver);
+    for words in ["", "--workers 2"] {
+        let words = format!(
+            "record --netns {namespace} -i rx0 --stats-json ledger.json --ring-size 8MiB -w out.pcapng {words}"
+        );
+        let mut capture = bench.dir.gannet(&words).capture();
+        send_when_there(&bench, 0, 500);
+        bench.lab.delete_link().unwrap();
+        capture.wait_for(&format!("rx0 in network namespace {namespace} is gone"));
+        bench.lab.create_link().unwrap();
+        capture.wait_for(&format!("rx0 in network namespace {namespace} is back"));
+        send_when_there(&bench, 500, 500);
+        capture.signal(Signal::SIGINT);
+        capture.end().exits(0);
+        assert_recorded(&bench, &bench.ledger(), 1_000);
     }
 }
 

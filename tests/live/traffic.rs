@@ -137,4 +137,4 @@ fn merged_frames_are_kept_whole() {
     tools::all_count(&bench.dir.join("out.pcapng"), ledger.packets("written"));
 }
 
-const COUNT: u64 = 20_000;
+const COUNT: u64 = 12_000;
