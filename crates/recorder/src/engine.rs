@@ -120,6 +120,13 @@ impl Engine {
     /// Starts a write, after waiting for a place in the queue if need be.
     pub(crate) fn write_now(&mut self, offset: u64, payload: Payload, ticket: Ticket) {
         self.last_write = Instant::now();
+        if ticket.file.encoding() != Encoding::Pcapng {
+            // Nothing marks where records begin in classic pcap, so a hole that a crash leaves loses what is behind it:
+            // its writes follow one another.
+            while self.disk.in_flight() > 0 {
+                self.complete(Some(Duration::from_millis(100)));
+            }
+        }
         while !self.disk.has_room() {
             self.complete(Some(Duration::from_millis(100)));
         }

@@ -150,13 +150,14 @@ fn close(shared: &Shared, file: &CaptureFile) {
         }
         found = count(&path);
     }
-    lock(&shared.closed).push(FileSummary {
+    let summary = FileSummary {
         path: file.final_path().to_owned(),
         packets: found.0,
         bytes: std::fs::metadata(&path).map_or(file.len(), |facts| facts.len()),
         lost_packets: written.0.saturating_sub(found.0),
         lost_bytes: written.1.saturating_sub(found.1),
-    });
+    };
+    lock(&shared.closed).push((file.opened(), summary));
 }
 
 /// The packets that can be read of a file, and their captured bytes.

@@ -144,7 +144,8 @@ pub(crate) struct Shared {
     counts: Box<CountsSource>,
     /// Kernel counters at the end of the last file that has statistics of an interface.
     last_counts: Mutex<BTreeMap<InterfaceKey, KernelCounts>>,
-    pub(crate) closed: Mutex<Vec<FileSummary>>,
+    /// With the time at which each was begun.
+    pub(crate) closed: Mutex<Vec<(Timestamp, FileSummary)>>,
     notices: Sender<Notice>,
     noticed: Mutex<Vec<Notice>>,
     nudge: Sender<()>,
@@ -248,6 +249,8 @@ impl Output {
     pub fn finish(mut self, counted_as_written: (u64, u64)) -> (Vec<FileSummary>, (u64, u64), Option<Error>) {
         self.close_files();
         let mut files = std::mem::take(&mut *lock(&self.shared.closed));
+        files.sort_by_key(|(begun, _)| *begun);
+        let mut files: Vec<_> = files.into_iter().map(|(_, file)| file).collect();
         let mut lost =
             files.iter().fold((0, 0), |sum, file| (sum.0 + file.lost_packets, sum.1 + file.lost_bytes));
         let mut failure = None;

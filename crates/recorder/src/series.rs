@@ -205,8 +205,16 @@ fn create(plan: &SeriesPlan, number: u64) -> io::Result<CaptureFile> {
                 Encoding::Pcapng => "pcapng",
                 Encoding::Pcap(_) => "pcap",
             };
-            let name = format!("{stem}-{stamp}-{number:06}.{extension}");
-            (path.join(format!("{name}{UNFINISHED}")), path.join(name), false)
+            // A run of the same second may have left its files here.
+            let mut number = number;
+            loop {
+                let name = format!("{stem}-{stamp}-{number:06}.{extension}");
+                let (unfinished, finished) = (path.join(format!("{name}{UNFINISHED}")), path.join(name));
+                if !unfinished.exists() && !finished.exists() {
+                    break (unfinished, finished, false);
+                }
+                number += 1;
+            }
         }
     };
     let existed = path.exists();
