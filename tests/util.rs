@@ -55,7 +55,10 @@ impl Dir {
     pub(crate) fn public_copy(&self) -> PathBuf {
         let copy = self.join("gannet-copy");
         if !copy.exists() {
-            std::fs::copy(env!("CARGO_BIN_EXE_gannet"), &copy).unwrap();
+            // By a process of its own: a descriptor of ours that may write to it would be inherited by whatever another
+            // test starts at this moment, and the kernel refuses to execute a file that somebody may write (ETXTBSY).
+            let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_gannet")).arg(&copy).status().unwrap();
+            assert!(status.success());
             std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
             std::fs::set_permissions(self.path(), PermissionsExt::from_mode(0o755)).unwrap();
         }
