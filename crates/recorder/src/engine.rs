@@ -240,7 +240,7 @@ pub(crate) const WRITES_IN_FLIGHT: usize = 32;
 pub(crate) const GATHER_FOR: Duration = Duration::from_millis(10);
 
 /// With this many writes in flight when the next one starts, the disk is what is waited for.
-pub(crate) const QUEUED_WRITES: usize = 1;
+pub(crate) const QUEUED_WRITES: usize = 2;
 
 /// Buffers kept for reuse: all that can be in flight, because a new one costs a page fault for every 4 KiB of it.
 pub(crate) const SPARE_BUFFERS: usize = WRITES_IN_FLIGHT;
