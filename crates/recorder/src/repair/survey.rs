@@ -157,8 +157,6 @@ impl<S: Storage> Surveyor<'_, S> {
     fn classic(mut self) -> Result<Survey, Fault> {
         // Where the last record that is not all zeros ends, and the packets up to there.
         let mut written = (self.at, 0);
-        // Where the last of these records starts, and what was kept before it.
-        let mut last = (self.at, written);
         while self.at < self.survey.len {
             let reason = match self.record()? {
                 // A record of zeros is an empty packet of 1970, which nobody captures, or space that was never
@@ -167,7 +165,6 @@ impl<S: Storage> Surveyor<'_, S> {
                 Ok(Found::Packet { end } | Found::Other { end }) => {
                     self.survey.packets += 1;
                     if !self.is_zeros(self.at, end)? {
-                        last = (self.at, written);
                         written = (end, self.survey.packets);
                     }
                     self.at = end;
@@ -175,12 +172,6 @@ impl<S: Storage> Surveyor<'_, S> {
                 }
                 Err(reason) => reason,
             };
-            // A record whose last page reads as zeros, like everything behind it, was written in part: writes end at
-            // pages.
-            let page = written.0.saturating_sub(1) / marker::ALIGNMENT * marker::ALIGNMENT;
-            if matches!(reason, Reason::Zeros) && page > last.0 && self.is_zeros(page, written.0)? {
-                written = last.1;
-            }
             // Records of zeros right before the damage would be the end of the file once that is cut off, and the
             // next repair would take them for space that was never written. So they go with it: they hold nothing.
             let mut survey = self.cut_here(reason)?;
