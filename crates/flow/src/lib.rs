@@ -1,0 +1,26 @@
+//! From TCP segments to ordered bytes: the flow table and the reassembly of both directions of each flow.
+//!
+//! ```text
+//!   Segment ──► FlowTable ──┬─ in order ───► Handler::data, a borrow of the frame ────────────────► Handler
+//!               (by key)    ├─ early ──────► held in the pool ─► the hole fills, or becomes ─► data, gap
+//!                           ├─ seen before ► compared while still held, counted, never delivered twice
+//!                           └─ SYN, FIN, RST, idle, full ───────────────────────────────────► open, end, close
+//! ```
+//!
+//! What is guaranteed: for each direction of a flow, offsets of [`Data`] and [`Gap`] follow one another without overlap
+//! from 0 up to the end; the first copy of a byte wins; every payload byte given to the table is in exactly one
+//! account of [`Counters`]. The frame's time stamp is the only clock. What this crate refuses to do: look into
+//! payloads, read a clock, allocate per in-order segment.
+#![forbid(unsafe_code)]
+
+mod counters;
+mod flow;
+mod handler;
+mod segment;
+mod table;
+
+pub use counters::Counters;
+pub use flow::{Flow, Handshake, Peer, StreamFacts};
+pub use handler::{CloseReason, Data, Gap, GapReason, Handler, Retransmission, StreamEnd};
+pub use segment::{Moment, Segment};
+pub use table::{FlowTable, Limits, Outcome};

@@ -1,0 +1,118 @@
+//! The head of a message: its bytes as they were on the wire, and where things are in them.
+
+use std::ops::Range;
+
+/// Start line and header fields (RFC 9112, sections 2 to 5). One allocation for the bytes, one for the fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// From the start line to the empty line, as captured; cut to the configured limit.
+    raw: Box<[u8]>,
+    start: StartLine,
+    fields: Box<[Field]>,
+    /// The head was longer than the limit, or had more fields: those beyond are missing here.
+    pub cut: bool,
+    /// A field was continued on further lines (obs-fold): its value here has the line breaks in it.
+    pub folded: bool,
+}
+
+/// The parts of the start line, as ranges of the head's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartLine {
+    /// `method SP request-target SP HTTP-version`
+    Request {
+        /// The method as sent.
+        method: Range<u32>,
+        /// The target as sent: a path with query, an absolute URI, an authority, or `*`.
+        target: Range<u32>,
+        /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+        minor: u8,
+    },
+    /// `HTTP-version SP status-code [SP reason-phrase]`
+    Response {
+        /// The status code.
+        status: u16,
+        /// The reason phrase; empty if there is none.
+        reason: Range<u32>,
+        /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+        minor: u8,
+    },
+}
+
+/// A header field, as ranges of the head's bytes; the value without blanks around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Field {
+    pub name: Range<u32>,
+    pub value: Range<u32>,
+}
+
+impl Head {
+    /// From its parts. Ranges that lie outside of `raw` read as empty.
+    pub fn new(raw: Box<[u8]>, start: StartLine, fields: Box<[Field]>) -> Self {
+        Self { raw, start, fields, cut: false, folded: false }
+    }
+
+    /// The bytes.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// The start line.
+    pub fn start(&self) -> &StartLine {
+        &self.start
+    }
+
+    /// The method as sent; empty for a response.
+    pub fn method(&self) -> &[u8] {
+        match &self.start {
+            StartLine::Request { method, .. } => self.bytes(method),
+            StartLine::Response { .. } => &[],
+        }
+    }
+
+    /// The request target as sent; empty for a response.
+    pub fn target(&self) -> &[u8] {
+        match &self.start {
+            StartLine::Request { target, .. } => self.bytes(target),
+            StartLine::Response { .. } => &[],
+        }
+    }
+
+    /// The status code; `None` for a request.
+    pub fn status(&self) -> Option<u16> {
+        match self.start {
+            StartLine::Request { .. } => None,
+            StartLine::Response { status, .. } => Some(status),
+        }
+    }
+
+    /// The reason phrase; empty for a request.
+    pub fn reason(&self) -> &[u8] {
+        match &self.start {
+            StartLine::Request { .. } => &[],
+            StartLine::Response { reason, .. } => self.bytes(reason),
+        }
+    }
+
+    /// `1.0` or `1.1`.
+    pub fn version(&self) -> &'static str {
+        match self.start {
+            StartLine::Request { minor: 0, .. } | StartLine::Response { minor: 0, .. } => "1.0",
+            _ => "1.1",
+        }
+    }
+
+    /// Names and values in order.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|field| (self.bytes(&field.name), self.bytes(&field.value)))
+    }
+
+    /// The value of the first field of this name, in any case.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        self.fields().find(|(theirs, _)| theirs.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    fn bytes(&self, range: &Range<u32>) -> &[u8] {
+        self.raw.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+}

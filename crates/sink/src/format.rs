@@ -1,0 +1,15 @@
+//! The formats.
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A line of aligned columns for people.
+    Text {
+        /// With colours.
+        colour: bool,
+    },
+    /// A JSON object per line.
+    Jsonl,
+    /// Nothing: for runs that want only the summary.
+    None,
+}

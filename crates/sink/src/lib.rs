@@ -1,0 +1,21 @@
+//! Where records go: formats, and the thread that writes them.
+//!
+//! ```text
+//!   worker 0 ──► Batch ──┐  bounded queue                ┌─ jsonl ──► file, pipe
+//!   worker 1 ──► Batch ──┼─► (full: wait, or shed and ───┼─ text ───► terminal
+//!   ...                  ┘    count, as the run says)    └─ ...
+//!                           order: as they come (live), or merged by key (files)
+//! ```
+//!
+//! Records made = written + shed, for every sink. A reader that closes its pipe ends that sink in order.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod error;
+mod format;
+mod hub;
+
+pub use batch::Batch;
+pub use error::Error;
+pub use format::Format;
+pub use hub::{Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull};
