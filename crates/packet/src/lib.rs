@@ -6,6 +6,7 @@
 //! files meet in [`Frame`]. Nothing here allocates, and no bytes make it panic.
 #![forbid(unsafe_code)]
 
+mod counters;
 mod decode;
 mod flow;
 mod frame;
