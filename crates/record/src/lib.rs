@@ -1,5 +1,11 @@
 //! What is reported: the record of an exchange, the route it belongs to, latency histograms and their summary.
 //!
+//! ```text
+//!               ┌─► Record ── serde ──► a line of jsonl; other outputs ask for its parts
+//!   Exchange ───┤     └─ Url (parts of the target), Routes (template of the path), masking of credentials
+//!               └─► Latencies (one per worker) ── merge ──► Summary: the table by route
+//! ```
+//!
 //! No I/O here: records are written by whoever has an output (`gannet-sink`), histograms are filled by the workers, each
 //! its own, and merged at the end.
 #![forbid(unsafe_code)]
@@ -9,8 +15,17 @@ mod latency;
 mod record;
 mod redact;
 mod route;
+#[cfg(test)]
+mod sample;
+mod summary;
+mod text;
+mod time;
+mod url;
 
 pub use interfaces::Interfaces;
-pub use latency::{Latencies, Summary, SummaryRow};
+pub use latency::{Latencies, MAX_KEYS};
 pub use record::{HeaderSelection, Record, RecordOptions};
 pub use route::Routes;
+pub use summary::{LeftOut, Scale, Summary, SummaryRow};
+pub use text::{printable, wire_text};
+pub use time::ShortDuration;

@@ -1,0 +1,268 @@
+//! The latency table at the end of a run.
+//!
+//! The last column is a picture of the distribution: one character for each step of a logarithmic scale from the shortest
+//! to the longest duration of all routes, so that rows compare; the scale's ends are its heading.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{ShortDuration, printable};
+
+/// The latency table: `Display` is what the terminal shows, `Serialize` all of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// One row per method and route, busiest first.
+    pub rows: Vec<SummaryRow>,
+    /// All together; its method and route are empty.
+    pub total: SummaryRow,
+    /// From the first byte of the first exchange to the last byte of the last, in nanoseconds of frame time.
+    pub span_ns: u64,
+    /// Exchanges that are counted but not in the percentiles, by reason; only reasons that occurred.
+    pub left_out: Vec<LeftOut>,
+    /// What the distributions are drawn on; `None` if nothing was measured.
+    pub scale: Option<Scale>,
+}
+
+/// One row of the table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SummaryRow {
+    /// The method as OpenTelemetry has it; `-` for responses without a request.
+    pub method: String,
+    /// The route.
+    pub route: String,
+    /// Exchanges, those left out of the percentiles included.
+    pub count: u64,
+    /// Exchanges per second over the run's span; `None` for a single one.
+    pub rate_per_s: Option<f64>,
+    /// Those with status 5xx or no answer.
+    pub errors: u64,
+    /// Those with status 4xx.
+    pub client_errors: u64,
+    /// Exchanges in the percentiles.
+    pub measured: u64,
+    /// Half of the durations are at most this long, in nanoseconds; `None` if none was measured.
+    pub p50_ns: Option<u64>,
+    /// 90 %.
+    pub p90_ns: Option<u64>,
+    /// 99 %.
+    pub p99_ns: Option<u64>,
+    /// 99.9 %.
+    pub p999_ns: Option<u64>,
+    /// The longest.
+    pub max_ns: Option<u64>,
+    /// Durations in each step of [`Summary::scale`]; empty if none was measured at all.
+    pub distribution: Vec<u64>,
+}
+
+/// How many exchanges were left out of the percentiles for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Why.
+    pub reason: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// A logarithmic scale of durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Scale {
+    /// The shortest duration, in nanoseconds.
+    pub min_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+}
+
+impl Scale {
+    /// Steps of a scale.
+    pub const BUCKETS: usize = 12;
+
+    /// From the shortest to the longest duration.
+    pub fn new(min_ns: u64, max_ns: u64) -> Self {
+        Self { min_ns, max_ns }
+    }
+
+    /// The step in which `nanos` is; durations beyond either end are in the first or last.
+    pub fn bucket(&self, nanos: u64) -> usize {
+        let (low, high) = ((self.min_ns.max(1) as f64).ln(), (self.max_ns.max(1) as f64).ln());
+        let at = (nanos.max(1) as f64).ln() - low;
+        if high <= low {
+            return 0;
+        }
+        // A negative number becomes 0 here.
+        ((at / (high - low) * Self::BUCKETS as f64) as usize).min(Self::BUCKETS - 1)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.rows[..self.rows.len().min(MAX_ROWS)];
+        let hidden = &self.rows[shown.len()..];
+        let scale = match self.scale {
+            Some(scale) => {
+                let (low, high) =
+                    (ShortDuration { nanos: scale.min_ns }, ShortDuration { nanos: scale.max_ns });
+                format!("{low} … {high}")
+            }
+            None => String::new(),
+        };
+        let heading = Line {
+            method: "METHOD".into(),
+            route: "ROUTE".into(),
+            numbers: ["COUNT", "RATE/S", "ERRORS", "4XX", "P50", "P90", "P99", "P99.9", "MAX"]
+                .map(str::to_owned),
+            picture: scale,
+        };
+        let mut lines = vec![heading];
+        lines.extend(shown.iter().map(Line::new));
+        let total = Line { method: "total".into(), ..Line::new(&self.total) };
+        let widths = Widths::of(lines.iter().chain([&total]));
+        for line in &lines {
+            line.write(f, &widths)?;
+        }
+        if !hidden.is_empty() {
+            let count: u64 = hidden.iter().map(|row| row.count).sum();
+            let (routes, exchanges) = (plural(hidden.len() as u64, "more route"), plural(count, "exchange"));
+            writeln!(f, "... and {routes} with {exchanges}")?;
+        }
+        total.write(f, &widths)?;
+        self.write_left_out(f)
+    }
+}
+
+impl Summary {
+    fn write_left_out(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: u64 = self.left_out.iter().map(|left_out| left_out.count).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        let (exchanges, verb) = (plural(count, "exchange"), if count == 1 { "is" } else { "are" });
+        write!(f, "{exchanges} {verb} not in the percentiles:")?;
+        for (at, LeftOut { reason, count }) in self.left_out.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma} {} {reason}", grouped(*count))?;
+        }
+        writeln!(f)
+    }
+}
+
+/// A line of the table as text.
+struct Line {
+    method: String,
+    route: String,
+    numbers: [String; 9],
+    picture: String,
+}
+
+/// Widths of the columns, in characters.
+struct Widths {
+    method: usize,
+    route: usize,
+    numbers: [usize; 9],
+}
+
+impl Widths {
+    fn of<'a>(lines: impl Iterator<Item = &'a Line> + Clone) -> Self {
+        let widest = |text: fn(&Line, usize) -> &str, at| {
+            lines.clone().map(|line| text(line, at).chars().count()).max().unwrap_or(0)
+        };
+        let numbers = std::array::from_fn(|at| widest(|line, at| &line.numbers[at], at));
+        let method = widest(|line, _| &line.method, 0);
+        let picture = widest(|line, _| &line.picture, 0);
+        let others =
+            method + 1 + numbers.iter().map(|width| width + GUTTER).sum::<usize>() + GUTTER + picture;
+        let room = MAX_WIDTH.saturating_sub(others).max(MIN_ROUTE_WIDTH);
+        Self { method, route: widest(|line, _| &line.route, 0).min(room), numbers }
+    }
+}
+
+impl Line {
+    fn new(row: &SummaryRow) -> Self {
+        let duration = |nanos: Option<u64>| match nanos {
+            Some(nanos) => ShortDuration { nanos }.to_string(),
+            None => "-".into(),
+        };
+        Self {
+            method: row.method.clone(),
+            route: printable(&row.route).into_owned(),
+            numbers: [
+                grouped(row.count),
+                row.rate_per_s.map_or("-".into(), rate),
+                grouped(row.errors),
+                grouped(row.client_errors),
+                duration(row.p50_ns),
+                duration(row.p90_ns),
+                duration(row.p99_ns),
+                duration(row.p999_ns),
+                duration(row.max_ns),
+            ],
+            picture: picture(&row.distribution),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
+        let route = shortened(&self.route, widths.route);
+        let mut line =
+            format!("{:method$} {route:width$}", self.method, method = widths.method, width = widths.route);
+        for (number, width) in self.numbers.iter().zip(widths.numbers) {
+            line.push_str(&format!("{:GUTTER$}{number:>width$}", ""));
+        }
+        line.push_str(&format!("{:GUTTER$}{}", "", self.picture));
+        writeln!(f, "{}", line.trim_end())
+    }
+}
+
+/// A bar for each step, the highest of a row at full height. Whatever is not nothing can be seen.
+fn picture(distribution: &[u64]) -> String {
+    let max = distribution.iter().copied().max().unwrap_or(0).max(1);
+    let top = BARS.len() as u128 - 1;
+    let bar = |count: u64| match count {
+        0 => ' ',
+        count => BARS[(u128::from(count) * top / u128::from(max)) as usize],
+    };
+    distribution.iter().map(|count| bar(*count)).collect()
+}
+
+/// At most `width` characters of `text`; what is cut is cut in the middle: beginnings and ends tell routes apart.
+fn shortened(text: &str, width: usize) -> String {
+    let chars = text.chars().count();
+    if chars <= width {
+        return text.to_owned();
+    }
+    let tail = width.saturating_sub(1) / 2;
+    let head = width.saturating_sub(1) - tail;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(chars - tail)).collect()
+}
+
+/// Digits in groups of three: `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn plural(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate < 0.995 => format!("{rate:.2}"),
+        rate if rate < 99.95 => format!("{rate:.1}"),
+        rate => grouped(rate.round() as u64),
+    }
+}
+
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const GUTTER: usize = 2;
+/// So that the table fits on a terminal of usual width.
+const MAX_WIDTH: usize = 110;
+const MIN_ROUTE_WIDTH: usize = 12;
+/// What fits on a screen.
+const MAX_ROWS: usize = 25;

@@ -1,0 +1,116 @@
+//! Bytes of the wire as text: for records so that they can be turned back, for terminals so that they do no harm.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Wire bytes as the text of a record: UTF-8 as it is; any other byte becomes U+FFFD (the replacement character) and its
+/// two hexadecimal digits, and so do the three bytes of a U+FFFD that was really sent.
+///
+/// Reversible: whoever replaces each U+FFFD and the two digits behind it by that byte has the wire's bytes again.
+pub fn wire_text(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() || !text.contains(char::REPLACEMENT_CHARACTER) => Cow::Borrowed(text),
+        _ => Cow::Owned(escape(bytes)),
+    }
+}
+
+/// Text for a terminal: whatever could move the cursor, switch colours, or turn the direction of reading is shown as
+/// `\x1b` or `\u{202e}`, and a byte that [`wire_text`] escaped as `\xff`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        match char {
+            // Followed by the digits that `wire_text` put there.
+            char::REPLACEMENT_CHARACTER => out.push_str("\\x"),
+            '\0'..='\x1f' | '\x7f'..='\u{9f}' => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\x{:02x}", u32::from(char));
+            }
+            char if is_invisible(char) => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(char));
+            }
+            char => out.push(char),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() + 16);
+    for chunk in bytes.utf8_chunks() {
+        let mut parts = chunk.valid().split(char::REPLACEMENT_CHARACTER);
+        out.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            push_bytes(&mut out, "\u{fffd}".as_bytes());
+            out.push_str(part);
+        }
+        push_bytes(&mut out, chunk.invalid());
+    }
+    out
+}
+
+fn push_bytes(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{}{byte:02X}", char::REPLACEMENT_CHARACTER);
+    }
+}
+
+/// Separators, marks and overrides of direction, joiners: they change how what is around them is shown.
+fn is_invisible(char: char) -> bool {
+    matches!(char,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The way back as the documentation has it.
+    fn unescape(text: &str) -> Vec<u8> {
+        let mut parts = text.split('\u{fffd}');
+        let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+        for part in parts {
+            bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+            bytes.extend_from_slice(&part.as_bytes()[2..]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn odd_bytes_are_escaped() {
+        assert_eq!(wire_text(b"caf\xe9 41"), "caf\u{fffd}E9 41");
+        assert_eq!(wire_text("café".as_bytes()), "café");
+        assert_eq!(wire_text("\u{fffd}E9".as_bytes()), "\u{fffd}EF\u{fffd}BF\u{fffd}BDE9");
+        assert!(matches!(wire_text("plain ünd gut".as_bytes()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn terminals_see_no_control() {
+        assert_eq!(printable("\x1b[31mred\x07\u{9b}2J"), "\\x1b[31mred\\x07\\x9b2J");
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(printable(&wire_text(b"\xff\xfe")), "\\xFF\\xFE");
+        assert_eq!(printable("/zażółć/日本"), "/zażółć/日本");
+    }
+
+    proptest! {
+        #[test]
+        fn escapes_are_reversible(bytes in proptest::collection::vec(
+            prop_oneof![any::<u8>(), Just(0xef), Just(0xbf), Just(0xbd), Just(b'E')], 0..40)) {
+            prop_assert_eq!(unescape(&wire_text(&bytes)), bytes);
+        }
+
+        #[test]
+        fn printable_is_printable(text: String) {
+            let shown = printable(&text);
+            let is_harmless = !shown.chars().any(|c| c.is_control() || c == '\u{202e}');
+            prop_assert!(is_harmless);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Times and durations as text.
+
+use std::fmt;
+
+use gannet_packet::Timestamp;
+use jiff::tz::Offset;
+use serde::{Serialize, Serializer};
+
+/// A time as RFC 3339 has it, in UTC, with nine digits.
+pub(crate) struct Rfc3339(pub Timestamp);
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let secs = i64::try_from(self.0.secs()).unwrap_or(i64::MAX);
+        // 2554 is the last year of a `Timestamp`, 9999 jiff's.
+        let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
+        let civil = Offset::UTC.to_datetime(time);
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        put(&mut text[0..4], civil.year().unsigned_abs().into());
+        put(&mut text[5..7], civil.month().unsigned_abs().into());
+        put(&mut text[8..10], civil.day().unsigned_abs().into());
+        put(&mut text[11..13], civil.hour().unsigned_abs().into());
+        put(&mut text[14..16], civil.minute().unsigned_abs().into());
+        put(&mut text[17..19], civil.second().unsigned_abs().into());
+        put(&mut text[20..29], self.0.subsec_nanos());
+        serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// A duration for people, of at most seven characters: `412 ns`, `1.3 ms`, `42 s`, `7.5 min`, `3.2 h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShortDuration {
+    /// In nanoseconds.
+    pub nanos: u64,
+}
+
+impl fmt::Display for ShortDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((unit_nanos, unit, _)) = UNITS.iter().find(|(_, _, below)| self.nanos < *below) else {
+            return f.pad(&format!("{} h", self.nanos / 3_600_000_000_000));
+        };
+        let value = self.nanos as f64 / *unit_nanos as f64;
+        // One decimal up to 9.9: two digits tell more than anybody wants to compare by eye.
+        if *unit_nanos > 1 && value < 9.95 {
+            f.pad(&format!("{value:.1} {unit}"))
+        } else {
+            f.pad(&format!("{value:.0} {unit}"))
+        }
+    }
+}
+
+/// Nanoseconds of a unit, its name, and below how many nanoseconds it is used: the next one begins where this one would
+/// round up to it.
+const UNITS: [(u64, &str, u64); 6] = [
+    (1, "ns", 1_000),
+    (1_000, "µs", 999_500),
+    (1_000_000, "ms", 999_500_000),
+    (1_000_000_000, "s", 99_500_000_000),
+    (60_000_000_000, "min", 59 * 60_000_000_000 + 30_000_000_000),
+    (3_600_000_000_000, "h", 100 * 3_600_000_000_000),
+];
+
+/// `value` in decimal, filled up with zeros on the left.
+fn put(out: &mut [u8], mut value: u32) {
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn short_durations() {
+        for (nanos, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.0 µs"),
+            (9_949, "9.9 µs"),
+            (9_950, "10 µs"),
+            (412_400, "412 µs"),
+            (999_499, "999 µs"),
+            (999_500, "1.0 ms"),
+            (1_340_000, "1.3 ms"),
+            (2_100_000_000, "2.1 s"),
+            (42_000_000_000, "42 s"),
+            (99_500_000_000, "1.7 min"),
+            (3_600_000_000_000, "1.0 h"),
+            (u64::MAX, "5124095 h"),
+        ] {
+            assert_eq!(ShortDuration { nanos }.to_string(), text);
+        }
+        assert_eq!(format!("{:>8}", ShortDuration { nanos: 1 }), "    1 ns");
+    }
+
+    proptest! {
+        /// Against jiff's own printer.
+        #[test]
+        fn times_are_rfc_3339(nanos: u64) {
+            let printed = serde_json::to_string(&Rfc3339(Timestamp(nanos))).unwrap();
+            let oracle = jiff::Timestamp::from_nanosecond(nanos.into()).unwrap();
+            prop_assert_eq!(printed, format!("\"{oracle:.9}\""));
+        }
+    }
+}
