@@ -87,6 +87,47 @@ fn writer_by_copy(bencher: Bencher, size: usize) {
     write_blocks(bencher, size, true);
 }
 
+/// What the copying writer does on the worker's core: blocks out of ring memory, larger together than the caches, into
+/// buffers that a pipe's thread throws away.
+#[bench(args = SIZES, sample_size = 64, sample_count = 50)]
+fn copy(bencher: Bencher, size: usize) {
+    copy_blocks(bencher, &Block::full_of(size));
+}
+
+/// The same for frames whose VLAN tag goes back in.
+#[bench(args = SIZES, sample_size = 64, sample_count = 50)]
+fn copy_tagged(bencher: Bencher, size: usize) {
+    copy_blocks(
+        bencher,
+        &Block::full_of_frames(&BlockFrame { vlan: Some((0x8100, 5)), ..ethernet(&udp(size)) }),
+    );
+}
+
+fn copy_blocks(bencher: Bencher, block: &Block) {
+    const BLOCKS: usize = 64;
+    let mut output = open(Destination::Special("/dev/null".into()));
+    output.start().expect("its thread");
+    let mut writer = Writer::new(&output, writer_plan(true)).expect("a writer");
+    let ring = Arc::new(RingMemory::anonymous(BLOCK_BYTES, BLOCKS).expect("memory"));
+    let describe = |_| InterfaceDescription::default();
+    let mut index = 0;
+    bencher
+        .counter(ItemsCount::new(block.packets))
+        .with_inputs(|| {
+            index = (index + 1) % BLOCKS;
+            assert!(ring.deliver(index, &block.bytes));
+            ring.take(index).expect("the block just delivered")
+        })
+        .bench_local_values(|taken| {
+            let view = SourceView { source: 0, describe: &describe, lagging: true };
+            let recorded = writer.record(taken, view, u64::MAX);
+            assert_eq!(recorded.packets as usize, block.packets);
+        });
+    let tally = writer.finish();
+    assert_eq!(tally.shed, (0, 0));
+    output.finish(tally.written);
+}
+
 /// The whole writer: 64 blocks from ring memory to a file, until all writes have completed.
 fn write_blocks(bencher: Bencher, size: usize, always_copy: bool) {
     const BLOCKS: usize = 64;
@@ -94,29 +135,9 @@ fn write_blocks(bencher: Bencher, size: usize, always_copy: bool) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let packets = block.packets * BLOCKS;
     bencher.counter(ItemsCount::new(packets)).bench(|| {
-        let plan = OutputPlan {
-            destination: Destination::File(directory.path().join("bench.pcapng")),
-            encoding: Encoding::Pcapng,
-            link_type: LinkType::ETHERNET,
-            snaplen: 262_144,
-            interface_name: "bench".to_owned(),
-            rotate_bytes: None,
-            rotate_period: None,
-            align: false,
-        };
-        let mut output = Output::open(plan, Box::new(|_| None)).expect("an output");
+        let mut output = open(Destination::File(directory.path().join("bench.pcapng")));
         output.start().expect("its threads");
-        let plan = WriterPlan {
-            worker: 0,
-            shared: false,
-            always_copy,
-            never_copy: !always_copy,
-            cooked: false,
-            snaplen: 262_144,
-            flush_each_block: false,
-            block_bytes: BLOCK_BYTES,
-        };
-        let mut writer = Writer::new(&output, plan).expect("a writer");
+        let mut writer = Writer::new(&output, writer_plan(always_copy)).expect("a writer");
         let ring = Arc::new(RingMemory::anonymous(BLOCK_BYTES, BLOCKS).expect("memory"));
         let describe = |_| InterfaceDescription::default();
         for index in 0..BLOCKS {
@@ -130,7 +151,34 @@ fn write_blocks(bencher: Bencher, size: usize, always_copy: bool) {
     });
 }
 
-/// A kernel block full of frames of one size.
+fn open(destination: Destination) -> Output {
+    let plan = OutputPlan {
+        destination,
+        encoding: Encoding::Pcapng,
+        link_type: LinkType::ETHERNET,
+        snaplen: 262_144,
+        interface_name: "bench".to_owned(),
+        rotate_bytes: None,
+        rotate_period: None,
+        align: false,
+    };
+    Output::open(plan, Box::new(|_| None)).expect("an output")
+}
+
+fn writer_plan(always_copy: bool) -> WriterPlan {
+    WriterPlan {
+        worker: 0,
+        shared: false,
+        always_copy,
+        never_copy: !always_copy,
+        cooked: false,
+        snaplen: 262_144,
+        flush_each_block: false,
+        block_bytes: BLOCK_BYTES,
+    }
+}
+
+/// A kernel block full of frames of one kind.
 struct Block {
     bytes: Vec<u8>,
     descriptor: BlockDescriptor,
@@ -139,9 +187,12 @@ struct Block {
 
 impl Block {
     fn full_of(size: usize) -> Self {
-        let data = udp(size);
+        Self::full_of_frames(&ethernet(&udp(size)))
+    }
+
+    fn full_of_frames(frame: &BlockFrame<'_>) -> Self {
         let mut builder = BlockBuilder::new(BLOCK_BYTES, 6);
-        while builder.push(&BlockFrame::ethernet(&data, (1_700_000_000, 5))) {}
+        while builder.push(frame) {}
         let packets = builder.frames() as usize;
         let bytes = builder.finish(false);
         let head = bytes[..DESCRIPTOR_LEN].try_into().expect("a block is longer than its descriptor");
@@ -151,6 +202,11 @@ impl Block {
     fn area(&self) -> &[u8] {
         &self.bytes[DESCRIPTOR_LEN..]
     }
+}
+
+/// A frame as an Ethernet interface delivers it.
+fn ethernet(data: &[u8]) -> BlockFrame<'_> {
+    BlockFrame::ethernet(data, (1_700_000_000, 5))
 }
 
 /// An Ethernet/IPv4/UDP frame of `size` bytes.

@@ -8,7 +8,7 @@ use gannet_pcap::classic::{self, Precision};
 use gannet_pcap::ng;
 use gannet_ring::buffer::AlignedBuffer;
 
-use crate::packet::Outgoing;
+use crate::packet::{Facts, Outgoing};
 
 /// How packets are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,47 +56,35 @@ impl CompactBuffer {
     }
 
     /// Copies a packet in. False if there is no room: the buffer is unchanged then.
-    #[inline]
     pub fn push(&mut self, packet: &Outgoing<'_>) -> bool {
-        let header = match self.encoding {
-            Encoding::Pcapng => ng::ENHANCED_PACKET_HEADER,
-            Encoding::Pcap(_) => classic::RECORD_HEADER,
-        };
-        let total = match self.encoding {
-            Encoding::Pcapng => ng::enhanced_packet_len(packet.caplen, true),
-            Encoding::Pcap(_) => header + packet.caplen,
-        };
+        let mut filling = self.fill();
+        let pushed = filling.push(packet);
+        let filled = filling.end();
+        self.book(&filled);
+        pushed
+    }
+
+    /// Begins to copy packets in one after the other; what is filled is then to be told to [`CompactBuffer::book`].
+    #[inline]
+    pub fn fill(&mut self) -> Filling<'_> {
         // The end of the buffer is kept free for the filler that `seal` may have to write.
         let end = self.bytes.len() - ng::MIN_BLOCK;
-        if self.used + total > end {
-            return false;
+        let room = self.bytes.get_mut(self.used..end).unwrap_or_default();
+        Filling { room, encoding: self.encoding, filled: Filled::default() }
+    }
+
+    /// Counts the packets that [`CompactBuffer::fill`] has copied in.
+    pub fn book(&mut self, filled: &Filled) {
+        if filled.packets == 0 {
+            return;
         }
-        let dst = &mut self.bytes[self.used..self.used + total];
-        let mut at = header;
-        let mut left = packet.caplen;
-        for piece in packet.pieces() {
-            let count = piece.len().min(left);
-            dst[at..at + count].copy_from_slice(&piece[..count]);
-            at += count;
-            left -= count;
-        }
-        let (stamp, orig_len) = (packet.timestamp, packet.orig_len);
-        let flags = Some(packet.flags);
-        self.used += match self.encoding {
-            Encoding::Pcapng => {
-                ng::write_around_packet(dst, packet.interface, stamp, orig_len, flags, packet.caplen)
-            }
-            Encoding::Pcap(precision) => {
-                classic::write_record_header(dst, precision, stamp, orig_len, packet.caplen)
-            }
-        };
         if self.packets == 0 {
-            self.first = stamp;
+            self.first = filled.first;
         }
-        self.last = stamp;
-        self.packets += 1;
-        self.packet_bytes += packet.caplen as u64;
-        true
+        self.last = filled.last;
+        self.used += filled.len;
+        self.packets += filled.packets;
+        self.packet_bytes += filled.packet_bytes;
     }
 
     /// Puts bytes at the start that are no packets of this buffer: a file header, the end of an earlier record.
@@ -183,6 +171,90 @@ impl CompactBuffer {
             worker: self.worker,
         };
         marker.write(&mut self.bytes);
+    }
+}
+
+/// The free part of a buffer while packets are copied in. It is apart from the buffer so that what counts them stays
+/// in registers.
+#[derive(Debug)]
+pub struct Filling<'a> {
+    room: &'a mut [u8],
+    encoding: Encoding,
+    filled: Filled,
+}
+
+/// What has been copied in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filled {
+    /// Bytes of the buffer.
+    pub len: usize,
+    /// Packets.
+    pub packets: u64,
+    /// Their captured bytes.
+    pub packet_bytes: u64,
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Filling<'_> {
+    /// Copies a packet in. False if there is no room: nothing has changed then.
+    pub fn push(&mut self, packet: &Outgoing<'_>) -> bool {
+        self.push_with(&packet.facts(), packet.caplen, |dst| {
+            let mut rest = dst;
+            for piece in packet.pieces() {
+                let (place, behind) = rest.split_at_mut(piece.len().min(rest.len()));
+                place.copy_from_slice(&piece[..place.len()]);
+                rest = behind;
+            }
+        })
+    }
+
+    /// The same for a packet whose bytes are in one piece.
+    #[inline]
+    pub fn push_whole(&mut self, facts: &Facts, data: &[u8]) -> bool {
+        self.push_with(facts, data.len(), |dst| dst.copy_from_slice(data))
+    }
+
+    /// What has been copied in so far.
+    #[inline]
+    pub fn filled(&self) -> &Filled {
+        &self.filled
+    }
+
+    /// Lets go of the buffer.
+    #[inline]
+    pub fn end(self) -> Filled {
+        self.filled
+    }
+
+    /// Takes the place of a packet of `caplen` bytes, has them put there by `copy`, and writes what goes around them.
+    #[inline(always)]
+    fn push_with(&mut self, facts: &Facts, caplen: usize, copy: impl FnOnce(&mut [u8])) -> bool {
+        let Facts { interface, timestamp, orig_len, flags } = *facts;
+        let rest = &mut self.room[self.filled.len..];
+        let total = match self.encoding {
+            Encoding::Pcapng => {
+                let total = ng::enhanced_packet_len(caplen, true);
+                let Some(dst) = rest.get_mut(..total) else { return false };
+                copy(&mut dst[ng::ENHANCED_PACKET_HEADER..][..caplen]);
+                ng::write_around_packet(dst, interface, timestamp, orig_len, Some(flags), caplen)
+            }
+            Encoding::Pcap(precision) => {
+                let total = classic::RECORD_HEADER + caplen;
+                let Some(dst) = rest.get_mut(..total) else { return false };
+                copy(&mut dst[classic::RECORD_HEADER..]);
+                classic::write_record_header(dst, precision, timestamp, orig_len, caplen)
+            }
+        };
+        let filled = &mut self.filled;
+        if filled.packets == 0 {
+            filled.first = timestamp;
+        }
+        filled.last = timestamp;
+        filled.len += total;
+        filled.packets += 1;
+        filled.packet_bytes += caplen as u64;
+        true
     }
 }
 

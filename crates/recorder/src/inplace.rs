@@ -242,6 +242,7 @@ fn check_conversion(mut block: Vec<u8>) {
 }
 
 /// True if the kernel's VLAN tag of this frame belongs back into its bytes: an Ethernet header is there.
+#[inline]
 pub(crate) fn takes_vlan_tag(header: &FrameHeader) -> bool {
     header.vlan.is_some()
         && header.caplen >= MAC_ADDRESSES

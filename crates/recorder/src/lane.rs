@@ -399,19 +399,15 @@ impl Lane {
     }
 }
 
-/// The lane for a link type, made if it is new. `None` if the output cannot hold it.
-pub(crate) fn lane_for<'a>(
-    lanes: &'a mut Vec<Lane>,
-    engine: &mut Engine,
-    link_type: LinkType,
-) -> Option<&'a mut Lane> {
+/// Which of the lanes is that for a link type, made if it is new. `None` if the output cannot hold it.
+pub(crate) fn lane_for(lanes: &mut Vec<Lane>, engine: &mut Engine, link_type: LinkType) -> Option<usize> {
     if let Some(index) = lanes.iter().position(|lane| lane.link_type == link_type) {
-        return Some(&mut lanes[index]);
+        return Some(index);
     }
     match engine.shared.series_for(link_type) {
         Ok(Some(series)) => {
             lanes.push(Lane::new(link_type, series));
-            lanes.last_mut()
+            Some(lanes.len() - 1)
         }
         Ok(None) => {
             let text = format!(

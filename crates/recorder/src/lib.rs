@@ -22,6 +22,7 @@ mod lane;
 mod output;
 mod packet;
 pub mod repair;
+mod run;
 #[cfg(test)]
 mod samples;
 mod series;

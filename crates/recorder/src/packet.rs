@@ -2,7 +2,7 @@
 
 use gannet_packet::{Frame, LinkType, Timestamp};
 use gannet_pcap::ng;
-use gannet_ring::walk::FrameHeader;
+use gannet_ring::walk::{FrameHeader, VlanTag};
 
 use crate::inplace::{MAC_ADDRESSES, VLAN_TAG, takes_vlan_tag};
 
@@ -25,6 +25,29 @@ pub struct Outgoing<'a> {
     tail: &'a [u8],
 }
 
+/// What the encoders need to know of a packet beside its bytes; the fields are those of [`Outgoing`].
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    pub interface: u32,
+    pub timestamp: Timestamp,
+    pub orig_len: u32,
+    pub flags: u32,
+}
+
+impl Facts {
+    /// Of a frame that lies in the ring as it is to be written.
+    #[inline]
+    pub fn from_ring(header: &FrameHeader, interface: u32) -> Self {
+        let flags = ng::epb_flags(
+            header.packet_type,
+            header.checksum_not_ready(),
+            header.checksum_valid(),
+            header.segmentation_offloaded(),
+        );
+        Self { interface, timestamp: header.timestamp, orig_len: header.orig_len, flags }
+    }
+}
+
 /// A few bytes before or within the packet that are not in the ring.
 #[derive(Clone, Copy, Debug)]
 struct Prefix {
@@ -34,21 +57,30 @@ struct Prefix {
     behind_head: bool,
 }
 
+impl Prefix {
+    const NONE: Self = Self { bytes: [0; MAX_PREFIX], len: 0, behind_head: true };
+}
+
 impl<'a> Outgoing<'a> {
     /// A frame of a ring, with its own link header; a VLAN tag is put back.
     #[inline]
     pub fn from_ring(header: &FrameHeader, bytes: &'a [u8], interface: u32, snaplen: usize) -> Self {
-        let mut prefix = Prefix { bytes: [0; MAX_PREFIX], len: 0, behind_head: true };
-        let (head, tail) = match header.vlan {
-            Some(tag) if takes_vlan_tag(header) => {
-                prefix.bytes[..2].copy_from_slice(&tag.tpid.to_be_bytes());
-                prefix.bytes[2..4].copy_from_slice(&tag.tci.to_be_bytes());
-                prefix.len = VLAN_TAG;
-                bytes.split_at(MAC_ADDRESSES)
-            }
-            _ => (&[][..], bytes),
-        };
-        Self::new(header, interface, snaplen, prefix, head, tail)
+        let facts = Facts::from_ring(header, interface);
+        match header.vlan {
+            Some(tag) if takes_vlan_tag(header) => Self::tagged(&facts, tag, bytes, snaplen),
+            _ => Self::new(&facts, snaplen, Prefix::NONE, &[], bytes),
+        }
+    }
+
+    /// A frame of an Ethernet interface whose VLAN tag is put back: what [`Outgoing::from_ring`] makes of it.
+    /// `facts` is of the frame as it lies in the ring.
+    #[inline]
+    pub(crate) fn tagged(facts: &Facts, tag: VlanTag, bytes: &'a [u8], snaplen: usize) -> Self {
+        let mut prefix = Prefix { bytes: [0; MAX_PREFIX], len: VLAN_TAG, behind_head: true };
+        prefix.bytes[..2].copy_from_slice(&tag.tpid.to_be_bytes());
+        prefix.bytes[2..4].copy_from_slice(&tag.tci.to_be_bytes());
+        let (head, tail) = bytes.split_at(MAC_ADDRESSES.min(bytes.len()));
+        Self::new(facts, snaplen, prefix, head, tail)
     }
 
     /// A frame of a ring with a Linux cooked header v2 in place of its link header (LINKTYPE_LINUX_SLL2).
@@ -72,48 +104,48 @@ impl<'a> Outgoing<'a> {
         }
         let network = header.network.min(bytes.len());
         // The link header goes, the cooked one comes.
-        let mut outgoing = Self::new(header, interface, snaplen, prefix, &[], &bytes[network..]);
+        let facts = Facts::from_ring(header, interface);
+        let mut outgoing = Self::new(&facts, snaplen, prefix, &[], &bytes[network..]);
         outgoing.orig_len = outgoing.orig_len.saturating_sub(header.network as u32);
         outgoing
     }
 
     /// A packet of a capture file.
     pub fn from_frame(frame: &Frame<'a>, interface: u32, snaplen: usize) -> Self {
-        let prefix = Prefix { bytes: [0; MAX_PREFIX], len: 0, behind_head: false };
         Self {
             interface,
             timestamp: frame.timestamp,
             orig_len: frame.orig_len,
             flags: ng::epb_flags(frame.packet_type, false, false, false),
             caplen: frame.data.len().min(snaplen),
-            prefix,
+            prefix: Prefix::NONE,
             head: &[],
             tail: frame.data,
         }
     }
 
-    fn new(
-        header: &FrameHeader,
-        interface: u32,
-        snaplen: usize,
-        prefix: Prefix,
-        head: &'a [u8],
-        tail: &'a [u8],
-    ) -> Self {
+    #[inline]
+    fn new(facts: &Facts, snaplen: usize, prefix: Prefix, head: &'a [u8], tail: &'a [u8]) -> Self {
         Self {
-            interface,
-            timestamp: header.timestamp,
-            orig_len: header.orig_len.saturating_add(prefix.len as u32),
-            flags: ng::epb_flags(
-                header.packet_type,
-                header.checksum_not_ready(),
-                header.checksum_valid(),
-                header.segmentation_offloaded(),
-            ),
+            interface: facts.interface,
+            timestamp: facts.timestamp,
+            orig_len: facts.orig_len.saturating_add(prefix.len as u32),
+            flags: facts.flags,
             caplen: (prefix.len + head.len() + tail.len()).min(snaplen),
             prefix,
             head,
             tail,
+        }
+    }
+
+    /// What the encoders need to know beside the bytes.
+    #[inline]
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            interface: self.interface,
+            timestamp: self.timestamp,
+            orig_len: self.orig_len,
+            flags: self.flags,
         }
     }
 
@@ -132,6 +164,7 @@ impl<'a> Outgoing<'a> {
 }
 
 /// The link type that a ring frame has in a file, unless it is cooked; `None` = only cooked will do.
+#[inline]
 pub fn link_type_of(header: &FrameHeader) -> Option<LinkType> {
     gannet_ring::interfaces::link_type_of_arphrd(header.hardware_type)
 }

@@ -152,6 +152,7 @@ impl Writer {
             engine.tally.other_link_type.1 += caplen;
             return;
         };
+        let lane = &mut self.lanes[lane];
         lane.make_way(engine, frame.data.len());
         match lane.interface(engine, key, source.describe) {
             Ok(known) => {
@@ -300,17 +301,35 @@ impl Writer {
         for lane in &mut self.lanes {
             lane.make_way(engine, descriptor.len as usize);
         }
-        while let Some(step) = walk.next(area) {
-            let Ok(header) = step else {
-                recorded.unreadable = u64::from(walk.remaining());
-                break;
-            };
-            if recorded.packets >= allowed {
-                recorded.beyond.0 += 1;
-                recorded.beyond.1 += inplace::recorded_len(&header, engine.plan.snaplen) as u64;
-                continue;
+        let mut lane = 0;
+        loop {
+            let left = allowed - recorded.packets;
+            recorded.add(self.lanes[lane].push_run(engine, &mut walk, area, source.source, left));
+            // A frame that is not of the common kind: an interface's first, one of another lane, one for the next
+            // buffer.
+            match walk.next(area) {
+                Some(Ok(header)) if recorded.packets < allowed => {
+                    let cooked = engine.plan.cooked;
+                    let link_type = link_type_of(&header).filter(|_| !cooked).unwrap_or(LinkType::SLL2);
+                    match lane_for(&mut self.lanes, engine, link_type) {
+                        Some(found) => {
+                            lane = found;
+                            let bytes = header.bytes(area);
+                            recorded.add(self.lanes[lane].push_ring_frame(engine, &header, bytes, source));
+                        }
+                        None => recorded.add(engine.refuse_link_type(&header)),
+                    }
+                }
+                Some(Ok(header)) => {
+                    recorded.beyond.0 += 1;
+                    recorded.beyond.1 += inplace::recorded_len(&header, engine.plan.snaplen) as u64;
+                }
+                Some(Err(_)) => {
+                    recorded.unreadable = u64::from(walk.remaining());
+                    break;
+                }
+                None => break,
             }
-            recorded.add(record_by_copy(&mut self.lanes, engine, &header, header.bytes(area), source));
         }
         recorded
     }
@@ -334,7 +353,7 @@ impl Recorded {
         Self { packets, bytes, ..Self::default() }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
         self.unreadable += other.unreadable;
@@ -362,25 +381,9 @@ impl Others<'_> {
             return lane.push_ring_frame(engine, header, bytes, source);
         }
         match lane_for(&mut self.added, engine, wanted) {
-            Some(lane) => lane.push_ring_frame(engine, header, bytes, source),
+            Some(lane) => self.added[lane].push_ring_frame(engine, header, bytes, source),
             None => engine.refuse_link_type(header),
         }
-    }
-}
-
-/// Copies a frame to the lane of its link type.
-fn record_by_copy(
-    lanes: &mut Vec<Lane>,
-    engine: &mut Engine,
-    header: &FrameHeader,
-    bytes: &[u8],
-    source: SourceView<'_>,
-) -> Recorded {
-    let cooked = engine.plan.cooked;
-    let wanted = link_type_of(header).filter(|_| !cooked).unwrap_or(LinkType::SLL2);
-    match lane_for(lanes, engine, wanted) {
-        Some(lane) => lane.push_ring_frame(engine, header, bytes, source),
-        None => engine.refuse_link_type(header),
     }
 }
 

@@ -200,6 +200,8 @@ impl FrameWalk {
     }
 }
 
+// Inlined, what a caller does not look at is not read.
+#[inline]
 fn parse_frame(area: &[u8], at: usize) -> Result<(FrameHeader, usize), BlockError> {
     let outside = BlockError::HeaderOutside(at);
     let start = at.checked_sub(DESCRIPTOR_LEN).ok_or(outside)?;
