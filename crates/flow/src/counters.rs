@@ -1,5 +1,7 @@
 //! The flow layer's part of the loss ledger.
 
+use std::fmt;
+
 gannet_packet::counters! {
     /// Sums over all flows of one table. Every identity below is tested.
     ///
@@ -32,13 +34,14 @@ gannet_packet::counters! {
         pub unwanted_bytes: u64,
         /// Early bytes that found the pool full.
         pub refused_bytes: u64,
-        /// Held when the flow ended and not delivered.
+        /// Held and then of no use: the handler wanted no more, or they lay behind the FIN. Also the text in a RST.
         pub discarded_bytes: u64,
         /// Early bytes waiting for earlier ones now.
         pub held_bytes: u64,
 
         /// Bytes that never came: what handlers were told as gaps, cut bytes excluded.
         pub gap_bytes: u64,
+        /// How often handlers were told so.
         pub gaps: u64,
         pub conflicting_bytes: u64,
         pub out_of_order: u64,
@@ -51,5 +54,64 @@ gannet_packet::counters! {
         pub flows_evicted: u64,
         pub flows_reused: u64,
         pub flows_at_end: u64,
+    }
+}
+
+impl Counters {
+    /// The identities that do not hold, of one table or of the sum over several that have `open_flows` open flows.
+    pub fn check(&self, open_flows: u64) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let mut hold = |identity, left, right| {
+            if left != right {
+                violations.push(Violation { identity, left, right });
+            }
+        };
+        hold(
+            "segments given = sum of outcomes",
+            self.segments,
+            self.accepted + self.duplicates + self.out_of_window + self.without_flow,
+        );
+        hold(
+            "bytes given = sum of accounts",
+            self.bytes,
+            self.delivered_bytes
+                + self.cut_bytes
+                + self.retransmitted_bytes
+                + self.duplicate_bytes
+                + self.out_of_window_bytes
+                + self.unwanted_bytes
+                + self.refused_bytes
+                + self.discarded_bytes
+                + self.held_bytes,
+        );
+        hold("flows opened = open + closed", self.flows_opened, open_flows + self.flows_closed());
+        violations
+    }
+
+    /// Flows that are over, for whatever reason.
+    pub fn flows_closed(&self) -> u64 {
+        self.flows_finished
+            + self.flows_reset
+            + self.flows_idle
+            + self.flows_evicted
+            + self.flows_reused
+            + self.flows_at_end
+    }
+}
+
+/// An identity that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The identity in words, `left = right`.
+    pub identity: &'static str,
+    /// The value of its left side.
+    pub left: u64,
+    /// The value of its right side.
+    pub right: u64,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not hold: {} is not {}", self.identity, self.left, self.right)
     }
 }

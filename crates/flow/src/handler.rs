@@ -32,7 +32,8 @@ pub trait Handler {
     fn close(&mut self, state: Self::State, flow: &Flow, reason: CloseReason, now: Moment);
 
     /// False if the handler has no use for further bytes of this flow: they are then neither held nor delivered,
-    /// only counted. Asked after [`data`](Self::data) and [`gap`](Self::gap); false stays false.
+    /// only counted. Asked after [`data`](Self::data) and [`gap`](Self::gap); false stays false. Of such a flow only
+    /// [`close`](Self::close) is told.
     fn wants_more(&self, state: &Self::State) -> bool {
         let _ = state;
         true

@@ -13,13 +13,21 @@
 //! payloads, read a clock, allocate per in-order segment.
 #![forbid(unsafe_code)]
 
+mod assembly;
 mod counters;
+mod entry;
 mod flow;
 mod handler;
+mod hold;
 mod segment;
+mod sequence;
+mod stream;
 mod table;
+#[cfg(test)]
+mod testing;
+mod wheel;
 
-pub use counters::Counters;
+pub use counters::{Counters, Violation};
 pub use flow::{Flow, Handshake, Peer, StreamFacts};
 pub use handler::{CloseReason, Data, Gap, GapReason, Handler, Retransmission, StreamEnd};
 pub use segment::{Moment, Segment};

@@ -1,0 +1,133 @@
+//! The entries of a table and where they lie.
+
+use crate::stream::Stream;
+use crate::{Flow, Peer};
+
+/// A flow in the table.
+#[derive(Debug)]
+pub(crate) struct Entry<S> {
+    pub(crate) flow: Flow,
+    /// Both directions, indexed by `Peer as usize` of the sender.
+    pub(crate) streams: [Stream; 2],
+    /// What the handler keeps; `None` once the flow is closed.
+    pub(crate) state: Option<S>,
+    /// Which wheel it is in.
+    pub(crate) phase: Phase,
+    /// The handler wants no more bytes.
+    pub(crate) unwanted: bool,
+    /// Its neighbours in a bucket of that wheel.
+    pub(crate) links: Links,
+}
+
+/// What decides how long a flow is kept when nothing comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// One direction, or a handshake without its end.
+    HalfOpen,
+    /// Both directions.
+    Established,
+    /// Closed.
+    Lingering,
+}
+
+/// Neighbours in a list of entries; [`NONE`] at the ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Links {
+    pub(crate) previous: u32,
+    pub(crate) next: u32,
+}
+
+/// No entry.
+pub(crate) const NONE: u32 = u32::MAX;
+
+impl<S> Entry<S> {
+    pub(crate) fn new(flow: Flow, state: S) -> Self {
+        Self {
+            flow,
+            streams: [Stream::default(), Stream::default()],
+            state: Some(state),
+            phase: Phase::HalfOpen,
+            unwanted: false,
+            links: Links { previous: NONE, next: NONE },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn stream(&mut self, from: Peer) -> &mut Stream {
+        &mut self.streams[from as usize]
+    }
+
+    /// Both directions have ended.
+    #[inline]
+    pub(crate) fn finished(&self) -> bool {
+        self.streams[0].ended && self.streams[1].ended
+    }
+}
+
+/// Entries by index. Grows by whole chunks, so that nothing is ever moved; what is removed is used again.
+#[derive(Debug)]
+pub(crate) struct Slab<S> {
+    chunks: Vec<Vec<Entry<S>>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl<S> Slab<S> {
+    pub(crate) fn new() -> Self {
+        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
+    }
+
+    /// Entries in use.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn insert(&mut self, entry: Entry<S>) -> u32 {
+        self.len += 1;
+        if let Some(index) = self.free.pop() {
+            *self.get_mut(index) = entry;
+            return index;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let chunk = self.chunks.len() - 1;
+        self.chunks[chunk].push(entry);
+        (chunk * CHUNK + self.chunks[chunk].len() - 1) as u32
+    }
+
+    /// Takes an entry out: closed and in no wheel any more.
+    pub(crate) fn remove(&mut self, index: u32) {
+        debug_assert!(self.get(index).state.is_none());
+        self.len -= 1;
+        self.free.push(index);
+    }
+
+    /// Panics for an index that [`insert`](Self::insert) has never given.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> &Entry<S> {
+        &self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, index: u32) -> &mut Entry<S> {
+        &mut self.chunks[index as usize / CHUNK][index as usize % CHUNK]
+    }
+
+    /// The indices of all flows that are open, by id.
+    pub(crate) fn open(&self) -> Vec<(u64, u32)> {
+        let mut open = Vec::new();
+        for (number, chunk) in self.chunks.iter().enumerate() {
+            for (place, entry) in chunk.iter().enumerate() {
+                if entry.state.is_some() {
+                    open.push((entry.flow.id, (number * CHUNK + place) as u32));
+                }
+            }
+        }
+        open.sort_unstable();
+        open
+    }
+}
+
+/// Entries in a chunk: one allocation of some hundred kilobytes each time a thousand flows more are open at once.
+const CHUNK: usize = 1 << 10;

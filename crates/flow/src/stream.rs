@@ -1,0 +1,94 @@
+//! Where one direction of a flow stands.
+
+use crate::hold::HoldId;
+use crate::sequence::Recent;
+
+/// One direction of a flow: the state between two segments, apart from held bytes.
+///
+/// Sequence numbers are 32 bits and wrap; offsets are 64 bits, count from the first byte behind the SYN (or the first
+/// byte seen) and do not. They are tied by `base + next`: every sequence number is taken as the offset within 2 GiB
+/// of the next byte.
+///
+/// ```text
+///   offset 0            next            acked (by the peer; may be behind or ahead of next)
+///   ┌───────────────────┬───────────────┬────────────┬ ─ ─ ─
+///   │ delivered or gap  │ hole          │ held piece │ hole
+///   └───────────────────┴───────────────┴────────────┴ ─ ─ ─
+/// ```
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// Offset of the next byte for the handler.
+    pub(crate) next: u64,
+    /// Offset up to which the peer has acknowledged; counts a FIN like a byte.
+    pub(crate) acked: u64,
+    /// Sequence number of offset 0.
+    pub(crate) base: u32,
+    /// The largest window that the peer has announced for this stream, in bytes.
+    pub(crate) window: u32,
+    /// What waits, and what is known beyond `next`.
+    pub(crate) hold: Option<HoldId>,
+    /// How sure `base` is.
+    pub(crate) start: Start,
+    /// The sender's SYN was seen.
+    pub(crate) syn: bool,
+    /// The FIN has been reached; `next` is the length of the stream.
+    pub(crate) ended: bool,
+    /// Shift of the windows that the sender of this stream announces.
+    pub(crate) scale: Option<u8>,
+    /// Its last segments, to know copies by.
+    pub(crate) recent: Recent,
+}
+
+/// How sure the start of a stream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// What the peer acknowledged when it was first seen: bytes a little before may still come, captured late.
+    Provisional,
+    /// A SYN, or bytes that were delivered or held.
+    Known,
+}
+
+impl Stream {
+    /// The offset of a sequence number; negative before the start.
+    #[inline]
+    pub(crate) fn offset(&self, sequence: u32) -> i64 {
+        let distance = sequence.wrapping_sub(self.next_sequence()) as i32;
+        // `next` grows by bytes that were on a wire: 2^63 of them take 200 years at 10 Tbit/s.
+        self.next as i64 + i64::from(distance)
+    }
+
+    /// The sequence number of the next byte.
+    #[inline]
+    pub(crate) fn next_sequence(&self) -> u32 {
+        self.base.wrapping_add(self.next as u32)
+    }
+
+    /// Lets the stream begin at `sequence`.
+    pub(crate) fn begin(&mut self, sequence: u32, start: Start) {
+        self.base = sequence;
+        self.start = start;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_go_on_where_sequence_numbers_wrap() {
+        let mut stream = Stream::default();
+        stream.begin(u32::MAX - 9, Start::Known);
+        assert_eq!(stream.offset(u32::MAX - 9), 0);
+        assert_eq!(stream.offset(u32::MAX - 10), -1);
+        assert_eq!(stream.offset(5), 15);
+        stream.next = 15;
+        assert_eq!(stream.offset(u32::MAX - 9), 0);
+        stream.next = (1 << 32) + 15;
+        assert_eq!(stream.next_sequence(), 5);
+        assert_eq!(stream.offset(4), (1 << 32) + 14);
+        assert_eq!(stream.offset(5_u32.wrapping_sub(1 << 31)), (1 << 32) + 15 - (1 << 31));
+    }
+}
