@@ -6,12 +6,18 @@
 //!   tally ────── reads recorded frames: missing, doubled, corrupt, out of order  ◄──────────── file ◄───────┘
 //!   block ────── TPACKET_V3 blocks in plain memory, as the kernel would have filled them
 //!   disk ─────── how fast the disk is without anybody's help
+//!
+//!   conversation ── one TCP connection with HTTP on it, packet by packet, and every damage a capture can have
+//!   capture ─────── a file of many such connections at once, as a busy server has them
+//!   truth ───────── what records of either must say, and the comparison with what they do say
 //! ```
 //!
 //! Nothing here uses the decoders of `gannet-packet`: the proofs would share the faults of what they check.
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod capture;
+pub mod conversation;
 pub mod disk;
 pub mod generator;
 pub mod lab;
@@ -19,3 +25,4 @@ pub mod random;
 pub mod recording;
 pub mod shape;
 pub mod tally;
+pub mod truth;

@@ -20,6 +20,21 @@ impl Random {
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
+
+    /// A number from `low` to `high`, both included; `low` if it is not below `high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high.saturating_sub(low).saturating_add(1))
+    }
+
+    /// True in `share` of a million cases.
+    pub fn chance_in_million(&mut self, share: u64) -> bool {
+        self.below(1_000_000) < share
+    }
+
+    /// From 0 up to, not including, 1: every value that 53 bits can tell apart.
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
 }
 
 /// SplitMix64's finaliser: a bijection in which every input bit reaches every output bit.

@@ -1,0 +1,350 @@
+//! A finished conversation: its packets, what can be done to them, and the truth of what is left.
+
+use std::ops::Range;
+
+use gannet_packet::{LinkType, Timestamp};
+use gannet_pcap::classic::{self, Precision};
+
+use super::{Peer, Scripted, Segment, Span, Wire, flags, handshake_times, header_bytes};
+use crate::truth::{Edges, TcpTruth, Times, Truth};
+
+/// A packet of a conversation, as captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// When it passed the capture point, in ns since 1970.
+    pub time_ns: u64,
+    /// The captured bytes, from the Ethernet header on.
+    pub frame: Vec<u8>,
+    /// Bytes on the wire.
+    pub orig_len: u32,
+    /// Who sent it.
+    pub from: Peer,
+    /// TCP flags: [`flags`].
+    pub flags: u8,
+    /// Which bytes of the sender's stream it carries, counted from 0; empty for none.
+    pub range: Range<u64>,
+    /// Its sequence number, as a position: the SYN's is 0, byte `n` is at `n + 1`, the FIN behind the last.
+    pub position: u64,
+    /// Position that it acknowledges.
+    pub ack: u64,
+    /// The window that it announces, before scaling.
+    pub window: u16,
+    /// Tells sendings apart: two packets of equal number are one packet captured twice.
+    pub sending: u64,
+    /// It was captured before (see `sending`).
+    pub copy: bool,
+}
+
+/// What a segment that is sent again has in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The same bytes.
+    Same,
+    /// Every byte another one.
+    Other,
+}
+
+/// A conversation and its truth.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    pub(super) wire: Wire,
+    pub(super) streams: [Vec<u8>; 2],
+    pub(super) packets: Vec<Packet>,
+    pub(super) exchanges: Vec<Scripted>,
+    /// Where the packets of the handshake are now.
+    pub(super) handshake: Option<[Option<usize>; 3]>,
+    pub(super) snaplen: Option<usize>,
+}
+
+/// What is in the capture.
+impl Conversation {
+    /// The packets in the order of capture; times never go back.
+    pub fn packets(&self) -> &[Packet] {
+        &self.packets
+    }
+
+    /// What an end sent, whether captured or not.
+    pub fn stream(&self, from: Peer) -> &[u8] {
+        &self.streams[from as usize]
+    }
+
+    /// What a reader of the capture can know of an end's stream: each byte as the first captured packet has it that
+    /// has it at all, `None` where there is none (not captured, or cut off by the snaplen).
+    pub fn captured(&self, from: Peer) -> Vec<Option<u8>> {
+        let mut bytes = vec![None; self.stream(from).len()];
+        for packet in self.packets.iter().filter(|packet| packet.from == from) {
+            for (offset, byte) in packet.range.clone().zip(self.payload(packet)) {
+                bytes[offset as usize].get_or_insert(*byte);
+            }
+        }
+        bytes
+    }
+
+    /// The capture as a classic pcap file with nanoseconds.
+    pub fn pcap(&self) -> Vec<u8> {
+        pcap(&self.packets)
+    }
+
+    /// The truth of every exchange of which a captured packet carried at least one byte, in the order of requests.
+    pub fn truth(&self) -> Vec<Truth> {
+        let mut truths = Vec::new();
+        let mut previous_response_last = None;
+        for (index, exchange) in self.exchanges.iter().enumerate() {
+            let mut times = Times { previous_response_last, ..Times::default() };
+            if index == 0 {
+                times.handshake = self.handshake.and_then(|numbers| handshake_times(&self.packets, numbers));
+            }
+            let (mut request, mut response) = (Edges::default(), Edges::default());
+            for packet in &self.packets {
+                match (packet.from, exchange.response) {
+                    (Peer::Client, _) => exchange.request.see(&mut request, &packet.range, packet.time_ns),
+                    (Peer::Server, Some(span)) => span.see(&mut response, &packet.range, packet.time_ns),
+                    (Peer::Server, None) => {}
+                }
+            }
+            (times.request, times.response) = (request, response);
+            previous_response_last = response.last.or(previous_response_last);
+            let (seen, tcp, whole) = self.tcp(exchange);
+            if seen {
+                truths.push(Truth {
+                    client: self.wire.route().client,
+                    server: self.wire.route().server,
+                    facts: exchange.facts.clone(),
+                    times,
+                    tcp,
+                    whole,
+                });
+            }
+        }
+        truths
+    }
+
+    /// Whether anything of an exchange was captured, what TCP went through meanwhile, and whether all was captured.
+    fn tcp(&self, exchange: &Scripted) -> (bool, TcpTruth, bool) {
+        let spans = [Some(exchange.request), exchange.response];
+        let within = |packet: &Packet| {
+            spans[packet.from as usize]
+                .is_some_and(|span: Span| packet.range.start < span.end && packet.range.end > span.start)
+        };
+        let mut facts = TcpTruth::default();
+        let mut held = 0;
+        for (from, span) in [(Peer::Client, spans[0]), (Peer::Server, spans[1])] {
+            let Some(span) = span else { continue };
+            let captured = self.captured(from);
+            for offset in span.start..span.end {
+                held += u64::from(captured[offset as usize].is_some());
+                let carried = |packet: &Packet| packet.from == from && packet.range.contains(&offset);
+                facts.gap_bytes += u64::from(!self.packets.iter().any(carried));
+            }
+        }
+        let first = self.packets.iter().position(within);
+        let last = self.last_new_packet(exchange);
+        let mut carried = self.streams.each_ref().map(|stream| vec![false; stream.len()]);
+        let mut newest = [0, 0];
+        for (index, packet) in self.packets.iter().enumerate().filter(|(_, packet)| !packet.copy) {
+            let counts = first.is_some_and(|first| first <= index) && last.is_some_and(|last| index <= last);
+            let carried = &mut carried[packet.from as usize];
+            let again = packet.range.clone().filter(|offset| carried[*offset as usize]).count() as u64;
+            let fresh = packet.range.end - packet.range.start - again;
+            if counts {
+                facts.retransmitted_bytes += again;
+                facts.out_of_order +=
+                    u32::from(fresh > 0 && packet.range.start < newest[packet.from as usize]);
+                facts.zero_windows += u32::from(packet.window == 0 && packet.flags & flags::RST == 0);
+            }
+            packet.range.clone().for_each(|offset| carried[offset as usize] = true);
+            newest[packet.from as usize] = newest[packet.from as usize].max(packet.range.end);
+        }
+        let all: u64 = spans.iter().flatten().map(|span| span.end - span.start).sum();
+        (first.is_some(), facts, held == all && exchange.response.is_some())
+    }
+
+    /// The packet with which the last byte of both messages that ever comes has come.
+    fn last_new_packet(&self, exchange: &Scripted) -> Option<usize> {
+        let spans = [(Peer::Client, Some(exchange.request)), (Peer::Server, exchange.response)];
+        let bytes = spans.iter().filter_map(|(from, span)| Some((*from, (*span)?)));
+        bytes
+            .flat_map(|(from, span)| (span.start..span.end).map(move |offset| (from, offset)))
+            .filter_map(|(from, offset)| {
+                self.packets.iter().position(|packet| packet.from == from && packet.range.contains(&offset))
+            })
+            .max()
+    }
+
+    fn payload<'p>(&self, packet: &'p Packet) -> &'p [u8] {
+        // A SYN has more options than the others, and no payload.
+        let length = (packet.range.end - packet.range.start) as usize;
+        let payload = packet.frame.get(header_bytes(self.wire.route())..).unwrap_or_default();
+        &payload[..payload.len().min(length)]
+    }
+}
+
+/// Damage. Numbers of packets are those in [`packets`](Self::packets) at the time of the call; one that is not there
+/// is left alone.
+impl Conversation {
+    /// Packet `number` is not in the capture.
+    pub fn drop_packet(&mut self, number: usize) -> &mut Self {
+        self.drop_packets(number..number.saturating_add(1))
+    }
+
+    /// Those packets are not in the capture.
+    pub fn drop_packets(&mut self, numbers: Range<usize>) -> &mut Self {
+        let mut number = 0;
+        self.packets.retain(|_| {
+            number += 1;
+            !numbers.contains(&(number - 1))
+        });
+        self.renumber(|old| {
+            (!numbers.contains(&old)).then(|| old - numbers.len().min(old.saturating_sub(numbers.start)))
+        });
+        self
+    }
+
+    /// The capture began when `packets` packets were over.
+    pub fn midstream(&mut self, packets: usize) -> &mut Self {
+        self.drop_packets(0..packets)
+    }
+
+    /// The capture ended after `packets` packets.
+    pub fn stop_after(&mut self, packets: usize) -> &mut Self {
+        self.drop_packets(packets..self.packets.len().max(packets))
+    }
+
+    /// One direction was not captured.
+    pub fn one_sided(&mut self, kept: Peer) -> &mut Self {
+        for number in (0..self.packets.len()).rev() {
+            if self.packets[number].from != kept {
+                self.drop_packet(number);
+            }
+        }
+        self
+    }
+
+    /// Packet `from` was captured at the place `to`, those between moving by one. Places keep their times.
+    pub fn reorder(&mut self, from: usize, to: usize) -> &mut Self {
+        if from >= self.packets.len() || to >= self.packets.len() {
+            return self;
+        }
+        let times: Vec<u64> = self.packets.iter().map(|packet| packet.time_ns).collect();
+        let packet = self.packets.remove(from);
+        self.packets.insert(to, packet);
+        for (packet, time) in self.packets.iter_mut().zip(times) {
+            packet.time_ns = time;
+        }
+        self.renumber(|old| {
+            Some(match old {
+                old if old == from => to,
+                old if from < old && old <= to => old - 1,
+                old if to <= old && old < from => old + 1,
+                old => old,
+            })
+        });
+        self
+    }
+
+    /// Packet `number` was captured twice, the second time `delay_ns` later: a mirror, a bridge, `any`.
+    pub fn duplicate(&mut self, number: usize, delay_ns: u64) -> &mut Self {
+        if let Some(packet) = self.packets.get(number) {
+            let copy = Packet { time_ns: packet.time_ns + delay_ns, copy: true, ..packet.clone() };
+            self.insert(copy);
+        }
+        self
+    }
+
+    /// The segment of packet `number` was sent again `delay_ns` later: the same sequence number, in a packet of its own.
+    ///
+    /// In a conversation with a snaplen call it before [`snaplen`](Self::snaplen).
+    pub fn retransmit(&mut self, number: usize, delay_ns: u64, content: Content) -> &mut Self {
+        let Some(packet) = self.packets.get(number) else { return self };
+        let mut payload = self.payload(packet).to_vec();
+        if content == Content::Other {
+            payload.iter_mut().for_each(|byte| *byte ^= 0x15);
+        }
+        let (position, range) = (packet.position, packet.range.clone());
+        self.resend(number, delay_ns, position, range, &payload)
+    }
+
+    /// Bytes `range` of the stream of packet `number`'s sender were sent again `delay_ns` after it, cut anew: more or
+    /// fewer bytes than the packets before had (coalesced, or partly new). What the stream does not have is left out.
+    pub fn retransmit_range(&mut self, number: usize, delay_ns: u64, range: Range<u64>) -> &mut Self {
+        let Some(packet) = self.packets.get(number) else { return self };
+        let stream = self.stream(packet.from);
+        let end = range.end.min(stream.len() as u64);
+        let range = range.start.min(end)..end;
+        let payload = stream[range.start as usize..range.end as usize].to_vec();
+        self.resend(number, delay_ns, range.start + 1, range, &payload)
+    }
+
+    /// All packets are cut to so many bytes.
+    pub fn snaplen(&mut self, bytes: usize) -> &mut Self {
+        self.packets.iter_mut().for_each(|packet| packet.frame.truncate(bytes));
+        self.snaplen = Some(self.snaplen.map_or(bytes, |old| old.min(bytes)));
+        self
+    }
+
+    fn resend(
+        &mut self,
+        number: usize,
+        delay_ns: u64,
+        position: u64,
+        range: Range<u64>,
+        payload: &[u8],
+    ) -> &mut Self {
+        let Some(packet) = self.packets.get(number) else { return self };
+        let (time_ns, from) = (packet.time_ns + delay_ns, packet.from);
+        // What the sender would acknowledge by then.
+        let newest = |packet: &&Packet| packet.from == from && packet.time_ns <= time_ns;
+        let ack = self.packets.iter().filter(newest).map(|packet| packet.ack).max().unwrap_or(packet.ack);
+        let segment = Segment { flags: packet.flags, position, ack, window: packet.window, payload };
+        let mut resent = Packet {
+            time_ns,
+            range,
+            position,
+            ack,
+            frame: Vec::new(),
+            sending: self.packets.iter().map(|packet| packet.sending).max().unwrap_or(0) + 1,
+            copy: false,
+            ..packet.clone()
+        };
+        self.wire.write(&mut resent.frame, time_ns, from, &segment);
+        resent.orig_len = resent.frame.len() as u32;
+        resent.frame.truncate(self.snaplen.unwrap_or(usize::MAX));
+        self.insert(resent);
+        self
+    }
+
+    /// Puts a packet where its time says, behind those of the same time.
+    fn insert(&mut self, packet: Packet) {
+        let at = self.packets.partition_point(|other| other.time_ns <= packet.time_ns);
+        self.packets.insert(at, packet);
+        self.renumber(|old| Some(if old >= at { old + 1 } else { old }));
+    }
+
+    fn renumber(&mut self, new: impl Fn(usize) -> Option<usize>) {
+        if let Some(numbers) = &mut self.handshake {
+            numbers.iter_mut().for_each(|number| *number = number.and_then(&new));
+        }
+    }
+}
+
+/// Packets, for instance of [`merge`](super::merge), as a classic pcap file with nanoseconds.
+pub fn pcap<'p>(packets: impl IntoIterator<Item = &'p Packet>) -> Vec<u8> {
+    let mut file = classic::file_header(Precision::Nano, LinkType::ETHERNET, SNAPLEN).to_vec();
+    for packet in packets {
+        let at = file.len();
+        file.resize(at + classic::RECORD_HEADER, 0);
+        let time = Timestamp(packet.time_ns);
+        classic::write_record_header(
+            &mut file[at..],
+            Precision::Nano,
+            time,
+            packet.orig_len,
+            packet.frame.len(),
+        );
+        file.extend_from_slice(&packet.frame);
+    }
+    file
+}
+
+/// What file headers announce; what tcpdump uses by default.
+pub(crate) const SNAPLEN: u32 = 262_144;
