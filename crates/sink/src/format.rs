@@ -13,3 +13,14 @@ pub enum Format {
     /// Nothing: for runs that want only the summary.
     None,
 }
+
+impl Format {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text { .. } => "text",
+            Self::Jsonl => "jsonl",
+            Self::None => "none",
+        }
+    }
+}

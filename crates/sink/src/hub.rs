@@ -1,9 +1,14 @@
 //! The threads of the outputs, and the way to them.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use gannet_record::RecordOptions;
 
+use crate::output::Output;
+use crate::queue::Queue;
+use crate::writer::{Sink, Writer};
 use crate::{Batch, Error, Format};
 
 /// What a run's outputs are.
@@ -60,10 +65,22 @@ pub enum WhenFull {
 }
 
 /// The outputs of a run.
-pub struct Hub;
+///
+/// Each has a thread, named after its format, that writes out as soon as it has nothing else to do, and at the latest
+/// after 100 ms. The process must ignore SIGPIPE, as Rust's runtime makes it do before `main`: a reader that has gone is
+/// then the end of its output, not of the process.
+pub struct Hub {
+    sinks: Arc<[Arc<Sink>]>,
+    threads: Vec<(Arc<Sink>, JoinHandle<()>)>,
+    /// Lanes are numbered alike in all queues.
+    adding: Mutex<()>,
+}
 
-/// One worker's way to the outputs.
-pub struct Lane;
+/// One worker's way to the outputs. Dropping it tells the outputs not to wait for this worker any more.
+pub struct Lane {
+    sinks: Arc<[Arc<Sink>]>,
+    number: usize,
+}
 
 /// What an output did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,42 +97,110 @@ pub struct SinkReport {
     pub failure: Option<String>,
     /// The reader closed its pipe.
     pub closed: bool,
+    /// Why the file could not be opened again the last time; records went on into the old one.
+    pub reopen_failure: Option<String>,
 }
 
 impl Hub {
     /// Opens the outputs and starts their threads.
     pub fn start(config: HubConfig) -> Result<Self, Error> {
-        let _ = config;
-        Ok(Self)
+        Self::start_with(config, || ())
     }
 
-    /// A worker's way in.
+    /// The same; each thread calls `prepare` before anything else: to give up privileges, which Linux keeps by thread. Files
+    /// are opened before that, by the caller; [`Hub::reopen`] has them opened by the threads.
+    pub fn start_with(config: HubConfig, prepare: impl Fn() + Clone + Send + 'static) -> Result<Self, Error> {
+        let HubConfig { sinks, options, workers, order, when_full, flush_each } = config;
+        let sinks: Arc<[_]> = sinks
+            .into_iter()
+            .map(|spec| Arc::new(Sink::new(spec, Queue::new(order, when_full, workers))))
+            .collect();
+        // All are opened before any thread is there: a run that cannot start leaves nothing behind.
+        let mut writers = Vec::new();
+        for sink in sinks.iter().filter(|sink| sink.queue().is_some()) {
+            let output = Output::open(&sink.spec().target)?;
+            let writer = Writer::new(Arc::clone(sink), output, options.clone(), flush_each);
+            writers.push((Arc::clone(sink), writer));
+        }
+        // Dropped on the way out, it ends those threads that have been started.
+        let mut hub = Self { sinks, threads: Vec::new(), adding: Mutex::default() };
+        for (sink, writer) in writers {
+            let prepare = prepare.clone();
+            let name = format!("sink-{}", sink.spec().format.name());
+            let thread = thread::Builder::new()
+                .name(name)
+                .spawn(move || writer.run(prepare))
+                .map_err(Error::Thread)?;
+            hub.threads.push((sink, thread));
+        }
+        Ok(hub)
+    }
+
+    /// A worker's way in. By key, the merge waits until there are as many as there are workers.
     pub fn lane(&self) -> Lane {
-        Lane
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let numbers = self.queues().map(Queue::add_lane);
+        Lane { sinks: Arc::clone(&self.sinks), number: numbers.last().unwrap_or(0) }
     }
 
-    /// True once every output's reader has gone: nobody wants more.
+    /// True once every output has ended early, because its reader has gone or because it failed: nobody wants more.
     pub fn is_closed(&self) -> bool {
-        false
+        !self.sinks.is_empty() && self.sinks.iter().all(|sink| sink.is_over())
     }
 
     /// Reopens the files by name (SIGHUP).
-    pub fn reopen(&self) {}
+    pub fn reopen(&self) {
+        self.queues().for_each(Queue::reopen);
+    }
 
     /// What the outputs have done so far.
     pub fn reports(&self) -> Vec<SinkReport> {
-        Vec::new()
+        self.sinks.iter().map(|sink| sink.report()).collect()
     }
 
     /// Writes what is queued and ends the outputs. All lanes must be gone.
-    pub fn finish(self) -> Vec<SinkReport> {
-        Vec::new()
+    pub fn finish(mut self) -> Vec<SinkReport> {
+        self.stop();
+        self.reports()
+    }
+
+    fn stop(&mut self) {
+        self.queues().for_each(Queue::end);
+        for (sink, thread) in self.threads.drain(..) {
+            if thread.join().is_err() {
+                sink.settle();
+            }
+        }
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.sinks.iter().filter_map(|sink| sink.queue())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
 impl Lane {
-    /// Hands over a batch; blocks or sheds when the queue is full, as configured.
+    /// Hands over a batch; blocks or sheds when the queue is full, as configured. By key: one batch for each number.
     pub fn send(&self, batch: Batch) {
-        drop(batch);
+        if self.sinks.is_empty() {
+            return;
+        }
+        let batch = Arc::new(batch);
+        for sink in self.sinks.iter() {
+            sink.send(self.number, &batch);
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        for queue in self.sinks.iter().filter_map(|sink| sink.queue()) {
+            queue.end_lane(self.number);
+        }
     }
 }

@@ -14,6 +14,10 @@ mod batch;
 mod error;
 mod format;
 mod hub;
+mod output;
+mod queue;
+mod text;
+mod writer;
 
 pub use batch::Batch;
 pub use error::Error;

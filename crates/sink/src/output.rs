@@ -1,0 +1,120 @@
+//! Where a sink writes to, with an account of every record.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::{Error, Target};
+
+/// A file, pipe or terminal, and what has not been written to it yet.
+pub(crate) struct Output {
+    file: File,
+    buffer: Vec<u8>,
+    /// Where in `buffer` each record ends.
+    ends: Vec<usize>,
+    /// When the oldest record in the buffer may have been put there.
+    since: Instant,
+}
+
+/// What became of the records in the buffer, and what went wrong if not all of them were written.
+pub(crate) struct Flushed {
+    pub(crate) written: u64,
+    pub(crate) lost: u64,
+    pub(crate) error: Option<io::Error>,
+}
+
+impl Output {
+    pub(crate) fn open(target: &Target) -> Result<Self, Error> {
+        let file = match target {
+            // Not through the standard library's: it would write every line by itself.
+            Target::Stdout => {
+                let fd = io::stdout().as_fd().try_clone_to_owned();
+                fd.map(File::from).map_err(|source| Error::Open { path: "standard output".into(), source })?
+            }
+            Target::File(path) => append(path)?,
+        };
+        Ok(Self { file, buffer: Vec::with_capacity(BUFFER_BYTES), ends: Vec::new(), since: Instant::now() })
+    }
+
+    /// Goes on with the file that is there now under the same name; the buffer must have been flushed.
+    pub(crate) fn reopen(&mut self, target: &Target) -> Result<(), Error> {
+        if let Target::File(path) = target {
+            self.file = append(path)?;
+        }
+        Ok(())
+    }
+
+    /// Columns of the terminal; `None` if it is none.
+    pub(crate) fn terminal_width(&self) -> Option<usize> {
+        if !self.file.is_terminal() {
+            return None;
+        }
+        Some(match terminal_size::terminal_size_of(&self.file) {
+            Some((columns, _)) if columns.0 > 0 => usize::from(columns.0),
+            _ => UNKNOWN_WIDTH,
+        })
+    }
+
+    /// Nothing is waiting to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Adds what `write` appends as one record. Returns true if it is time to flush.
+    pub(crate) fn record(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        write(&mut self.buffer);
+        self.ends.push(self.buffer.len());
+        self.buffer.len() >= FLUSH_BYTES
+    }
+
+    /// Something has been in the buffer for longer than a reader should wait.
+    pub(crate) fn is_overdue(&self) -> bool {
+        !self.is_empty() && self.since.elapsed() >= MAX_DELAY
+    }
+
+    /// Writes the buffer. It is empty afterwards, whatever happened.
+    pub(crate) fn flush(&mut self) -> Flushed {
+        let (bytes, error) = self.write_out();
+        let written = self.ends.partition_point(|end| *end <= bytes);
+        let flushed = Flushed { written: written as u64, lost: (self.ends.len() - written) as u64, error };
+        self.buffer.clear();
+        self.ends.clear();
+        self.since = Instant::now();
+        flushed
+    }
+
+    /// How many bytes could be written, and what then happened.
+    fn write_out(&mut self) -> (usize, Option<io::Error>) {
+        let mut bytes = 0;
+        while let Some(rest) = self.buffer.get(bytes..).filter(|rest| !rest.is_empty()) {
+            match self.file.write(rest) {
+                Ok(0) => return (bytes, Some(ErrorKind::WriteZero.into())),
+                Ok(n) => bytes += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A pipe that somebody made non-blocking for us, as some shells and terminals' other programs do.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY_DELAY),
+                Err(error) => return (bytes, Some(error)),
+            }
+        }
+        (bytes, None)
+    }
+}
+
+/// Opens for appending. A file that is made here can be read by its owner alone: records name who asked for what.
+fn append(path: &Path) -> Result<File, Error> {
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    opened.map_err(|source| Error::Open { path: path.to_owned(), source })
+}
+
+/// The buffer is written out from here on: larger writes gain nothing.
+const FLUSH_BYTES: usize = 64 * 1024;
+/// With room for the record that goes beyond.
+const BUFFER_BYTES: usize = FLUSH_BYTES + 16 * 1024;
+/// Half of what a reader is promised (200 ms from the last packet to the record).
+const MAX_DELAY: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(1);
+/// For a terminal that does not tell.
+const UNKNOWN_WIDTH: usize = 110;

@@ -1,0 +1,255 @@
+//! The bounded queue of one output, and the merge by key.
+//!
+//! ```text
+//!   lane 0 ── push ──┐                          by arrival: one batch after the other
+//!   lane 1 ── push ──┼─► [ batches ] ── next ─►
+//!   ...              │                          by key: all batches of a number, once every lane
+//!         bounds ────┘                                  is past it; empty batches only say so
+//! ```
+//!
+//! Bounds are in batches and in exchanges, so that memory is bounded whatever a batch holds. By arrival all lanes share
+//! them. By key each lane has its part for itself: if one ran ahead and filled what all share, the one that the merge
+//! waits for could not send. No lane waits for ever: of those with batches in the queue the one that is furthest behind has
+//! only such that every lane is past, and these get written.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::{Batch, Order, WhenFull};
+
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    /// The output's thread waits here.
+    ready: Condvar,
+    /// Lanes wait here.
+    space: Condvar,
+    order: Order,
+    when_full: WhenFull,
+    /// How many lanes the merge waits for.
+    workers: usize,
+    /// Of all lanes together, or by key of each.
+    bounds: Load,
+}
+
+/// What the output's thread shall do.
+pub(crate) enum Next {
+    /// Write these: one batch, or all of one number.
+    Write(Vec<Arc<Batch>>),
+    /// There is nothing at the moment.
+    Idle,
+    /// Open the file again.
+    Reopen,
+    /// Everything has been handed out, nothing will follow.
+    End,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Queued,
+    Shed,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
+    batches: usize,
+    exchanges: usize,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: Vec<Lane>,
+    arrived: VecDeque<(usize, Arc<Batch>)>,
+    numbered: BTreeMap<u64, Vec<(usize, Arc<Batch>)>>,
+    /// Of all lanes.
+    load: Load,
+    /// The output's thread waits: it wants to be woken.
+    is_waiting: bool,
+    reopen: bool,
+    /// No more will come.
+    ended: bool,
+    /// Nobody takes anything any more.
+    closed: bool,
+}
+
+struct Lane {
+    /// The lowest number that it has not sent.
+    next: u64,
+    /// What it has in the queue.
+    load: Load,
+}
+
+impl Queue {
+    pub(crate) fn new(order: Order, when_full: WhenFull, workers: usize) -> Self {
+        let bounds = match order {
+            Order::Arrival => BOUNDS,
+            Order::ByKey => Load {
+                batches: BOUNDS.batches / workers.max(1),
+                exchanges: BOUNDS.exchanges / workers.max(1),
+            },
+        };
+        Self {
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            space: Condvar::new(),
+            order,
+            when_full,
+            workers,
+            bounds,
+        }
+    }
+
+    /// A further lane; returns its number, counted from 0.
+    pub(crate) fn add_lane(&self) -> usize {
+        let mut state = self.lock();
+        state.lanes.push(Lane { next: 0, load: Load::default() });
+        state.lanes.len() - 1
+    }
+
+    /// `lane` will send no more: nobody needs to wait for it.
+    pub(crate) fn end_lane(&self, lane: usize) {
+        let mut state = self.lock();
+        if let Some(lane) = state.lanes.get_mut(lane) {
+            lane.next = u64::MAX;
+        }
+        self.wake(&state);
+    }
+
+    /// Takes a batch, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
+    pub(crate) fn push(&self, lane: usize, batch: &Arc<Batch>) -> Pushed {
+        let exchanges = batch.exchanges.len();
+        let mut state = self.lock();
+        let is_empty = exchanges == 0;
+        while !is_empty && !self.has_room(&state, lane, exchanges) && self.when_full == WhenFull::Wait {
+            state = self.space.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed || state.ended {
+            return Pushed::Shed;
+        }
+        let is_queued = !is_empty && self.has_room(&state, lane, exchanges);
+        if let Some(lane) = state.lanes.get_mut(lane) {
+            lane.next = batch.number.saturating_add(1);
+        }
+        if is_queued {
+            state.count(lane, |load| {
+                load.batches += 1;
+                load.exchanges += exchanges;
+            });
+            let entry = (lane, Arc::clone(batch));
+            match self.order {
+                Order::Arrival => state.arrived.push_back(entry),
+                Order::ByKey => state.numbered.entry(batch.number).or_default().push(entry),
+            }
+        }
+        self.wake(&state);
+        if is_queued || is_empty { Pushed::Queued } else { Pushed::Shed }
+    }
+
+    /// What is to be done next. With `wait`, waits until there is something; otherwise `Idle` says that there is nothing.
+    pub(crate) fn next(&self, wait: bool) -> Next {
+        let mut state = self.lock();
+        loop {
+            if state.reopen {
+                state.reopen = false;
+                return Next::Reopen;
+            }
+            if self.is_ready(&state) {
+                let entries = match self.order {
+                    Order::Arrival => state.arrived.pop_front().into_iter().collect(),
+                    Order::ByKey => state.numbered.pop_first().map_or_else(Vec::new, |(_, entries)| entries),
+                };
+                for (lane, batch) in &entries {
+                    state.count(*lane, |load| {
+                        load.batches -= 1;
+                        load.exchanges -= batch.exchanges.len();
+                    });
+                }
+                if self.when_full == WhenFull::Wait {
+                    self.space.notify_all();
+                }
+                return Next::Write(entries.into_iter().map(|(_, batch)| batch).collect());
+            }
+            if state.ended {
+                return Next::End;
+            }
+            if !wait {
+                return Next::Idle;
+            }
+            state.is_waiting = true;
+            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.is_waiting = false;
+        }
+    }
+
+    /// Asks the output's thread to open its file again.
+    pub(crate) fn reopen(&self) {
+        self.lock().reopen = true;
+        self.ready.notify_all();
+    }
+
+    /// Nothing more will come: what is queued is handed out, then the end.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.ready.notify_all();
+        self.space.notify_all();
+    }
+
+    /// Nobody takes anything any more: returns how many exchanges were left in the queue. Later ones are shed.
+    pub(crate) fn close(&self) -> u64 {
+        let mut state = self.lock();
+        state.closed = true;
+        let left = state.load.exchanges as u64;
+        state.arrived.clear();
+        state.numbered.clear();
+        state.load = Load::default();
+        state.lanes.iter_mut().for_each(|lane| lane.load = Load::default());
+        self.space.notify_all();
+        left
+    }
+
+    fn is_ready(&self, state: &State) -> bool {
+        match self.order {
+            Order::Arrival => !state.arrived.is_empty(),
+            Order::ByKey => state.numbered.first_key_value().is_some_and(|(number, _)| {
+                let all_are_here = state.lanes.len() >= self.workers;
+                state.ended || (all_are_here && state.lanes.iter().all(|lane| lane.next > *number))
+            }),
+        }
+    }
+
+    /// Whether there is nothing to wait for: there is room, or nobody takes anything any more.
+    fn has_room(&self, state: &State, lane: usize, exchanges: usize) -> bool {
+        let load = match self.order {
+            Order::Arrival => state.load,
+            Order::ByKey => state.lanes.get(lane).map_or(Load::default(), |lane| lane.load),
+        };
+        let fits = load.batches < self.bounds.batches && load.exchanges + exchanges <= self.bounds.exchanges;
+        // One batch always fits, however large.
+        fits || load.batches == 0 || state.closed || state.ended
+    }
+
+    /// Wakes the output's thread if it waits and there is something for it.
+    fn wake(&self, state: &State) {
+        if state.is_waiting && self.is_ready(state) {
+            self.ready.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way; a panic of a thread that holds the lock leaves the state as it should be.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn count(&mut self, lane: usize, change: impl Fn(&mut Load)) {
+        change(&mut self.load);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            change(&mut lane.load);
+        }
+    }
+}
+
+/// What may be queued. A hundred thousand requests a second fill the exchanges in two thirds of a second; with heads of
+/// 1 KB they are 64 MB. Batches are that many so that those with a single exchange, as on an idle host, do not run out first.
+const BOUNDS: Load = Load { batches: 1024, exchanges: 65_536 };

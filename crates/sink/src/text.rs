@@ -1,0 +1,199 @@
+//! A line for people.
+//!
+//! ```text
+//! 10:11:12.123  10.0.0.7         200   1.3 ms   4.2 kB  GET     shop.example/users/42/orders?full=1
+//! 10:11:12.371  10.0.0.9         503   2.1 s     120 B  POST    shop.example/checkout
+//! 10:11:12.502  10.0.0.7         ---        -        -  GET     shop.example/slow [aborted]
+//! ```
+//!
+//! What varies in length comes last, so that columns stay where they are; there is no heading, as with tcpdump. The time of
+//! day is local. The duration is that of the whole exchange, with a `~` if it is not to be trusted. On a terminal the URL is
+//! cut in its middle to fit the line; elsewhere nothing is cut. Nothing on the wire can send an escape sequence to a
+//! terminal: see [`gannet_record::printable`].
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use gannet_http::{Exchange, State};
+use gannet_record::{Record, ShortDuration, printable};
+use jiff::tz::TimeZone;
+
+/// Makes lines.
+pub(crate) struct TextLines {
+    colour: bool,
+    zone: TimeZone,
+    /// Columns of the terminal.
+    width: Option<usize>,
+    /// The widest client so far: IPv6 makes the column wider once, not line by line.
+    client_width: usize,
+    /// Reused from line to line.
+    url: String,
+}
+
+impl TextLines {
+    pub(crate) fn new(colour: bool, zone: TimeZone) -> Self {
+        Self { colour, zone, width: None, client_width: IPV4_WIDTH, url: String::new() }
+    }
+
+    /// `None`: lines are not cut.
+    pub(crate) fn set_width(&mut self, width: Option<usize>) {
+        self.width = width;
+    }
+
+    /// Appends the line of `record`.
+    pub(crate) fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        let exchange = record.exchange();
+        let client = exchange.connection.client.address.to_string();
+        self.client_width = self.client_width.max(client.len());
+        let (status, status_style) = status(record.status());
+        let (duration, duration_style) = duration(exchange);
+        let size = exchange.response.as_ref().map_or("-".to_owned(), |response| size(response.body_bytes));
+        let method = record.method().unwrap_or("-".into());
+        let method = printable(&method);
+        let tag = match exchange.state {
+            State::Complete => String::new(),
+            state => format!(" [{}]", state.name()),
+        };
+        self.write_url(record);
+
+        self.put(out, Style::new().dimmed(), &self.clock(record));
+        self.put(out, Style::new(), &format!("  {client:width$}  ", width = self.client_width));
+        self.put(out, status_style, &status);
+        self.put(out, duration_style, &format!("  {duration:>8}"));
+        self.put(out, Style::new(), &format!("  {size:>7}  {method:7} "));
+        let used = CLOCK_WIDTH + 2 + self.client_width + 2 + 3 + 2 + 8 + 2 + 7 + 2;
+        let used = used + method.chars().count().max(7) + 1 + tag.len();
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used).max(MIN_URL_WIDTH));
+        self.put(out, Style::new(), &shortened(&self.url, room));
+        self.put(out, Style::new().fg_color(Some(AnsiColor::Red.into())), &tag);
+        out.push(b'\n');
+    }
+
+    /// Host, path and query, or the server if there is no request.
+    fn write_url(&mut self, record: &Record<'_>) {
+        self.url.clear();
+        match record.host() {
+            Some(host) if host.contains(':') => {
+                // Writing to a String cannot fail, here and below.
+                let _ = write!(self.url, "[{}]", printable(&host));
+            }
+            Some(host) => self.url.push_str(&printable(&host)),
+            None => {
+                let server = record.exchange().connection.server;
+                let _ = write!(self.url, "{}", std::net::SocketAddr::new(server.address, server.port));
+            }
+        }
+        if let Some(path) = record.path() {
+            // `*`, and targets that are no paths.
+            if !path.starts_with('/') {
+                self.url.push(' ');
+            }
+            self.url.push_str(&printable(&path));
+        }
+        if let Some(query) = record.query() {
+            self.url.push('?');
+            self.url.push_str(&printable(&query));
+        }
+    }
+
+    /// The time of day to the millisecond.
+    fn clock(&self, record: &Record<'_>) -> String {
+        let stamp = record.timestamp();
+        let secs = i64::try_from(stamp.secs()).unwrap_or(i64::MAX);
+        // 2554 is the last year of a `Timestamp`, 9999 jiff's.
+        let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
+        let civil = self.zone.to_datetime(time);
+        let millis = stamp.subsec_nanos() / 1_000_000;
+        format!("{:02}:{:02}:{:02}.{millis:03}", civil.hour(), civil.minute(), civil.second())
+    }
+
+    fn put(&self, out: &mut Vec<u8>, style: Style, text: &str) {
+        // Writing to a Vec cannot fail.
+        let _ = if self.colour && style != Style::new() && !text.is_empty() {
+            write!(out, "{style}{text}{style:#}")
+        } else {
+            out.write_all(text.as_bytes())
+        };
+    }
+}
+
+fn status(status: Option<u16>) -> (String, Style) {
+    let Some(status) = status else { return ("---".to_owned(), Style::new().dimmed()) };
+    let colour = match status {
+        ..200 => AnsiColor::Blue,
+        200..300 => AnsiColor::Green,
+        300..400 => AnsiColor::Cyan,
+        400..500 => AnsiColor::Yellow,
+        500.. => AnsiColor::Red,
+    };
+    let style = Style::new().fg_color(Some(colour.into()));
+    (format!("{status:03}"), if status >= 500 { style.bold() } else { style })
+}
+
+fn duration(exchange: &Exchange) -> (String, Style) {
+    let Some(nanos) = exchange.timing.total else { return ("-".to_owned(), Style::new()) };
+    let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+    let style = match nanos {
+        VERY_SLOW_NANOS.. => colour(AnsiColor::Red),
+        SLOW_NANOS.. => colour(AnsiColor::Yellow),
+        _ => Style::new(),
+    };
+    let doubt = if exchange.untrusted.any() { "~" } else { "" };
+    (format!("{doubt}{}", ShortDuration { nanos }), style)
+}
+
+/// Bytes for people: `0 B`, `1.5 kB`, `20 MB`; units are powers of 1000.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for next in units {
+        // From here on it would be rounded to 1000.
+        if value < 999.5 {
+            break;
+        }
+        (value, unit) = (value / 1000.0, next);
+    }
+    if unit != "B" && value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// At most `room` columns of `text`. What is cut is cut behind the middle: the host and the beginning of the path say more
+/// than the end, and the end more than what is between.
+fn shortened(text: &str, room: usize) -> std::borrow::Cow<'_, str> {
+    if text.len() <= room || columns(text.chars()) <= room {
+        return text.into();
+    }
+    let tail = room.saturating_sub(1) / 3;
+    let head = room.saturating_sub(1) - tail;
+    let head_bytes =
+        fitting(text.char_indices().map(|(at, char)| (at + char.len_utf8(), char)), head).unwrap_or(0);
+    let tail_start = fitting(text.char_indices().rev(), tail).unwrap_or(text.len());
+    format!("{}…{}", &text[..head_bytes], &text[tail_start..]).into()
+}
+
+/// The position of the last character that still fits into `room` columns.
+fn fitting(chars: impl Iterator<Item = (usize, char)>, room: usize) -> Option<usize> {
+    let mut used = 0;
+    let fit = chars.take_while(|(_, char)| {
+        used += columns([*char]);
+        used <= room
+    });
+    fit.last().map(|(at, _)| at)
+}
+
+/// Columns on a terminal. East Asian scripts and pictures take two; what lies between them is taken for wide, too, and
+/// makes a line shorter than it could be.
+fn columns(chars: impl IntoIterator<Item = char>) -> usize {
+    chars.into_iter().map(|char| if char >= '\u{1100}' && char != '…' { 2 } else { 1 }).sum()
+}
+
+/// `10:11:12.123`
+const CLOCK_WIDTH: usize = 12;
+const IPV4_WIDTH: usize = 15;
+/// On a terminal that is too narrow lines wrap rather than that they say nothing.
+const MIN_URL_WIDTH: usize = 20;
+/// People notice.
+const SLOW_NANOS: u64 = 250_000_000;
+/// People leave.
+const VERY_SLOW_NANOS: u64 = 1_000_000_000;

@@ -1,0 +1,246 @@
+//! The thread of one output: takes batches from its queue, puts records into the output, keeps the account.
+
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gannet_http::Exchange;
+use gannet_record::{Record, RecordOptions};
+
+use crate::output::{Flushed, Output};
+use crate::queue::{Next, Pushed, Queue};
+use crate::text::TextLines;
+use crate::{Batch, Format, SinkReport, SinkSpec, Target};
+
+/// One output as lanes and the hub see it.
+pub(crate) struct Sink {
+    spec: SinkSpec,
+    /// `None` for [`Format::None`], which has no thread.
+    queue: Option<Queue>,
+    made: AtomicU64,
+    written: AtomicU64,
+    shed: AtomicU64,
+    /// It will write no more: the reader has gone, or writing failed.
+    is_over: AtomicBool,
+    notes: Mutex<Notes>,
+}
+
+/// What happens at most a few times.
+#[derive(Default)]
+struct Notes {
+    failure: Option<String>,
+    closed: bool,
+    reopen_failure: Option<String>,
+}
+
+impl Sink {
+    pub(crate) fn new(spec: SinkSpec, queue: Queue) -> Self {
+        let queue = (spec.format != Format::None).then_some(queue);
+        Self {
+            spec,
+            queue,
+            made: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            notes: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &SinkSpec {
+        &self.spec
+    }
+
+    pub(crate) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn send(&self, lane: usize, batch: &Arc<Batch>) {
+        let exchanges = batch.exchanges.len() as u64;
+        self.made.fetch_add(exchanges, Ordering::Relaxed);
+        match self.queue.as_ref().map(|queue| queue.push(lane, batch)) {
+            None => self.written.fetch_add(exchanges, Ordering::Relaxed),
+            Some(Pushed::Shed) => self.shed.fetch_add(exchanges, Ordering::Relaxed),
+            Some(Pushed::Queued) => return,
+        };
+    }
+
+    pub(crate) fn report(&self) -> SinkReport {
+        let name = match (&self.spec.format, &self.spec.target) {
+            (Format::None, _) => "none".to_owned(),
+            (format, Target::Stdout) => format.name().to_owned(),
+            (format, Target::File(path)) => format!("{}:{}", format.name(), path.display()),
+        };
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Written and shed before made: what is under way must not make the parts more than the whole.
+        let (written, shed) = (self.written.load(Ordering::Relaxed), self.shed.load(Ordering::Relaxed));
+        SinkReport {
+            name,
+            made: self.made.load(Ordering::Relaxed),
+            written,
+            shed,
+            failure: notes.failure.clone(),
+            closed: notes.closed,
+            reopen_failure: notes.reopen_failure.clone(),
+        }
+    }
+
+    /// The thread has panicked, and all lanes are gone: what was made and not written is lost.
+    pub(crate) fn settle(&self) {
+        let lost = self.made.load(Ordering::Relaxed).saturating_sub(self.written.load(Ordering::Relaxed));
+        self.shed.store(lost, Ordering::Relaxed);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Notes)) {
+        change(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// From here on everything is shed.
+    fn end_early(&self, lost: u64) {
+        let queued = self.queue.as_ref().map_or(0, Queue::close);
+        self.shed.fetch_add(lost + queued, Ordering::Relaxed);
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The thread's own.
+pub(crate) struct Writer {
+    sink: Arc<Sink>,
+    output: Output,
+    lines: Lines,
+    options: RecordOptions,
+    flush_each: bool,
+}
+
+/// How a record becomes a line.
+enum Lines {
+    Text(TextLines),
+    Jsonl,
+}
+
+/// Nothing more can be written; the account is in order.
+struct Over;
+
+impl Writer {
+    pub(crate) fn new(sink: Arc<Sink>, output: Output, options: RecordOptions, flush_each: bool) -> Self {
+        let lines = match sink.spec.format {
+            Format::Text { colour } => Lines::Text(TextLines::new(colour, jiff::tz::TimeZone::system())),
+            Format::Jsonl | Format::None => Lines::Jsonl,
+        };
+        Self { sink, output, lines, options, flush_each }
+    }
+
+    /// Writes until the queue ends or the output does; `prepare` comes first.
+    pub(crate) fn run(mut self, prepare: impl FnOnce()) {
+        let sink = Arc::clone(&self.sink);
+        let _guard = PanicGuard(&sink);
+        prepare();
+        let Some(queue) = sink.queue() else { return };
+        if let Lines::Text(lines) = &mut self.lines {
+            lines.set_width(self.output.terminal_width());
+        }
+        loop {
+            let done = match queue.next(self.output.is_empty()) {
+                Next::Write(batches) => self.write(&batches),
+                Next::Idle => self.flush(),
+                Next::Reopen => self.reopen(),
+                Next::End => {
+                    // There is nothing left to do with the answer.
+                    let _ = self.flush();
+                    return;
+                }
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Several batches are of one number: the records of all of them in the order of their keys.
+    fn write(&mut self, batches: &[Arc<Batch>]) -> Result<(), Over> {
+        if let [batch] = batches
+            && batch.exchanges.is_sorted_by_key(key)
+        {
+            return self.write_all(batch.exchanges.iter());
+        }
+        let mut exchanges: Vec<_> = batches.iter().flat_map(|batch| &batch.exchanges).collect();
+        exchanges.sort_unstable_by_key(|exchange| key(exchange));
+        self.write_all(exchanges.into_iter())
+    }
+
+    fn write_all<'a>(&mut self, exchanges: impl ExactSizeIterator<Item = &'a Exchange>) -> Result<(), Over> {
+        let mut left = exchanges.len() as u64;
+        for exchange in exchanges {
+            let record = Record::new(exchange, &self.options);
+            let lines = &mut self.lines;
+            let is_full = self.output.record(|out| lines.write(&record, out));
+            left -= 1;
+            if is_full || self.flush_each {
+                self.flush_losing(left)?;
+            }
+        }
+        if self.output.is_overdue() { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Over> {
+        self.flush_losing(0)
+    }
+
+    /// Writes the buffer out. `left` records, besides those in the buffer, are lost if that fails.
+    fn flush_losing(&mut self, left: u64) -> Result<(), Over> {
+        if let Lines::Text(lines) = &mut self.lines {
+            // A terminal may have got another size.
+            lines.set_width(self.output.terminal_width());
+        }
+        let Flushed { written, lost, error } = self.output.flush();
+        self.sink.written.fetch_add(written, Ordering::Relaxed);
+        let Some(error) = error else { return Ok(()) };
+        self.sink.note(|notes| match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => notes.closed = true,
+            _ => notes.failure = Some(error.to_string()),
+        });
+        self.sink.end_early(lost + left);
+        Err(Over)
+    }
+
+    fn reopen(&mut self) -> Result<(), Over> {
+        self.flush()?;
+        let failure = self.output.reopen(&self.sink.spec.target).err().map(|error| error.to_string());
+        self.sink.note(|notes| notes.reopen_failure = failure);
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(lines) => lines.write(record, out),
+            Self::Jsonl => {
+                // Fails on what JSON cannot say and on a failing writer: records have string keys, a Vec takes all.
+                let _ = serde_json::to_writer(&mut *out, record);
+                out.push(b'\n');
+            }
+        }
+    }
+}
+
+/// The order of a run: `Exchange::completed`, then the connection, then the exchange on it.
+fn key(exchange: &Exchange) -> (u64, u64, u32) {
+    (exchange.completed.position, exchange.connection.flow, exchange.index)
+}
+
+/// If the thread panics all the same, nobody shall wait for it for ever, and the report shall say so.
+struct PanicGuard<'a>(&'a Sink);
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.note(|notes| notes.failure = Some("its thread failed".to_owned()));
+            self.0.end_early(0);
+        }
+    }
+}
