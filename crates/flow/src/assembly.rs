@@ -195,10 +195,9 @@ impl<H: Handler> Assembly<'_, H> {
         if entry.unwanted {
             // A hole that is skipped here does not matter to anybody.
             self.counters.unwanted_bytes += range.len();
-            entry.stream(from).next = range.end;
+            advance(entry.stream(from), range.end);
             return;
         }
-        entry.stream(from).start = Start::Known;
         if hold.is_none() && range.offset == next {
             self.deliver(entry, from, range, self.now, false);
         } else {
@@ -229,11 +228,15 @@ impl<H: Handler> Assembly<'_, H> {
 
         let mut cursor = range.offset;
         while cursor < range.end {
-            // What is held changes while parts are delivered, but never within the range before `cursor`.
-            let Some(id) = entry.stream(from).hold else {
+            let &mut Stream { next, hold: Some(id), .. } = entry.stream(from) else {
                 self.rest_unwanted(entry, range.end - cursor);
                 return;
             };
+            // Pieces that lay within the range may have been delivered together with what filled the hole before them.
+            if cursor < next {
+                cursor = next;
+                continue;
+            }
             let hold = self.holds.get(id);
             let following = hold.pieces.get(hold.first_behind(cursor));
             let end = match following {
@@ -342,7 +345,7 @@ impl<H: Handler> Assembly<'_, H> {
     ) {
         let captured = range.bytes.len() as u64;
         let Range { offset, bytes, acknowledged, .. } = range;
-        entry.stream(from).next = range.end;
+        advance(entry.stream(from), range.end);
         self.counters.delivered_bytes += captured;
         let cut = range.len() - captured;
         if cut != 0 {
@@ -365,7 +368,8 @@ impl<H: Handler> Assembly<'_, H> {
     /// Tells the handler that the bytes up to `end` are missing.
     fn gap(&mut self, entry: &mut Entry<H::State>, from: Peer, end: u64, reason: GapReason) {
         let stream = entry.stream(from);
-        let offset = std::mem::replace(&mut stream.next, end);
+        let offset = stream.next;
+        advance(stream, end);
         let len = end - offset;
         self.counters.gaps += 1;
         self.counters.gap_bytes += len;
@@ -393,7 +397,7 @@ impl<H: Handler> Assembly<'_, H> {
                 let &Hold { highest, fin, .. } = self.holds.get(id);
                 self.release(entry, from);
                 let stream = entry.stream(from);
-                stream.next = stream.next.max(highest).max(fin.map_or(0, |fin| fin.offset));
+                advance(stream, stream.next.max(highest).max(fin.map_or(0, |fin| fin.offset)));
                 stream.ended |= fin.is_some();
             }
         }
@@ -417,7 +421,7 @@ impl<H: Handler> Assembly<'_, H> {
             return;
         }
         if unwanted {
-            stream.next = offset;
+            advance(stream, offset);
             stream.ended = true;
             return;
         }
@@ -439,6 +443,7 @@ impl<H: Handler> Assembly<'_, H> {
         self.release(entry, from);
         let stream = entry.stream(from);
         stream.ended = true;
+        stream.start = Start::Known;
         let end = StreamEnd { from, offset: stream.next, seen, now: self.now };
         if let Some(state) = &mut entry.state {
             self.handler.end(state, &entry.flow, end);
@@ -492,6 +497,13 @@ fn compare(hold: &Hold, range: Range<'_>) -> (u64, u64) {
         conflicts += held.iter().zip(new).filter(|(held, new)| held != new).count() as u64;
     }
     (seen_before, conflicts)
+}
+
+/// Everything before `next` is settled, the start of the stream with it.
+#[inline]
+fn advance(stream: &mut Stream, next: u64) {
+    stream.next = next;
+    stream.start = Start::Known;
 }
 
 /// Lengths of parts of a segment or piece; what does not fit is beyond any buffer.

@@ -47,7 +47,7 @@ pub(crate) enum Start {
     Unknown,
     /// What the peer acknowledged when it was first seen: bytes a little before may still come, captured late.
     Provisional,
-    /// A SYN, or bytes that were delivered or held.
+    /// A SYN, or bytes that were delivered.
     Known,
 }
 
