@@ -1,7 +1,7 @@
 //! The `gannet` command: flags become a configuration, a configuration becomes a run of the pipeline.
 //!
 //! ```text
-//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, interfaces, extract
+//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, http, interfaces, extract
 //!   units ─ text to numbers             refuse ─── what is planned, by name        exit ── statuses, errors
 //! ```
 //!
@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod capture;
 mod exit;
 mod extract;
+mod http;
 mod interfaces;
 mod manual;
 mod record;
@@ -49,6 +51,10 @@ fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         // There is a subcommand, or clap would not have returned.
         Command::Record(args) => match matches.subcommand() {
             Some((_, matches)) => record::run(args, matches),
+            None => Err(Error::usage("no command")),
+        },
+        Command::Http(args) => match matches.subcommand() {
+            Some((_, matches)) => http::run(args, matches),
             None => Err(Error::usage("no command")),
         },
         Command::Interfaces(args) => interfaces::run(args.netns.as_deref()),

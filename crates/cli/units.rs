@@ -4,9 +4,11 @@
 //! first half clap writes (`invalid value 'x' for '--ring-size <SIZE>': ...`).
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gannet_http::PortSet;
 use gannet_pipeline::config::{DEFAULT_SNAPLEN, Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 
@@ -156,6 +158,78 @@ const MAX_WORKERS: usize = 256;
 /// The largest number of CPUs that a Linux kernel is built for on the usual architectures (`NR_CPUS`).
 const MAX_CPUS: usize = 8192;
 
+/// An output of records: `FORMAT[:FILE]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutputSpec {
+    pub(crate) format: FormatName,
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// The formats of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FormatName {
+    Text,
+    Jsonl,
+    None,
+}
+
+/// `FORMAT[:FILE]`.
+pub(crate) fn output(text: &str) -> Result<OutputSpec, String> {
+    let (name, file) = match text.split_once(':') {
+        Some((_, "")) => return Err("the file's name is missing behind the colon".to_owned()),
+        Some((name, file)) => (name, Some(PathBuf::from(file))),
+        None => (text, None),
+    };
+    let format = match name {
+        "text" => FormatName::Text,
+        "jsonl" => FormatName::Jsonl,
+        "none" if file.is_some() => return Err("none takes no file".to_owned()),
+        "none" => FormatName::None,
+        "messages" | "combined" | "csv" | "tsv" | "httpry" | "zeek" | "har" | "tracee" | "gor" => {
+            return Err(format!("the format {name} is not built yet"));
+        }
+        _ => return Err("the formats are text, jsonl and none".to_owned()),
+    };
+    Ok(OutputSpec { format, file })
+}
+
+/// Header fields: names in lower case, or all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderList {
+    Named(Vec<String>),
+    All,
+}
+
+/// `LIST|all`.
+pub(crate) fn headers(text: &str) -> Result<HeaderList, String> {
+    if text == "all" {
+        return Ok(HeaderList::All);
+    }
+    let name = |name: &str| match name.trim() {
+        name if name.is_empty() || name.contains([' ', ':']) => {
+            Err(format!("'{name}' is no header field's name"))
+        }
+        name => Ok(name.to_ascii_lowercase()),
+    };
+    text.split(',').map(name).collect::<Result<_, _>>().map(HeaderList::Named)
+}
+
+/// Ports: `80,8000-8999`.
+pub(crate) fn ports(text: &str) -> Result<PortSet, String> {
+    const HINT: &str = "ports are numbers and ranges such as 80,8000-8999";
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| HINT);
+    let mut ranges = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last {
+            return Err(format!("{part}: the first port of a range is above the last"));
+        }
+        ranges.push(first..=last);
+    }
+    Ok(PortSet::new(ranges))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,5 +307,28 @@ mod tests {
             assert!(rotate(text).is_err(), "{text}");
         }
         assert!(rotate("1G,1000packets").unwrap_err().contains("not built yet"));
+    }
+
+    #[test]
+    fn outputs_of_records() {
+        let spec = |format, file: Option<&str>| Ok(OutputSpec { format, file: file.map(PathBuf::from) });
+        assert_eq!(output("text"), spec(FormatName::Text, None));
+        assert_eq!(output("jsonl:a:b"), spec(FormatName::Jsonl, Some("a:b")));
+        assert_eq!(output("none"), spec(FormatName::None, None));
+        assert_eq!(output("zeek:x").unwrap_err(), "the format zeek is not built yet");
+        for wrong in ["", "json", "text:", "none:x", ":x"] {
+            assert!(output(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lists_of_headers_and_ports() {
+        assert_eq!(headers("all"), Ok(HeaderList::All));
+        assert_eq!(headers("Host, X-Id"), Ok(HeaderList::Named(vec!["host".into(), "x-id".into()])));
+        assert!(headers("").is_err() && headers("a,,b").is_err() && headers("a: b").is_err());
+        assert_eq!(ports("80,8000-8002"), Ok(PortSet::new(vec![80..=80, 8000..=8002])));
+        for wrong in ["", "80-", "x", "70000", "9-8", "80,,81"] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -2,5 +2,6 @@
 
 mod convert;
 mod faults;
+mod http;
 mod live;
 mod usage;

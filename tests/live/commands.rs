@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use gannet_pipeline::config::{
-    Direction, Input, InterfaceName, InterfaceSpec, Output, RecordConfig, Rotate, Workers, WriterMode,
+    CaptureConfig, Direction, Input, InterfaceName, InterfaceSpec, Output, RecordConfig, Rotate, RunConfig,
+    Workers, WriterMode,
 };
 use gannet_pipeline::control::{Command, Control, Event};
 use gannet_pipeline::ledger::{Account, Report};
@@ -33,14 +34,18 @@ fn two_hundred_commands_at_full_load() {
         let events = Mutex::new(Vec::new());
         let directory = bench.dir.join(&format!("{workers}"));
         std::fs::create_dir(&directory).unwrap();
-        let config = RecordConfig {
+        let record = RecordConfig {
             output: Output::Path(directory.clone()),
             rotate: Some(Rotate { bytes: NonZeroU64::new(64 << 20), ..Rotate::default() }),
+            writer,
+            ..RecordConfig::default()
+        };
+        let capture = CaptureConfig {
             workers: Workers::Count(NonZeroUsize::new(workers).unwrap()),
             ring_bytes: NonZeroU64::new(32 << 20),
-            writer,
-            ..RecordConfig::new(input(&bench))
+            ..CaptureConfig::new(input(&bench))
         };
+        let config = RunConfig { capture, record: Some(record), http: None };
         let (report, sent) = std::thread::scope(|scope| {
             let running = start(scope, &config, &control, &events);
             let sockets = packet_sockets(&bench);
@@ -102,11 +107,10 @@ fn direction_and_snaplen_take_effect_at_once() {
     let control = Control::new().unwrap();
     let events = Mutex::new(Vec::new());
     let path = bench.dir.join("out.pcapng");
-    let config = RecordConfig {
-        output: Output::Path(path.clone()),
-        ring_bytes: NonZeroU64::new(16 << 20),
-        ..RecordConfig::new(input(&bench))
-    };
+    let record = RecordConfig { output: Output::Path(path.clone()), ..RecordConfig::default() };
+    let capture =
+        CaptureConfig { ring_bytes: NonZeroU64::new(16 << 20), ..CaptureConfig::new(input(&bench)) };
+    let config = RunConfig { capture, record: Some(record), http: None };
     let send = |first: u64| {
         // A command is obeyed at the next turn of the worker's loop, a tenth of a second away when it is idle.
         std::thread::sleep(Duration::from_millis(400));
@@ -142,13 +146,14 @@ fn reports_on_demand_never_contradict_themselves() {
     let Some(bench) = Bench::new() else { return };
     let control = Control::new().unwrap();
     let events = Mutex::new(Vec::new());
-    let config = RecordConfig {
-        output: Output::Path("/dev/null".into()),
+    let record = RecordConfig { output: Output::Path("/dev/null".into()), ..RecordConfig::default() };
+    let capture = CaptureConfig {
         ring_bytes: NonZeroU64::new(16 << 20),
         workers: Workers::Count(NonZeroUsize::new(2).unwrap()),
         stats_interval: Some(Duration::from_millis(50)),
-        ..RecordConfig::new(input(&bench))
+        ..CaptureConfig::new(input(&bench))
     };
+    let config = RunConfig { capture, record: Some(record), http: None };
     let report = std::thread::scope(|scope| {
         let running = start(scope, &config, &control, &events);
         for first in 0..20 {
@@ -184,12 +189,12 @@ fn input(bench: &Bench) -> Input {
 
 fn start<'a>(
     scope: &'a std::thread::Scope<'a, '_>,
-    config: &'a RecordConfig,
+    config: &'a RunConfig,
     control: &'a Control,
     events: &'a Mutex<Vec<Event>>,
 ) -> Running<'a> {
     let listen = move |event| events.lock().unwrap().push(event);
-    let thread = scope.spawn(move || gannet_pipeline::record(config, control, &listen).unwrap());
+    let thread = scope.spawn(move || gannet_pipeline::run(config, control, &listen).unwrap());
     wait_for("the capture to open", || {
         assert!(!thread.is_finished(), "it ended: {:?}", events.lock().unwrap());
         events.lock().unwrap().iter().any(|event| matches!(event, Event::Capturing(_)))

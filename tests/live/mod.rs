@@ -9,6 +9,7 @@ mod disk_full;
 mod ending;
 mod flows;
 mod frames;
+mod http;
 mod inputs;
 mod interface;
 mod output;

@@ -1,7 +1,12 @@
-//! What a recording run is asked to do: plain, typed, resolved values.
+//! What a run is asked to do: plain, typed, resolved values.
 //!
-//! The command line is one way to fill a [`RecordConfig`]; tests and later commands are others, so nothing here
-//! knows a flag parser. Every default is a constant with its reason. Values that depend on the machine (number of
+//! ```text
+//!   RunConfig ──┬─ CaptureConfig ── where packets come from, which of them, workers and rings
+//!               ├─ RecordConfig ─── packets to disk, if asked for
+//!               └─ HttpConfig ───── their HTTP exchanges, if asked for
+//! ```
+//!
+//! The command line is one way to fill a [`RunConfig`]; tests are another, so nothing here knows a flag parser. Every default is a constant with its reason. Values that depend on the machine (number of
 //! CPUs, memory) are kept as the rule that was asked for and are resolved by the methods below, which take the
 //! machine's figures as arguments.
 
@@ -10,28 +15,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gannet_packet::PacketType;
+use gannet_record::{HeaderSelection, Routes};
 pub use gannet_ring::TimeSource;
 use gannet_ring::fanout::FanoutMode;
 use gannet_ring::netns::NetnsSpec;
+use gannet_sink::SinkSpec;
 use nix::unistd::SysconfVar;
 
 use crate::privileges::User;
 
-/// One recording run, from its sources to its output.
+/// One run: where packets come from, and what is done with them. At least one of the latter.
 #[derive(Clone, Debug)]
-pub struct RecordConfig {
+pub struct RunConfig {
+    /// The packets.
+    pub capture: CaptureConfig,
+    /// They go to disk.
+    pub record: Option<RecordConfig>,
+    /// They become HTTP records.
+    pub http: Option<HttpConfig>,
+}
+
+/// Where packets come from, which of them are taken, and the machinery that takes them.
+#[derive(Clone, Debug)]
+pub struct CaptureConfig {
     /// Where packets come from.
     pub input: Input,
-    /// Where they go.
-    pub output: Output,
-    /// The file format.
-    pub format: Format,
-    /// How packets get from the ring to the file.
-    pub writer: WriterMode,
-    /// Write every frame with a Linux cooked header (SLL2), whatever its own link type is. Implies copying.
-    pub cooked: bool,
-    /// When to begin the next file. Only a directory can be rotated.
-    pub rotate: Option<Rotate>,
     /// At most this many bytes of each frame are kept, a VLAN tag that was put back included.
     pub snaplen: NonZeroU32,
     /// Which packets are kept, by the way they went through the interface.
@@ -63,20 +71,58 @@ pub struct RecordConfig {
     pub stats_interval: Option<Duration>,
     /// The user to become once everything is open (`-Z`).
     pub user: Option<User>,
+}
+
+/// Packets to disk.
+#[derive(Clone, Debug, Default)]
+pub struct RecordConfig {
+    /// Where they go.
+    pub output: Output,
+    /// The file format.
+    pub format: Format,
+    /// How packets get from the ring to the file.
+    pub writer: WriterMode,
+    /// Write every frame with a Linux cooked header (SLL2), whatever its own link type is. Implies copying.
+    pub cooked: bool,
+    /// When to begin the next file. Only a directory can be rotated.
+    pub rotate: Option<Rotate>,
     /// Hand each block's packets to the output at once (`-U`) where a writer would otherwise gather several.
     pub flush_per_packet: bool,
 }
 
-impl RecordConfig {
-    /// A run with every default, from `input` into an automatically named file.
+/// Packets to HTTP records.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// What the HTTP layer may hold and where it looks.
+    pub analysis: gannet_http::HttpConfig,
+    /// Bounds and times of the flow tables, for each worker.
+    pub flows: gannet_flow::Limits,
+    /// The outputs of the records. None is fine: the summary is left.
+    pub sinks: Vec<SinkSpec>,
+    /// Write out after every record (`-l`).
+    pub flush_each: bool,
+    /// Which header fields records show.
+    pub headers: HeaderSelection,
+    /// Mask credentials in records.
+    pub redact: bool,
+    /// How paths become routes.
+    pub routes: Routes,
+}
+
+impl RunConfig {
+    /// True if all packets go to one file, pipe or stream, where workers would get into each other's way.
+    ///
+    /// `one_stream` is what the recording's output is.
+    pub fn workers(&self, one_stream: bool, cpus: usize) -> NonZeroUsize {
+        self.capture.workers.resolve(self.record.is_some() && one_stream, cpus)
+    }
+}
+
+impl CaptureConfig {
+    /// Every default, from `input`.
     pub fn new(input: Input) -> Self {
         Self {
             input,
-            output: Output::Automatic,
-            format: Format::default(),
-            writer: WriterMode::default(),
-            cooked: false,
-            rotate: None,
             snaplen: DEFAULT_SNAPLEN,
             direction: Direction::default(),
             packet_type: None,
@@ -92,7 +138,6 @@ impl RecordConfig {
             time_source: TimeSource::default(),
             stats_interval: None,
             user: None,
-            flush_per_packet: false,
         }
     }
 
@@ -181,9 +226,10 @@ pub enum FileInput {
 }
 
 /// Where packets go. What a path is (a file, a directory, a device) the recorder finds out when it opens it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// `gannet-<interface>-<time>.<format>` in the working directory.
+    #[default]
     Automatic,
     /// Standard output.
     Stdout,
@@ -277,7 +323,7 @@ impl Workers {
     }
 }
 
-/// What a worker asks the kernel for, see [`RecordConfig::ring_request`].
+/// What a worker asks the kernel for, see [`CaptureConfig::ring_request`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingRequest {
     /// Bytes of the ring: a whole number of blocks.
@@ -337,14 +383,23 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn live() -> RecordConfig {
-        RecordConfig::new(Input::Live {
+    fn live() -> CaptureConfig {
+        CaptureConfig::new(Input::Live {
             interfaces: vec![InterfaceSpec { name: InterfaceName::Any, netns: None }],
         })
     }
 
     fn workers(n: usize) -> NonZeroUsize {
         NonZeroUsize::new(n).unwrap()
+    }
+
+    #[test]
+    fn only_a_recording_keeps_to_one_worker() {
+        let record = Some(RecordConfig::default());
+        let run = RunConfig { capture: live(), record, http: None };
+        assert_eq!(run.workers(true, 8).get(), 1);
+        assert_eq!(run.workers(false, 8).get(), 4);
+        assert_eq!(RunConfig { record: None, ..run }.workers(true, 8).get(), 4);
     }
 
     #[test]

@@ -195,8 +195,10 @@ pub struct Capturing {
     pub ring_bytes: u64,
     /// Size of a ring block in bytes.
     pub block_bytes: u64,
-    /// Where packets go, in the user's words: a path, or `standard output`.
+    /// Where packets and records go, in the user's words: a path, or `standard output`.
     pub output: String,
+    /// The kernel filter that the command implies, in the user's words.
+    pub filter: Option<&'static str>,
 }
 
 impl fmt::Display for Capturing {
@@ -217,7 +219,11 @@ impl fmt::Display for Capturing {
             ByteSize(self.ring_bytes),
             ByteSize(self.block_bytes),
             self.output
-        )
+        )?;
+        match self.filter {
+            Some(filter) => write!(f, ", only {filter}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -315,6 +321,7 @@ mod tests {
             ring_bytes: 256 << 20,
             block_bytes: 1 << 20,
             output: "a.pcapng".into(),
+            filter: None,
         };
         assert_eq!(
             capturing.to_string(),
@@ -324,10 +331,11 @@ mod tests {
         capturing.interfaces = vec!["any".into()];
         capturing.link_types.clear();
         capturing.workers = 2;
+        capturing.filter = Some("TCP");
         assert_eq!(
             Event::Capturing(capturing).to_string(),
             "capturing on any, link type of each frame, snapshot length 262144, 2 workers, ring 256 MiB in 1 MiB \
-             blocks, to a.pcapng"
+             blocks, to a.pcapng, only TCP"
         );
     }
 

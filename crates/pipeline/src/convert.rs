@@ -1,24 +1,22 @@
 //! Capture files in, a recording out: `-r`. Formats are converted, frames cut, several files merged by time.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
 use std::time::Instant;
 
 use caps::Capability;
 use gannet_packet::{LinkType, PacketType};
-use gannet_pcap::{Format, Merge, PacketSource, SliceReader, StreamReader};
+use gannet_pcap::{Merge, PacketSource};
 use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
-use gannet_ring::mapped::MappedFile;
 
-use crate::config::{Direction, FileInput, RecordConfig};
+use crate::config::{CaptureConfig, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
+use crate::files::{advance, is_wanted, open, path_of, reader};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
 
 pub(crate) fn run(
+    capture: &CaptureConfig,
     config: &RecordConfig,
     files: &[FileInput],
     control: &Control,
@@ -43,23 +41,24 @@ pub(crate) fn run(
         .or_else(|| merge.sources().iter().find_map(|source| Some(source.interfaces().first()?.link_type)))
         .unwrap_or(LinkType::ETHERNET);
     let needs_override = needs_override(&destination, true);
-    let mut output = Output::open(output_plan(config, destination, link_type, "file")?, Box::new(|_| None))?;
+    let mut output =
+        Output::open(output_plan(config, capture, destination, link_type, "file")?, Box::new(|_| None))?;
     // Everything is open: foreign bytes are read without privileges.
-    if let Some(user) = &config.user {
+    if let Some(user) = &capture.user {
         privileges::become_user(user)?;
     }
     let keep: &[_] =
-        if needs_override && config.user.is_none() { &[Capability::CAP_DAC_OVERRIDE] } else { &[] };
+        if needs_override && capture.user.is_none() { &[Capability::CAP_DAC_OVERRIDE] } else { &[] };
     privileges::restrict_thread(keep)?;
     output.start()?;
     for input in files {
         events(Event::Reading { path: path_of(input).to_owned(), output: output.name() });
     }
     let mut conversion = Conversion {
-        config,
+        capture,
         counters: Counters::new(),
         booked: Tally::default(),
-        writer: Writer::new(&output, writer_plan(config, 0, 1))?,
+        writer: Writer::new(&output, writer_plan(config, capture, 0, 1))?,
         read: 0,
         filtered: 0,
     };
@@ -104,7 +103,7 @@ pub(crate) fn run(
 
 /// What a conversion carries from packet to packet.
 struct Conversion<'a> {
-    config: &'a RecordConfig,
+    capture: &'a CaptureConfig,
     counters: Counters,
     booked: Tally,
     writer: Writer,
@@ -115,7 +114,7 @@ struct Conversion<'a> {
 impl Conversion<'_> {
     /// True once as many packets as asked for have been taken.
     fn is_full(&self) -> bool {
-        self.config.count.is_some_and(|count| self.read - self.filtered >= count.get())
+        self.capture.count.is_some_and(|count| self.read - self.filtered >= count.get())
     }
 
     /// Records the packet that the merge stands at, unless it is filtered.
@@ -127,7 +126,7 @@ impl Conversion<'_> {
         if packet.flags.is_none() {
             frame.packet_type = PacketType::Host;
         }
-        if !self.is_wanted(frame.packet_type) {
+        if !is_wanted(self.capture, frame.packet_type) {
             self.filtered += 1;
             return;
         }
@@ -135,19 +134,9 @@ impl Conversion<'_> {
         let key = InterfaceKey { source: source as u32, ifindex: number as i32 };
         let describe = |_| merge.interface(number).map_or_else(InterfaceDescription::default, description);
         let view = SourceView { source: source as u32, describe: &describe, lagging: false };
-        let caplen = frame.data.len().min(self.config.snaplen.get() as usize) as u64;
+        let caplen = frame.data.len().min(self.capture.snaplen.get() as usize) as u64;
         self.counters.processed(1, caplen);
         self.writer.record_frame(&frame, key, view);
-    }
-
-    fn is_wanted(&self, packet_type: PacketType) -> bool {
-        let sent = packet_type == PacketType::Outgoing;
-        let direction = match self.config.direction {
-            Direction::InOut => true,
-            Direction::In => !sent,
-            Direction::Out => sent,
-        };
-        direction && self.config.packet_type.is_none_or(|wanted| wanted == packet_type)
     }
 
     fn book(&mut self) {
@@ -182,42 +171,6 @@ fn description((_, interface): (usize, &gannet_pcap::Interface)) -> InterfaceDes
     }
 }
 
-/// A file that has been opened, and its mapping if it has one.
-enum Opened {
-    Stdin,
-    Mapped(MappedFile),
-    Stream(File),
-}
-
-fn open(input: &FileInput) -> Result<Opened, Error> {
-    let FileInput::Path(path) = input else { return Ok(Opened::Stdin) };
-    let failed = |source| Error::Open { path: path.clone(), source };
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
-    }
-    Ok(match MappedFile::new(&file).map_err(failed)? {
-        // Compressed files are read through a decompressor, which takes a stream.
-        Some(map) if Format::detect(&map).is_some_and(Format::is_plain) => Opened::Mapped(map),
-        _ => Opened::Stream(file),
-    })
-}
-
-fn reader<'a>(opened: &'a Opened, input: &FileInput) -> Result<Box<dyn PacketSource + 'a>, Error> {
-    let reader: Result<Box<dyn PacketSource>, _> = match opened {
-        Opened::Stdin => StreamReader::new(io::stdin()).map(|reader| Box::new(reader) as _),
-        Opened::Mapped(map) => SliceReader::new(map).map(|reader| Box::new(reader) as _),
-        Opened::Stream(file) => StreamReader::new(file).map(|reader| Box::new(reader) as _),
-    };
-    reader.map_err(|source| Error::Input { path: path_of(input).to_owned(), source })
-}
-
-fn advance(merge: &mut Merge<Box<dyn PacketSource + '_>>, files: &[FileInput]) -> Result<bool, Error> {
-    merge
-        .advance()
-        .map_err(|(source, error)| Error::Input { path: path_of(&files[source]).to_owned(), source: error })
-}
-
 /// An output that is one of the inputs would be emptied before it is read.
 fn refuse_overwriting(files: &[FileInput], destination: &gannet_recorder::Destination) -> Result<(), Error> {
     let gannet_recorder::Destination::File(output) = destination else { return Ok(()) };
@@ -229,13 +182,6 @@ fn refuse_overwriting(files: &[FileInput], destination: &gannet_recorder::Destin
         }
     }
     Ok(())
-}
-
-fn path_of(input: &FileInput) -> &Path {
-    match input {
-        FileInput::Stdin => Path::new("-"),
-        FileInput::Path(path) => path,
-    }
 }
 
 /// Packets between two looks at the disk, the accounts and the commands.

@@ -15,6 +15,9 @@ pub enum Error {
     /// The output.
     #[error(transparent)]
     Output(#[from] gannet_recorder::Error),
+    /// An output of records.
+    #[error(transparent)]
+    Records(#[from] gannet_sink::Error),
     /// Privileges could not be given up.
     #[error(transparent)]
     Privileges(#[from] privileges::Error),
@@ -50,7 +53,7 @@ impl Error {
     pub fn failure(&self) -> Failure {
         match self {
             Self::Ring(_) | Self::Privileges(_) | Self::Thread(_) | Self::Worker(_) => Failure::Open,
-            Self::Output(_) => Failure::Output,
+            Self::Output(_) | Self::Records(_) => Failure::Output,
             Self::Input { .. } | Self::Open { .. } => Failure::Input,
             Self::Usage(_) => Failure::Usage,
         }

@@ -1,40 +1,56 @@
-//! The wiring: packets from interfaces or files to a recording, by workers that share nothing.
+//! The wiring: packets from interfaces or files to recordings and HTTP records, by workers that share nothing.
 //!
 //! ```text
-//!   live ──► opens rings and output, gives up privileges, starts workers, listens to Control, makes the Report
+//!   live ──► opens rings and outputs, gives up privileges, starts workers, listens to Control, makes the Report
 //!              └─ worker (thread, pinned) ── source: ring of one interface, down, gone and back
+//!                    ├─ Analysis: flows, HTTP, latencies ──► records: outputs in threads of their own
 //!                    └─ Writer of the recorder
-//!   convert ─► the same for capture files
+//!   dispatch ─► capture files in batches to the same Analysis, on as many workers
+//!   convert ──► capture files to one Writer
 //! ```
 //!
 //! What this crate refuses to do: parse flags, print, touch packet bytes.
 #![forbid(unsafe_code)]
 
+mod analysis;
 pub mod config;
 pub mod control;
 mod convert;
+mod dispatch;
 mod error;
+mod files;
 pub mod ledger;
 mod live;
 mod plan;
 pub mod privileges;
+mod records;
 mod source;
 mod worker;
 
 pub use error::Error;
 
-use config::{Input, RecordConfig};
+use config::{Input, RunConfig};
 use control::{Control, Event};
 use ledger::Report;
 
-/// Runs a recording to its end: until `control` says so, the count or the duration is reached, the files are read,
-/// or the reader of the output has gone.
+/// Runs a recording, an analysis, or both to the end: until `control` says so, the count or the duration is reached, the
+/// files are read, or the readers of all outputs have gone.
 ///
 /// `events` is called on the calling thread. A capture that has begun ends with a report even if something failed on
 /// the way: what was lost is in its ledger.
-pub fn record(config: &RecordConfig, control: &Control, events: &dyn Fn(Event)) -> Result<Report, Error> {
-    match &config.input {
-        Input::Live { interfaces } => live::run(config, interfaces, control, events),
-        Input::Files(files) => convert::run(config, files, control, events),
+pub fn run(config: &RunConfig, control: &Control, events: &dyn Fn(Event)) -> Result<Report, Error> {
+    match (&config.capture.input, &config.record, &config.http) {
+        (_, None, None) => Err(Error::Usage("nothing is to be done with the packets".to_owned())),
+        (Input::Live { interfaces }, ..) => live::run(config, interfaces, control, events),
+        (Input::Files(files), Some(record), None) => {
+            convert::run(&config.capture, record, files, control, events)
+        }
+        (Input::Files(files), None, Some(http)) => {
+            dispatch::run(&config.capture, http, files, control, events)
+        }
+        (Input::Files(_), Some(_), Some(_)) => {
+            let text = "--record is for live captures: the packets of -r are in a file already (see gannet record -r)";
+            Err(Error::Usage(text.to_owned()))
+        }
     }
 }

@@ -12,72 +12,72 @@ use caps::Capability;
 use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use gannet_packet::{LinkType, PacketType};
+use gannet_record::{Interfaces, Latencies};
 use gannet_recorder::{CountsSource, Destination, InterfaceKey, KernelCounts, Output, Writer};
 use gannet_ring::interfaces::{Counters as DeviceCounters, link_type_of_arphrd};
 use gannet_ring::prelude::Prelude;
 use gannet_ring::{RingConfig, Target};
+use gannet_sink::{Hub, SinkReport};
 
-use crate::config::{Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RecordConfig, ram_bytes};
+use crate::analysis::{Analysis, AnalysisPlan};
+use crate::config::{
+    CaptureConfig, Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RunConfig, ram_bytes,
+};
 use crate::control::{ByteSize, Capturing, Command, Control, Event};
 use crate::error::Error;
-use crate::ledger::{Counters, CpuTime, DeviceLedger, InterfaceLedger, Ledger, Report};
+use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger, Ledger, Report};
 use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
+use crate::records::{finish_records, http_report, merged, records_hub, seed};
 use crate::source::{Interface, Source};
 use crate::worker::{Common, News, Order, Worker};
 
 pub(crate) fn run(
-    config: &RecordConfig,
+    config: &RunConfig,
     specs: &[InterfaceSpec],
     control: &Control,
     events: &dyn Fn(Event),
 ) -> Result<Report, Error> {
+    let capture = &config.capture;
     let name = name_for_files(specs);
-    let destination = destination(config, &name)?;
+    let destination = config.record.as_ref().map(|record| destination(record, &name)).transpose()?;
     let cores = core_affinity::get_core_ids().unwrap_or_default();
-    let workers = config.workers.resolve(destination.is_one_stream(), cores.len()).get();
-    if workers > 1 && config.format != Format::Pcapng {
+    let one_stream = destination.as_ref().is_some_and(Destination::is_one_stream);
+    let workers = config.workers(one_stream, cores.len()).get();
+    if workers > 1 && config.record.as_ref().is_some_and(|record| record.format != Format::Pcapng) {
         let text =
             "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
         return Err(Error::Usage(text.to_owned()));
     }
-    let interfaces = interfaces(config, specs, workers, events);
-    let places = places(config, &cores)?;
+    let interfaces = interfaces(capture, specs, workers, events);
+    let places = places(capture, &cores)?;
     let mut sources = open_rings(&interfaces, workers, &places, events)?;
-    let link_type = main_link_type(&sources[0][0])?;
     // Frames of a further link type get a file of their own.
     let several = specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any);
-    let needs_override = needs_override(&destination, several);
-    let counts = kernel_counts(&interfaces);
-    if let Destination::Special(path) = &destination
-        && std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo())
-    {
-        events(Event::Warning(format!(
-            "opening {}, which waits until somebody reads from it",
-            path.display()
-        )));
-    }
-    let mut output = Output::open(output_plan(config, destination, link_type, &name)?, counts)?;
+    let needs_override = destination.as_ref().is_some_and(|destination| needs_override(destination, several));
+    let mut outputs =
+        Outputs::open(config, destination, &interfaces, &sources[0][0], &name, workers, events)?;
 
     let devices_before = device_counters(&interfaces);
-    give_up_privileges(config, needs_override, &interfaces)?;
-    output.start()?;
+    give_up_privileges(capture, needs_override, &interfaces)?;
+    outputs.start()?;
     let common = Arc::new(Common {
         stop: AtomicBool::new(false),
-        left: AtomicU64::new(config.count.map_or(u64::MAX, |count| count.get())),
+        left: AtomicU64::new(capture.count.map_or(u64::MAX, |count| count.get())),
         counters: (0..workers).map(|_| Counters::new()).collect(),
     });
     let (news_sender, news) = unbounded();
     let mut running = Running { common, interfaces, orders: Vec::new(), threads: Vec::new(), news };
-    let capturing = capturing(config, &running.interfaces, &sources[0], &output, workers);
+    let capturing = capturing(config, &running.interfaces, &sources[0], &outputs, workers);
+    let seed = seed();
     for (number, sources) in sources.drain(..).enumerate() {
-        let writer = Writer::new(&output, writer_plan(config, number, workers));
-        let started = writer.map_err(Error::from).and_then(|writer| {
-            let place = places.get(number % places.len().max(1)).copied();
-            running.start(config, number, sources, writer, place, news_sender.clone())
+        let place = places.get(number % places.len().max(1)).copied();
+        let started = outputs.equipment(config, number, workers, seed).and_then(|equipment| {
+            running.start(config, number, sources, equipment, place, news_sender.clone())
         });
         if let Err(error) = started {
-            running.stop_and_join();
+            // What made the start fail says more than what a worker that was ended by it found.
+            let _ = running.stop_and_join();
             return Err(error);
         }
     }
@@ -85,25 +85,157 @@ pub(crate) fn run(
     let early = match running.wait_until_open() {
         Ok(early) => early,
         Err(error) => {
-            running.stop_and_join();
+            // What made the start fail says more than what a worker that was ended by it found.
+            let _ = running.stop_and_join();
             return Err(error);
         }
     };
     events(Event::Capturing(capturing));
     let begun = Instant::now();
-    running.supervise(early, config, control, &output, events, begun);
+    running.supervise(early, capture, control, &outputs, events, begun);
     let duration = begun.elapsed();
-    output.hurry();
-    let defect = running.stop_and_join();
+    outputs.hurry();
+    let ended = running.stop_and_join();
     forward(running.news.try_iter(), events);
     let mut ledger = running.ledger(&devices_before);
-    let files = finish_output(output, &mut ledger, events);
-    if let Some(worker) = defect {
-        return Err(Error::Worker(worker));
-    }
     // Workers share every file of a run.
-    let unordered = workers > 1;
-    Ok(Report { ledger, files, cpu: CpuTime::of_process(), duration, unordered })
+    let unordered = workers > 1 && outputs.packets.is_some();
+    let files = outputs.finish(&mut ledger, events);
+    let latencies = ended?;
+    Ok(Report {
+        ledger,
+        files,
+        http: http_report(latencies),
+        cpu: CpuTime::of_process(),
+        duration,
+        unordered,
+    })
+}
+
+/// What a worker does with packets.
+struct Equipment {
+    writer: Option<Writer>,
+    analysis: Option<Analysis>,
+}
+
+/// Where packets and records of a run go.
+struct Outputs {
+    packets: Option<Output>,
+    records: Option<Hub>,
+    /// The names of the interfaces that records come from.
+    names: Interfaces,
+}
+
+impl Outputs {
+    fn open(
+        config: &RunConfig,
+        destination: Option<Destination>,
+        interfaces: &[Arc<Interface>],
+        first: &Source,
+        name: &str,
+        workers: usize,
+        events: &dyn Fn(Event),
+    ) -> Result<Self, Error> {
+        let names = Interfaces::default();
+        let records = config.http.as_ref();
+        let records = records.map(|http| records_hub(http, &names, workers, true)).transpose()?;
+        let (Some(record), Some(destination)) = (&config.record, destination) else {
+            return Ok(Self { packets: None, records, names });
+        };
+        if let Destination::Special(path) = &destination
+            && std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo())
+        {
+            events(Event::Warning(format!(
+                "opening {}, which waits until somebody reads from it",
+                path.display()
+            )));
+        }
+        let link_type = main_link_type(first)?;
+        let plan = output_plan(record, &config.capture, destination, link_type, name)?;
+        Ok(Self { packets: Some(Output::open(plan, kernel_counts(interfaces))?), records, names })
+    }
+
+    /// Starts the threads. They have the privileges that the calling thread has now.
+    fn start(&mut self) -> Result<(), Error> {
+        if let Some(records) = &mut self.records {
+            records.start()?;
+        }
+        match &mut self.packets {
+            Some(packets) => Ok(packets.start()?),
+            None => Ok(()),
+        }
+    }
+
+    fn equipment(
+        &self,
+        config: &RunConfig,
+        worker: usize,
+        workers: usize,
+        seed: u64,
+    ) -> Result<Equipment, Error> {
+        let writer = self.packets.as_ref().zip(config.record.as_ref()).map(|(output, record)| {
+            Writer::new(output, writer_plan(record, &config.capture, worker, workers))
+        });
+        let analysis = self.records.as_ref().zip(config.http.as_ref()).map(|(hub, http)| {
+            let plan = AnalysisPlan { config: http, seed, workers, interfaces: self.names.clone() };
+            Analysis::new(&plan, worker, hub.lane())
+        });
+        Ok(Equipment { writer: writer.transpose()?, analysis })
+    }
+
+    /// In the user's words.
+    fn names(&self) -> String {
+        let packets = self.packets.iter().map(Output::name);
+        let records = self.records.iter().flat_map(|hub| hub.reports()).map(|sink| sink.name);
+        let mut names: Vec<_> = packets.chain(records).collect();
+        if names.is_empty() {
+            names.push("the summary".to_owned());
+        }
+        names.join(" and ")
+    }
+
+    fn notices(&self, events: &dyn Fn(Event)) {
+        for notice in self.packets.iter().flat_map(|output| output.notices().try_iter()) {
+            events(event_of(notice));
+        }
+    }
+
+    /// Begins the next file, opens files by name again.
+    fn rotate(&self) {
+        if let Some(packets) = &self.packets {
+            packets.rotate();
+        }
+        if let Some(records) = &self.records {
+            records.reopen();
+        }
+    }
+
+    /// True once nobody takes any more what this run makes.
+    fn is_closed(&self) -> bool {
+        self.packets.as_ref().is_none_or(Output::is_closed)
+            && self.records.as_ref().is_none_or(Hub::is_closed)
+    }
+
+    /// The run is to end: nothing waits for room any more.
+    fn hurry(&self) {
+        if let Some(packets) = &self.packets {
+            packets.hurry();
+        }
+    }
+
+    fn reports(&self) -> Vec<SinkReport> {
+        self.records.as_ref().map(Hub::reports).unwrap_or_default()
+    }
+
+    /// Ends the outputs. Workers and their equipment are gone.
+    fn finish(self, ledger: &mut Ledger, events: &dyn Fn(Event)) -> Vec<FileReport> {
+        ledger.recording = self.packets.is_some();
+        let files = self.packets.map(|output| finish_output(output, ledger, events)).unwrap_or_default();
+        if let Some(records) = self.records {
+            finish_records(records, ledger);
+        }
+        files
+    }
 }
 
 /// The threads of a capture that has been set up.
@@ -111,17 +243,17 @@ struct Running {
     common: Arc<Common>,
     interfaces: Vec<Arc<Interface>>,
     orders: Vec<Sender<Order>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<Option<Latencies>>>,
     news: Receiver<News>,
 }
 
 impl Running {
     fn start(
         &mut self,
-        config: &RecordConfig,
+        config: &RunConfig,
         number: usize,
         sources: Vec<Source>,
-        writer: Writer,
+        equipment: Equipment,
         place: Option<CoreId>,
         news: Sender<News>,
     ) -> Result<(), Error> {
@@ -129,12 +261,13 @@ impl Running {
         let worker = Worker {
             number,
             sources,
-            writer,
+            writer: equipment.writer,
+            analysis: equipment.analysis,
             prelude: prelude(config),
             common: Arc::clone(&self.common),
             orders,
             news: news.clone(),
-            block_timeout: config.block_timeout,
+            block_timeout: config.capture.block_timeout,
         };
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
@@ -145,7 +278,7 @@ impl Running {
                     let text = format!("worker {number} could not be pinned to CPU {}", core.id);
                     let _ = news.send(News::Event(Event::Warning(text)));
                 }
-                worker.run();
+                worker.run()
             })
             .map_err(Error::Thread)?;
         self.orders.push(send_orders);
@@ -175,9 +308,9 @@ impl Running {
     fn supervise(
         &self,
         early: Vec<News>,
-        config: &RecordConfig,
+        config: &CaptureConfig,
         control: &Control,
-        output: &Output,
+        outputs: &Outputs,
         events: &dyn Fn(Event),
         begun: Instant,
     ) {
@@ -190,20 +323,18 @@ impl Running {
             let wait =
                 deadlines.fold(TICK, |wait, deadline| wait.min(deadline.saturating_duration_since(now)));
             if let Some(command) = control.wait(wait) {
-                self.command(command, config, output, events, begun);
+                self.command(command, config, outputs, events, begun);
             }
-            for notice in output.notices().try_iter() {
-                events(event_of(notice));
-            }
+            outputs.notices(events);
             enough |= forward(self.news.try_iter(), events);
             let now = Instant::now();
             if next_stats.is_some_and(|due| now >= due) {
                 next_stats = config.stats_interval.map(|interval| now + interval);
-                events(Event::Stats(Box::new(self.ledger_so_far())));
+                events(Event::Stats(Box::new(self.ledger_so_far(outputs))));
             }
             let over = end.is_some_and(|end| now >= end);
             let all_ended = self.threads.iter().all(JoinHandle::is_finished);
-            if control.stopping() || enough || over || output.is_closed() || all_ended {
+            if control.stopping() || enough || over || outputs.is_closed() || all_ended {
                 return;
             }
         }
@@ -212,22 +343,22 @@ impl Running {
     fn command(
         &self,
         command: Command,
-        config: &RecordConfig,
-        output: &Output,
+        config: &CaptureConfig,
+        outputs: &Outputs,
         events: &dyn Fn(Event),
         begun: Instant,
     ) {
         let order = match command {
             Command::Report => {
                 let report = Report {
-                    ledger: self.ledger_so_far(),
+                    ledger: self.ledger_so_far(outputs),
                     cpu: CpuTime::of_process(),
                     duration: begun.elapsed(),
                     ..Report::default()
                 };
                 return events(Event::Report(Box::new(report)));
             }
-            Command::Rotate => return output.rotate(),
+            Command::Rotate => return outputs.rotate(),
             // The files say what the largest captured length is, and readers believe it.
             Command::Snaplen(snaplen) if snaplen > config.snaplen => {
                 return events(Event::Warning(format!(
@@ -243,22 +374,26 @@ impl Running {
         }
     }
 
-    /// Ends the workers. Returns the number of one that ended by a panic.
-    fn stop_and_join(&mut self) -> Option<usize> {
+    /// Ends the workers. Returns the latencies that they found, all of them together, or which one ended by a panic.
+    fn stop_and_join(&mut self) -> Result<Option<Latencies>, Error> {
         self.common.stop.store(true, Ordering::Relaxed);
-        let mut defect = None;
+        let mut ended = Ok(Vec::new());
         for (number, thread) in self.threads.drain(..).enumerate() {
-            if thread.join().is_err() {
-                defect = Some(number);
+            match (thread.join(), &mut ended) {
+                (Ok(latencies), Ok(all)) => all.extend(latencies),
+                (Ok(_), Err(_)) => {}
+                (Err(_), _) => ended = Err(Error::Worker(number)),
             }
         }
-        defect
+        ended.map(merged)
     }
 
     /// The ledger of a capture that goes on. The kernel's counters are read a few times a second; what has been taken
     /// out of the rings since then has been received as well.
-    fn ledger_so_far(&self) -> Ledger {
+    fn ledger_so_far(&self, outputs: &Outputs) -> Ledger {
         let mut ledger = self.ledger(&BTreeMap::new());
+        ledger.recording = outputs.packets.is_some();
+        ledger.sinks = outputs.reports();
         ledger.received = ledger.received.max(ledger.dropped + ledger.total.processed.packets);
         ledger
     }
@@ -303,7 +438,7 @@ fn forward(said: impl IntoIterator<Item = News>, events: &dyn Fn(Event)) -> bool
 }
 
 fn interfaces(
-    config: &RecordConfig,
+    config: &CaptureConfig,
     specs: &[InterfaceSpec],
     workers: usize,
     events: &dyn Fn(Event),
@@ -345,7 +480,7 @@ fn ram() -> u64 {
 }
 
 /// The CPUs that workers are pinned to: those asked for, of those the process may use.
-fn places(config: &RecordConfig, cores: &[CoreId]) -> Result<Vec<CoreId>, Error> {
+fn places(config: &CaptureConfig, cores: &[CoreId]) -> Result<Vec<CoreId>, Error> {
     if config.cpus.is_empty() {
         return Ok(cores.to_vec());
     }
@@ -394,13 +529,15 @@ fn main_link_type(source: &Source) -> Result<LinkType, Error> {
     Ok(link_type_of_arphrd(hardware_type).unwrap_or(LinkType::SLL2))
 }
 
-fn prelude(config: &RecordConfig) -> Prelude {
-    let only_sent = config.packet_type == Some(PacketType::Outgoing);
+fn prelude(config: &RunConfig) -> Prelude {
+    let capture = &config.capture;
+    let only_sent = capture.packet_type == Some(PacketType::Outgoing);
     Prelude {
-        incoming: config.direction != Direction::Out && !only_sent,
-        outgoing: config.direction != Direction::In,
-        packet_type: config.packet_type,
-        snaplen: config.snaplen.get(),
+        incoming: capture.direction != Direction::Out && !only_sent,
+        outgoing: capture.direction != Direction::In,
+        packet_type: capture.packet_type,
+        only_tcp: config.http.is_some(),
+        snaplen: capture.snaplen.get(),
     }
 }
 
@@ -412,14 +549,14 @@ fn name_for_files(specs: &[InterfaceSpec]) -> String {
 }
 
 fn capturing(
-    config: &RecordConfig,
+    config: &RunConfig,
     interfaces: &[Arc<Interface>],
     sources: &[Source],
-    output: &Output,
+    outputs: &Outputs,
     workers: usize,
 ) -> Capturing {
     let any = interfaces.iter().any(|interface| interface.target == Target::Any);
-    let link_types = if config.cooked {
+    let link_types = if config.record.as_ref().is_some_and(|record| record.cooked) {
         vec![LinkType::SLL2]
     } else if any {
         Vec::new()
@@ -429,11 +566,12 @@ fn capturing(
     Capturing {
         interfaces: interfaces.iter().map(|interface| interface.name()).collect(),
         link_types,
-        snaplen: config.snaplen.get(),
+        snaplen: config.capture.snaplen.get(),
         workers,
         ring_bytes: sources.iter().map(|source| source.ring.ring_bytes()).sum(),
-        block_bytes: u64::from(config.block_bytes.get()),
-        output: output.name(),
+        block_bytes: u64::from(config.capture.block_bytes.get()),
+        output: outputs.names(),
+        filter: config.http.as_ref().map(|_| ONLY_TCP),
     }
 }
 
@@ -471,7 +609,7 @@ fn device_ledger(before: &DeviceCounters, now: &DeviceCounters) -> DeviceLedger 
 
 /// Everything is open: from here on hostile bytes are read, so the process keeps only what it still needs.
 fn give_up_privileges(
-    config: &RecordConfig,
+    config: &CaptureConfig,
     needs_override: bool,
     interfaces: &[Arc<Interface>],
 ) -> Result<(), Error> {
@@ -494,6 +632,9 @@ fn give_up_privileges(
     privileges::restrict_thread(&keep)?;
     Ok(())
 }
+
+/// The implied filter of an HTTP analysis, in the user's words; see [`Prelude::only_tcp`].
+const ONLY_TCP: &str = "TCP, also in VLANs and tunnels (VXLAN, GRE, IP in IP), and fragments";
 
 /// How long the main thread sleeps when nothing else is due.
 const TICK: Duration = Duration::from_millis(250);

@@ -9,7 +9,7 @@ use gannet_recorder::{
     Destination, Encoding, FileSummary, Notice, Output, OutputPlan, Tally, WriterPlan, file_stamp,
 };
 
-use crate::config::{self, Format, RecordConfig, WriterMode};
+use crate::config::{self, CaptureConfig, Format, RecordConfig, WriterMode};
 use crate::control::Event;
 use crate::error::Error;
 use crate::ledger::{Account, Counters, FileReport, Ledger};
@@ -30,6 +30,7 @@ pub(crate) fn destination(config: &RecordConfig, source: &str) -> Result<Destina
 /// The plan of the output, whose main file has packets of `link_type`. `source` is as in [`destination`].
 pub(crate) fn output_plan(
     config: &RecordConfig,
+    capture: &CaptureConfig,
     destination: Destination,
     link_type: LinkType,
     source: &str,
@@ -46,7 +47,7 @@ pub(crate) fn output_plan(
             Format::PcapNanos => Encoding::Pcap(Precision::Nano),
         },
         link_type: if config.cooked { LinkType::SLL2 } else { link_type },
-        snaplen: config.snaplen.get(),
+        snaplen: capture.snaplen.get(),
         interface_name: source.to_owned(),
         rotate_bytes: rotate.bytes.map(|bytes| bytes.get()),
         rotate_period: rotate.period,
@@ -55,16 +56,21 @@ pub(crate) fn output_plan(
 }
 
 /// The plan of worker `worker` of `workers`.
-pub(crate) fn writer_plan(config: &RecordConfig, worker: usize, workers: usize) -> WriterPlan {
+pub(crate) fn writer_plan(
+    config: &RecordConfig,
+    capture: &CaptureConfig,
+    worker: usize,
+    workers: usize,
+) -> WriterPlan {
     WriterPlan {
         worker: worker as u32,
         shared: workers > 1,
         always_copy: config.writer == WriterMode::Copy,
         never_copy: config.writer == WriterMode::ZeroCopy,
         cooked: config.cooked,
-        snaplen: config.snaplen.get() as usize,
+        snaplen: capture.snaplen.get() as usize,
         flush_each_block: config.flush_per_packet,
-        block_bytes: config.block_bytes.get() as usize,
+        block_bytes: capture.block_bytes.get() as usize,
     }
 }
 

@@ -1,7 +1,7 @@
-//! A worker: one pinned thread that takes blocks from its rings and gives them to its writer.
+//! A worker: one pinned thread that takes blocks from its rings, has them analysed, and gives them to its writer.
 //!
 //! ```text
-//!   ┌─► blocks: take, record ── disk: finished writes ── commands ── housekeeping ── nothing done? wait ─┐
+//!   ┌─► blocks: take, analyse, record ── disk: finished writes ── commands ── housekeeping ── nothing done? wait ─┐
 //!   └────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -16,10 +16,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
+use gannet_record::Latencies;
 use gannet_recorder::{Recorded, SourceView, Tally, Writer};
+use gannet_ring::Block;
 use gannet_ring::prelude::Prelude;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::analysis::Analysis;
 use crate::config::Direction;
 use crate::control::Event;
 use crate::error::Error;
@@ -58,7 +61,10 @@ pub(crate) enum News {
 pub(crate) struct Worker {
     pub(crate) number: usize,
     pub(crate) sources: Vec<Source>,
-    pub(crate) writer: Writer,
+    /// `None` in a run that records nothing.
+    pub(crate) writer: Option<Writer>,
+    /// `None` in a run that analyses nothing.
+    pub(crate) analysis: Option<Analysis>,
     pub(crate) prelude: Prelude,
     pub(crate) common: Arc<Common>,
     pub(crate) orders: Receiver<Order>,
@@ -75,8 +81,9 @@ struct Progress {
 }
 
 impl Worker {
-    /// Captures until the run is to end. The rings have been joined to their groups; the filters are opened here.
-    pub(crate) fn run(mut self) {
+    /// Captures until the run is to end. The rings have been joined to their groups; the filters are opened here. Returns
+    /// the latencies that its analysis found.
+    pub(crate) fn run(mut self) -> Option<Latencies> {
         let opened = self.set_filter();
         let failed = opened.is_err();
         self.tell(News::Open(opened));
@@ -85,15 +92,19 @@ impl Worker {
             Progress { booked: Tally::default(), next_housekeeping: now, drain_until: failed.then_some(now) };
         while !self.turn(&mut progress) {}
         self.read_statistics();
-        let counters = Arc::clone(&self.common);
-        let tally = self.writer.finish();
-        book(&counters.counters[self.number], &mut progress.booked, tally);
+        let counters = &self.common.counters[self.number];
+        if let Some(writer) = self.writer {
+            book(counters, &mut progress.booked, writer.finish());
+        }
+        self.analysis.map(|analysis| analysis.finish(None, counters))
     }
 
     /// One turn of the loop. True when the capture has ended and the rings are empty.
     fn turn(&mut self, progress: &mut Progress) -> bool {
         let blocks = self.take_blocks();
-        self.writer.complete(None);
+        if let Some(writer) = &mut self.writer {
+            writer.complete(None);
+        }
         while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
         }
@@ -126,36 +137,71 @@ impl Worker {
         for index in 0..self.sources.len() {
             for _ in 0..BLOCKS_PER_TURN {
                 let Some(block) = self.sources[index].next_block() else { break };
-                self.record(index, block);
+                self.take(index, block);
                 count += 1;
             }
+        }
+        if let Some(analysis) = &mut self.analysis {
+            analysis.flush();
         }
         count
     }
 
-    fn record(&mut self, index: usize, block: gannet_ring::Block) {
+    /// Analyses a block and records it.
+    fn take(&mut self, index: usize, block: Block) {
         let source = &mut self.sources[index];
         let in_block = u64::from(block.descriptor().packets);
         source.taken += in_block;
         let allowed = self.common.claim(in_block);
-        let view = SourceView {
-            source: source.interface.number,
-            describe: &|ifindex| source.describe(ifindex),
-            lagging: source.ring.has_queued(),
-        };
-        let blocks_copied = self.writer.tally().blocks_copied;
-        let recorded = self.writer.record(block, view, allowed);
         let counters = &self.common.counters[self.number];
-        counters.block(self.writer.tally().blocks_copied != blocks_copied);
-        account(counters, &recorded);
-        if self.common.give_back(allowed - recorded.packets.min(allowed)) {
+        let number = source.interface.number;
+        let mut done = Recorded::default();
+        if let Some(analysis) = &mut self.analysis {
+            let name = |ifindex| source.describe(ifindex).name;
+            let snaplen = self.prelude.snaplen as usize;
+            done = analysis.block(&block, number, &name, snaplen, allowed);
+        }
+        if let Some(writer) = &mut self.writer {
+            let copied = writer.tally().blocks_copied;
+            // Records must not vanish with packets that wait for the disk: beside an analysis nothing waits for it.
+            let shed = self.analysis.is_some()
+                && (writer.would_wait() || writer.blocks_held() > source.ring.block_count() / 2);
+            done = if shed {
+                writer.shed_block(&block, allowed)
+            } else {
+                let view = SourceView {
+                    source: number,
+                    describe: &|ifindex| source.describe(ifindex),
+                    lagging: source.ring.has_queued(),
+                };
+                writer.record(block, view, allowed)
+            };
+            counters.block(writer.tally().blocks_copied != copied);
+        } else {
+            drop(block);
+            counters.block(false);
+        }
+        counters.processed(done.packets + done.unreadable + done.beyond.0, done.bytes + done.beyond.1);
+        if self.writer.is_some() {
+            account(counters, &done);
+        }
+        if self.common.give_back(allowed - done.packets.min(allowed)) {
             self.tell(News::Enough);
         }
     }
 
     fn housekeeping(&mut self, progress: &mut Progress) {
-        self.writer.housekeeping();
-        book(&self.common.counters[self.number], &mut progress.booked, self.writer.tally());
+        let counters = &self.common.counters[self.number];
+        if let Some(writer) = &mut self.writer {
+            writer.housekeeping();
+            book(counters, &mut progress.booked, writer.tally());
+        }
+        if let Some(analysis) = &mut self.analysis {
+            // A packet waits in its block for the time-out at most, and then for its turn.
+            analysis.pass_time(self.block_timeout * 2);
+            analysis.flush();
+            analysis.publish(counters);
+        }
         let filter = self.prelude.program();
         for index in 0..self.sources.len() {
             if let Some(event) = self.sources[index].look_after(&filter) {
@@ -167,11 +213,13 @@ impl Worker {
 
     /// Sleeps until there is something to do.
     fn wait(&mut self, draining: bool) {
-        if self.writer.is_busy() {
+        if let Some(writer) = &mut self.writer
+            && writer.is_busy()
+        {
             // While blocks are with the disk, `poll` on the packet socket returns at once: the kernel looks at the
             // block before its current one, and that is ours. So the disk is waited for, briefly, as the next block
             // may come meanwhile.
-            self.writer.complete(Some(WAIT_FOR_DISK));
+            writer.complete(Some(WAIT_FOR_DISK));
             return;
         }
         let timeout = if draining { DRAIN_POLL } else { IDLE_POLL };
@@ -211,7 +259,9 @@ impl Worker {
         match order {
             Order::Snaplen(snaplen) => {
                 self.prelude.snaplen = snaplen.get();
-                self.writer.set_snaplen(snaplen.get() as usize);
+                if let Some(writer) = &mut self.writer {
+                    writer.set_snaplen(snaplen.get() as usize);
+                }
             }
             Order::Direction(direction) => {
                 self.prelude.incoming = direction != Direction::Out;
@@ -250,10 +300,9 @@ impl Worker {
     }
 }
 
-/// Books what was taken out of a block, except what the writer books itself.
+/// Books what was not recorded of a block; what was, the writer books itself.
 fn account(counters: &Counters, recorded: &Recorded) {
     let (beyond, beyond_bytes) = recorded.beyond;
-    counters.processed(recorded.packets + recorded.unreadable + beyond, recorded.bytes + beyond_bytes);
     if recorded.unreadable > 0 {
         counters.account(Account::Malformed, recorded.unreadable, 0);
     }

@@ -250,7 +250,7 @@ pub(crate) fn takes_vlan_tag(header: &FrameHeader) -> bool {
 }
 
 /// Captured length that a frame has in a file.
-pub(crate) fn recorded_len(header: &FrameHeader, snaplen: usize) -> usize {
+pub fn recorded_len(header: &FrameHeader, snaplen: usize) -> usize {
     let tag = if takes_vlan_tag(header) { VLAN_TAG } else { 0 };
     (header.caplen + tag).min(snaplen)
 }

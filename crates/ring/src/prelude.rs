@@ -132,7 +132,8 @@ mod tests {
         prelude.program().run(&Skb { packet_type, hardware_type, ..Skb::of(&[0; 60]) })
     }
 
-    const ALL: Prelude = Prelude { incoming: true, outgoing: true, packet_type: None, only_tcp: false, snaplen: 96 };
+    const ALL: Prelude =
+        Prelude { incoming: true, outgoing: true, packet_type: None, only_tcp: false, snaplen: 96 };
 
     #[test]
     fn directions() {
@@ -163,7 +164,12 @@ mod tests {
     fn carries_tcp(protocol: EtherType, network: &[u8]) -> bool {
         let prelude = Prelude { only_tcp: true, ..ALL };
         let verdicts = [PacketType::Host, PacketType::Outgoing].map(|packet_type| {
-            prelude.program().run(&Skb { packet_type, hardware_type: 1, protocol: protocol.0, ..Skb::of(network) })
+            prelude.program().run(&Skb {
+                packet_type,
+                hardware_type: 1,
+                protocol: protocol.0,
+                ..Skb::of(network)
+            })
         });
         assert_eq!(verdicts[0], verdicts[1]);
         verdicts[0] == 96
@@ -194,7 +200,10 @@ mod tests {
             };
             assert!([6, 47, 4, 41].iter().all(|&protocol| passes(protocol, 0x4000, &[0; 20])));
             assert!([1, 2, 50, 132].iter().all(|&protocol| !passes(protocol, 0x4000, &[0; 20])));
-            assert!(passes(17, 0x2000, &[0; 8]) && passes(1, 0x0001, &[]), "fragments pass whatever they hold");
+            assert!(
+                passes(17, 0x2000, &[0; 8]) && passes(1, 0x0001, &[]),
+                "fragments pass whatever they hold"
+            );
             assert!(passes(17, 0, &udp_to(4789)) && passes(17, 0, &udp_to(8472)));
             assert!(!passes(17, 0, &udp_to(53)) && !passes(17, 0, &[]));
         }

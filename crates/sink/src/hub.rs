@@ -71,6 +71,8 @@ pub enum WhenFull {
 /// then the end of its output, not of the process.
 pub struct Hub {
     sinks: Arc<[Arc<Sink>]>,
+    /// Waiting for their threads.
+    opened: Vec<(Arc<Sink>, Writer)>,
     threads: Vec<(Arc<Sink>, JoinHandle<()>)>,
     /// Lanes are numbered alike in all queues.
     adding: Mutex<()>,
@@ -102,38 +104,32 @@ pub struct SinkReport {
 }
 
 impl Hub {
-    /// Opens the outputs and starts their threads.
-    pub fn start(config: HubConfig) -> Result<Self, Error> {
-        Self::start_with(config, || ())
-    }
-
-    /// The same; each thread calls `prepare` before anything else: to give up privileges, which Linux keeps by thread. Files
-    /// are opened before that, by the caller; [`Hub::reopen`] has them opened by the threads.
-    pub fn start_with(config: HubConfig, prepare: impl Fn() + Clone + Send + 'static) -> Result<Self, Error> {
+    /// Opens the outputs. Their threads are started by [`Hub::start`], after the caller has given up what privileges it
+    /// needs no more: Linux keeps them by thread, and a thread begins with those of the one that starts it.
+    pub fn open(config: HubConfig) -> Result<Self, Error> {
         let HubConfig { sinks, options, workers, order, when_full, flush_each } = config;
         let sinks: Arc<[_]> = sinks
             .into_iter()
             .map(|spec| Arc::new(Sink::new(spec, Queue::new(order, when_full, workers))))
             .collect();
-        // All are opened before any thread is there: a run that cannot start leaves nothing behind.
-        let mut writers = Vec::new();
+        let mut opened = Vec::new();
         for sink in sinks.iter().filter(|sink| sink.queue().is_some()) {
             let output = Output::open(&sink.spec().target)?;
             let writer = Writer::new(Arc::clone(sink), output, options.clone(), flush_each);
-            writers.push((Arc::clone(sink), writer));
+            opened.push((Arc::clone(sink), writer));
         }
-        // Dropped on the way out, it ends those threads that have been started.
-        let mut hub = Self { sinks, threads: Vec::new(), adding: Mutex::default() };
-        for (sink, writer) in writers {
-            let prepare = prepare.clone();
+        Ok(Self { sinks, opened, threads: Vec::new(), adding: Mutex::default() })
+    }
+
+    /// Starts the threads.
+    pub fn start(&mut self) -> Result<(), Error> {
+        for (sink, writer) in self.opened.drain(..) {
             let name = format!("sink-{}", sink.spec().format.name());
-            let thread = thread::Builder::new()
-                .name(name)
-                .spawn(move || writer.run(prepare))
-                .map_err(Error::Thread)?;
-            hub.threads.push((sink, thread));
+            let thread =
+                thread::Builder::new().name(name).spawn(move || writer.run()).map_err(Error::Thread)?;
+            self.threads.push((sink, thread));
         }
-        Ok(hub)
+        Ok(())
     }
 
     /// A worker's way in. By key, the merge waits until there are as many as there are workers.

@@ -134,11 +134,10 @@ impl Writer {
         Self { sink, output, lines, options, flush_each }
     }
 
-    /// Writes until the queue ends or the output does; `prepare` comes first.
-    pub(crate) fn run(mut self, prepare: impl FnOnce()) {
+    /// Writes until the queue ends or the output does.
+    pub(crate) fn run(mut self) {
         let sink = Arc::clone(&self.sink);
         let _guard = PanicGuard(&sink);
-        prepare();
         let Some(queue) = sink.queue() else { return };
         if let Lines::Text(lines) = &mut self.lines {
             lines.set_width(self.output.terminal_width());

@@ -4,6 +4,8 @@
 //! [`crate::resolve`]. Letters keep the meaning they have in tcpdump. Every flag that takes part in a run has an
 //! environment variable, `GANNET_` and its long name; the command line wins over it.
 
+mod http;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,9 +15,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use gannet_pipeline::config::{Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 
+pub(crate) use self::http::HttpArgs;
 use crate::units::{self, CpuList};
 
-/// Records network packets on many cores, loses none silently.
+/// Records network packets and turns them into HTTP records, on many cores; loses none silently.
 #[derive(Debug, Parser)]
 #[command(
     name = "gannet",
@@ -44,6 +47,15 @@ pub(crate) enum Command {
     /// Ctrl-C ends the capture: what the ring holds is still written, and the report says where every packet went.
     /// SIGUSR1 prints the report, SIGHUP begins the next file.
     Record(Box<RecordArgs>),
+    /// HTTP exchanges with their latencies, from live packets or capture files
+    ///
+    /// Finds HTTP/1 on any port by content, puts requests and responses together, and writes a record for each exchange:
+    /// who asked whom for what, the status, sizes, and how long each part took, measured at the packets. At the end comes
+    /// a table of latencies by route. TLS is not looked into.
+    ///
+    /// Ctrl-C ends the capture: what is under way is still reported, and the report says where every packet and record
+    /// went. SIGUSR1 prints the report, SIGHUP opens the output files again.
+    Http(Box<HttpArgs>),
     /// What can be captured on this machine
     ///
     /// Lists the interfaces with their state, link type, traffic and addresses, and what their drivers lost.
@@ -320,8 +332,8 @@ pub(crate) enum TimeSourceArg {
     Sw,
 }
 
-const OUTPUT: &str = "Output";
-const ENGINE: &str = "Engine";
+pub(crate) const OUTPUT: &str = "Output";
+pub(crate) const ENGINE: &str = "Engine";
 const REPORTS: &str = "Reports and safety";
 
 const OVERVIEW: &str = "\
@@ -336,6 +348,7 @@ Exit status:
   5  the output could not be opened or written
 
 Examples:
+  gannet http                               what HTTP goes through this machine, and how fast
   gannet interfaces                         what can be captured
   gannet record -i eth0 -w eth0.pcapng      until Ctrl-C
   gannet extract --verify eth0.pcapng       is the file whole?";
@@ -384,14 +397,15 @@ mod tests {
     #[test]
     fn every_flag_has_its_variable() {
         let command = Cli::command();
-        let record = command.find_subcommand("record").unwrap();
-        for arg in record.get_arguments() {
-            let long = arg.get_long().unwrap();
-            if ["list-interfaces", "help"].contains(&long) {
-                continue;
+        for name in ["record", "http"] {
+            for arg in command.find_subcommand(name).unwrap().get_arguments() {
+                let long = arg.get_long().unwrap();
+                if ["list-interfaces", "help"].contains(&long) {
+                    continue;
+                }
+                let expected = format!("GANNET_{}", long.to_uppercase().replace('-', "_"));
+                assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "--{long}");
             }
-            let expected = format!("GANNET_{}", long.to_uppercase().replace('-', "_"));
-            assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "--{long}");
         }
     }
 

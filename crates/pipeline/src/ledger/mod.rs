@@ -13,20 +13,28 @@
 //! the packets of the files read. Every account is kept in packets and, from *processed* on, in bytes: captured
 //! bytes, that is after cutting to the snapshot length and with a VLAN tag that was put back.
 //!
+//! A run that analyses packets has a second set of accounts for the same packets ([`Analysed`]): *processed* is the
+//! sum of either. Streams, messages and outputs of records have identities of their own, which are checked with these.
+//!
 //! Each thread that accounts owns a page of [`Counters`] that nobody else writes; a [`Ledger`] is their sum at one
 //! moment together with the kernel's counters. While a run goes on its accounts lag behind (packets wait in rings
 //! and at the disk); when it has ended [`Ledger::check`] finds every identity that does not hold.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam::utils::CachePadded;
+use gannet_sink::SinkReport;
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 
 use crate::control::ByteSize;
+
+mod analysis;
+mod report;
+
+pub use analysis::{Analysed, AnalysisLedger};
+pub use report::{CpuTime, FileReport, HttpReport, Report};
 
 /// The final account of a processed packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +101,8 @@ struct Page {
     cut_by_snaplen: AtomicU64,
     blocks: AtomicU64,
     blocks_copied: AtomicU64,
+    /// Copied in by the owner a few times a second; `None` in a run that analyses nothing.
+    analysis: Mutex<Option<Box<AnalysisLedger>>>,
 }
 
 impl Counters {
@@ -126,14 +136,30 @@ impl Counters {
         add(&self.0.blocks_copied, u64::from(copied));
     }
 
+    /// Shows what the owner's analysis has done so far.
+    pub fn publish(&self, analysis: &AnalysisLedger) {
+        let mut page = self.analysis();
+        match &mut *page {
+            Some(seen) => seen.as_mut().clone_from(analysis),
+            None => *page = Some(Box::new(analysis.clone())),
+        }
+    }
+
+    /// A ledger is a sum of plain numbers, whole before and after every statement.
+    fn analysis(&self) -> MutexGuard<'_, Option<Box<AnalysisLedger>>> {
+        self.0.analysis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The sums so far. Not one moment for all of them while the owner counts on.
     pub fn snapshot(&self) -> WorkerLedger {
         // Accounts before `processed`: a packet is processed first, so that this order cannot show an account
         // that its packets have not reached yet.
+        let analysis = self.analysis().as_deref().cloned();
         let accounts = Accounts(Account::ALL.map(|account| self.0.accounts[account as usize].load()));
         let page = &self.0;
         WorkerLedger {
             accounts,
+            analysis,
             processed: page.processed.load(),
             cut_by_snaplen: page.cut_by_snaplen.load(Ordering::Relaxed),
             blocks: page.blocks.load(Ordering::Relaxed),
@@ -222,7 +248,7 @@ impl std::ops::IndexMut<Account> for Accounts {
 }
 
 /// One thread's part of the ledger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerLedger {
     /// Packets taken out of the ring or file.
     pub processed: Amount,
@@ -234,6 +260,8 @@ pub struct WorkerLedger {
     pub blocks: u64,
     /// Those of them whose packets were copied out instead of written in place.
     pub blocks_copied: u64,
+    /// What its analysis did; `None` in a run that analyses nothing.
+    pub analysis: Option<AnalysisLedger>,
 }
 
 /// One interface's part of the ledger; `any` is one interface here, because the kernel counts it as one.
@@ -277,6 +305,10 @@ impl DeviceLedger {
 /// The whole ledger at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
+    /// Packets are recorded: [`Account`]s sum up to what was processed.
+    pub recording: bool,
+    /// What the outputs of records did.
+    pub sinks: Vec<SinkReport>,
     /// Packets that passed the filter, dropped ones included.
     pub received: u64,
     /// Those of them that the kernel dropped.
@@ -320,6 +352,9 @@ impl Ledger {
         let workers: Vec<_> = pages.into_iter().map(Counters::snapshot).collect();
         let mut total = WorkerLedger::default();
         for worker in &workers {
+            if let Some(analysis) = &worker.analysis {
+                *total.analysis.get_or_insert_default() += analysis;
+            }
             total.processed += worker.processed;
             for account in Account::ALL {
                 total.accounts[account] += worker.accounts[account];
@@ -328,7 +363,7 @@ impl Ledger {
             total.blocks += worker.blocks;
             total.blocks_copied += worker.blocks_copied;
         }
-        Self { total, workers, ..Self::default() }
+        Self { recording: true, total, workers, ..Self::default() }
     }
 
     /// The identities that do not hold. Empty for every run that has ended, or the program has a defect.
@@ -345,29 +380,63 @@ impl Ledger {
             self.received,
             self.dropped.wrapping_add(self.total.processed.packets),
         );
-        hold("packets processed = sum of accounts", self.total.processed.packets, accounts.packets);
-        hold("bytes processed = sum of accounts", self.total.processed.bytes, accounts.bytes);
+        let processed = self.total.processed;
+        if self.recording {
+            hold("packets processed = sum of accounts", processed.packets, accounts.packets);
+            hold("bytes processed = sum of accounts", processed.bytes, accounts.bytes);
+        }
+        if let Some(analysis) = &self.total.analysis {
+            let sum = analysis.sum();
+            hold("packets processed = sum of analysed", processed.packets, sum.packets);
+            hold("bytes processed = sum of analysed", processed.bytes, sum.bytes);
+            let segments =
+                [Analysed::Stream, Analysed::Duplicate, Analysed::OutOfWindow, Analysed::WithoutFlow];
+            let segments = segments.into_iter().map(|account| analysis.account(account).packets).sum();
+            hold("segments = packets given to the flow table", analysis.flows.segments, segments);
+            for gannet_flow::Violation { identity, left, right } in analysis.flows.check(analysis.open_flows)
+            {
+                hold(identity, left, right);
+            }
+            for gannet_http::Violation { identity, left, right } in analysis.http.check() {
+                hold(identity, left, right);
+            }
+            for sink in &self.sinks {
+                hold("exchanges = records made", analysis.http.exchanges, sink.made);
+                hold("records made = written + shed", sink.made, sink.written + sink.shed);
+            }
+        }
         violations
     }
 
     /// Packets that were wanted and are not in the output: kernel drops and the accounts that mean loss. With
     /// `--strict`, more than none of them makes the exit status 4.
     pub fn lost(&self) -> u64 {
-        let shed = Account::ALL.into_iter().filter(|account| account.is_loss());
-        self.dropped + shed.map(|account| self.total.accounts[account].packets).sum::<u64>()
+        let shed = Account::ALL.into_iter().filter(|account| self.recording && account.is_loss());
+        let shed: u64 = shed.map(|account| self.total.accounts[account].packets).sum();
+        let unread = self.total.analysis.as_ref().filter(|_| !self.recording);
+        let unread = unread.map_or(0, |analysis| analysis.account(Analysed::Unreadable).packets);
+        self.dropped + shed + unread
+    }
+
+    /// Records that were made and that an output did not take. With `--strict`, more than none of them makes the exit
+    /// status 4, unless the output's reader has gone, which is a normal end.
+    pub fn records_lost(&self) -> u64 {
+        self.sinks.iter().filter(|sink| !sink.closed).map(|sink| sink.shed).sum()
     }
 
     /// The live line of `--stats`.
     pub fn one_line(&self) -> String {
-        let written = self.total.accounts[Account::Written];
         let mut line = format!(
-            "{} packets received, {} dropped, {} processed, {} written ({})",
-            self.received,
-            self.dropped,
-            self.total.processed.packets,
-            written.packets,
-            ByteSize(written.bytes)
+            "{} packets received, {} dropped, {} processed",
+            self.received, self.dropped, self.total.processed.packets
         );
+        if self.recording {
+            let written = self.total.accounts[Account::Written];
+            line.push_str(&format!(", {} written ({})", written.packets, ByteSize(written.bytes)));
+        }
+        if let Some(analysis) = &self.total.analysis {
+            line.push_str(&format!(", {} flows, {} exchanges", analysis.open_flows, analysis.http.exchanges));
+        }
         let shed = self.lost() - self.dropped;
         if shed != 0 {
             line.push_str(&format!(", {shed} shed"));
@@ -393,197 +462,16 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a run did: the ledger, the files, the time and the CPU it took. `Display` is the report on the terminal,
-/// `Serialize` is `--stats-json`.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Every packet's account.
-    pub ledger: Ledger,
-    /// The files written, in the order they were begun. Empty for a stream.
-    pub files: Vec<FileReport>,
-    /// CPU time of the process.
-    pub cpu: CpuTime,
-    /// How long the capture was open, or the files were being read.
-    pub duration: Duration,
-    /// Several workers wrote to one file: its packets are in order for each worker only.
-    pub unordered: bool,
-}
-
-/// A file that was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct FileReport {
-    /// Its name.
-    pub path: PathBuf,
-    /// Packets in it.
-    pub packets: u64,
-    /// Its size in bytes.
-    pub bytes: u64,
-}
-
-/// CPU time of the process, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct CpuTime {
-    /// In user space.
-    pub user_s: f64,
-    /// In the kernel, on behalf of the process.
-    pub sys_s: f64,
-}
-
-impl CpuTime {
-    /// What this process has used since it started, all threads together (`getrusage(2)`). Zero if the kernel
-    /// refuses to tell.
-    pub fn of_process() -> Self {
-        use nix::sys::resource::{UsageWho, getrusage};
-        use nix::sys::time::TimeValLike;
-        let seconds = |time: nix::sys::time::TimeVal| time.num_microseconds() as f64 / 1e6;
-        getrusage(UsageWho::RUSAGE_SELF)
-            .map(|usage| Self { user_s: seconds(usage.user_time()), sys_s: seconds(usage.system_time()) })
-            .unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Report {
-    /// Several lines without a newline at the end: received, dropped and processed always, anything else if it is
-    /// not zero.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ledger = &self.ledger;
-        let processed = ledger.total.processed;
-        if ledger.filtered.is_some() {
-            writeln!(f, "{} read", Packets(ledger.received))?;
-        } else {
-            writeln!(f, "{} received", Packets(ledger.received))?;
-            writeln!(f, "{} dropped by the kernel", Packets(ledger.dropped))?;
-        }
-        write!(f, "{} processed ({} bytes)", Packets(processed.packets), processed.bytes)?;
-        for (account, amount) in ledger.total.accounts.used() {
-            write!(f, "\n  {} {}", Packets(amount.packets), account.words())?;
-        }
-        let waiting = processed.packets.saturating_sub(ledger.total.accounts.sum().packets);
-        if waiting != 0 {
-            write!(f, "\n  {} on the way to the output", Packets(waiting))?;
-        }
-        if let Some(filtered @ 1..) = ledger.filtered {
-            write!(f, "\n{} kept out by the filter", Packets(filtered))?;
-        }
-        if ledger.total.cut_by_snaplen != 0 {
-            write!(f, "\n{} cut to the snapshot length", Packets(ledger.total.cut_by_snaplen))?;
-        }
-        for interface in &ledger.interfaces {
-            if interface.dropped != 0 {
-                write!(
-                    f,
-                    "\n{}: {} dropped, the ring was full {} times (a larger --ring-size bridges longer pauses)",
-                    interface.name,
-                    Packets(interface.dropped),
-                    interface.freezes
-                )?;
-            }
-            if let Some(device) = interface.device.filter(|device| device.lost() != 0) {
-                write!(
-                    f,
-                    "\n{}: besides, the device lost packets before the capture: {} missed, {} dropped, {} overruns",
-                    interface.name, device.rx_missed, device.rx_dropped, device.rx_fifo_errors
-                )?;
-            }
-        }
-        if self.unordered {
-            f.write_str(
-                "\nseveral workers wrote to one file: its packets are in order for each worker only",
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// `1 packet`, `2 packets`.
-struct Packets(u64);
-
-impl fmt::Display for Packets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} packet{}", self.0, if self.0 == 1 { "" } else { "s" })
-    }
-}
-
-impl Serialize for Report {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ledger = &self.ledger;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("packets", &PacketsJson(ledger))?;
-        map.serialize_entry("bytes", &Columns(&ledger.total, |amount| amount.bytes))?;
-        map.serialize_entry("cpu", &self.cpu)?;
-        map.serialize_entry("duration_s", &self.duration.as_secs_f64())?;
-        map.serialize_entry("files", &self.files)?;
-        map.serialize_entry("interfaces", &ledger.interfaces)?;
-        let workers: Vec<_> = ledger.workers.iter().map(WorkerJson).collect();
-        map.serialize_entry("workers", &workers)?;
-        map.serialize_entry("unordered", &self.unordered)?;
-        map.serialize_entry("failure", &ledger.failure)?;
-        map.end()
-    }
-}
-
-/// `.packets`: the kernel's side, processed, every account (zero ones too, so that scripts need no default), and
-/// what is known besides.
-struct PacketsJson<'a>(&'a Ledger);
-
-impl Serialize for PacketsJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("received", &self.0.received)?;
-        map.serialize_entry("dropped", &self.0.dropped)?;
-        columns(&mut map, &self.0.total, |amount| amount.packets)?;
-        map.serialize_entry("filtered", &self.0.filtered)?;
-        map.serialize_entry("cut_by_snaplen", &self.0.total.cut_by_snaplen)?;
-        map.end()
-    }
-}
-
-struct WorkerJson<'a>(&'a WorkerLedger);
-
-impl Serialize for WorkerJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(4))?;
-        map.serialize_entry("packets", &Columns(self.0, |amount| amount.packets))?;
-        map.serialize_entry("bytes", &Columns(self.0, |amount| amount.bytes))?;
-        map.serialize_entry("blocks", &self.0.blocks)?;
-        map.serialize_entry("blocks_copied", &self.0.blocks_copied)?;
-        map.end()
-    }
-}
-
-/// `processed` and every account, seen as packets or as bytes.
-struct Columns<'a>(&'a WorkerLedger, fn(Amount) -> u64);
-
-impl Serialize for Columns<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        columns(&mut map, self.0, self.1)?;
-        map.end()
-    }
-}
-
-fn columns<M: SerializeMap>(
-    map: &mut M,
-    worker: &WorkerLedger,
-    column: fn(Amount) -> u64,
-) -> Result<(), M::Error> {
-    map.serialize_entry("processed", &column(worker.processed))?;
-    for account in Account::ALL {
-        map.serialize_entry(account.key(), &column(worker.accounts[account]))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn interface(received: u64, dropped: u64) -> InterfaceLedger {
+    pub(super) fn interface(received: u64, dropped: u64) -> InterfaceLedger {
         InterfaceLedger { name: "eth0".into(), received, dropped, freezes: 2, device: None }
     }
 
     /// Two workers that processed 7 packets, all of them accounted for.
-    fn pages() -> [Counters; 2] {
+    pub(super) fn pages() -> [Counters; 2] {
         let pages = [Counters::new(), Counters::new()];
         pages[0].processed(5, 500);
         pages[0].account(Account::Written, 4, 440);
@@ -648,35 +536,6 @@ mod tests {
     }
 
     #[test]
-    fn the_report_names_what_is_not_zero() {
-        let page = Counters::new();
-        let mut report = Report { ledger: Ledger::live(vec![interface(0, 0)], [&page]), ..Report::default() };
-        assert_eq!(
-            report.to_string(),
-            "0 packets received\n0 packets dropped by the kernel\n0 packets processed (0 bytes)"
-        );
-        let device = DeviceLedger { rx_missed: 11, ..DeviceLedger::default() };
-        report.ledger =
-            Ledger::live(vec![InterfaceLedger { device: Some(device), ..interface(10, 3) }], &pages());
-        report.unordered = true;
-        assert_eq!(
-            report.to_string(),
-            "10 packets received\n\
-             3 packets dropped by the kernel\n\
-             7 packets processed (628 bytes)\n  \
-             5 packets written\n  \
-             1 packet not written, refused by the output\n  \
-             1 packet not written, beyond the count given with -c\n\
-             eth0: 3 packets dropped, the ring was full 2 times (a larger --ring-size bridges longer pauses)\n\
-             eth0: besides, the device lost packets before the capture: 11 missed, 0 dropped, 0 overruns\n\
-             several workers wrote to one file: its packets are in order for each worker only"
-        );
-        page.processed(4, 1);
-        let running = Report { ledger: Ledger::live(vec![interface(4, 0)], [&page]), ..Report::default() };
-        assert!(running.to_string().ends_with("\n  4 packets on the way to the output"));
-    }
-
-    #[test]
     fn the_line_of_statistics() {
         let ledger = Ledger::live(vec![interface(10, 3)], &pages());
         assert_eq!(
@@ -708,14 +567,5 @@ mod tests {
             page.snapshot().accounts[Account::Written],
             Amount { packets: ROUNDS, bytes: 10 * ROUNDS }
         );
-    }
-
-    #[test]
-    fn the_process_has_used_some_cpu() {
-        let used = || CpuTime::of_process().user_s + CpuTime::of_process().sys_s;
-        let (before, begun) = (used(), std::time::Instant::now());
-        while used() <= before {
-            assert!(begun.elapsed() < Duration::from_secs(60), "busy for a minute without CPU time");
-        }
     }
 }

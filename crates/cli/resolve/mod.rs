@@ -1,8 +1,10 @@
 //! From what was typed to what it means: the second half of the command line.
 //!
 //! Flags arrive as plain values ([`crate::args`]); here they are seen together, with the environment and the
-//! machine, and become a [`RecordConfig`] and what this program does around the run. Whatever cannot work is
+//! machine, and become a [`RunConfig`] and what this program does around the run. Whatever cannot work is
 //! refused here, before anything is opened.
+
+mod http;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -12,29 +14,41 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use gannet_packet::PacketType;
 use gannet_pipeline::config::{
-    Direction, FileInput, Format, Input, InterfaceName, InterfaceSpec, Output, RecordConfig, TimeSource,
-    Workers, WriterMode, page_bytes,
+    CaptureConfig, Direction, FileInput, Format, Input, InterfaceName, InterfaceSpec, Output, RecordConfig,
+    RunConfig, TimeSource, Workers, WriterMode, page_bytes,
 };
 use gannet_pipeline::privileges::User;
 use gannet_ring::netns::NetnsSpec;
 use gannet_ring::receive::MAX_BLOCK_BYTES;
 
+pub(crate) use self::http::http;
 use crate::args::{
     CaptureArgs, DirectionArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
 };
 use crate::exit::Error;
 
-/// A recording run and what the program does around it.
+/// A run and what the program does around it.
 #[derive(Debug)]
-pub(crate) struct Recording {
+pub(crate) struct Run {
     /// The run.
-    pub(crate) config: RecordConfig,
+    pub(crate) config: RunConfig,
     /// Print warnings and errors only.
     pub(crate) quiet: bool,
     /// Loss is an error.
     pub(crate) strict: bool,
     /// Where the ledger goes as JSON.
     pub(crate) stats_json: Option<PathBuf>,
+    /// Where the latency table goes.
+    pub(crate) summary: Option<Summary>,
+}
+
+/// Where the latency table goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Summary {
+    /// With the report.
+    Stderr,
+    /// To a file of its own.
+    File(PathBuf),
 }
 
 /// What `gannet record` is to do. `matches` are those of the subcommand: the order of `-i` and `--netns` and
@@ -43,43 +57,60 @@ pub(crate) fn recording(
     args: &RecordArgs,
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Recording, Error> {
-    let capture = &args.capture;
-    let mut config = RecordConfig::new(input(capture, matches, environment)?);
-    config.output = output(args)?;
-    config.format = match args.format {
-        FormatArg::Pcapng => Format::Pcapng,
-        FormatArg::Pcap => Format::PcapMicros,
-        FormatArg::PcapNs => Format::PcapNanos,
+) -> Result<Run, Error> {
+    let capture = capture(&args.capture, matches, environment)?;
+    let record = RecordConfig {
+        output: output(args)?,
+        format: match args.format {
+            FormatArg::Pcapng => Format::Pcapng,
+            FormatArg::Pcap => Format::PcapMicros,
+            FormatArg::PcapNs => Format::PcapNanos,
+        },
+        writer: match args.writer {
+            WriterArg::Auto => WriterMode::Auto,
+            WriterArg::ZeroCopy => WriterMode::ZeroCopy,
+            WriterArg::Copy => WriterMode::Copy,
+        },
+        cooked: args.cooked,
+        rotate: args.rotate,
+        flush_per_packet: args.capture.packet_buffered,
     };
-    config.writer = match args.writer {
-        WriterArg::Auto => WriterMode::Auto,
-        WriterArg::ZeroCopy => WriterMode::ZeroCopy,
-        WriterArg::Copy => WriterMode::Copy,
-    };
-    config.cooked = args.cooked;
-    config.rotate = args.rotate;
+    refuse_contradictions(&capture, &record)?;
+    Ok(around(RunConfig { capture, record: Some(record), http: None }, &args.capture))
+}
+
+/// A run with what every command does around it.
+fn around(config: RunConfig, capture: &CaptureArgs) -> Run {
+    Run {
+        config,
+        quiet: capture.quiet,
+        strict: capture.strict,
+        stats_json: capture.stats_json.clone(),
+        summary: None,
+    }
+}
+
+/// Where packets come from.
+fn capture(
+    capture: &CaptureArgs,
+    matches: &ArgMatches,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<CaptureConfig, Error> {
+    let mut config = CaptureConfig::new(input(capture, matches, environment)?);
     engine(&mut config, capture)?;
     selection(&mut config, capture);
     config.stats_interval = capture.stats;
-    config.flush_per_packet = capture.packet_buffered;
     config.user = capture
         .user
         .as_deref()
         .map(User::find)
         .transpose()
         .map_err(|error| Error::usage(format!("-Z: {error}")))?;
-    refuse_contradictions(&config)?;
-    Ok(Recording {
-        config,
-        quiet: capture.quiet,
-        strict: capture.strict,
-        stats_json: capture.stats_json.clone(),
-    })
+    Ok(config)
 }
 
 /// Which packets are kept.
-fn selection(config: &mut RecordConfig, capture: &CaptureArgs) {
+fn selection(config: &mut CaptureConfig, capture: &CaptureArgs) {
     config.direction = match capture.direction {
         DirectionArg::In => Direction::In,
         DirectionArg::Out => Direction::Out,
@@ -98,7 +129,7 @@ fn selection(config: &mut RecordConfig, capture: &CaptureArgs) {
 }
 
 /// Workers, rings, clocks.
-fn engine(config: &mut RecordConfig, capture: &CaptureArgs) -> Result<(), Error> {
+fn engine(config: &mut CaptureConfig, capture: &CaptureArgs) -> Result<(), Error> {
     config.workers = capture.workers.unwrap_or(Workers::ByOutput);
     config.cpus = capture.cpus.as_ref().map(|list| list.0.clone()).unwrap_or_default();
     config.fanout = capture.fanout;
@@ -206,9 +237,9 @@ fn output(args: &RecordArgs) -> Result<Output, Error> {
     }
 }
 
-fn refuse_contradictions(config: &RecordConfig) -> Result<(), Error> {
+fn refuse_contradictions(capture: &CaptureConfig, config: &RecordConfig) -> Result<(), Error> {
     if config.writer == WriterMode::ZeroCopy {
-        let contradiction = match (config.format, &config.output, &config.input) {
+        let contradiction = match (config.format, &config.output, &capture.input) {
             _ if config.cooked => Some("--cooked, which builds new headers"),
             (Format::PcapMicros | Format::PcapNanos, ..) => Some("--format pcap, which has other headers"),
             (_, Output::Stdout, _) => Some("-w -, because a pipe takes copies only"),
@@ -219,18 +250,8 @@ fn refuse_contradictions(config: &RecordConfig) -> Result<(), Error> {
             return Err(Error::usage(format!("--writer zero-copy does not go with {with}")));
         }
     }
-    if config.rotate.is_some() {
-        let directory = match &config.output {
-            Output::Path(path) => path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/"),
-            Output::Automatic | Output::Stdout => false,
-        };
-        if !directory {
-            return Err(Error::usage(
-                "--rotate makes several files, so -w must name a directory, such as captures/",
-            ));
-        }
-    }
-    if let Input::Files(files) = &config.input {
+    refuse_rotation_of_a_file(config, "-w")?;
+    if let Input::Files(files) = &capture.input {
         if files.iter().filter(|file| **file == FileInput::Stdin).count() > 1 {
             return Err(Error::usage("-r - is given twice, and there is only one standard input"));
         }
@@ -239,6 +260,20 @@ fn refuse_contradictions(config: &RecordConfig) -> Result<(), Error> {
         {
             return Err(Error::usage(format!("-r and -w name the same file, {}", path.display())));
         }
+    }
+    Ok(())
+}
+
+/// Only a directory can be rotated; `flag` names it.
+fn refuse_rotation_of_a_file(config: &RecordConfig, flag: &str) -> Result<(), Error> {
+    let directory = match &config.output {
+        Output::Path(path) => path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/"),
+        Output::Automatic | Output::Stdout => false,
+    };
+    if config.rotate.is_some() && !directory {
+        let text =
+            format!("--rotate makes several files, so {flag} must name a directory, such as captures/");
+        return Err(Error::usage(text));
     }
     Ok(())
 }
@@ -266,11 +301,11 @@ mod tests {
 
     /// Variables of the test's own environment that would change its outcome are not expected: none begins with
     /// `GANNET_` unless somebody exports it for all of his shells.
-    fn resolve(line: &str) -> Result<Recording, Error> {
+    fn resolve(line: &str) -> Result<Run, Error> {
         resolve_in(line, &[])
     }
 
-    fn resolve_in(line: &str, environment: &[(&str, &str)]) -> Result<Recording, Error> {
+    fn resolve_in(line: &str, environment: &[(&str, &str)]) -> Result<Run, Error> {
         let words = ["gannet", "record"].into_iter().chain(line.split_whitespace());
         let matches = Cli::command().try_get_matches_from(words).unwrap();
         let Command::Record(args) = Cli::from_arg_matches(&matches).unwrap().command else { unreachable!() };
@@ -279,8 +314,8 @@ mod tests {
         })
     }
 
-    fn interface_list(recording: Recording) -> Vec<(String, Option<NetnsSpec>)> {
-        let Input::Live { interfaces } = recording.config.input else { panic!("not live") };
+    fn interface_list(run: Run) -> Vec<(String, Option<NetnsSpec>)> {
+        let Input::Live { interfaces } = run.config.capture.input else { panic!("not live") };
         interfaces.into_iter().map(|spec| (spec.name.to_string(), spec.netns)).collect()
     }
 
@@ -293,9 +328,9 @@ mod tests {
     #[test]
     fn without_flags_every_interface_into_a_new_file() {
         let recording = resolve("").unwrap();
-        assert_eq!(recording.config.output, Output::Automatic);
-        assert_eq!(recording.config.snaplen.get(), 262_144);
-        assert_eq!(recording.config.workers, Workers::ByOutput);
+        assert_eq!(recording.config.record.as_ref().unwrap().output, Output::Automatic);
+        assert_eq!(recording.config.capture.snaplen.get(), 262_144);
+        assert_eq!(recording.config.capture.workers, Workers::ByOutput);
         assert_eq!(interface_list(recording), [("any".into(), None)]);
     }
 
@@ -320,7 +355,7 @@ mod tests {
         assert_eq!(interface_list(resolve_in("", &[("NET_DEVICE", ""), both[0]]).unwrap())[0].0, "mirror");
         assert_eq!(interface_list(resolve_in("-i lo", &both).unwrap())[0].0, "lo");
         let read = resolve_in("-r a.pcap", &both).unwrap();
-        assert_eq!(read.config.input, Input::Files(vec![FileInput::Path("a.pcap".into())]));
+        assert_eq!(read.config.capture.input, Input::Files(vec![FileInput::Path("a.pcap".into())]));
     }
 
     #[test]
@@ -331,8 +366,9 @@ mod tests {
         )
         .unwrap()
         .config;
-        assert_eq!(config.output, Output::Path("out/".into()));
-        assert_eq!(config.rotate.unwrap().bytes.unwrap().get(), 64 << 20);
+        let (config, record) = (config.capture, config.record.unwrap());
+        assert_eq!(record.output, Output::Path("out/".into()));
+        assert_eq!(record.rotate.unwrap().bytes.unwrap().get(), 64 << 20);
         assert_eq!((config.direction, config.packet_type), (Direction::In, Some(PacketType::OtherHost)));
         assert_eq!((config.snaplen.get(), config.count.unwrap().get()), (64, 9));
         assert_eq!(config.promiscuous, Some(false));
@@ -344,7 +380,7 @@ mod tests {
         assert_eq!((config.block_bytes.get(), config.block_timeout.as_millis()), (64 << 10, 20));
         assert_eq!(config.time_source, TimeSource::Software);
         assert_eq!(config.stats_interval.unwrap().as_secs(), 1);
-        assert!(config.flush_per_packet);
+        assert!(record.flush_per_packet);
         assert_eq!(config.user.unwrap().uid.as_raw(), 0);
     }
 

@@ -1,0 +1,96 @@
+//! The flags of `gannet http`.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use gannet_http::PortSet;
+use gannet_pipeline::config::Rotate;
+
+use super::{CaptureArgs, ENGINE, OUTPUT};
+use crate::units::{self, HeaderList, OutputSpec};
+
+/// The flags of `gannet http`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES, after_help = "`gannet http --help` has examples.")]
+pub(crate) struct HttpArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+
+    /// Where records go and how: `FORMAT[:FILE]`; may repeat [default: text on a terminal, else jsonl]
+    ///
+    /// `text` is a line for people, `jsonl` a JSON object per line with OpenTelemetry's names, `none` nothing (for the
+    /// summary alone). Without FILE, standard output. A FILE is appended to and created with mode 0600.
+    #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::output, env = "GANNET_OUTPUT",
+          value_delimiter = None, help_heading = OUTPUT)]
+    pub(crate) output: Vec<OutputSpec>,
+
+    /// Print the latency table by route at the end, to FILE or stderr [default: on a terminal]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-",
+          env = "GANNET_SUMMARY", help_heading = OUTPUT)]
+    pub(crate) summary: Option<PathBuf>,
+
+    /// Paths that fit PATTERN are one route, like `/users/{id}/orders` or `/static/*`; may repeat
+    ///
+    /// Other paths become routes by themselves: numbers, UUIDs and the like are taken for parameters.
+    #[arg(long, value_name = "PATTERN", env = "GANNET_ROUTE", help_heading = OUTPUT)]
+    pub(crate) route: Vec<String>,
+
+    /// Header fields shown in records, or `all`
+    /// [default: host,user-agent,content-type,content-length,location,server,x-forwarded-for,traceparent]
+    #[arg(long, value_name = "LIST|all", value_parser = units::headers, env = "GANNET_HEADER", help_heading = OUTPUT)]
+    pub(crate) header: Option<HeaderList>,
+
+    /// Show credentials too: authorization, cookies, signatures in URLs
+    ///
+    /// They are masked otherwise.
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_NO_REDACT", help_heading = OUTPUT)]
+    pub(crate) no_redact: bool,
+
+    /// Write every record out at once
+    #[arg(short = 'l', long, value_parser = BoolishValueParser::new(), env = "GANNET_LINE_BUFFERED",
+          help_heading = OUTPUT)]
+    pub(crate) line_buffered: bool,
+
+    /// Record the packets too: a file, or a directory (ends in / or exists)
+    ///
+    /// The same packets that are analysed, as `gannet record -w` would write them. If the disk is too slow, packets are
+    /// shed and counted, and the records stay complete.
+    #[arg(long, value_name = "PATH", env = "GANNET_RECORD", help_heading = OUTPUT)]
+    pub(crate) record: Option<PathBuf>,
+
+    /// When the next file of the --record directory begins: `SIZE[,TIME][,align]`
+    #[arg(long, value_name = "SPEC", value_parser = units::rotate, requires = "record", env = "GANNET_ROTATE",
+          help_heading = OUTPUT)]
+    pub(crate) rotate: Option<Rotate>,
+
+    /// Look for HTTP only at connections with one of these ports, like 80,8000-8999 [default: all, by content]
+    ///
+    /// APP_PORTS is taken as well if this is not given.
+    #[arg(long, value_name = "LIST", value_parser = units::ports, env = "GANNET_PORTS", help_heading = OUTPUT)]
+    pub(crate) ports: Option<PortSet>,
+
+    /// Connections that each worker remembers at once [default: 262144]
+    ///
+    /// Beyond it the ones that matter least are forgotten, and counted.
+    #[arg(long, value_name = "N", env = "GANNET_MAX_FLOWS", help_heading = ENGINE)]
+    pub(crate) max_flows: Option<NonZeroUsize>,
+
+    /// Memory of each worker for segments that came before their turn [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::size, env = "GANNET_FLOW_MEMORY", help_heading = ENGINE)]
+    pub(crate) flow_memory: Option<NonZeroU64>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  What HTTP goes through this machine, and the latencies on Ctrl-C:
+      gannet http
+  The same as JSON, with the packets recorded beside it:
+      gannet http -i eth0 -o jsonl --record captures/ | jq 'select(.http.response.status_code >= 500)'
+  Only the latency table of a minute, with two routes of our own:
+      gannet http -i eth0 --duration 1m -o none --summary --route '/users/{id}' --route '/static/*'
+  Lines on the terminal and JSON in a file:
+      gannet http -i lo --ports 8080 -o text -o jsonl:requests.jsonl
+  From a capture file:
+      gannet http -r capture.pcapng";

@@ -1,0 +1,200 @@
+//! From the flags of `gannet http` to its run.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::Path;
+
+use clap::ArgMatches;
+use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig};
+use gannet_record::{HeaderSelection, Routes};
+use gannet_sink::{Format, SinkSpec, Target};
+
+use super::{Run, Summary, around, capture, refuse_rotation_of_a_file};
+use crate::args::HttpArgs;
+use crate::exit::Error;
+use crate::units::{self, FormatName, HeaderList, OutputSpec};
+
+/// What `gannet http` is to do; see [`super::recording`].
+pub(crate) fn http(
+    args: &HttpArgs,
+    matches: &ArgMatches,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Run, Error> {
+    let terminal = std::io::stdout().is_terminal();
+    let colour = terminal && environment("NO_COLOR").is_none_or(|value| value.is_empty());
+    let sinks = sinks(&args.output, terminal, colour)?;
+    let ports = match (&args.ports, environment(PORTS_VARIABLE).filter(|value| !value.is_empty())) {
+        (Some(ports), _) => Some(ports.clone()),
+        (None, Some(value)) => {
+            let text = value.to_string_lossy();
+            Some(
+                units::ports(&text)
+                    .map_err(|error| Error::usage(format!("{PORTS_VARIABLE}={text}: {error}")))?,
+            )
+        }
+        (None, None) => None,
+    };
+    let mut flows = gannet_flow::Limits::default();
+    flows.flows = args.max_flows.map_or(flows.flows, |count| count.get());
+    let memory = args.flow_memory.map(|bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX));
+    flows.held_bytes = memory.unwrap_or(flows.held_bytes);
+    let routes =
+        Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
+    let http = HttpConfig {
+        analysis: gannet_http::HttpConfig { ports, ..gannet_http::HttpConfig::default() },
+        flows,
+        sinks,
+        flush_each: args.line_buffered,
+        headers: match &args.header {
+            None => HeaderSelection::default(),
+            Some(HeaderList::All) => HeaderSelection::All,
+            Some(HeaderList::Named(names)) => HeaderSelection::Named(names.clone()),
+        },
+        redact: !args.no_redact,
+        routes,
+    };
+    let record = record(args)?;
+    let capture = capture(&args.capture, matches, environment)?;
+    if record.is_some() && matches!(capture.input, Input::Files(_)) {
+        let text =
+            "--record is for live captures: the packets of -r are in a file already (see gannet record -r)";
+        return Err(Error::usage(text));
+    }
+    let summary = match &args.summary {
+        Some(path) if path == Path::new("-") => Some(Summary::Stderr),
+        Some(path) => Some(Summary::File(path.clone())),
+        None => terminal.then_some(Summary::Stderr),
+    };
+    let run = around(RunConfig { capture, record, http: Some(http) }, &args.capture);
+    Ok(Run { summary, ..run })
+}
+
+fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
+    let Some(path) = &args.record else { return Ok(None) };
+    if path == Path::new("-") {
+        return Err(Error::usage("--record -: standard output is for records; name a file or a directory"));
+    }
+    let record = RecordConfig {
+        output: Output::Path(path.clone()),
+        rotate: args.rotate,
+        flush_per_packet: args.capture.packet_buffered,
+        ..RecordConfig::default()
+    };
+    refuse_rotation_of_a_file(&record, "--record")?;
+    Ok(Some(record))
+}
+
+fn sinks(outputs: &[OutputSpec], terminal: bool, colour: bool) -> Result<Vec<SinkSpec>, Error> {
+    let default =
+        OutputSpec { format: if terminal { FormatName::Text } else { FormatName::Jsonl }, file: None };
+    let outputs = if outputs.is_empty() { std::slice::from_ref(&default) } else { outputs };
+    let mut sinks: Vec<SinkSpec> = Vec::new();
+    for output in outputs {
+        let target = output.file.clone().map_or(Target::Stdout, Target::File);
+        let format = match output.format {
+            FormatName::Text => Format::Text { colour: colour && target == Target::Stdout },
+            FormatName::Jsonl => Format::Jsonl,
+            FormatName::None => continue,
+        };
+        if sinks.iter().any(|sink| sink.target == target) {
+            return Err(Error::usage(match &output.file {
+                None => "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE"
+                    .to_owned(),
+                Some(path) => format!("-o: two outputs go to {}", path.display()),
+            }));
+        }
+        sinks.push(SinkSpec { format, target });
+    }
+    Ok(sinks)
+}
+
+/// What else limits the ports if `--ports` is not there.
+const PORTS_VARIABLE: &str = "APP_PORTS";
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn resolve_in(line: &str, environment: &[(&str, &str)]) -> Result<Run, Error> {
+        let words = ["gannet", "http"].into_iter().chain(line.split_whitespace());
+        let matches = Cli::command().try_get_matches_from(words).unwrap();
+        let Command::Http(args) = Cli::from_arg_matches(&matches).unwrap().command else { unreachable!() };
+        http(&args, matches.subcommand_matches("http").unwrap(), |name| {
+            environment.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        })
+    }
+
+    fn config(line: &str) -> HttpConfig {
+        resolve_in(line, &[]).unwrap().config.http.unwrap()
+    }
+
+    fn refusal(line: &str) -> String {
+        let error = resolve_in(line, &[]).unwrap_err();
+        assert_eq!(error.exit, crate::exit::Exit::Usage, "{line}");
+        error.cause.to_string()
+    }
+
+    #[test]
+    fn values_arrive_in_the_configuration() {
+        let run = resolve_in(
+            "-i lo -o jsonl -o text:a.txt --header Host,X-A --no-redact --route /a/{id} -l --record d/ --rotate 1MiB \
+             --ports 80,8000-8080 --max-flows 9 --flow-memory 1MiB --summary",
+            &[],
+        )
+        .unwrap();
+        assert_eq!(run.summary, Some(Summary::Stderr));
+        let record = run.config.record.unwrap();
+        assert_eq!(
+            (record.output, record.rotate.unwrap().bytes.unwrap().get()),
+            (Output::Path("d/".into()), 1 << 20)
+        );
+        let http = run.config.http.unwrap();
+        assert_eq!(
+            http.sinks,
+            [
+                SinkSpec { format: Format::Jsonl, target: Target::Stdout },
+                SinkSpec { format: Format::Text { colour: false }, target: Target::File("a.txt".into()) },
+            ]
+        );
+        assert_eq!(http.headers, HeaderSelection::Named(vec!["host".into(), "x-a".into()]));
+        assert!(!http.redact && http.flush_each);
+        assert_eq!((http.flows.flows, http.flows.held_bytes), (9, 1 << 20));
+        let ports = http.analysis.ports.unwrap();
+        assert!(ports.contains(80) && ports.contains(8042) && !ports.contains(81));
+    }
+
+    #[test]
+    fn outputs() {
+        assert!(config("-o none").sinks.is_empty());
+        // Tests have no terminal.
+        assert_eq!(config("").sinks, [SinkSpec { format: Format::Jsonl, target: Target::Stdout }]);
+        assert!(refusal("-o text -o jsonl").contains("two outputs go to standard output"));
+        assert!(refusal("-o text:a -o jsonl:a").contains("two outputs go to a"));
+    }
+
+    #[test]
+    fn ports_of_the_environment() {
+        let ports =
+            |line| resolve_in(line, &[("APP_PORTS", "9000")]).unwrap().config.http.unwrap().analysis.ports;
+        assert!(ports("").unwrap().contains(9000));
+        assert!(!ports("--ports 80").unwrap().contains(9000));
+        assert!(
+            resolve_in("", &[("APP_PORTS", "http")])
+                .unwrap_err()
+                .cause
+                .to_string()
+                .starts_with("APP_PORTS=http: ")
+        );
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        assert!(refusal("-r a --record b/").contains("--record is for live captures"));
+        assert!(refusal("--record -").contains("standard output is for records"));
+        assert!(refusal("--record a.pcapng --rotate 1MiB").contains("--record must name a directory"));
+        assert!(refusal("--route users").starts_with("--route: "));
+    }
+}

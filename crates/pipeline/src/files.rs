@@ -1,0 +1,79 @@
+//! Capture files as input: opened, read in the order of time.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use gannet_packet::PacketType;
+use gannet_pcap::{Format, Merge, PacketSource, SliceReader, StreamReader};
+use gannet_ring::mapped::MappedFile;
+
+use crate::config::{CaptureConfig, Direction, FileInput};
+use crate::error::Error;
+
+/// A file that has been opened, and its mapping if it has one.
+pub(crate) enum Opened {
+    Stdin,
+    Mapped(MappedFile),
+    Stream(File),
+}
+
+impl Opened {
+    /// The whole file, if it is mapped.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Mapped(map) => Some(map),
+            Self::Stdin | Self::Stream(_) => None,
+        }
+    }
+}
+
+pub(crate) fn open(input: &FileInput) -> Result<Opened, Error> {
+    let FileInput::Path(path) = input else { return Ok(Opened::Stdin) };
+    let failed = |source| Error::Open { path: path.clone(), source };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(match MappedFile::new(&file).map_err(failed)? {
+        // Compressed files are read through a decompressor, which takes a stream.
+        Some(map) if Format::detect(&map).is_some_and(Format::is_plain) => Opened::Mapped(map),
+        _ => Opened::Stream(file),
+    })
+}
+
+pub(crate) fn reader<'a>(opened: &'a Opened, input: &FileInput) -> Result<Box<dyn PacketSource + 'a>, Error> {
+    let reader: Result<Box<dyn PacketSource>, _> = match opened {
+        Opened::Stdin => StreamReader::new(io::stdin()).map(|reader| Box::new(reader) as _),
+        Opened::Mapped(map) => SliceReader::new(map).map(|reader| Box::new(reader) as _),
+        Opened::Stream(file) => StreamReader::new(file).map(|reader| Box::new(reader) as _),
+    };
+    reader.map_err(|source| Error::Input { path: path_of(input).to_owned(), source })
+}
+
+pub(crate) fn advance(
+    merge: &mut Merge<Box<dyn PacketSource + '_>>,
+    files: &[FileInput],
+) -> Result<bool, Error> {
+    merge
+        .advance()
+        .map_err(|(source, error)| Error::Input { path: path_of(&files[source]).to_owned(), source: error })
+}
+
+pub(crate) fn path_of(input: &FileInput) -> &Path {
+    match input {
+        FileInput::Stdin => Path::new("-"),
+        FileInput::Path(path) => path,
+    }
+}
+
+/// Whether a packet is to be taken, by the way it went.
+pub(crate) fn is_wanted(config: &CaptureConfig, packet_type: PacketType) -> bool {
+    let sent = packet_type == PacketType::Outgoing;
+    let direction = match config.direction {
+        Direction::InOut => true,
+        Direction::In => !sent,
+        Direction::Out => sent,
+    };
+    direction && config.packet_type.is_none_or(|wanted| wanted == packet_type)
+}

@@ -1,0 +1,250 @@
+//! The analysis' side of the ledger: where each packet went that was looked at, and what streams and exchanges came of
+//! them.
+//!
+//! ```text
+//!   processed ──┬── stream            taken into its flow
+//!               ├── duplicate         the same packet, captured twice
+//!               ├── out of window     not of its flow's present
+//!               ├── without flow      an end or acknowledgement of a flow that is not known
+//!               ├── other protocol    not TCP
+//!               ├── fragment          of an IP datagram
+//!               ├── cut               the snapshot length ends within its headers
+//!               ├── malformed         by reason
+//!               ├── after limit       beyond -c
+//!               └── unreadable        could not be read out of its block
+//! ```
+
+use gannet_flow::Outcome;
+use gannet_packet::{End, Malformed};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::Amount;
+
+/// The final account of a packet that was analysed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(usize)]
+#[expect(missing_docs, reason = "the drawing above says what each is")]
+pub enum Analysed {
+    Stream,
+    Duplicate,
+    OutOfWindow,
+    WithoutFlow,
+    OtherProtocol,
+    Fragment,
+    Cut,
+    Malformed,
+    AfterLimit,
+    Unreadable,
+}
+
+impl Analysed {
+    /// Every account, in the order of the report.
+    pub const ALL: [Self; 10] = [
+        Self::Stream,
+        Self::Duplicate,
+        Self::OutOfWindow,
+        Self::WithoutFlow,
+        Self::OtherProtocol,
+        Self::Fragment,
+        Self::Cut,
+        Self::Malformed,
+        Self::AfterLimit,
+        Self::Unreadable,
+    ];
+
+    /// The account of a packet that the flow table has taken or refused.
+    pub fn of_outcome(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Accepted => Self::Stream,
+            Outcome::Duplicate => Self::Duplicate,
+            Outcome::OutOfWindow => Self::OutOfWindow,
+            Outcome::WithoutFlow => Self::WithoutFlow,
+        }
+    }
+
+    /// The account of a packet in which no TCP segment was found, by why decoding ended.
+    pub fn of_end(end: End) -> Self {
+        match end {
+            End::Transport | End::Unknown => Self::OtherProtocol,
+            End::Fragment => Self::Fragment,
+            End::Cut => Self::Cut,
+            End::Malformed(_) => Self::Malformed,
+        }
+    }
+
+    /// The key in the JSON report.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Duplicate => "duplicate",
+            Self::OutOfWindow => "out_of_window",
+            Self::WithoutFlow => "without_flow",
+            Self::OtherProtocol => "other_protocol",
+            Self::Fragment => "fragment",
+            Self::Cut => "cut",
+            Self::Malformed => "malformed",
+            Self::AfterLimit => "after_limit",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The words of the text report, after a number of packets.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Stream => "of TCP streams",
+            Self::Duplicate => "captured twice",
+            Self::OutOfWindow => "outside of the window of their TCP stream",
+            Self::WithoutFlow => "of TCP connections that began before the capture and said nothing since",
+            Self::OtherProtocol => "of other protocols",
+            Self::Fragment => "that are IP fragments, not looked into",
+            Self::Cut => "whose headers are cut by the snapshot length",
+            Self::Malformed => "malformed",
+            Self::AfterLimit => "not analysed, beyond the count given with -c",
+            Self::Unreadable => "not analysed, unreadable",
+        }
+    }
+}
+
+/// What one worker's analysis has done, or the sum over all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnalysisLedger {
+    accounts: [Amount; Analysed::ALL.len()],
+    malformed: [u64; Malformed::ALL.len()],
+    /// The flow layer.
+    pub flows: gannet_flow::Counters,
+    /// The HTTP layer.
+    pub http: gannet_http::Counters,
+    /// Flows that are open now.
+    pub open_flows: u64,
+}
+
+impl AnalysisLedger {
+    /// Adds a packet to its account.
+    #[inline]
+    pub fn add(&mut self, account: Analysed, packets: u64, bytes: u64) {
+        let amount = &mut self.accounts[account as usize];
+        amount.packets += packets;
+        amount.bytes += bytes;
+    }
+
+    /// Adds a packet that ended like that without a TCP segment.
+    #[inline]
+    pub fn add_end(&mut self, end: End, bytes: u64) {
+        self.add(Analysed::of_end(end), 1, bytes);
+        if let End::Malformed(reason) = end {
+            self.malformed[reason as usize] += 1;
+        }
+    }
+
+    /// What is in an account.
+    pub fn account(&self, account: Analysed) -> Amount {
+        self.accounts[account as usize]
+    }
+
+    /// The sum over all accounts.
+    pub fn sum(&self) -> Amount {
+        let mut sum = Amount::default();
+        for amount in self.accounts {
+            sum += amount;
+        }
+        sum
+    }
+
+    /// The accounts that are not empty, in the order of the report.
+    pub fn used(&self) -> impl Iterator<Item = (Analysed, Amount)> {
+        Analysed::ALL.into_iter().zip(self.accounts).filter(|(_, amount)| amount.packets != 0)
+    }
+
+    /// The reasons for which packets were malformed, and how many were.
+    pub fn malformed(&self) -> impl Iterator<Item = (Malformed, u64)> {
+        Malformed::ALL.into_iter().zip(self.malformed).filter(|(_, count)| *count != 0)
+    }
+}
+
+impl std::ops::AddAssign<&Self> for AnalysisLedger {
+    fn add_assign(&mut self, other: &Self) {
+        for (sum, amount) in self.accounts.iter_mut().zip(other.accounts) {
+            *sum += amount;
+        }
+        for (sum, count) in self.malformed.iter_mut().zip(other.malformed) {
+            *sum += count;
+        }
+        self.flows += other.flows;
+        self.http += other.http;
+        self.open_flows += other.open_flows;
+    }
+}
+
+impl Serialize for AnalysisLedger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("packets", &AccountsJson(self, |amount| amount.packets))?;
+        map.serialize_entry("bytes", &AccountsJson(self, |amount| amount.bytes))?;
+        map.serialize_entry("malformed", &MalformedJson(self))?;
+        map.serialize_entry("flows", &FieldsJson(&self.flows.fields()))?;
+        map.serialize_entry("http", &FieldsJson(&self.http.fields()))?;
+        map.end()
+    }
+}
+
+struct AccountsJson<'a>(&'a AnalysisLedger, fn(Amount) -> u64);
+
+impl Serialize for AccountsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let column = self.1;
+        serializer.collect_map(Analysed::ALL.map(|account| (account.key(), column(self.0.account(account)))))
+    }
+}
+
+struct FieldsJson<'a>(&'a [(&'static str, u64)]);
+
+impl Serialize for FieldsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+struct MalformedJson<'a>(&'a AnalysisLedger);
+
+impl Serialize for MalformedJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.malformed().map(|(reason, count)| (reason.name(), count)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_have_their_own_place_and_words() {
+        let mut words = Vec::new();
+        for (index, account) in Analysed::ALL.into_iter().enumerate() {
+            assert_eq!(account as usize, index);
+            let mut ledger = AnalysisLedger::default();
+            ledger.add(account, 3, 30);
+            assert_eq!(ledger.sum(), Amount { packets: 3, bytes: 30 });
+            assert_eq!(ledger.used().collect::<Vec<_>>(), [(account, Amount { packets: 3, bytes: 30 })]);
+            words.extend([account.words(), account.key()]);
+        }
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), 2 * Analysed::ALL.len() - 1, "only `malformed` is its own word");
+    }
+
+    #[test]
+    fn sums_are_sums_of_everything() {
+        let mut one = AnalysisLedger::default();
+        one.add(Analysed::Stream, 1, 60);
+        one.add_end(End::Malformed(Malformed::TcpHeader), 40);
+        one.flows.flows_opened = 2;
+        one.http.requests = 3;
+        one.open_flows = 1;
+        let mut sum = one.clone();
+        sum += &one;
+        assert_eq!(sum.sum(), Amount { packets: 4, bytes: 200 });
+        assert_eq!(sum.malformed().collect::<Vec<_>>(), [(Malformed::TcpHeader, 2)]);
+        assert_eq!((sum.flows.flows_opened, sum.http.requests, sum.open_flows), (4, 6, 2));
+    }
+}

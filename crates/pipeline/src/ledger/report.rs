@@ -1,0 +1,352 @@
+//! The report of a run: for people on the terminal, for programs as JSON.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use gannet_record::Summary;
+use gannet_sink::SinkReport;
+
+use super::{Account, Amount, Analysed, AnalysisLedger, Ledger, WorkerLedger};
+
+/// What a run did: the ledger, the files, the time and the CPU it took. `Display` is the report on the terminal,
+/// `Serialize` is `--stats-json`.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Every packet's account.
+    pub ledger: Ledger,
+    /// The files written, in the order they were begun. Empty for a stream.
+    pub files: Vec<FileReport>,
+    /// What the analysis found, if there was one.
+    pub http: Option<HttpReport>,
+    /// CPU time of the process.
+    pub cpu: CpuTime,
+    /// How long the capture was open, or the files were being read.
+    pub duration: Duration,
+    /// Several workers wrote to one file: its packets are in order for each worker only.
+    pub unordered: bool,
+}
+
+/// What an HTTP analysis found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpReport {
+    /// Latencies by route.
+    pub summary: Summary,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// Its name.
+    pub path: PathBuf,
+    /// Packets in it.
+    pub packets: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// CPU time of the process, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CpuTime {
+    /// In user space.
+    pub user_s: f64,
+    /// In the kernel, on behalf of the process.
+    pub sys_s: f64,
+}
+
+impl CpuTime {
+    /// What this process has used since it started, all threads together (`getrusage(2)`). Zero if the kernel
+    /// refuses to tell.
+    pub fn of_process() -> Self {
+        use nix::sys::resource::{UsageWho, getrusage};
+        use nix::sys::time::TimeValLike;
+        let seconds = |time: nix::sys::time::TimeVal| time.num_microseconds() as f64 / 1e6;
+        getrusage(UsageWho::RUSAGE_SELF)
+            .map(|usage| Self { user_s: seconds(usage.user_time()), sys_s: seconds(usage.system_time()) })
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Report {
+    /// Several lines without a newline at the end: received, dropped and processed always, anything else if it is
+    /// not zero.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ledger = &self.ledger;
+        let processed = ledger.total.processed;
+        if ledger.filtered.is_some() {
+            writeln!(f, "{} read", Packets(ledger.received))?;
+        } else {
+            writeln!(f, "{} received", Packets(ledger.received))?;
+            writeln!(f, "{} dropped by the kernel", Packets(ledger.dropped))?;
+        }
+        write!(f, "{} processed ({} bytes)", Packets(processed.packets), processed.bytes)?;
+        if let Some(analysis) = &ledger.total.analysis {
+            packets_analysed(f, analysis)?;
+        }
+        if ledger.recording {
+            for (account, amount) in ledger.total.accounts.used() {
+                write!(f, "\n  {} {}", Packets(amount.packets), account.words())?;
+            }
+            let waiting = processed.packets.saturating_sub(ledger.total.accounts.sum().packets);
+            if waiting != 0 {
+                write!(f, "\n  {} on the way to the output", Packets(waiting))?;
+            }
+        }
+        if let Some(filtered @ 1..) = ledger.filtered {
+            write!(f, "\n{} kept out by the filter", Packets(filtered))?;
+        }
+        if ledger.total.cut_by_snaplen != 0 {
+            write!(f, "\n{} cut to the snapshot length", Packets(ledger.total.cut_by_snaplen))?;
+        }
+        for interface in &ledger.interfaces {
+            if interface.dropped != 0 {
+                write!(
+                    f,
+                    "\n{}: {} dropped, the ring was full {} times (a larger --ring-size bridges longer pauses)",
+                    interface.name,
+                    Packets(interface.dropped),
+                    interface.freezes
+                )?;
+            }
+            if let Some(device) = interface.device.filter(|device| device.lost() != 0) {
+                write!(
+                    f,
+                    "\n{}: besides, the device lost packets before the capture: {} missed, {} dropped, {} overruns",
+                    interface.name, device.rx_missed, device.rx_dropped, device.rx_fifo_errors
+                )?;
+            }
+        }
+        if self.unordered {
+            f.write_str(
+                "\nseveral workers wrote to one file: its packets are in order for each worker only",
+            )?;
+        }
+        if let Some(analysis) = &ledger.total.analysis {
+            exchanges(f, analysis, ledger)?;
+        }
+        Ok(())
+    }
+}
+
+fn packets_analysed(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger) -> fmt::Result {
+    for (account, amount) in analysis.used() {
+        write!(f, "\n  {} {}", Packets(amount.packets), account.words())?;
+        if account == Analysed::Malformed {
+            let reasons: Vec<_> =
+                analysis.malformed().map(|(reason, count)| format!("{count} {}", reason.name())).collect();
+            write!(f, " ({})", reasons.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// The exchanges by state; where there are none, why that may be.
+fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Ledger) -> fmt::Result {
+    let http = &analysis.http;
+    let states = [
+        (http.complete, "complete"),
+        (http.truncated, "truncated"),
+        (http.gap, "with a gap"),
+        (http.orphan_requests, "requests without an answer"),
+        (http.orphan_responses, "answers without a request"),
+        (http.aborted, "aborted"),
+        (http.exchanges_midstream, "begun before the capture"),
+    ];
+    let connections = if http.http1 == 1 { "connection" } else { "connections" };
+    write!(f, "\n{} HTTP exchanges on {} {connections}", http.exchanges, http.http1)?;
+    if http.exchanges != 0 {
+        let states = states.into_iter().filter(|(count, _)| *count != 0);
+        let states: Vec<_> = states.map(|(count, words)| format!("{count} {words}")).collect();
+        write!(f, ": {}", states.join(", "))?;
+    }
+    let notes = [
+        (analysis.flows.gap_bytes, "bytes of streams were not captured"),
+        (http.http2, "connections speak HTTP/2, which is counted but not read"),
+        (http.tls, "connections are TLS, for which there are no keys"),
+    ];
+    for (count, words) in notes.into_iter().filter(|(count, _)| *count != 0) {
+        write!(f, "\n{count} {words}")?;
+    }
+    if http.exchanges == 0 {
+        let mut reasons = Vec::new();
+        let mut reason = |count: u64, words: &str| {
+            if count != 0 {
+                reasons.push(format!("{count} {words}"));
+            }
+        };
+        reason(http.other, "connections of other protocols");
+        reason(http.excluded, "connections on other ports than --ports");
+        reason(http.empty, "connections without data");
+        reason(http.one_sided, "connections seen in one direction only");
+        reason(http.midstream, "connections that began before the capture");
+        reason(analysis.account(Analysed::Cut).packets, "packets cut by the snapshot length");
+        reason(analysis.account(Analysed::Fragment).packets, "IP fragments");
+        reason(analysis.account(Analysed::OtherProtocol).packets, "packets that are not TCP");
+        if ledger.total.processed.packets == 0 {
+            reasons.push("no packets came".to_owned());
+        }
+        if !reasons.is_empty() {
+            write!(f, "\nno exchange was found in: {}", reasons.join(", "))?;
+        }
+    }
+    for sink in &ledger.sinks {
+        write!(f, "\n{} records written to {}", sink.written, sink.name)?;
+        if sink.closed {
+            f.write_str(", whose reader has closed it")?;
+        } else if sink.shed != 0 {
+            write!(f, ", {} shed because it was too slow or failed", sink.shed)?;
+        }
+        if let Some(failure) = &sink.failure {
+            write!(f, ": {failure}")?;
+        }
+    }
+    Ok(())
+}
+
+/// `1 packet`, `2 packets`.
+struct Packets(u64);
+
+impl fmt::Display for Packets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} packet{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ledger = &self.ledger;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("packets", &PacketsJson(ledger))?;
+        map.serialize_entry("bytes", &Columns(&ledger.total, |amount| amount.bytes))?;
+        map.serialize_entry("cpu", &self.cpu)?;
+        map.serialize_entry("duration_s", &self.duration.as_secs_f64())?;
+        map.serialize_entry("files", &self.files)?;
+        map.serialize_entry("interfaces", &ledger.interfaces)?;
+        let workers: Vec<_> = ledger.workers.iter().map(WorkerJson).collect();
+        map.serialize_entry("workers", &workers)?;
+        map.serialize_entry("unordered", &self.unordered)?;
+        map.serialize_entry("failure", &ledger.failure)?;
+        if let Some(analysis) = &ledger.total.analysis {
+            map.serialize_entry("analysis", analysis)?;
+            map.serialize_entry("sinks", &ledger.sinks.iter().map(SinkJson).collect::<Vec<_>>())?;
+        }
+        if let Some(http) = &self.http {
+            map.serialize_entry("latency", &http.summary)?;
+        }
+        map.end()
+    }
+}
+
+/// `.packets`: the kernel's side, processed, every account (zero ones too, so that scripts need no default), and
+/// what is known besides.
+struct PacketsJson<'a>(&'a Ledger);
+
+impl Serialize for PacketsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("received", &self.0.received)?;
+        map.serialize_entry("dropped", &self.0.dropped)?;
+        columns(&mut map, &self.0.total, |amount| amount.packets)?;
+        map.serialize_entry("filtered", &self.0.filtered)?;
+        map.serialize_entry("cut_by_snaplen", &self.0.total.cut_by_snaplen)?;
+        map.end()
+    }
+}
+
+struct SinkJson<'a>(&'a SinkReport);
+
+impl Serialize for SinkJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("name", &self.0.name)?;
+        map.serialize_entry("made", &self.0.made)?;
+        map.serialize_entry("written", &self.0.written)?;
+        map.serialize_entry("shed", &self.0.shed)?;
+        map.serialize_entry("failure", &self.0.failure)?;
+        map.end()
+    }
+}
+
+struct WorkerJson<'a>(&'a WorkerLedger);
+
+impl Serialize for WorkerJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("packets", &Columns(self.0, |amount| amount.packets))?;
+        map.serialize_entry("bytes", &Columns(self.0, |amount| amount.bytes))?;
+        map.serialize_entry("blocks", &self.0.blocks)?;
+        map.serialize_entry("blocks_copied", &self.0.blocks_copied)?;
+        map.end()
+    }
+}
+
+/// `processed` and every account, seen as packets or as bytes.
+struct Columns<'a>(&'a WorkerLedger, fn(Amount) -> u64);
+
+impl Serialize for Columns<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        columns(&mut map, self.0, self.1)?;
+        map.end()
+    }
+}
+
+fn columns<M: SerializeMap>(
+    map: &mut M,
+    worker: &WorkerLedger,
+    column: fn(Amount) -> u64,
+) -> Result<(), M::Error> {
+    map.serialize_entry("processed", &column(worker.processed))?;
+    for account in Account::ALL {
+        map.serialize_entry(account.key(), &column(worker.accounts[account]))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::tests::{interface, pages};
+    use crate::ledger::{Counters, DeviceLedger, InterfaceLedger};
+
+    #[test]
+    fn the_report_names_what_is_not_zero() {
+        let page = Counters::new();
+        let mut report = Report { ledger: Ledger::live(vec![interface(0, 0)], [&page]), ..Report::default() };
+        assert_eq!(
+            report.to_string(),
+            "0 packets received\n0 packets dropped by the kernel\n0 packets processed (0 bytes)"
+        );
+        let device = DeviceLedger { rx_missed: 11, ..DeviceLedger::default() };
+        report.ledger =
+            Ledger::live(vec![InterfaceLedger { device: Some(device), ..interface(10, 3) }], &pages());
+        report.unordered = true;
+        assert_eq!(
+            report.to_string(),
+            "10 packets received\n\
+             3 packets dropped by the kernel\n\
+             7 packets processed (628 bytes)\n  \
+             5 packets written\n  \
+             1 packet not written, refused by the output\n  \
+             1 packet not written, beyond the count given with -c\n\
+             eth0: 3 packets dropped, the ring was full 2 times (a larger --ring-size bridges longer pauses)\n\
+             eth0: besides, the device lost packets before the capture: 11 missed, 0 dropped, 0 overruns\n\
+             several workers wrote to one file: its packets are in order for each worker only"
+        );
+        page.processed(4, 1);
+        let running = Report { ledger: Ledger::live(vec![interface(4, 0)], [&page]), ..Report::default() };
+        assert!(running.to_string().ends_with("\n  4 packets on the way to the output"));
+    }
+
+    #[test]
+    fn the_process_has_used_some_cpu() {
+        let used = || CpuTime::of_process().user_s + CpuTime::of_process().sys_s;
+        let (before, begun) = (used(), std::time::Instant::now());
+        while used() <= before {
+            assert!(begun.elapsed() < Duration::from_secs(60), "busy for a minute without CPU time");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The outputs of records, and what is left of an analysis at its end: what live captures and file runs have in common.
+
+use std::hash::{BuildHasher, RandomState};
+
+use gannet_record::{Interfaces, Latencies, RecordOptions};
+use gannet_sink::{Hub, HubConfig, Order, WhenFull};
+
+use crate::config::HttpConfig;
+use crate::error::Error;
+use crate::ledger::{HttpReport, Ledger};
+
+/// Opens the outputs of records; their threads are not started yet. Live records are written as they come, and shed
+/// rather than waited for; those of files in the order of their packets, and waited for.
+pub(crate) fn records_hub(
+    config: &HttpConfig,
+    names: &Interfaces,
+    workers: usize,
+    live: bool,
+) -> Result<Hub, Error> {
+    let hub = HubConfig {
+        sinks: config.sinks.clone(),
+        options: RecordOptions {
+            headers: config.headers.clone(),
+            redact: config.redact,
+            routes: config.routes.clone(),
+            interfaces: names.clone(),
+        },
+        workers,
+        order: if live { Order::Arrival } else { Order::ByKey },
+        when_full: if live { WhenFull::Shed } else { WhenFull::Wait },
+        flush_each: config.flush_each,
+    };
+    Ok(Hub::open(hub)?)
+}
+
+/// Ends the outputs and puts what they did into the ledger.
+pub(crate) fn finish_records(hub: Hub, ledger: &mut Ledger) {
+    ledger.sinks = hub.finish();
+    let failure =
+        ledger.sinks.iter().find_map(|sink| Some(format!("{}: {}", sink.name, sink.failure.as_ref()?)));
+    if ledger.failure.is_none() {
+        ledger.failure = failure;
+    }
+}
+
+/// The latencies of all workers together.
+pub(crate) fn merged(all: Vec<Latencies>) -> Option<Latencies> {
+    let mut all = all.into_iter();
+    let mut sum = all.next()?;
+    for latencies in all {
+        sum.merge(&latencies);
+    }
+    Some(sum)
+}
+
+/// What the report shows of them.
+pub(crate) fn http_report(latencies: Option<Latencies>) -> Option<HttpReport> {
+    latencies.map(|latencies| HttpReport { summary: latencies.summary() })
+}
+
+/// A seed for hash tables whose keys come from the network: not to be guessed, another one for each run.
+pub(crate) fn seed() -> u64 {
+    RandomState::new().hash_one(0)
+}

@@ -1,0 +1,159 @@
+//! `gannet http -r`: capture files to records.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::util::Dir;
+
+/// The captures that were made elsewhere; `None`, said on stderr, where they are not.
+fn corpus() -> Option<PathBuf> {
+    let path = std::env::var_os("GANNET_CORPUS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    if path.join("INDEX.tsv").is_file() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED, needs the corpus of captures: {} (GANNET_CORPUS)", path.display());
+    None
+}
+
+fn records(dir: &Dir, file: &Path, words: &str) -> Vec<Value> {
+    let outcome = dir.gannet(&format!("http -q {words} -r {}", file.display())).run().exits(0);
+    outcome.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Every capture below `path`.
+fn captures(path: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() { captures(&entry, found) } else { found.push(entry) }
+    }
+}
+
+/// The output does not depend on the number of workers, nor on the run.
+#[test]
+fn workers_make_no_difference() {
+    let Some(corpus) = corpus() else { return };
+    let dir = Dir::new();
+    let mut files = Vec::new();
+    captures(&corpus.join("pcaps"), &mut files);
+    assert!(files.len() > 50);
+    let mut exchanges = 0;
+    for file in files {
+        let output = |workers: usize| {
+            let outcome = dir.gannet(&format!("http -q --workers {workers} -r {}", file.display())).run();
+            assert!(
+                [Some(0), Some(2)].contains(&outcome.status.code()),
+                "{}: {}",
+                file.display(),
+                outcome.stderr
+            );
+            assert!(!outcome.stderr.contains("defect"), "{}: {}", file.display(), outcome.stderr);
+            outcome.text()
+        };
+        let one = output(1);
+        exchanges += one.lines().count();
+        for workers in [1, 2, 4] {
+            assert!(one == output(workers), "{} with {workers} workers", file.display());
+        }
+    }
+    assert!(exchanges > 100, "{exchanges}");
+}
+
+/// A request and the status of its answer, as tshark and we have it.
+type Row = (String, String, String, Option<u64>);
+
+/// tshark's rows, as requests in order with the status that it found for each.
+fn expected(table: &str) -> BTreeMap<(String, String), Vec<Row>> {
+    let mut lines = table.lines();
+    let columns: Vec<_> = lines.next().unwrap().split('\t').collect();
+    let column = |name: &str| columns.iter().position(|column| *column == name).unwrap();
+    let [frame, src, src6, port] = ["frame.number", "ip.src", "ipv6.src", "tcp.srcport"].map(column);
+    let [method, host, uri] = ["http.request.method", "http.host", "http.request.uri"].map(column);
+    let [status, request_in] = ["http.response.code", "http.request_in"].map(column);
+    let last = |value: &str| value.rsplit('|').next().unwrap().to_owned();
+    let mut rows: BTreeMap<(String, String), Vec<Row>> = BTreeMap::new();
+    let mut by_frame = BTreeMap::new();
+    for line in lines {
+        let cells: Vec<_> = line.split('\t').collect();
+        let client = if cells[src].is_empty() { last(cells[src6]) } else { last(cells[src]) };
+        let key = (client, last(cells[port]));
+        // Several messages in one frame stand beside one another.
+        for (index, name) in cells[method].split('|').enumerate().filter(|(_, name)| !name.is_empty()) {
+            let part = |cell: &str| cell.split('|').nth(index).unwrap_or_default().to_owned();
+            let list = rows.entry(key.clone()).or_default();
+            by_frame.entry(cells[frame].to_owned()).or_insert_with(Vec::new).push((key.clone(), list.len()));
+            list.push((name.to_owned(), part(cells[host]), part(cells[uri]), None));
+        }
+        for (code, asked) in cells[status].split('|').zip(cells[request_in].split('|')) {
+            let Some(requests) = by_frame.get_mut(asked) else { continue };
+            let code: u64 = code.parse().unwrap();
+            if code >= 200 || code == 101 {
+                // The requests of a frame are answered in order.
+                let (key, at) = if requests.len() > 1 { requests.remove(0) } else { requests[0].clone() };
+                rows.get_mut(&key).unwrap()[at].3.get_or_insert(code);
+            }
+        }
+    }
+    rows
+}
+
+/// Our records in the same form.
+fn found(records: &[Value]) -> BTreeMap<(String, String), Vec<Row>> {
+    let mut rows: BTreeMap<(String, String), Vec<(String, Row)>> = BTreeMap::new();
+    for record in records.iter().filter(|record| record["http"]["request"].is_object()) {
+        let text = |pointer: &str| {
+            let value = record.pointer(pointer);
+            value
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                .unwrap_or_default()
+        };
+        let query = record["url"]["query"].as_str().map(|query| format!("?{query}")).unwrap_or_default();
+        let method = record
+            .pointer("/http/request/method_original")
+            .map_or_else(|| text("/http/request/method"), |original| original.as_str().unwrap().to_owned());
+        let row = (
+            method,
+            text("/http/request/header/host/0"),
+            format!("{}{query}", text("/url/path")),
+            record.pointer("/http/response/status_code").and_then(Value::as_u64),
+        );
+        rows.entry((text("/client/address"), text("/client/port")))
+            .or_default()
+            .push((text("/timestamp"), row));
+    }
+    let mut sorted = BTreeMap::new();
+    for (key, mut list) in rows {
+        list.sort_by(|left, right| left.0.cmp(&right.0));
+        sorted.insert(key, list.into_iter().map(|(_, row)| row).collect());
+    }
+    sorted
+}
+
+/// Where we differ from tshark, and why that is right.
+const DIFFERENCES: &[(&str, &str)] = &[];
+
+#[test]
+fn requests_and_answers_equal_tsharks() {
+    let Some(corpus) = corpus() else { return };
+    let dir = Dir::new();
+    let mut tables = Vec::new();
+    captures(&corpus.join("expected/tshark"), &mut tables);
+    let tables: Vec<_> =
+        tables.into_iter().filter(|path| path.to_string_lossy().ends_with(".http.tsv")).collect();
+    assert!(tables.len() >= 10);
+    let mut wrong = Vec::new();
+    for table in tables {
+        let name = table.strip_prefix(corpus.join("expected/tshark")).unwrap().to_string_lossy().into_owned();
+        let name = name.trim_end_matches(".http.tsv");
+        let theirs = expected(&std::fs::read_to_string(&table).unwrap());
+        let ours = found(&records(&dir, &corpus.join("pcaps").join(name), ""));
+        let differs = theirs != ours;
+        if differs != DIFFERENCES.iter().any(|(file, _)| *file == name) {
+            wrong.push(format!("{name}\n  tshark: {theirs:?}\n  ours:   {ours:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
