@@ -1,11 +1,14 @@
 //! The HTTP layer's part of the loss ledger, and what a run that found nothing says.
 
+use std::fmt;
+
 gannet_packet::counters! {
     /// Sums over all connections of one worker.
     ///
     /// ```text
-    ///   flows = HTTP/1 + HTTP/2 + TLS + other + excluded by port + without payload + not known yet
+    ///   flows = HTTP/1 + HTTP/2 + TLS + other + excluded by port + without payload (+ not known yet, while open)
     ///   requests = exchanges with a request;  final responses = exchanges with a response
+    ///   bytes = those of messages + skipped + of tunnels, as far as delivered
     ///   exchanges = complete + truncated + gap + orphan requests + orphan responses + aborted + midstream
     /// ```
     #[expect(missing_docs, reason = "the names say it; see the identities above")]
@@ -43,7 +46,69 @@ gannet_packet::counters! {
         pub orphan_responses: u64,
         pub aborted: u64,
         pub exchanges_midstream: u64,
+        /// Exchanges without a request, and without a response.
+        pub without_request: u64,
+        pub without_response: u64,
         /// Exchanges whose durations are not to be trusted.
         pub untrusted: u64,
+
+        /// Bytes of HTTP/1 connections that were delivered, and those of them that belong to messages.
+        pub bytes: u64,
+        pub message_bytes: u64,
+        /// Of the tunnel bytes, those that were delivered before the flow was let go.
+        pub tunnel_bytes_delivered: u64,
+    }
+}
+
+impl Counters {
+    /// The identities that do not hold. Empty once every flow has been closed, or the program has a defect.
+    pub fn check(&self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        let mut hold = |identity, left: u64, right: u64| {
+            if left != right {
+                violations.push(Violation { identity, left, right });
+            }
+        };
+        hold(
+            "flows = HTTP/1 + HTTP/2 + TLS + other + excluded + empty",
+            self.flows,
+            self.http1 + self.http2 + self.tls + self.other + self.excluded + self.empty,
+        );
+        let states = self.complete + self.truncated + self.gap + self.orphan_requests;
+        let states = states + self.orphan_responses + self.aborted + self.exchanges_midstream;
+        hold("exchanges = sum of states", self.exchanges, states);
+        hold(
+            "exchanges = requests + exchanges without a request",
+            self.exchanges,
+            self.requests + self.without_request,
+        );
+        hold(
+            "exchanges = final responses + exchanges without a response",
+            self.exchanges,
+            self.responses + self.without_response,
+        );
+        hold(
+            "bytes = messages + skipped + tunnels",
+            self.bytes,
+            self.message_bytes + self.skipped_bytes + self.tunnel_bytes_delivered,
+        );
+        violations
+    }
+}
+
+/// An identity that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The identity in words, `left = right`.
+    pub identity: &'static str,
+    /// The value of its left side.
+    pub left: u64,
+    /// The value of its right side.
+    pub right: u64,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not hold: {} is not {}", self.identity, self.left, self.right)
     }
 }

@@ -12,12 +12,24 @@
 #![forbid(unsafe_code)]
 
 mod analyser;
+mod body;
 mod counters;
+mod detect;
 mod exchange;
+mod framing;
 mod head;
+mod held;
+mod pairing;
+mod parse;
+mod timing;
 
-pub use analyser::{Http, HttpConfig, PortSet, Sink};
-pub use counters::Counters;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use analyser::{ConnectionState, Http, HttpConfig, PortSet, Sink};
+pub use counters::{Counters, Violation};
 pub use exchange::{
     Confidence, Connection, Exchange, HeadEvent, HeadKind, Interim, Message, State, TcpFacts, Timing,
     Untrusted,

@@ -1,0 +1,189 @@
+//! What the first bytes of a direction are.
+//!
+//! Only prefixes are looked at. A verdict is given as soon as the bytes allow it; [`Verdict::Unsure`] means that every
+//! byte so far agrees with something of interest and the next ones will tell.
+
+/// What a prefix of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// An HTTP/1 request line.
+    Request,
+    /// An HTTP/1 status line.
+    Response,
+    /// The preface of an HTTP/2 client, or the first frame of its server.
+    Http2,
+    /// A TLS record.
+    Tls,
+    /// None of them.
+    Other,
+    /// Too short to tell.
+    Unsure,
+}
+
+/// Whether a prefix is the beginning of a start line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Yes,
+    No,
+    Unsure,
+}
+
+/// What the bytes from the beginning of a direction are. `midstream` says that the stream may have been cut anywhere
+/// before them, between two of its segments.
+pub(crate) fn classify(bytes: &[u8], midstream: bool) -> Verdict {
+    let bytes = after_blank_lines(bytes);
+    match bytes {
+        [] => return Verdict::Unsure,
+        [0x16, 0x03, ..] => return Verdict::Tls,
+        [0x14 | 0x15 | 0x17, 0x03, 0x01..=0x04, ..] if midstream => return Verdict::Tls,
+        [0x16] => return Verdict::Unsure,
+        // SETTINGS on stream 0, a whole number of settings: a server need not wait for the client's preface.
+        [0, 0..=0x40, low, 4, 0, 0, 0, 0, 0, ..] if low % 6 == bytes_mod_6(bytes[1]) => {
+            return Verdict::Http2;
+        }
+        _ => {}
+    }
+    if bytes.len() >= PREFACE_LINE.len() && bytes.starts_with(PREFACE_LINE) {
+        return Verdict::Http2;
+    }
+    match (status_line(bytes), request_line(bytes)) {
+        (Line::Yes, _) => Verdict::Response,
+        (_, Line::Yes) => Verdict::Request,
+        (Line::No, Line::No) if !PREFACE_LINE.starts_with(bytes) => Verdict::Other,
+        _ => Verdict::Unsure,
+    }
+}
+
+/// Whether `bytes` begin like `HTTP/1.x` of a status line.
+#[inline]
+pub(crate) fn status_line(bytes: &[u8]) -> Line {
+    if bytes.len() >= STATUS_START.len() {
+        if bytes.starts_with(STATUS_START) { Line::Yes } else { Line::No }
+    } else if STATUS_START.starts_with(bytes) {
+        Line::Unsure
+    } else {
+        Line::No
+    }
+}
+
+/// Whether `bytes` begin with `method SP target SP HTTP/1.x`.
+///
+/// A method in common use followed by a target in origin form is enough; of anything else the line must end as a
+/// request line does, which is what tells HTTP from RTSP and SIP.
+pub(crate) fn request_line(bytes: &[u8]) -> Line {
+    let end = bytes.iter().take(METHOD_MAX + 1).position(|&byte| !is_method_byte(byte));
+    let Some(end) = end else {
+        return if bytes.len() <= METHOD_MAX { Line::Unsure } else { Line::No };
+    };
+    if end == 0 || bytes[end] != b' ' {
+        return Line::No;
+    }
+    if bytes.get(end + 1) == Some(&b'/') && is_common(&bytes[..end]) {
+        // Nothing else begins like this; HTTP/0.9 does, and shows itself at the line's end.
+        match memchr::memchr(b'\n', bytes) {
+            None => return Line::Yes,
+            Some(at) => return ends_in_version(&bytes[..at]),
+        }
+    }
+    match memchr::memchr(b'\n', bytes) {
+        Some(at) => ends_in_version(&bytes[..at]),
+        None => Line::Unsure,
+    }
+}
+
+/// Whether a method of this name is in everyday use.
+pub(crate) fn is_common(method: &[u8]) -> bool {
+    matches!(
+        method,
+        b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE"
+    )
+}
+
+/// Whether `method` could be the name of a method: registered ones are upper-case words, some with a hyphen.
+#[inline]
+pub(crate) fn is_method(method: &[u8]) -> bool {
+    (1..=METHOD_MAX).contains(&method.len()) && method.iter().all(|&byte| is_method_byte(byte))
+}
+
+fn is_method_byte(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'-' | b'_')
+}
+
+/// Whether the line, without its LF, ends in blank, `HTTP/1.`, digit.
+fn ends_in_version(line: &[u8]) -> Line {
+    match line.trim_ascii_end() {
+        [.., b' ' | b'\t', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'] => Line::Yes,
+        _ => Line::No,
+    }
+}
+
+fn after_blank_lines(bytes: &[u8]) -> &[u8] {
+    let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    &bytes[blank..]
+}
+
+/// What the low byte of a multiple of 6 leaves modulo 6 if `high` is its high byte: 256 is 4 modulo 6.
+fn bytes_mod_6(high: u8) -> u8 {
+    (6 - high % 6 * 4 % 6) % 6
+}
+
+/// The longest method looked for: WebDAV's and UPnP's longest have 16 letters.
+pub(crate) const METHOD_MAX: usize = 24;
+const STATUS_START: &[u8] = b"HTTP/1.";
+/// The first line of the 24 bytes that open an HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_tell() {
+        for (bytes, verdict) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Verdict::Request),
+            (b"\r\n\r\nGET / HTTP/1.0\n", Verdict::Request),
+            (b"GET /a/very/long", Verdict::Request),
+            (b"M-SEARCH * HTTP/1.1\r\n", Verdict::Request),
+            (b"NOTIFY * HTTP/1.1\r\n", Verdict::Request),
+            (b"M-SEARCH *", Verdict::Unsure),
+            (b"HTTP/1.1 200", Verdict::Response),
+            (b"HTTP", Verdict::Unsure),
+            (b"H", Verdict::Unsure),
+            (b"\r\n", Verdict::Unsure),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Verdict::Http2),
+            (b"PRI * HT", Verdict::Unsure),
+            (b"\0\0\x12\x04\0\0\0\0\0", Verdict::Http2),
+            (b"\0\0\x13\x04\0\0\0\0\0", Verdict::Other),
+            (b"\x16\x03\x01", Verdict::Tls),
+            (b"\x16", Verdict::Unsure),
+            (b"\x17\x03\x03", Verdict::Other),
+            (b"SSH-2.0-OpenSSH_9\r\n", Verdict::Other),
+            (b"220 mail.example.com ESMTP\r\n", Verdict::Other),
+            (b"EHLO example.com\r\n", Verdict::Other),
+            (b"OPTIONS rtsp://example.com RTSP/1.0\r\n", Verdict::Other),
+            (b"INVITE sip:a@example.com SIP/2.0\r\n", Verdict::Other),
+            (b"GET /\r\n", Verdict::Other),
+            (b"get / HTTP/1.1\r\n", Verdict::Other),
+            (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ / HTTP/1.1\r\n", Verdict::Other),
+        ] {
+            assert_eq!(classify(bytes, false), verdict, "{}", bytes.escape_ascii());
+        }
+        assert_eq!(classify(b"\x17\x03\x03", true), Verdict::Tls);
+    }
+
+    #[test]
+    fn a_longer_prefix_never_contradicts() {
+        for whole in [
+            &b"\r\nSUBSCRIBE /x HTTP/1.1\r\n"[..],
+            b"GET / HTTP/1.1\r\n",
+            b"HTTP/1.0 200 OK\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ] {
+            let last = classify(whole, false);
+            for len in 0..whole.len() {
+                let verdict = classify(&whole[..len], false);
+                assert!(verdict == last || verdict == Verdict::Unsure, "{}", whole[..len].escape_ascii());
+            }
+        }
+    }
+}

@@ -1,0 +1,592 @@
+//! One direction of a connection as a sequence of messages: a state machine over the bytes of its stream.
+//!
+//! ```text
+//!             first byte            empty line           Stream::body
+//!   ┌─► Idle ───────────► Reading ─────────────► Decide ───────────────► Counted, Chunked, Close ──┐
+//!   │    │                   │ no start line                               │ bad chunk, gap         │ the end
+//!   │    └──────────────► Search ◄────────────────────────────────────────┘                        │
+//!   │                        │ a start line at the beginning of a segment                           │
+//!   └────────────────────────┴──────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The machine sees each byte of a head once and no byte of a body. A head that lies within one segment is parsed
+//! where it is; of one that does not, the pieces are joined in a buffer that is bounded and reused. Where messages
+//! begin and end depends on the bytes alone and not on how they were cut into segments, with one exception:
+//! [`Search`](Phase::Search), which has nothing else to go by.
+
+use gannet_flow::{Flow, Moment};
+use gannet_packet::Timestamp;
+
+use crate::HttpConfig;
+use crate::TcpFacts;
+use crate::body::{Chunk, Ending, Step};
+use crate::detect::{self, Line};
+use crate::parse::{self, Fast, Parsed, Role};
+use crate::timing;
+
+/// The state of one direction.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    role: Role,
+    phase: Phase,
+    /// Offset in the stream of the next byte to come.
+    pub(crate) position: u64,
+    /// The message under way; what is in it without one is of no meaning.
+    pub(crate) message: Progress,
+    /// The head under way, as far as it did not lie within one segment.
+    buffer: Vec<u8>,
+}
+
+/// Times, places and sizes of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// Offset of its first byte.
+    pub(crate) start: u64,
+    /// Offset behind its head.
+    pub(crate) body: u64,
+    /// Offset behind its last byte so far.
+    pub(crate) end: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) head_end: Timestamp,
+    pub(crate) last: Timestamp,
+    /// What the sender had of the opposite stream when it sent the first byte.
+    pub(crate) acknowledged: Option<u64>,
+    pub(crate) body_bytes: u64,
+    pub(crate) gap_bytes: u64,
+    /// The first byte was sent more than once or came late.
+    pub(crate) first_again: bool,
+    /// The same of the last byte so far.
+    pub(crate) last_again: bool,
+    /// The last byte so far is missing.
+    pub(crate) last_missing: bool,
+    /// What TCP had gone through when the message began.
+    pub(crate) facts: TcpFacts,
+}
+
+/// The facts that come with the bytes of one `Data`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) seen: Moment,
+    pub(crate) late: bool,
+    pub(crate) acknowledged: Option<u64>,
+    pub(crate) flow: &'a Flow,
+    /// Nothing of the segment has been taken yet.
+    pub(crate) boundary: bool,
+}
+
+/// What the bytes given have led to.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A head is whole. [`Stream::body`] must be called next.
+    Head(Parsed),
+    /// The message is over.
+    End,
+    /// The message is over because its framing is not what it should be.
+    Broken,
+    /// So many bytes belong to no message.
+    Skipped(u64),
+    /// So many bytes belong to another protocol.
+    Switched(u64),
+}
+
+/// What missing bytes have led to.
+#[derive(Debug)]
+pub(crate) enum AfterGap {
+    /// They lie within a body: framing goes on.
+    Inside,
+    /// They contain the end of the body and nothing else.
+    End,
+    /// They contain the end of the body and more.
+    EndAndMore,
+    /// They contain framing of the message whose body was under way.
+    Broken,
+    /// They contain some of a head, of which this was seen. Where its start line is missing: so many bytes for nothing.
+    Head(Result<Parsed, u64>),
+    /// They lie between messages.
+    Unknown,
+    /// They belong to another protocol.
+    Switched,
+}
+
+/// What was under way when a stream ended.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    Nothing,
+    /// A head, of which this was seen, or bytes that did not make a start line.
+    Head(Result<Parsed, u64>),
+    /// A body that should have gone on.
+    Body,
+    /// A body that ends like this.
+    Closed,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Between messages.
+    Idle,
+    /// In a head; what there is of it is in the buffer.
+    Reading {
+        newline: Newline,
+        start_line: bool,
+    },
+    /// In a head that does not fit: what is beyond the limit is only looked at.
+    Beyond(Box<Beyond>),
+    /// Behind a head, for [`Stream::body`] to say what follows.
+    Decide,
+    /// In a body, before its first byte, if there is a body.
+    Perhaps {
+        left: u64,
+    },
+    Counted {
+        left: u64,
+    },
+    Chunked(Chunk),
+    Close,
+    /// Looking for a start line at the beginning of a segment.
+    Search,
+    /// Another protocol.
+    Switched,
+}
+
+/// What has been seen of the end of a head: a line end, then perhaps a CR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Newline {
+    None,
+    Lf,
+    LfCr,
+}
+
+#[derive(Debug)]
+struct Beyond {
+    newline: Newline,
+    head: Parsed,
+    /// The beginning of the current line: enough for the fields that matter to framing.
+    line: Vec<u8>,
+    /// The current line is the start line.
+    in_start_line: bool,
+}
+
+impl Stream {
+    /// A stream at its beginning, or, with `search`, somewhere in it.
+    pub(crate) fn new(role: Role, search: bool) -> Self {
+        Self {
+            role,
+            phase: if search { Phase::Search } else { Phase::Idle },
+            position: 0,
+            message: Progress::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Takes `len` bytes that lie within a body and do not end it; false if they are not such bytes.
+    #[inline]
+    pub(crate) fn skip(&mut self, len: u64, seen: Timestamp, late: bool) -> bool {
+        match &mut self.phase {
+            Phase::Counted { left } | Phase::Chunked(Chunk::Data { left }) if *left > len => *left -= len,
+            Phase::Close => {}
+            _ => return false,
+        }
+        self.position += len;
+        self.message.end = self.position;
+        self.message.body_bytes += len;
+        self.message.last = seen;
+        self.message.last_again = late;
+        self.message.last_missing = false;
+        true
+    }
+
+    /// Takes bytes off the front of `rest` up to the next event; `None` once all are taken.
+    pub(crate) fn step(&mut self, rest: &mut &[u8], at: &Arrival<'_>, limits: &HttpConfig) -> Option<Event> {
+        let before = rest.len();
+        let start = self.position;
+        let mut boundary = at.boundary;
+        let event = loop {
+            if rest.is_empty() && !matches!(self.phase, Phase::Decide) {
+                break None;
+            }
+            match &mut self.phase {
+                Phase::Idle => {
+                    let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                    if blank > 0 {
+                        *rest = &rest[blank..];
+                        break Some(Event::Skipped(blank as u64));
+                    }
+                    self.begin(start + (before - rest.len()) as u64, at);
+                    match parse::fast(self.role, rest, limits.max_head_bytes, limits.max_fields) {
+                        Fast::Head(parsed, len) => {
+                            *rest = &rest[len..];
+                            self.phase = Phase::Decide;
+                            break Some(Event::Head(parsed));
+                        }
+                        Fast::Partial | Fast::Refused => {
+                            self.buffer.clear();
+                            self.phase = Phase::Reading { newline: Newline::None, start_line: false };
+                        }
+                    }
+                }
+                Phase::Reading { .. } => {
+                    if let Some(event) = self.read(rest, limits) {
+                        break Some(event);
+                    }
+                }
+                Phase::Beyond(beyond) => {
+                    if beyond.take(rest) {
+                        let Phase::Beyond(beyond) = std::mem::replace(&mut self.phase, Phase::Decide) else {
+                            break None;
+                        };
+                        break Some(Event::Head(beyond.head));
+                    }
+                }
+                // Nobody said what follows: nothing does.
+                Phase::Decide => self.phase = Phase::Idle,
+                Phase::Perhaps { left } => {
+                    if self.role == Role::Responses && detect::status_line(rest) == Line::Yes {
+                        self.phase = Phase::Idle;
+                        break Some(Event::End);
+                    }
+                    self.phase = Phase::Counted { left: *left };
+                }
+                Phase::Counted { left } => {
+                    let take = (*left).min(rest.len() as u64);
+                    *left -= take;
+                    self.message.body_bytes += take;
+                    *rest = &rest[take as usize..];
+                    if *left == 0 {
+                        self.phase = Phase::Idle;
+                        break Some(Event::End);
+                    }
+                }
+                Phase::Chunked(chunk) => match chunk.step(rest, &mut self.message.body_bytes) {
+                    Step::More => {}
+                    Step::End => {
+                        self.phase = Phase::Idle;
+                        break Some(Event::End);
+                    }
+                    Step::Bad => {
+                        self.phase = Phase::Search;
+                        break Some(Event::Broken);
+                    }
+                },
+                Phase::Close => {
+                    self.message.body_bytes += rest.len() as u64;
+                    *rest = &[];
+                }
+                Phase::Search => {
+                    if boundary && starts_here(self.role, rest) {
+                        self.phase = Phase::Idle;
+                    } else {
+                        let skipped = rest.len() as u64;
+                        *rest = &[];
+                        break Some(Event::Skipped(skipped));
+                    }
+                }
+                Phase::Switched => {
+                    let switched = rest.len() as u64;
+                    *rest = &[];
+                    break Some(Event::Switched(switched));
+                }
+            }
+            boundary &= rest.len() == before;
+        };
+        let taken = (before - rest.len()) as u64;
+        self.position = start + taken;
+        if taken > 0 && !matches!(event, Some(Event::Skipped(_) | Event::Switched(_))) {
+            let message = &mut self.message;
+            message.end = self.position;
+            message.last = at.seen.time;
+            message.last_again = at.late;
+            message.last_missing = false;
+            if matches!(event, Some(Event::Head(_))) {
+                message.head_end = at.seen.time;
+                message.body = self.position;
+            }
+        }
+        event
+    }
+
+    /// Says where the message ends whose head has just been read. True if it has ended already.
+    #[must_use]
+    pub(crate) fn body(&mut self, ending: Ending) -> bool {
+        self.phase = match ending {
+            Ending::Head => Phase::Idle,
+            Ending::Length(left) => Phase::Counted { left },
+            Ending::Perhaps(left) => Phase::Perhaps { left },
+            Ending::Chunks => Phase::Chunked(Chunk::START),
+            Ending::Close => Phase::Close,
+            Ending::Switch => Phase::Switched,
+        };
+        matches!(self.phase, Phase::Idle | Phase::Switched)
+    }
+
+    /// The method of the request is known only now. True if it makes the message end with its head, and nothing has
+    /// been taken for its body.
+    #[must_use]
+    pub(crate) fn without_body(&mut self) -> bool {
+        let bodyless = match self.phase {
+            Phase::Perhaps { .. } | Phase::Close => {
+                self.message.body_bytes == 0 && self.message.gap_bytes == 0
+            }
+            Phase::Chunked(chunk) => chunk == Chunk::START,
+            _ => false,
+        };
+        if bodyless {
+            self.phase = Phase::Idle;
+        }
+        bodyless
+    }
+
+    /// What follows is another protocol. Bytes of the message under way that are behind its head are part of it, and
+    /// are given back.
+    pub(crate) fn switch(&mut self) -> u64 {
+        self.phase = Phase::Switched;
+        let message = &mut self.message;
+        let behind = message.end.saturating_sub(message.body).saturating_sub(message.gap_bytes);
+        message.end = message.body;
+        message.last = message.head_end;
+        message.last_missing = false;
+        message.body_bytes = 0;
+        message.gap_bytes = 0;
+        behind
+    }
+
+    /// A head has begun and is not whole.
+    pub(crate) fn in_head(&self) -> bool {
+        matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_))
+    }
+
+    /// Takes a hole of `len` bytes.
+    pub(crate) fn gap(&mut self, len: u64, limits: &HttpConfig) -> AfterGap {
+        let after = match &mut self.phase {
+            Phase::Idle | Phase::Decide | Phase::Search => AfterGap::Unknown,
+            Phase::Switched => AfterGap::Switched,
+            Phase::Reading { .. } | Phase::Beyond(_) => AfterGap::Head(self.half_head(limits)),
+            Phase::Perhaps { left } | Phase::Counted { left } => match (*left).checked_sub(len) {
+                Some(0) => AfterGap::End,
+                Some(rest) => {
+                    self.phase = Phase::Counted { left: rest };
+                    AfterGap::Inside
+                }
+                None => AfterGap::EndAndMore,
+            },
+            Phase::Chunked(Chunk::Data { left }) if len < *left => {
+                *left -= len;
+                AfterGap::Inside
+            }
+            Phase::Chunked(Chunk::Data { left }) if len == *left => {
+                self.phase = Phase::Chunked(Chunk::AfterData { cr: false });
+                AfterGap::Inside
+            }
+            Phase::Chunked(_) => AfterGap::Broken,
+            Phase::Close => AfterGap::Inside,
+        };
+        let within = match (&after, &self.phase) {
+            (AfterGap::Inside | AfterGap::End, _) => len,
+            (AfterGap::EndAndMore, Phase::Perhaps { left } | Phase::Counted { left }) => *left,
+            _ => 0,
+        };
+        if within > 0 {
+            self.message.body_bytes += within;
+            self.message.gap_bytes += within;
+            self.message.end = self.position.saturating_add(within);
+            self.message.last_missing = true;
+        }
+        match after {
+            AfterGap::Inside | AfterGap::Switched => {}
+            AfterGap::End => self.phase = Phase::Idle,
+            _ => self.phase = Phase::Search,
+        }
+        self.position = self.position.saturating_add(len);
+        after
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn cut(&mut self, limits: &HttpConfig) -> Cut {
+        let cut = match &self.phase {
+            Phase::Idle | Phase::Decide | Phase::Search | Phase::Switched => Cut::Nothing,
+            Phase::Reading { .. } | Phase::Beyond(_) => Cut::Head(self.half_head(limits)),
+            Phase::Perhaps { .. } | Phase::Counted { .. } | Phase::Chunked(_) => Cut::Body,
+            Phase::Close => Cut::Closed,
+        };
+        if !matches!(self.phase, Phase::Switched) {
+            self.phase = Phase::Search;
+        }
+        cut
+    }
+
+    /// Bytes have been sent again: marks the first byte of the message under way if it is among them.
+    pub(crate) fn again(&mut self, offset: u64, len: u64) {
+        let under_way = !matches!(self.phase, Phase::Idle | Phase::Search | Phase::Switched);
+        if under_way {
+            self.message.again(offset, len, self.position);
+        }
+    }
+
+    fn begin(&mut self, start: u64, at: &Arrival<'_>) {
+        self.message = Progress {
+            start,
+            body: start,
+            end: start,
+            first: at.seen.time,
+            head_end: at.seen.time,
+            last: at.seen.time,
+            acknowledged: at.acknowledged,
+            body_bytes: 0,
+            gap_bytes: 0,
+            first_again: at.late,
+            last_again: at.late,
+            last_missing: false,
+            facts: timing::sums(at.flow),
+        };
+    }
+
+    /// In a head that does not lie within one segment, or that is not plain.
+    fn read(&mut self, rest: &mut &[u8], limits: &HttpConfig) -> Option<Event> {
+        let Phase::Reading { newline, start_line } = &mut self.phase else { return None };
+        let room = limits.max_head_bytes.saturating_sub(self.buffer.len());
+        let piece = &rest[..rest.len().min(room)];
+        let end = newline.find_end(piece);
+        let piece = &piece[..end.unwrap_or(piece.len())];
+        let had = self.buffer.len();
+        self.buffer.extend_from_slice(piece);
+        if !*start_line {
+            // Looked at while it is short, and when it is whole: never the same bytes again and again.
+            let whole = memchr::memchr(b'\n', piece).is_some();
+            if whole || had <= detect::METHOD_MAX {
+                let line = match self.role {
+                    Role::Requests => detect::request_line(&self.buffer),
+                    Role::Responses => detect::status_line(&self.buffer),
+                };
+                if line == Line::No {
+                    return Some(self.garbage(rest, piece.len()));
+                }
+                *start_line = whole;
+            }
+        }
+        *rest = &rest[piece.len()..];
+        if end.is_some() {
+            let parsed = parse::whole(self.role, &self.buffer, limits.max_head_bytes, limits.max_fields);
+            let Some(parsed) = parsed else { return Some(self.garbage(rest, 0)) };
+            self.empty_buffer();
+            self.phase = Phase::Decide;
+            return Some(Event::Head(parsed));
+        }
+        if self.buffer.len() >= limits.max_head_bytes {
+            let Some(head) = parse::partial(self.role, &self.buffer, limits.max_fields) else {
+                return Some(self.garbage(rest, 0));
+            };
+            let newline = *newline;
+            let line = memchr::memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1);
+            let mut beyond = Beyond { newline, head, line: Vec::new(), in_start_line: line == 0 };
+            beyond.keep(&self.buffer[line..]);
+            self.empty_buffer();
+            self.phase = Phase::Beyond(Box::new(beyond));
+        }
+        None
+    }
+
+    /// The bytes in the buffer and all that is left of the segment belong to no message.
+    fn garbage(&mut self, rest: &mut &[u8], in_both: usize) -> Event {
+        let skipped = self.buffer.len() + rest.len() - in_both;
+        *rest = &[];
+        self.empty_buffer();
+        self.phase = Phase::Search;
+        Event::Skipped(skipped as u64)
+    }
+
+    fn half_head(&mut self, limits: &HttpConfig) -> Result<Parsed, u64> {
+        match std::mem::replace(&mut self.phase, Phase::Search) {
+            Phase::Beyond(beyond) => Ok(beyond.head),
+            _ => {
+                let bytes = std::mem::take(&mut self.buffer);
+                let whole_line = memchr::memchr(b'\n', &bytes).is_some();
+                let parsed =
+                    whole_line.then(|| parse::partial(self.role, &bytes, limits.max_fields)).flatten();
+                parsed.ok_or(bytes.len() as u64)
+            }
+        }
+    }
+
+    /// Ready for the next head; a large one's memory is not kept.
+    fn empty_buffer(&mut self) {
+        if self.buffer.capacity() > KEPT_BUFFER {
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.clear();
+        }
+    }
+}
+
+impl Progress {
+    /// Bytes on the wire, holes included.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Marks the edges that `len` bytes from `offset` cover; `end` is the offset behind the last byte.
+    pub(crate) fn again(&mut self, offset: u64, len: u64, end: u64) {
+        let covers = |byte: u64| byte.checked_sub(offset).is_some_and(|behind| behind < len);
+        self.first_again |= covers(self.start);
+        self.last_again |= end > self.start && covers(end - 1);
+    }
+}
+
+impl Newline {
+    /// Length of `bytes` up to and with the end of the head: an empty line, ended by CRLF or LF.
+    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            match (*self, bytes.get(at)?) {
+                (Self::Lf | Self::LfCr, b'\n') => return Some(at + 1),
+                (Self::Lf, b'\r') => {
+                    *self = Self::LfCr;
+                    at += 1;
+                }
+                _ => {
+                    *self = Self::None;
+                    at += memchr::memchr(b'\n', &bytes[at..])? + 1;
+                    *self = Self::Lf;
+                }
+            }
+        }
+    }
+}
+
+impl Beyond {
+    /// Takes bytes off the front of `rest`; true once the head has ended.
+    fn take(&mut self, rest: &mut &[u8]) -> bool {
+        let end = self.newline.find_end(rest);
+        let mut piece = &rest[..end.unwrap_or(rest.len())];
+        *rest = &rest[piece.len()..];
+        while let Some(at) = memchr::memchr(b'\n', piece) {
+            self.keep(&piece[..at]);
+            if !std::mem::take(&mut self.in_start_line) {
+                self.head.framing.line(&self.line);
+            }
+            self.line.clear();
+            piece = &piece[at + 1..];
+        }
+        self.keep(piece);
+        end.is_some()
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        let room = KEPT_LINE.saturating_sub(self.line.len());
+        self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+}
+
+/// Whether a message starts with `rest`, the bytes of a segment.
+fn starts_here(role: Role, rest: &[u8]) -> bool {
+    let line = match role {
+        Role::Requests => detect::request_line(rest),
+        Role::Responses => detect::status_line(rest),
+    };
+    line == Line::Yes
+}
+
+/// Most of a field beyond the limit of a head that is looked at, in bytes: Content-Length and Transfer-Encoding are
+/// far shorter.
+const KEPT_LINE: usize = 256;
+/// A buffer up to this size waits for the next head, in bytes. Connections that wait hold it: higher costs memory, lower
+/// an allocation for each head that is cut by segments.
+const KEPT_BUFFER: usize = 4_096;

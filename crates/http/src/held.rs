@@ -1,0 +1,155 @@
+//! Bytes of a flow of which it is not known yet what it is.
+//!
+//! Nearly every flow shows with its first segment what it is, and nothing of it is held. A start line that is cut by the
+//! end of a segment is: until the verdict, with all that the analysis will want to know of its pieces. Of a flow that was
+//! joined in the middle, segments that do not begin like a message are passed over.
+
+use gannet_flow::{Data, Gap, Moment, Peer, Retransmission};
+
+use crate::detect::{self, Verdict};
+
+/// What is held of one flow.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Where each direction continues behind what was passed over; with pieces held, where they begin.
+    pub(crate) next: [u64; 2],
+    /// Bytes passed over.
+    pub(crate) skipped: u64,
+    /// Bytes are missing from the captured part of the flow.
+    pub(crate) lost: bool,
+    midstream: bool,
+    bytes: [Vec<u8>; 2],
+    pieces: Vec<Kept>,
+}
+
+/// What happened, for the analysis that takes over.
+pub(crate) enum Piece<'a> {
+    Data(Data<'a>),
+    Again(Retransmission),
+}
+
+#[derive(Debug)]
+enum Kept {
+    Data {
+        from: Peer,
+        offset: u64,
+        len: usize,
+        seen: Moment,
+        now: Moment,
+        acknowledged: Option<u64>,
+        late: bool,
+    },
+    Again(Retransmission),
+}
+
+impl Held {
+    pub(crate) fn new(midstream: bool) -> Self {
+        Self {
+            next: [0; 2],
+            skipped: 0,
+            lost: false,
+            midstream,
+            bytes: [Vec::new(), Vec::new()],
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Whether messages have to be looked for.
+    pub(crate) fn search(&self) -> bool {
+        self.midstream || self.lost
+    }
+
+    /// What `data` is, together with what is held of its direction.
+    pub(crate) fn classify(&mut self, data: &Data<'_>) -> Verdict {
+        let search = self.search();
+        let held = &mut self.bytes[data.from as usize];
+        if held.is_empty() {
+            return bounded(detect::classify(data.bytes, search), data.bytes);
+        }
+        let before = held.len();
+        held.extend_from_slice(data.bytes);
+        let verdict = bounded(detect::classify(held, search), held);
+        held.truncate(before);
+        if verdict == Verdict::Other && search {
+            // What is held was no beginning. Perhaps this is one.
+            self.drop_pieces(data.from);
+            return bounded(detect::classify(data.bytes, search), data.bytes);
+        }
+        verdict
+    }
+
+    /// Holds `data`.
+    pub(crate) fn push(&mut self, data: &Data<'_>) {
+        let held = &mut self.bytes[data.from as usize];
+        if held.is_empty() {
+            self.next[data.from as usize] = data.offset;
+        }
+        held.extend_from_slice(data.bytes);
+        let Data { from, offset, seen, now, acknowledged, late, .. } = *data;
+        self.pieces.push(Kept::Data { from, offset, len: data.bytes.len(), seen, now, acknowledged, late });
+    }
+
+    /// Passes over `data`; false if it is time to give up.
+    pub(crate) fn pass(&mut self, data: &Data<'_>) -> bool {
+        self.skipped += data.bytes.len() as u64;
+        self.next[data.from as usize] = data.offset + data.bytes.len() as u64;
+        self.search() && self.skipped < SKIPPED_MAX
+    }
+
+    /// Bytes are missing: what is held before them is no beginning of anything.
+    pub(crate) fn gap(&mut self, gap: &Gap) {
+        self.lost = true;
+        self.drop_pieces(gap.from);
+        self.next[gap.from as usize] = gap.offset.saturating_add(gap.len);
+    }
+
+    /// Bytes were sent again.
+    pub(crate) fn again(&mut self, again: Retransmission) {
+        if self.pieces.len() < PIECES_MAX {
+            self.pieces.push(Kept::Again(again));
+        }
+    }
+
+    /// Gives everything that is held, in order.
+    pub(crate) fn replay(&self, mut give: impl FnMut(Piece<'_>)) {
+        let mut at = [0; 2];
+        for piece in &self.pieces {
+            match *piece {
+                Kept::Data { from, offset, len, seen, now, acknowledged, late } => {
+                    let start = at[from as usize];
+                    at[from as usize] += len;
+                    let bytes = self.bytes[from as usize].get(start..start + len).unwrap_or_default();
+                    give(Piece::Data(Data { from, offset, bytes, seen, now, acknowledged, late }));
+                }
+                Kept::Again(again) => give(Piece::Again(again)),
+            }
+        }
+    }
+
+    fn drop_pieces(&mut self, from: Peer) {
+        self.skipped += self.bytes[from as usize].len() as u64;
+        self.bytes[from as usize].clear();
+        self.pieces.retain(|piece| match piece {
+            Kept::Data { from: theirs, .. } => *theirs != from,
+            Kept::Again(again) => again.from != from,
+        });
+    }
+}
+
+/// A start line that is still not whole after so many bytes is HTTP's if its method is, else somebody else's.
+fn bounded(verdict: Verdict, bytes: &[u8]) -> Verdict {
+    if verdict != Verdict::Unsure || bytes.len() < HELD_MAX {
+        return verdict;
+    }
+    let method = bytes.split(|&byte| byte == b' ').next().unwrap_or_default();
+    if detect::is_common(method.trim_ascii_start()) { Verdict::Request } else { Verdict::Other }
+}
+
+/// Most bytes held of one direction. A server should take request lines of 8000 bytes (RFC 9112, section 3): longer
+/// ones are found by their method.
+const HELD_MAX: usize = 8_192;
+/// Most notes of bytes sent again, and of pieces.
+const PIECES_MAX: usize = 2 * HELD_MAX;
+/// Bytes passed over before a flow joined in the middle is given up: a response of this size may be under way, and
+/// looking costs some nanoseconds for each segment.
+const SKIPPED_MAX: u64 = 64 << 20;

@@ -1,0 +1,308 @@
+//! The bytes of a head taken apart.
+//!
+//! `httparse` does the work wherever it agrees to. What it refuses (folded lines, odd bytes, blanks in a target, more
+//! fields than its array holds) is taken apart line by line, so that no message is lost for its looks. Where
+//! `httparse` succeeds, the line parser would have found the same.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use crate::detect::is_method;
+use crate::{Field, Head, StartLine};
+
+/// Which messages a direction carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Requests,
+    Responses,
+}
+
+/// A head and what it says about the length of what follows.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) head: Head,
+    pub(crate) framing: Framing,
+}
+
+/// The fields that decide where a message ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Framing {
+    /// The first Content-Length.
+    pub(crate) length: Option<u64>,
+    /// There is a Transfer-Encoding.
+    pub(crate) transfer_encoding: bool,
+    /// Its last coding is `chunked`.
+    pub(crate) chunked: bool,
+    /// Several Content-Length, one that is no number, or one beside Transfer-Encoding.
+    pub(crate) ambiguous: bool,
+    /// `Upgrade: h2c`.
+    pub(crate) h2c: bool,
+}
+
+impl Framing {
+    /// Takes one field into account.
+    #[inline]
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
+        match name.len() {
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.h2c |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"h2c"));
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.transfer_encoding = true;
+                if let Some(last) = tokens(value).filter(|token| !token.is_empty()).last() {
+                    self.chunked = last.eq_ignore_ascii_case(b"chunked");
+                }
+                self.ambiguous |= self.length.is_some();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a whole line into account, of which the end may be missing.
+    pub(crate) fn line(&mut self, line: &[u8]) {
+        if let Some(colon) = memchr::memchr(b':', line) {
+            self.field(line[..colon].trim_ascii_end(), line[colon + 1..].trim_ascii());
+        }
+    }
+
+    fn content_length(&mut self, value: &[u8]) {
+        // A list of equal numbers is what an intermediary makes of two fields (RFC 9110, section 8.6).
+        for number in tokens(value) {
+            let parsed = decimal(number);
+            self.ambiguous |= parsed.is_none() || self.length.is_some() || self.transfer_encoding;
+            self.length = self.length.or(parsed);
+        }
+    }
+}
+
+/// What `httparse` says of bytes that begin with a head.
+pub(crate) enum Fast {
+    /// The head, and its length.
+    Head(Parsed, usize),
+    /// The end is not among them.
+    Partial,
+    /// The line parser has to do it.
+    Refused,
+}
+
+/// Reads a head that may be followed by other bytes, if it is plain and within the limits.
+#[inline]
+pub(crate) fn fast(role: Role, bytes: &[u8], max_bytes: usize, max_fields: usize) -> Fast {
+    let mut fields = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; FAST_FIELDS];
+    let (len, start, fields) = match role {
+        Role::Requests => {
+            let mut request = httparse::Request::new(&mut []);
+            let len = match request.parse_with_uninit_headers(bytes, &mut fields) {
+                Ok(httparse::Status::Complete(len)) => len,
+                Ok(httparse::Status::Partial) => return Fast::Partial,
+                Err(_) => return Fast::Refused,
+            };
+            let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+            else {
+                return Fast::Refused;
+            };
+            if !is_method(method.as_bytes()) {
+                return Fast::Refused;
+            }
+            let start = StartLine::Request {
+                method: range(bytes, method.as_bytes()),
+                target: range(bytes, target.as_bytes()),
+                minor,
+            };
+            (len, start, &*request.headers)
+        }
+        Role::Responses => {
+            let mut response = httparse::Response::new(&mut []);
+            let config = httparse::ParserConfig::default();
+            let len = match config.parse_response_with_uninit_headers(&mut response, bytes, &mut fields) {
+                Ok(httparse::Status::Complete(len)) => len,
+                Ok(httparse::Status::Partial) => return Fast::Partial,
+                Err(_) => return Fast::Refused,
+            };
+            let (Some(status), Some(minor)) = (response.code, response.version) else { return Fast::Refused };
+            // httparse gives no phrase for one with bytes above 127. It has seen `HTTP/1.x NNN`, which is 12 bytes.
+            let line_end = memchr::memchr(b'\n', bytes).unwrap_or(len).max(STATUS_LEN);
+            let reason = to_u32(trim_end(bytes, trim_start(bytes, STATUS_LEN..line_end)));
+            (len, StartLine::Response { status, reason, minor }, &*response.headers)
+        }
+    };
+    if len > max_bytes || fields.len() > max_fields {
+        return Fast::Refused;
+    }
+    let mut framing = Framing::default();
+    let fields = fields.iter().map(|field| {
+        framing.field(field.name.as_bytes(), field.value);
+        Field { name: range(bytes, field.name.as_bytes()), value: range(bytes, field.value) }
+    });
+    let fields = fields.collect();
+    Fast::Head(Parsed { head: Head::new(bytes[..len].into(), start, fields), framing }, len)
+}
+
+/// A head that is whole, without bytes behind it; `None` if its first line is no start line.
+pub(crate) fn whole(role: Role, raw: &[u8], max_bytes: usize, max_fields: usize) -> Option<Parsed> {
+    match fast(role, raw, max_bytes, max_fields) {
+        Fast::Head(parsed, _) => Some(parsed),
+        Fast::Partial | Fast::Refused => by_lines(role, raw, max_fields, false),
+    }
+}
+
+/// As much of a head as there is: its last line may be cut anywhere, and is then left out unless it is the first.
+pub(crate) fn partial(role: Role, raw: &[u8], max_fields: usize) -> Option<Parsed> {
+    by_lines(role, raw, max_fields, true)
+}
+
+fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Parsed> {
+    let mut lines = Lines { raw, at: 0 };
+    let (first, ended) = lines.next()?;
+    let start = match role {
+        Role::Requests => request_line(raw, first, !ended)?,
+        Role::Responses => status_line(raw, first)?,
+    };
+    let mut framing = Framing::default();
+    let mut fields: Vec<Field> = Vec::new();
+    let mut dropped = false;
+    let mut folded = false;
+    let mut open: Option<Field> = None;
+    let mut close = |field: Option<Field>| {
+        let Some(field) = field else { return };
+        framing.field(&raw[usize_range(&field.name)], &raw[usize_range(&field.value)]);
+        if fields.len() < max_fields { fields.push(field) } else { dropped = true }
+    };
+    for (line, ended) in lines {
+        if cut && !ended {
+            break;
+        }
+        let bytes = &raw[line.clone()];
+        match bytes {
+            [] => break,
+            [b' ' | b'\t', ..] if open.is_some() => {
+                folded = true;
+                if let Some(field) = &mut open
+                    && !bytes.trim_ascii().is_empty()
+                {
+                    let end = trim_end(raw, line.clone()).end;
+                    let start = if field.value.is_empty() {
+                        trim_start(raw, line).start as u32
+                    } else {
+                        field.value.start
+                    };
+                    field.value = start..end as u32;
+                }
+            }
+            _ => {
+                close(open.take());
+                // A line without a colon is no field. It stays in the raw bytes.
+                let Some(colon) = memchr::memchr(b':', bytes) else { continue };
+                let name = trim_end(raw, line.start..line.start + colon);
+                let value = trim_end(raw, trim_start(raw, line.start + colon + 1..line.end));
+                open = Some(Field { name: to_u32(name), value: to_u32(value) });
+            }
+        }
+    }
+    close(open);
+    let mut head = Head::new(raw.into(), start, fields.into());
+    head.cut = cut || dropped;
+    head.folded = folded;
+    Some(Parsed { head, framing })
+}
+
+/// `method SP target SP HTTP/1.x`, the target with whatever blanks are in it; without a version if `cut`.
+fn request_line(raw: &[u8], line: Range<usize>, cut: bool) -> Option<StartLine> {
+    let bytes = &raw[line.clone()];
+    let blank = memchr::memchr(b' ', bytes)?;
+    if !is_method(&bytes[..blank]) {
+        return None;
+    }
+    let method = line.start..line.start + blank;
+    let rest = trim_end(raw, trim_start(raw, method.end..line.end));
+    let (target, minor) = match &raw[rest.clone()] {
+        [before @ .., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] if !cut => {
+            (trim_end(raw, rest.start..rest.start + before.len()), minor - b'0')
+        }
+        _ if cut => (rest, 1),
+        _ => return None,
+    };
+    Some(StartLine::Request { method: to_u32(method), target: to_u32(target), minor })
+}
+
+/// `HTTP/1.x SP status [SP reason]`.
+fn status_line(raw: &[u8], line: Range<usize>) -> Option<StartLine> {
+    let rest = raw[line.clone()].strip_prefix(b"HTTP/1.")?;
+    let (&minor, rest) = rest.split_first()?;
+    let code = rest.trim_ascii_start();
+    let (digits, rest) = code.split_at_checked(3)?;
+    if !minor.is_ascii_digit() || code.len() == line.len() - 8 || rest.first().is_some_and(u8::is_ascii_digit)
+    {
+        return None;
+    }
+    let status = decimal(digits).and_then(|status| u16::try_from(status).ok())?;
+    let reason = trim_end(raw, trim_start(raw, line.end - rest.len()..line.end));
+    Some(StartLine::Response { status, reason: to_u32(reason), minor: minor - b'0' })
+}
+
+/// The lines of a head, without their ends, and whether they have one.
+struct Lines<'a> {
+    raw: &'a [u8],
+    at: usize,
+}
+
+impl Iterator for Lines<'_> {
+    type Item = (Range<usize>, bool);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at;
+        let rest = self.raw.get(start..).filter(|rest| !rest.is_empty())?;
+        let (len, ended) = memchr::memchr(b'\n', rest).map_or((rest.len(), false), |len| (len, true));
+        self.at = start + len + usize::from(ended);
+        let cr = usize::from(ended && rest[..len].last() == Some(&b'\r'));
+        Some((start..start + len - cr, ended))
+    }
+}
+
+/// The comma-separated parts of a value, without blanks around them.
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// A number of decimal digits and nothing else; `None` also if it does not fit.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Where `part`, a slice of `whole`, lies in it. An empty one may lie anywhere.
+#[inline]
+fn range(whole: &[u8], part: &[u8]) -> Range<u32> {
+    if part.is_empty() {
+        return 0..0;
+    }
+    let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    start as u32..(start + part.len()) as u32
+}
+
+fn trim_start(raw: &[u8], range: Range<usize>) -> Range<usize> {
+    range.end - raw[range.clone()].trim_ascii_start().len()..range.end
+}
+
+fn trim_end(raw: &[u8], range: Range<usize>) -> Range<usize> {
+    range.start..range.start + raw[range.clone()].trim_ascii_end().len()
+}
+
+fn to_u32(range: Range<usize>) -> Range<u32> {
+    range.start as u32..range.end as u32
+}
+
+fn usize_range(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+/// Fields on the stack for `httparse`, 32 bytes each. Heads with more are rare and go to the line parser.
+const FAST_FIELDS: usize = 64;
+/// Length of `HTTP/1.1 200`.
+const STATUS_LEN: usize = 12;

@@ -1,0 +1,379 @@
+//! Where messages begin and end.
+
+use gannet_flow::{CloseReason, Peer};
+use gannet_packet::Timestamp;
+
+use super::run;
+use crate::testing::{CLIENT, Lane, SERVER, lines};
+use crate::{HeadKind, HttpConfig, PortSet, State};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+#[test]
+fn a_request_and_its_response() {
+    let mut lane = Lane::new();
+    lane.client(GET).server(OK);
+    // Reported with the last byte, not with the connection's end.
+    let exchanges = lane.taken();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 5 complete"]);
+    let exchange = &exchanges[0];
+    assert_eq!(exchange.connection.client.port, 40_000);
+    assert_eq!(exchange.connection.flow, 7);
+    assert_eq!(exchange.connection.interface, 3);
+    let response = exchange.response.as_ref().unwrap();
+    assert_eq!(response.wire_bytes, OK.len() as u64);
+    assert_eq!(response.head.raw(), OK[..OK.len() - 5].as_bytes());
+    assert_eq!(response.head.reason(), b"OK");
+    assert_eq!(exchange.request.as_ref().unwrap().head.field("HOST"), Some(&b"a"[..]));
+    // An idle connection that closes has nothing to say.
+    assert_eq!(lane.finish().len(), 0);
+    let kinds: Vec<_> = lane.http.sink().heads.iter().map(|head| head.0).collect();
+    assert_eq!(kinds, [HeadKind::Request, HeadKind::Response]);
+}
+
+#[test]
+fn the_client_is_who_sends_requests() {
+    let mut lane = Lane::new();
+    lane.server(GET).client(OK);
+    let exchanges = lane.finish();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 5 complete"]);
+    assert_eq!(exchanges[0].connection.client, lane.flow.endpoint(Peer::Responder));
+}
+
+#[test]
+fn heads_cut_anywhere() {
+    let post = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    for size in 1..post.len() {
+        let mut lane = Lane::new();
+        for piece in post.as_bytes().chunks(size) {
+            lane.client(piece);
+        }
+        let sent = lane.now;
+        for piece in OK.as_bytes().chunks(size) {
+            lane.server(piece);
+        }
+        let answered = lane.now;
+        let exchanges = lane.taken();
+        assert_eq!(lines(&exchanges), ["POST /x 3 > 200 5 complete"], "pieces of {size}");
+        let (request, response) =
+            (exchanges[0].request.as_ref().unwrap(), exchanges[0].response.as_ref().unwrap());
+        assert_eq!((request.first, request.last), (Timestamp(100), Timestamp(sent)));
+        assert_eq!((response.first, response.last), (Timestamp(sent + 100), Timestamp(answered)));
+        let head_end = (post.len() - 3).div_ceil(size) as u64 * 100;
+        assert_eq!(request.head_end, Timestamp(head_end));
+        assert_eq!(exchanges[0].timing.server, Some(100));
+    }
+}
+
+#[test]
+fn bare_line_feeds_and_empty_lines() {
+    let requests = "\r\n\n\r\nGET /1 HTTP/1.1\nHost: a\n\nGET /2 HTTP/1.0\r\n\n\r\nGET /3 HTTP/1.1\n\r\n";
+    let mut lane = Lane::new();
+    lane.client(requests);
+    assert_eq!(lane.http.sink().heads.len(), 3);
+    assert_eq!(lane.http.counters().skipped_bytes, 7);
+}
+
+#[test]
+fn folded_fields() {
+    let get = "GET / HTTP/1.1\r\nX: one\r\n two\r\n\tthree\r\nTransfer-Encoding:\r\n chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let mut lane = Lane::new();
+    let exchanges = lane.client(get).server(OK).taken();
+    assert_eq!(lines(&exchanges), ["GET / 3 > 200 5 complete"]);
+    let head = &exchanges[0].request.as_ref().unwrap().head;
+    assert!(head.folded);
+    assert_eq!(head.field("x"), Some(&b"one\r\n two\r\n\tthree"[..]));
+    assert_eq!(head.field("transfer-encoding"), Some(&b"chunked"[..]));
+}
+
+#[test]
+fn odd_start_lines_and_fields() {
+    for (status, reason) in [
+        ("HTTP/1.1 200", ""),
+        ("HTTP/1.1 200 ", ""),
+        ("HTTP/1.1 200 All  is well ", "All  is well"),
+        ("HTTP/1.1  200 two blanks", "two blanks"),
+        ("HTTP/1.1 200 gr\u{fc}n", "gr\u{fc}n"),
+        ("HTTP/1.0 299 odd", "odd"),
+        ("HTTP/1.1 999", ""),
+    ] {
+        let mut lane = Lane::new();
+        let response =
+            format!("{status}\r\nNo colon\r\nSp ace : v\r\n\u{7f}\u{e9}: x\r\nContent-Length: 0\r\n\r\n");
+        let exchanges = lane.client("GET /a b?c HTTP/1.1\r\n\r\n").server(&response).taken();
+        assert_eq!(exchanges.len(), 1, "{status}");
+        let head = &exchanges[0].response.as_ref().unwrap().head;
+        assert_eq!(head.reason(), reason.as_bytes());
+        assert_eq!(head.fields().count(), 3);
+        assert_eq!(exchanges[0].request.as_ref().unwrap().head.target(), b"/a b?c");
+    }
+}
+
+#[test]
+fn lengths_stated_twice() {
+    for (fields, body, ambiguous) in [
+        ("Content-Length: 3\r\n", "abc", false),
+        ("Content-Length: 3\r\nContent-Length: 3\r\n", "abc", true),
+        ("Content-Length: 3, 3\r\n", "abc", true),
+        ("Content-Length: 3\r\nContent-Length: 5\r\n", "abc", true),
+        ("Content-Length: 003\r\n", "abc", false),
+        ("Content-Length: +3\r\nContent-Length: 3\r\n", "abc", true),
+        ("Content-Length: 99999999999999999999999\r\nContent-Length: 3\r\n", "abc", true),
+        ("Content-Length: 9\r\nTransfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n", true),
+        ("Transfer-Encoding: gzip, Chunked\r\nContent-Length: 9\r\n", "3\r\nabc\r\n0\r\n\r\n", true),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n", false),
+    ] {
+        let mut lane = Lane::new();
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
+        let exchanges = lane.client([GET, GET].concat()).server([&response, OK].concat()).finish();
+        assert_eq!(lines(&exchanges), ["GET / 0 > 200 3 complete", "GET / 0 > 200 5 complete"], "{fields}");
+        assert_eq!(exchanges[0].response.as_ref().unwrap().ambiguous_length, ambiguous, "{fields}");
+    }
+}
+
+#[test]
+fn a_wrong_length_ends_at_the_next_message() {
+    let long = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhello";
+    let mut lane = Lane::new();
+    lane.client(GET).server(long).client(GET).server(OK);
+    let exchanges = lane.finish();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 2 complete", "GET / 0 > 200 5 complete"]);
+    assert_eq!(lane.http.counters().skipped_bytes, 3);
+}
+
+#[test]
+fn answers_without_a_body() {
+    let length = "Content-Length: 5\r\n\r\n";
+    for (method, status) in [("HEAD", 200), ("GET", 204), ("GET", 304), ("HEAD", 404)] {
+        let request = format!("{method} / HTTP/1.1\r\n\r\n");
+        let response = format!("HTTP/1.1 {status} X\r\n{length}");
+        let both = run([&request, GET].concat(), [&response, OK].concat());
+        assert_eq!(both, [format!("{method} / 0 > {status} 0 complete"), "GET / 0 > 200 5 complete".into()]);
+    }
+}
+
+#[test]
+fn a_body_up_to_the_end() {
+    let response = "HTTP/1.0 200 OK\r\n\r\nsome bytes";
+    let mut lane = Lane::new();
+    lane.client(GET).server(response).server("more").fin(SERVER);
+    assert_eq!(lines(&lane.taken()), ["GET / 0 > 200 14 complete"]);
+    for (reason, state) in [
+        (CloseReason::Reset { by: SERVER }, "aborted"),
+        (CloseReason::Idle, "truncated"),
+        (CloseReason::Evicted, "truncated"),
+        (CloseReason::EndOfInput, "truncated"),
+        (CloseReason::Reused, "truncated"),
+    ] {
+        let exchanges = Lane::new().client(GET).server(response).close(reason).taken();
+        assert_eq!(lines(&exchanges), [format!("GET / 0 > 200 10 {state}")]);
+        assert!(!exchanges[0].response.as_ref().unwrap().complete);
+        assert_eq!((exchanges[0].timing.receive, exchanges[0].timing.total), (None, None));
+        assert_eq!(exchanges[0].timing.ttfb, Some(100));
+    }
+}
+
+#[test]
+fn a_body_cut_short() {
+    let mut lane = Lane::new();
+    lane.client(GET).server(&OK[..OK.len() - 2]).fin(SERVER);
+    assert_eq!(lines(&lane.taken()), ["GET / 0 > 200 3 truncated"]);
+    let exchanges =
+        Lane::new().client("PUT / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab").fin(CLIENT).server(OK).taken();
+    assert_eq!(lines(&exchanges), ["PUT / 2 > 200 5 truncated"]);
+    assert_eq!(exchanges[0].timing.server, None);
+    // Half a head, too.
+    let exchanges = Lane::new().client(GET).server("HTTP/1.1 200 OK\r\nX: ").close(CloseReason::Idle).taken();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 0 truncated"]);
+    let exchanges = Lane::new().client("GET / HTTP/1.1\r\nX: y\r\nZ").close(CloseReason::Idle).taken();
+    assert_eq!(lines(&exchanges), ["GET / 0 > - truncated"]);
+    assert_eq!(exchanges[0].request.as_ref().unwrap().head.fields().count(), 1);
+}
+
+#[test]
+fn heads_beyond_the_limits() {
+    let filler = "X-Filler: 0123456789\r\n".repeat(50);
+    let config = HttpConfig { max_head_bytes: 200, max_fields: 4, ..HttpConfig::default() };
+    let request = format!("POST / HTTP/1.1\r\n{filler}Content-Length: 3\r\n\r\nabc");
+    let response =
+        format!("HTTP/1.1 200 OK\r\n{filler}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    for size in [1, 7, 199, 200, 201, 5_000] {
+        let mut lane = Lane::with(config.clone(), false);
+        for piece in request.as_bytes().chunks(size) {
+            lane.client(piece);
+        }
+        for piece in response.as_bytes().chunks(size) {
+            lane.server(piece);
+        }
+        let exchanges = lane.client(GET).server(OK).finish();
+        assert_eq!(lines(&exchanges), ["POST / 3 > 200 5 complete", "GET / 0 > 200 5 complete"], "{size}");
+        let head = &exchanges[0].request.as_ref().unwrap().head;
+        assert!(head.cut);
+        assert_eq!((head.raw().len(), head.fields().count()), (200, 4));
+        assert_eq!(exchanges[0].request.as_ref().unwrap().wire_bytes, request.len() as u64);
+        assert!(!exchanges[1].request.as_ref().unwrap().head.cut);
+        assert_eq!(lane.http.counters().heads_cut, 2);
+    }
+    // Too many fields alone.
+    let config = HttpConfig { max_fields: 4, ..HttpConfig::default() };
+    let exchanges = Lane::with(config, false).client(&request).server(&response).taken();
+    assert_eq!(lines(&exchanges), ["POST / 3 > 200 5 complete"]);
+    assert!(exchanges[0].request.as_ref().unwrap().head.cut);
+    assert_eq!(exchanges[0].request.as_ref().unwrap().head.raw().len(), request.len() - 3);
+}
+
+#[test]
+fn a_target_beyond_the_limits() {
+    let config = HttpConfig { max_head_bytes: 100, ..HttpConfig::default() };
+    let request = format!("GET /{} HTTP/1.1\r\nContent-Length: 2\r\n\r\nab", "x".repeat(500));
+    let exchanges = Lane::with(config, false).client(request).server(OK).taken();
+    assert_eq!(exchanges[0].state, State::Complete);
+    let request = exchanges[0].request.as_ref().unwrap();
+    assert_eq!((request.head.target().len(), request.body_bytes), (96, 2));
+    // Longer than what is held of a flow that is not known: the method tells.
+    let request = format!("POST *{} HTTP/1.1\r\n\r\n", "x".repeat(9_000));
+    let mut lane = Lane::new();
+    for piece in request.as_bytes().chunks(1_000) {
+        lane.client(piece);
+    }
+    assert_eq!(lane.server(OK).taken()[0].request.as_ref().unwrap().head.target().len(), 9_001);
+}
+
+#[test]
+fn chunks_that_are_none() {
+    let bad = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nxyz\r\n";
+    let mut lane = Lane::new();
+    let exchanges = lane.client(GET).server(bad).client(GET).server(OK).finish();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 3 truncated", "GET / 0 > 200 5 complete"]);
+}
+
+#[test]
+fn gaps_inside_bodies() {
+    let mut lane = Lane::new();
+    lane.client(GET).server(&OK[..OK.len() - 4]).gap(SERVER, 3).server("o");
+    let exchanges = lane.taken();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 5 complete"]);
+    let response = exchanges[0].response.as_ref().unwrap();
+    assert_eq!((response.gap_bytes, response.wire_bytes), (3, OK.len() as u64));
+    assert!(!exchanges[0].untrusted.any());
+
+    // Up to the last byte: complete, but nobody knows when.
+    let exchanges = lane.client(GET).server(&OK[..OK.len() - 4]).gap(SERVER, 4).taken();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 5 complete"]);
+    assert!(exchanges[0].untrusted.gap);
+    assert_eq!(exchanges[0].timing.total, None);
+
+    // In a chunk, and all of a chunk's data.
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n";
+    lane.client(GET)
+        .server(chunked)
+        .gap(SERVER, 2)
+        .server("c\r\n4\r\n")
+        .gap(SERVER, 4)
+        .server("\r\n0\r\n\r\n");
+    let exchanges = lane.taken();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 7 complete"]);
+    assert_eq!(exchanges[0].response.as_ref().unwrap().gap_bytes, 6);
+    assert!(!exchanges[0].untrusted.any());
+}
+
+#[test]
+fn gaps_inside_framing() {
+    // A chunk-size line is missing.
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc";
+    let mut lane = Lane::new();
+    lane.client(GET).server(chunked).gap(SERVER, 5).server("more\r\n0\r\n\r\n").client(GET).server(OK);
+    let exchanges = lane.finish();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 3 gap", "GET / 0 > 200 5 complete"]);
+    assert!(exchanges[0].untrusted.gap && !exchanges[1].untrusted.any());
+    assert_eq!(lane.http.counters().skipped_bytes, 11);
+    // Some of a head is missing; the status is known.
+    let mut lane = Lane::new();
+    lane.client(GET).server("HTTP/1.1 404 No\r\nX:").gap(SERVER, 30).server("rest").client(GET).server(OK);
+    assert_eq!(lines(&lane.finish()), ["GET / 0 > 404 0 gap", "GET / 0 > 200 5 complete"]);
+    // Not even that: the request has no answer.
+    let mut lane = Lane::new();
+    lane.client(GET).server("HTTP/1.1 4").gap(SERVER, 30).client("GET /2 HTTP/1.1\r\n\r\n").server(OK);
+    assert_eq!(lines(&lane.finish()), ["GET / 0 > - gap", "GET /2 0 > 200 5 complete"]);
+    // A request's head: its response is an orphan's at least half.
+    let mut lane = Lane::new();
+    lane.client("GET /1 HTTP/1.1\r\nX: y\r\n").gap(CLIENT, 9).server(OK).client(GET).server(OK);
+    assert_eq!(lines(&lane.finish()), ["GET /1 0 > 200 5 gap", "GET / 0 > 200 5 complete"]);
+}
+
+#[test]
+fn a_gap_beyond_the_end_of_a_body() {
+    let mut lane = Lane::new();
+    // The gap holds the end of the first response and all of the second one.
+    lane.client([GET, "GET /2 HTTP/1.1\r\n\r\n"].concat());
+    lane.server(&OK[..OK.len() - 2]).gap(SERVER, 2 + OK.len() as u64);
+    lane.client("GET /3 HTTP/1.1\r\n\r\n").server(OK);
+    let exchanges = lane.finish();
+    assert_eq!(exchanges[0].state, State::Complete);
+    assert_eq!(exchanges[0].response.as_ref().unwrap().gap_bytes, 2);
+    assert!(exchanges[1..].iter().all(|exchange| exchange.confidence < crate::Confidence::High));
+}
+
+#[test]
+fn other_protocols_are_let_go() {
+    let counters = |client: &[u8], server: &[u8]| {
+        let mut lane = Lane::new();
+        lane.client(client);
+        if lane.wanted() {
+            lane.server(server);
+        }
+        assert!(!lane.wanted());
+        lane.close(CloseReason::Finished);
+        *lane.http.counters()
+    };
+    assert_eq!(counters(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"").http2, 1);
+    assert_eq!(counters(b"PRI", b"\0\0\x12\x04\0\0\0\0\0").http2, 1);
+    assert_eq!(counters(b"\x16\x03\x01\x02", b"").tls, 1);
+    assert_eq!(counters(b"EHLO x\r\n", b"").other, 1);
+    assert_eq!(counters(b"US", b"220 ready\r\n").other, 1);
+    let mut lane = Lane::new();
+    lane.close(CloseReason::Finished);
+    assert_eq!(lane.http.counters().empty, 1);
+    let ports = Some(PortSet::new(vec![8_000..=8_999]));
+    let lane = Lane::with(HttpConfig { ports, ..HttpConfig::default() }, false);
+    assert!(!lane.wanted());
+    assert_eq!(lane.http.counters().excluded, 1);
+}
+
+#[test]
+fn tunnels() {
+    let mut lane = Lane::new();
+    lane.client("GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    lane.server("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x01\x02\x03");
+    let exchanges = lane.taken();
+    assert_eq!(lines(&exchanges), ["GET /chat 0 > 101 0 complete"]);
+    assert_eq!(exchanges[0].timing.receive, Some(0));
+    assert!(!lane.wanted());
+    lane.flow.streams[0].bytes = lane.sent[0] + 1_000;
+    lane.flow.streams[1].bytes = lane.sent[1] + 50;
+    lane.flow.streams[1].retransmitted_bytes = 40;
+    lane.close(CloseReason::Finished);
+    let counters = lane.http.counters();
+    assert_eq!((counters.tunnels, counters.tunnel_bytes, counters.http1), (1, 1_013, 1));
+
+    let mut lane = Lane::new();
+    lane.client("CONNECT a:443 HTTP/1.1\r\n\r\n").server("HTTP/1.1 200 Established\r\n\r\n");
+    assert_eq!(lines(&lane.taken()), ["CONNECT a:443 0 > 200 0 complete"]);
+    assert!(!lane.wanted());
+
+    let mut lane = Lane::new();
+    lane.client("CONNECT a:443 HTTP/1.1\r\n\r\n").server("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno");
+    lane.client(GET).server(OK);
+    assert_eq!(lines(&lane.finish()), ["CONNECT a:443 0 > 407 2 complete", "GET / 0 > 200 5 complete"]);
+
+    let mut lane = Lane::new();
+    lane.client("GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n")
+        .server("HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\n\0\0");
+    lane.close(CloseReason::Finished);
+    assert_eq!((lane.http.counters().http1, lane.http.counters().http2), (0, 1));
+
+    // An upgrade that the server does not care for.
+    let both = run(["GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", GET].concat(), [OK, OK].concat());
+    assert_eq!(both.len(), 2);
+}

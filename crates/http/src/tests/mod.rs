@@ -1,0 +1,10 @@
+//! The traps of HTTP on the wire, one test each.
+
+mod framing;
+mod pairing;
+
+/// Exchanges of one connection that both ends close in order: the client's bytes, then the server's.
+fn run(client: impl AsRef<[u8]>, server: impl AsRef<[u8]>) -> Vec<String> {
+    let mut lane = crate::testing::Lane::new();
+    crate::testing::lines(&lane.client(client).server(server).finish())
+}
