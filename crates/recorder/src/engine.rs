@@ -1,5 +1,6 @@
 //! What all lanes of a writer share: the disk queue, buffers, and the booking of what was written and what was shed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -21,6 +22,10 @@ pub(crate) struct Engine {
     pub(crate) plan: WriterPlan,
     pub(crate) shared: Arc<Shared>,
     pub(crate) disk: DiskQueue<Ticket>,
+    /// Writes that wait for the one under way, oldest first: of classic pcap. While there are any, one is with the disk.
+    pub(crate) queued: VecDeque<Queued>,
+    /// Ring blocks in the writes that are with the disk or queued.
+    pub(crate) blocks_with_disk: usize,
     pub(crate) spare: Vec<AlignedBuffer>,
     /// Buffers of classic pcap whose write failed: they cannot be replaced by a filler.
     pub(crate) stuck: Vec<Completion<Ticket>>,
@@ -38,6 +43,13 @@ pub(crate) struct Gathered {
     pub(crate) len: u64,
     pub(crate) blocks: Vec<InFlight>,
     pub(crate) ticket: Ticket,
+}
+
+/// A write that has not been started.
+pub(crate) struct Queued {
+    offset: u64,
+    payload: Payload,
+    ticket: Ticket,
 }
 
 /// What a write in flight carries.
@@ -120,23 +132,42 @@ impl Engine {
     /// Starts a write, after waiting for a place in the queue if need be.
     pub(crate) fn write_now(&mut self, offset: u64, payload: Payload, ticket: Ticket) {
         self.last_write = Instant::now();
-        if ticket.file.encoding() != Encoding::Pcapng {
+        while self.writes_free() == 0 {
+            self.complete(Some(WAIT_STEP));
+        }
+        self.blocks_with_disk += blocks_in(&payload);
+        self.queued.push_back(Queued { offset, payload, ticket });
+        self.start_queued();
+    }
+
+    /// Gives the disk what it may have by now.
+    fn start_queued(&mut self) {
+        while let Some(Queued { offset, payload, ticket }) = self.queued.pop_front() {
             // Nothing marks where records begin in classic pcap, so a hole that a crash leaves loses what is behind it:
             // its writes follow one another.
-            while self.disk.in_flight() > 0 {
-                self.complete(Some(Duration::from_millis(100)));
+            let in_turn = ticket.file.encoding() != Encoding::Pcapng;
+            if in_turn && self.disk.in_flight() > 0 || !self.disk.has_room() {
+                self.queued.push_front(Queued { offset, payload, ticket });
+                return;
+            }
+            if self.disk.in_flight() >= QUEUED_WRITES && ticket.file.press() {
+                self.shared.nudge();
+            }
+            let direct = Arc::clone(ticket.file.direct());
+            if let Err(refused) = self.disk.submit(&direct, offset, payload, ticket) {
+                self.settle(refused);
             }
         }
-        while !self.disk.has_room() {
-            self.complete(Some(Duration::from_millis(100)));
-        }
-        if self.disk.in_flight() >= QUEUED_WRITES && ticket.file.press() {
-            self.shared.nudge();
-        }
-        let direct = Arc::clone(ticket.file.direct());
-        if let Err(refused) = self.disk.submit(&direct, offset, payload, ticket) {
-            self.settle(refused);
-        }
+    }
+
+    /// How many more writes are taken without waiting.
+    pub(crate) fn writes_free(&self) -> usize {
+        WRITES_IN_FLIGHT.saturating_sub(self.disk.in_flight() + self.queued.len())
+    }
+
+    /// Ring blocks that are with the disk or wait to go there.
+    pub(crate) fn blocks_held(&self) -> usize {
+        self.blocks_with_disk + self.gathered.as_ref().map_or(0, |gathered| gathered.blocks.len())
     }
 
     /// Takes in finished writes, and starts a gathered one that has waited long enough.
@@ -149,6 +180,7 @@ impl Engine {
         for completion in finished {
             self.settle(completion);
         }
+        self.start_queued();
         count
     }
 
@@ -156,12 +188,13 @@ impl Engine {
     pub(crate) fn settle_all(&mut self) {
         self.write_gathered();
         while self.disk.in_flight() > 0 {
-            self.complete(Some(Duration::from_millis(100)));
+            self.complete(Some(WAIT_STEP));
         }
     }
 
     /// Books a finished write; a failed one is tried once more.
     pub(crate) fn settle(&mut self, mut completion: Completion<Ticket>) {
+        self.blocks_with_disk -= blocks_in(&completion.payload).min(self.blocks_with_disk);
         let ticket = &completion.tag;
         if let Err(error) = &completion.result {
             let extent = Extent { offset: completion.offset, len: completion.payload.len() as u64 };
@@ -209,6 +242,13 @@ impl Engine {
     }
 }
 
+fn blocks_in(payload: &Payload) -> usize {
+    match payload {
+        Payload::Blocks(blocks) => blocks.len(),
+        Payload::Buffer(..) => 0,
+    }
+}
+
 /// The blocking second attempt at a write. `first` is why the first one failed: a refusal of direct I/O as such
 /// (`EINVAL`) is answered by a buffered write.
 pub(crate) fn write_again(
@@ -245,7 +285,10 @@ pub(crate) const QUEUED_WRITES: usize = 2;
 /// Buffers kept for reuse: all that can be in flight, because a new one costs a page fault for every 4 KiB of it.
 pub(crate) const SPARE_BUFFERS: usize = WRITES_IN_FLIGHT;
 
-/// One step of that waiting.
+/// How long a finished write is waited for before looking around.
+const WAIT_STEP: Duration = Duration::from_millis(100);
+
+/// One step of waiting for the keeper.
 pub(crate) const PAUSE: Duration = Duration::from_micros(500);
 
 /// With less promised room than this the keeper is woken: 30 ms of a 10 Gbit/s link.

@@ -439,6 +439,12 @@ impl CaptureFile {
         self.allocated.load(Ordering::Acquire).saturating_sub(self.end())
     }
 
+    /// True while a failed extent is not covered: nothing more is granted.
+    #[inline]
+    pub fn is_faulty(&self) -> bool {
+        self.faulty.load(Ordering::Acquire)
+    }
+
     /// True if more room is worth having: below the limit, and on a file system that can promise it.
     pub fn wants_room(&self, ahead: u64) -> bool {
         let allocated = self.allocated.load(Ordering::Acquire);

@@ -13,7 +13,7 @@ use gannet_pcap::classic;
 use gannet_ring::disk::Payload;
 use gannet_ring::walk::FrameHeader;
 
-use crate::compact::{CompactBuffer, Encoding};
+use crate::compact::{BUFFER_BYTES, CompactBuffer, Encoding};
 use crate::engine::{Engine, Ticket};
 use crate::file::{CaptureFile, InterfaceDescription, InterfaceKey, RESERVE_FOR_CLOSING, Refusal};
 use crate::output::{Notice, Series};
@@ -302,6 +302,29 @@ impl Lane {
         }
     }
 
+    /// True if recording a block of `block_bytes` in this lane would have to wait: for the reader of a stream, for the
+    /// next file, for room on the disk. Where packets are shed at once, nothing is waited for.
+    pub(crate) fn would_wait(&self, block_bytes: usize) -> bool {
+        let (series, file) = match &self.target {
+            Target::Stream(stream) => return stream.would_wait(buffers_of(block_bytes)),
+            Target::Files { series, generation, .. } if series.generation() != *generation => {
+                (series, &series.current().0)
+            }
+            Target::Files { series, file, .. } => (series, file),
+        };
+        if series.disk_full() || file.is_faulty() {
+            return false;
+        }
+        let open = self.open.as_ref().map_or(0, CompactBuffer::len);
+        let bytes = (open + block_bytes).next_multiple_of(file.alignment()) as u64;
+        if series.rotates() && file.would_exceed(bytes) {
+            return !series.is_next_ready();
+        }
+        // Each buffer and each new interface's description takes up whole units of the alignment.
+        let padding = (buffers_of(block_bytes) + 2) * file.alignment();
+        file.room_ahead() < bytes + padding as u64 + RESERVE_FOR_CLOSING
+    }
+
     /// Before `bytes` of packets are recorded: goes on in the next file if this one has been ended or has no room for
     /// them. Waits for the next file, but not on a full disk: then the file grows beyond its size, or packets are shed.
     pub(crate) fn make_way(&mut self, engine: &mut Engine, bytes: usize) {
@@ -340,6 +363,10 @@ impl Lane {
         let Target::Files { file, .. } = &self.target else { return self.seal(engine) };
         if engine.plan.shared {
             return self.seal(engine);
+        }
+        if !engine.queued.is_empty() {
+            // In front of them the file would read as zeros, which classic pcap has no word for: their turn comes.
+            return;
         }
         // Nobody else appends: the bytes go to where they will be written in the end, and the buffer stays open.
         if let Some(open) = &mut self.open {
@@ -397,6 +424,11 @@ impl Lane {
         }
         engine.recycle(open.into_parts().0);
     }
+}
+
+/// How many buffers may have to be handed over while a block is copied: what was open before, and what it fills.
+pub(crate) fn buffers_of(block_bytes: usize) -> usize {
+    1 + block_bytes.div_ceil(BUFFER_BYTES)
 }
 
 /// Which of the lanes is that for a link type, made if it is new. `None` if the output cannot hold it.

@@ -137,3 +137,129 @@ impl Run<'_> {
         pushed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use gannet_packet::LinkType;
+    use gannet_pcap::SliceReader;
+    use gannet_ring::memory::RingMemory;
+    use gannet_testkit::block::BlockBuilder;
+    use proptest::prelude::*;
+
+    use crate::samples::{Expected, Sample, frames, read_back, sample, snaplen};
+    use crate::{
+        Destination, Encoding, InterfaceDescription, Output, OutputPlan, SourceView, Writer, WriterPlan,
+    };
+
+    const BLOCK: usize = 256 << 10;
+
+    /// The samples in as many blocks as they take.
+    fn blocks(samples: &[Sample], snaplen: usize) -> Vec<Vec<u8>> {
+        let mut blocks = Vec::new();
+        let mut builder = BlockBuilder::new(BLOCK, 6);
+        for sample in samples {
+            if !sample.push(&mut builder, snaplen) {
+                let full = std::mem::replace(&mut builder, BlockBuilder::new(BLOCK, 6));
+                blocks.push(full.finish(false));
+                assert!(sample.push(&mut builder, snaplen));
+            }
+        }
+        blocks.push(builder.finish(true));
+        blocks
+    }
+
+    /// What each link type's file must hold.
+    fn expected(samples: &[Sample], blocks: &[Vec<u8>], snaplen: usize) -> BTreeMap<LinkType, Vec<Expected>> {
+        let mut files: BTreeMap<LinkType, (Vec<i32>, Vec<Expected>)> = BTreeMap::new();
+        let headers = blocks.iter().flat_map(|block| frames(block));
+        for (sample, (header, _)) in samples.iter().zip(headers) {
+            let link_type = gannet_ring::interfaces::link_type_of_arphrd(sample.hardware.0).unwrap();
+            let (interfaces, packets) = files.entry(link_type).or_default();
+            if !interfaces.contains(&sample.ifindex) {
+                interfaces.push(sample.ifindex);
+            }
+            let number = interfaces.iter().position(|known| *known == sample.ifindex).unwrap();
+            packets.push(sample.expected(header.caplen, number as u32, snaplen));
+        }
+        files.into_iter().map(|(link_type, (_, packets))| (link_type, packets)).collect()
+    }
+
+    fn check(samples: &[Sample], snaplen: usize) {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = OutputPlan {
+            destination: Destination::File(directory.path().join("day.pcapng")),
+            encoding: Encoding::Pcapng,
+            link_type: LinkType::ETHERNET,
+            snaplen: 262_144,
+            interface_name: "idle0".to_owned(),
+            rotate_bytes: None,
+            rotate_period: None,
+            align: false,
+        };
+        let mut output = Output::open(plan, Box::new(|_| None)).unwrap();
+        output.start().unwrap();
+        let plan = WriterPlan {
+            worker: 0,
+            shared: false,
+            always_copy: true,
+            never_copy: false,
+            cooked: false,
+            snaplen,
+            flush_each_block: false,
+            block_bytes: BLOCK,
+        };
+        let mut writer = Writer::new(&output, plan).unwrap();
+        let ring = Arc::new(RingMemory::anonymous(BLOCK, 1).unwrap());
+        let blocks = blocks(samples, snaplen);
+        let mut taken = (0, 0);
+        for block in &blocks {
+            assert!(ring.deliver(0, block));
+            let describe = |_| InterfaceDescription::default();
+            let source = SourceView { source: 0, describe: &describe, lagging: false };
+            let recorded = writer.record(ring.take(0).unwrap(), source, u64::MAX);
+            taken = (taken.0 + recorded.packets, taken.1 + recorded.bytes);
+        }
+        let tally = writer.finish();
+        assert_eq!((tally.written, tally.shed), (taken, (0, 0)));
+        output.finish(tally.written);
+        let (mut packets, mut truncated) = (0, 0);
+        for (link_type, expected) in expected(samples, &blocks, snaplen) {
+            let name = match link_type {
+                LinkType::ETHERNET => "day.pcapng".to_owned(),
+                LinkType::RAW => "day.raw.pcapng".to_owned(),
+                LinkType(number) => format!("day.link{number}.pcapng"),
+            };
+            let bytes = std::fs::read(directory.path().join(name)).unwrap();
+            assert_eq!(read_back(&bytes), expected);
+            packets += expected.len() as u64;
+            truncated +=
+                expected.iter().filter(|packet| packet.data.len() < packet.orig_len as usize).count() as u64;
+            let mut reader = SliceReader::new(&bytes).unwrap();
+            while reader.next().is_some() {}
+            for (number, interface) in reader.interfaces().iter().enumerate() {
+                let count = expected.iter().filter(|packet| packet.interface == number as u32).count() as u64;
+                assert_eq!(interface.statistics.as_ref().unwrap().delivered, Some(count), "{number}");
+            }
+        }
+        assert_eq!((taken.0, tally.truncated), (packets, truncated));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn runs_end_where_frames_differ(
+            samples in prop::collection::vec(sample().prop_map(|sample| Sample { skip: false, ..sample }), 1..150),
+            // Long runs, too: each frame this often.
+            times in 1_usize..30,
+            snaplen in snaplen(),
+        ) {
+            let samples: Vec<_> =
+                samples.iter().flat_map(|sample| std::iter::repeat_n(sample.clone(), times)).collect();
+            check(&samples, snaplen);
+        }
+    }
+}

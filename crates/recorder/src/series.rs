@@ -159,6 +159,11 @@ impl FileSeries {
         Ok(())
     }
 
+    /// True if a rotation would find its next file.
+    pub fn is_next_ready(&self) -> bool {
+        lock(&self.ready).is_some()
+    }
+
     /// Takes the files that are to be closed.
     pub fn take_retired(&self) -> Vec<Arc<CaptureFile>> {
         std::mem::take(&mut lock(&self.retired))

@@ -139,6 +139,15 @@ impl StreamSeries {
         self.send(Chunk::Packets(bytes, len, packets, packet_bytes))
     }
 
+    /// True if `chunks` more would have to wait for the reader. A closed stream is not waited for; nor has a queue more
+    /// room than when it is empty.
+    pub fn would_wait(&self, chunks: usize) -> bool {
+        if self.is_closed() {
+            return false;
+        }
+        lock(&self.queue).as_ref().is_some_and(|queue| queue.len() + chunks.min(QUEUE_CHUNKS) > QUEUE_CHUNKS)
+    }
+
     /// The run is to end: a reader that does not read is waited for only a moment longer.
     pub fn hurry(&self) {
         self.deadline.get_or_init(|| Instant::now() + PATIENCE_AT_THE_END);

@@ -13,6 +13,7 @@
 //! told once), or of a link type that the output cannot hold. Order within a lane is kept: whatever is open is
 //! sealed before a block is written in place.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ use crate::engine::{Engine, GATHER_FOR, WRITES_IN_FLIGHT};
 use crate::error::Error;
 use crate::file::{InterfaceDescription, InterfaceKey};
 use crate::inplace::{self, Layout, Verdict};
-use crate::lane::{InterfaceCounts, Lane, NoRoom, Target, lane_for};
+use crate::lane::{InterfaceCounts, Lane, NoRoom, Target, buffers_of, lane_for};
 use crate::output::Output;
 use crate::packet::{Outgoing, link_type_of};
 
@@ -100,6 +101,8 @@ impl Writer {
             plan,
             shared,
             disk,
+            queued: VecDeque::new(),
+            blocks_with_disk: 0,
             spare: Vec::new(),
             stuck: Vec::new(),
             gathered: None,
@@ -141,6 +144,69 @@ impl Writer {
             }
             recorded
         }
+    }
+
+    /// True if recording one more block now would have to wait: as many writes as may be are under way, a pipe's reader
+    /// is behind, the next file of a directory is not there yet, or the disk's promise of room is used up.
+    ///
+    /// Cheap: a few loads for each link type. Finished writes count until [`Writer::complete`] has taken them in. The
+    /// answer is for a full block, so that where it is false [`Writer::record`] returns as soon as it has walked the
+    /// block, but for what cannot be foreseen or is rare:
+    /// - Other workers take room in the same file, or places in the same pipe's queue, at the same moment.
+    /// - When a file is rotated its end, at most one buffer, is written on the spot; so is the page that describes an
+    ///   interface when its first packet comes, and the file for a further link type is then created.
+    /// - A write that has failed is tried again before it is given up, which takes as long as the device takes.
+    /// - A block several times as large as what a pipe's queue holds waits for the reader however empty the queue is.
+    ///
+    /// On a full disk it is false: packets are shed there, and nothing is waited for.
+    pub fn would_wait(&self) -> bool {
+        let block_bytes = self.engine.plan.block_bytes;
+        // In place: what is open, what is gathered, the block. By copying: what it fills in any of the lanes.
+        let writes = self.lanes.len() + 1 + buffers_of(block_bytes);
+        self.engine.writes_free() < writes.min(WRITES_IN_FLIGHT)
+            || self.lanes.iter().any(|lane| lane.would_wait(block_bytes))
+    }
+
+    /// Blocks of the ring that are with the disk or gathered to go there: the kernel has so many fewer.
+    pub fn blocks_held(&self) -> usize {
+        self.engine.blocks_held()
+    }
+
+    /// Books a block as shed that the caller cannot wait to have recorded: the same packets and bytes, at most
+    /// `allowed` packets, that [`Writer::record`] would have taken up, in the same accounts of what is returned. What
+    /// had been refused for its link type is booked so here, too. To tell why is the caller's.
+    pub fn shed_block(&mut self, block: &Block, allowed: u64) -> Recorded {
+        let (area, mut walk) = (block.area(), FrameWalk::new(&block.descriptor()));
+        let (cooked, snaplen) = (self.engine.plan.cooked, self.engine.plan.snaplen);
+        let main = &self.lanes[0];
+        let only = matches!(main.target, Target::Stream(_)).then_some(main.link_type);
+        let (mut recorded, mut shed) = (Recorded::default(), Recorded::default());
+        while let Some(step) = walk.next(area) {
+            let Ok(header) = step else {
+                recorded.unreadable = u64::from(walk.remaining());
+                break;
+            };
+            if recorded.packets >= allowed {
+                recorded.beyond.0 += 1;
+                recorded.beyond.1 += inplace::recorded_len(&header, snaplen) as u64;
+                continue;
+            }
+            let link_type = link_type_of(&header).filter(|_| !cooked).unwrap_or(LinkType::SLL2);
+            if only.is_some_and(|only| only != link_type) {
+                recorded.add(self.engine.refuse_link_type(&header));
+                continue;
+            }
+            let caplen = if link_type == LinkType::SLL2 {
+                Outgoing::cooked(&header, header.bytes(area), 0, snaplen).caplen
+            } else {
+                inplace::recorded_len(&header, snaplen)
+            };
+            let one = Recorded::of(1, caplen as u64);
+            shed.add(one);
+            recorded.add(one);
+        }
+        self.engine.shed(shed.packets, shed.bytes);
+        recorded
     }
 
     /// Records one packet of a capture file, by copying, as interface `interface` of source `source`.

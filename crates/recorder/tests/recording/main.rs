@@ -11,3 +11,4 @@ mod secrets;
 mod streams;
 mod support;
 mod visible;
+mod waiting;
