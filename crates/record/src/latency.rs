@@ -388,3 +388,187 @@ const MIN_NANOS: u64 = 1_000;
 const MAX_NANOS: u64 = 3_600_000_000_000;
 /// An error of at most 1 %. Three digits would take eight times the memory.
 const SIGNIFICANT_DIGITS: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use gannet_http::Untrusted;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample::{exchange, exchange_of, head, message, request};
+
+    /// An exchange that took `total` nanoseconds.
+    fn timed(method: &str, path: &str, status: u16, total: u64) -> Exchange {
+        let response = head(format!("HTTP/1.1 {status} X").as_bytes(), &[]);
+        let mut exchange = exchange(request(&format!("{method} {path} HTTP/1.1"), &[]), response);
+        exchange.timing.total = Some(total);
+        exchange
+    }
+
+    fn latencies(exchanges: &[Exchange]) -> Latencies {
+        let mut latencies = Latencies::new(Routes::default());
+        exchanges.iter().for_each(|exchange| latencies.add(exchange));
+        latencies
+    }
+
+    #[test]
+    fn routes_are_counted_apart() {
+        let mut unanswered = timed("GET", "/a/1", 200, 0);
+        (unanswered.response, unanswered.state) = (None, State::OrphanRequest);
+        let summary = latencies(&[
+            timed("GET", "/a/1", 200, 1_000_000),
+            timed("GET", "/a/2", 404, 2_000_000),
+            timed("GET", "/a/3", 503, 9_000_000),
+            unanswered,
+            timed("POST", "/a/1", 201, 5_000_000),
+            timed("BREW", "/a/1", 418, 5_000_000),
+        ])
+        .summary();
+        let rows: Vec<_> = summary
+            .rows
+            .iter()
+            .map(|row| {
+                (
+                    row.method.as_str(),
+                    row.route.as_str(),
+                    row.count,
+                    row.errors,
+                    row.client_errors,
+                    row.measured,
+                )
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("GET", "/a/{id}", 4, 2, 1, 3),
+                ("POST", "/a/{id}", 1, 0, 0, 1),
+                ("_OTHER", "/a/{id}", 1, 0, 1, 1)
+            ]
+        );
+        assert_eq!(summary.rows[0].max_ns, Some(9_000_000));
+        assert_eq!(summary.total.count, 6);
+        assert_eq!(summary.left_out, [LeftOut { reason: "unanswered", count: 1 }]);
+        // The hand-made exchanges span 1.5 ms.
+        assert_eq!(summary.rows[0].rate_per_s.unwrap().round(), 2667.0);
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_reason() {
+        let base = || timed("GET", "/", 200, 1_000_000);
+        let untrusted = |untrusted| Exchange { untrusted, ..base() };
+        let ended = |state| Exchange { state, ..base() };
+        let none = Untrusted::default();
+        let cases = [
+            ("tunnel", timed("GET", "/", 101, 1)),
+            ("tunnel", timed("CONNECT", "h:443", 200, 1)),
+            ("aborted", ended(State::Aborted)),
+            ("unanswered", exchange_of(Some(message(request("GET / HTTP/1.1", &[]), 0, 0, 1)), None)),
+            ("without request", exchange_of(None, Some(message(head(b"HTTP/1.1 408 X", &[]), 0, 0, 1)))),
+            ("truncated", ended(State::Truncated)),
+            ("gap", ended(State::Gap)),
+            ("midstream", ended(State::Midstream)),
+            ("gap", untrusted(Untrusted { gap: true, pairing: true, ..none })),
+            ("midstream", untrusted(Untrusted { midstream: true, ..none })),
+            ("retransmitted", untrusted(Untrusted { retransmitted: true, early_answer: true, ..none })),
+            ("answered early", untrusted(Untrusted { early_answer: true, ..none })),
+            ("pairing uncertain", untrusted(Untrusted { pairing: true, ..none })),
+        ];
+        for (reason, exchange) in cases {
+            let summary = latencies(&[exchange, base()]).summary();
+            assert_eq!(summary.left_out, [LeftOut { reason, count: 1 }]);
+            assert_eq!((summary.total.count, summary.total.measured), (2, 1), "{reason}");
+        }
+        assert!(latencies(&[base(), timed("CONNECT", "h:443", 502, 1)]).summary().left_out.is_empty());
+    }
+
+    #[test]
+    fn routes_beyond_the_bound_share_one() {
+        let mut latencies = Latencies::new(Routes::default());
+        let letters = |n: usize| [n / 676 % 26, n / 26 % 26, n % 26].map(|n| char::from(b'a' + n as u8));
+        for n in 0..MAX_KEYS + 500 {
+            let path: String = letters(n).iter().collect();
+            latencies.add(&timed("GET", &format!("/{path}"), 200, 1_000_000));
+        }
+        latencies.add(&timed("GET", "/aaa", 200, 1_000_000));
+        let summary = latencies.summary();
+        assert_eq!(summary.rows.len(), MAX_KEYS + 1);
+        assert_eq!((summary.rows[0].route.as_str(), summary.rows[0].count), ("(other)", 500));
+        assert_eq!((summary.rows[1].route.as_str(), summary.rows[1].count), ("/aaa", 2));
+        assert_eq!(summary.total.count, MAX_KEYS as u64 + 501);
+    }
+
+    #[test]
+    fn nothing_is_a_summary_too() {
+        let summary = latencies(&[]).summary();
+        assert_eq!((summary.rows.len(), summary.total.count, summary.scale), (0, 0, None));
+    }
+
+    fn any_exchange() -> impl Strategy<Value = Exchange> {
+        let path = prop_oneof![9 => Just("/a/1"), 1 => Just("/b"), 1 => Just("/c?d"), 1 => Just("*")];
+        let method = prop_oneof![Just("GET"), Just("BREW")];
+        let status = prop_oneof![5 => Just(200_u16), 1 => Just(404), 1 => Just(500), 1 => Just(101)];
+        // Around the bounds of the histograms, and where most are.
+        let total =
+            prop_oneof![8 => 1_000_u64..100_000_000, 1 => 0..1_000_u64, 1 => 3_599_999_999_999..u64::MAX];
+        (method, path, status, total, any::<(bool, bool)>(), 0..1_000_000_u64).prop_map(
+            |(method, path, status, total, (retransmitted, aborted), shift)| {
+                let mut exchange = timed(method, path, status, total);
+                exchange.untrusted.retransmitted = retransmitted && shift % 3 == 0;
+                if aborted && shift % 5 == 0 {
+                    exchange.state = State::Aborted;
+                }
+                for message in [&mut exchange.request, &mut exchange.response] {
+                    let message = message.as_mut().unwrap();
+                    message.first.0 += shift;
+                    message.last.0 += shift;
+                }
+                exchange
+            },
+        )
+    }
+
+    proptest! {
+        /// Any spread over workers, any order of exchanges and of workers: the same table.
+        #[test]
+        fn merging_is_adding(
+            exchanges in proptest::collection::vec((any_exchange(), 0..4_usize), 0..200)
+                .prop_flat_map(|list| (Just(list.clone()), Just(list).prop_shuffle())),
+        ) {
+            let (exchanges, shuffled) = exchanges;
+            let whole = latencies(&exchanges.into_iter().map(|(exchange, _)| exchange).collect::<Vec<_>>());
+            let mut workers: [Latencies; 4] = std::array::from_fn(|_| Latencies::new(Routes::default()));
+            shuffled.iter().for_each(|(exchange, worker)| workers[*worker].add(exchange));
+            let mut merged = Latencies::new(Routes::default());
+            workers.iter().rev().for_each(|worker| merged.merge(worker));
+            prop_assert_eq!(merged.summary(), whole.summary());
+        }
+
+        /// Against a sorted list.
+        #[test]
+        fn percentiles_are_within_one_percent(totals in proptest::collection::vec(1_000..10_000_000_000_u64, 1..300)) {
+            let exchanges: Vec<_> = totals.iter().map(|total| timed("GET", "/", 200, *total)).collect();
+            let row = latencies(&exchanges).summary().total;
+            let mut sorted = totals;
+            sorted.sort_unstable();
+            for (quantile, value) in [(0.5, row.p50_ns), (0.9, row.p90_ns), (0.99, row.p99_ns), (0.999, row.p999_ns)] {
+                let rank = ((quantile * sorted.len() as f64).ceil() as usize).clamp(1, sorted.len());
+                let exact = sorted[rank - 1] as f64;
+                let off = (value.unwrap() as f64 - exact) / exact;
+                // Below 64 microseconds a step is 512 ns, the unit of a histogram that begins at 1,000.
+                prop_assert!(off.abs() <= 0.01 || exact < 64_000.0, "{} {:?} {}", quantile, value, exact);
+            }
+            prop_assert_eq!(row.max_ns, sorted.last().copied());
+            prop_assert_eq!(row.distribution.iter().sum::<u64>(), sorted.len() as u64);
+        }
+
+        #[test]
+        fn every_exchange_is_measured_or_left_out(exchanges in proptest::collection::vec(any_exchange(), 0..100)) {
+            let summary = latencies(&exchanges).summary();
+            let left_out: u64 = summary.left_out.iter().map(|left_out| left_out.count).sum();
+            prop_assert_eq!(summary.total.measured + left_out, exchanges.len() as u64);
+            prop_assert_eq!(summary.rows.iter().map(|row| row.count).sum::<u64>(), exchanges.len() as u64);
+            prop_assert_eq!(summary.rows.iter().map(|row| row.measured).sum::<u64>(), summary.total.measured);
+        }
+    }
+}

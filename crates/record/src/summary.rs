@@ -107,15 +107,14 @@ impl fmt::Display for Summary {
             None => String::new(),
         };
         let heading = Line {
-            method: "METHOD".into(),
             route: "ROUTE".into(),
-            numbers: ["COUNT", "RATE/S", "ERRORS", "4XX", "P50", "P90", "P99", "P99.9", "MAX"]
+            numbers: ["COUNT", "RATE/S", "ERR", "4XX", "P50", "P90", "P99", "P99.9", "MAX"]
                 .map(str::to_owned),
             picture: scale,
         };
         let mut lines = vec![heading];
         lines.extend(shown.iter().map(Line::new));
-        let total = Line { method: "total".into(), ..Line::new(&self.total) };
+        let total = Line { route: "total".into(), ..Line::new(&self.total) };
         let widths = Widths::of(lines.iter().chain([&total]));
         for line in &lines {
             line.write(f, &widths)?;
@@ -148,7 +147,7 @@ impl Summary {
 
 /// A line of the table as text.
 struct Line {
-    method: String,
+    /// With the method before it.
     route: String,
     numbers: [String; 9],
     picture: String,
@@ -156,7 +155,6 @@ struct Line {
 
 /// Widths of the columns, in characters.
 struct Widths {
-    method: usize,
     route: usize,
     numbers: [usize; 9],
 }
@@ -167,12 +165,10 @@ impl Widths {
             lines.clone().map(|line| text(line, at).chars().count()).max().unwrap_or(0)
         };
         let numbers = std::array::from_fn(|at| widest(|line, at| &line.numbers[at], at));
-        let method = widest(|line, _| &line.method, 0);
         let picture = widest(|line, _| &line.picture, 0);
-        let others =
-            method + 1 + numbers.iter().map(|width| width + GUTTER).sum::<usize>() + GUTTER + picture;
+        let others = numbers.iter().map(|width| width + GUTTER).sum::<usize>() + GUTTER + picture;
         let room = MAX_WIDTH.saturating_sub(others).max(MIN_ROUTE_WIDTH);
-        Self { method, route: widest(|line, _| &line.route, 0).min(room), numbers }
+        Self { route: widest(|line, _| &line.route, 0).min(room), numbers }
     }
 }
 
@@ -183,8 +179,7 @@ impl Line {
             None => "-".into(),
         };
         Self {
-            method: row.method.clone(),
-            route: printable(&row.route).into_owned(),
+            route: format!("{} {}", row.method, printable(&row.route)),
             numbers: [
                 grouped(row.count),
                 row.rate_per_s.map_or("-".into(), rate),
@@ -202,8 +197,7 @@ impl Line {
 
     fn write(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
         let route = shortened(&self.route, widths.route);
-        let mut line =
-            format!("{:method$} {route:width$}", self.method, method = widths.method, width = widths.route);
+        let mut line = format!("{route:width$}", width = widths.route);
         for (number, width) in self.numbers.iter().zip(widths.numbers) {
             line.push_str(&format!("{:GUTTER$}{number:>width$}", ""));
         }
@@ -266,3 +260,137 @@ const MAX_WIDTH: usize = 110;
 const MIN_ROUTE_WIDTH: usize = 12;
 /// What fits on a screen.
 const MAX_ROWS: usize = 25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{exchange, head, request};
+    use crate::{Latencies, Routes};
+
+    /// A morning in a shop: durations spread log-normally around what is usual for each route, from a fixed sequence.
+    fn a_morning() -> Summary {
+        let mut latencies = Latencies::new(Routes::default());
+        let mut seed = 1_u64;
+        let mut random = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut at = 0;
+        for (method, path, count, micros, spread, failing) in [
+            ("GET", "/static/app.3f2a9c1b.js", 48_210, 180.0, 0.4, 0.0),
+            ("GET", "/api/v2/products/{}", 21_904, 2_100.0, 0.5, 0.001),
+            ("GET", "/api/v2/users/{}/orders", 9_120, 12_400.0, 0.7, 0.004),
+            ("POST", "/api/v2/carts/6f9619ff-8b86-d011-b42d-00c04fc964ff/items", 3_310, 8_000.0, 0.6, 0.01),
+            ("POST", "/api/v2/checkout", 640, 310_000.0, 0.8, 0.03),
+            ("GET", "/healthz", 360, 95.0, 0.2, 0.0),
+            (
+                "DELETE",
+                "/api/v2/carts/6f9619ff-8b86-d011-b42d-00c04fc964ff/items/{}/with/a/very/long/way",
+                12,
+                9_000.0,
+                0.3,
+                0.0,
+            ),
+            ("OPTIONS", "*", 1, 70.0, 0.0, 0.0),
+        ] {
+            for n in 0..count {
+                let path = path.replace("{}", &n.to_string());
+                let failed = random() < failing;
+                let status = if failed {
+                    "503 Down"
+                } else if random() < 0.01 {
+                    "404 Not Found"
+                } else {
+                    "200 OK"
+                };
+                let response = head(format!("HTTP/1.1 {status}").as_bytes(), &[]);
+                let mut exchange = exchange(request(&format!("{method} {path} HTTP/1.1"), &[]), response);
+                // The sum of twelve is near enough to a normal distribution.
+                let normal = (0..12).map(|_| random()).sum::<f64>() - 6.0;
+                exchange.timing.total = Some((1e3 * micros * f64::exp(spread * normal)) as u64);
+                exchange.untrusted.retransmitted = random() < 0.0005;
+                exchange.untrusted.gap = random() < 0.0001;
+                at += 700_000;
+                for message in [&mut exchange.request, &mut exchange.response] {
+                    let message = message.as_mut().unwrap();
+                    message.first.0 += at;
+                    message.last.0 += at;
+                }
+                latencies.add(&exchange);
+            }
+        }
+        latencies.summary()
+    }
+
+    fn row(method: &str, route: &str, count: u64, nanos: Option<u64>, distribution: &[u64]) -> SummaryRow {
+        SummaryRow {
+            method: method.into(),
+            route: route.into(),
+            count,
+            rate_per_s: Some(count as f64 / 7.0),
+            errors: count / 100,
+            client_errors: 0,
+            measured: count,
+            p50_ns: nanos,
+            p90_ns: nanos.map(|nanos| nanos * 2),
+            p99_ns: nanos.map(|nanos| nanos * 10),
+            p999_ns: nanos.map(|nanos| nanos * 100),
+            max_ns: nanos.map(|nanos| nanos * 1000),
+            distribution: distribution.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_table_to_the_letter() {
+        let summary = Summary {
+            rows: vec![
+                row(
+                    "GET",
+                    "/a/{id}\x1b[2J",
+                    1_234_567,
+                    Some(95_000),
+                    &[0, 0, 1_000_000, 500_000, 1, 0, 0, 0, 0, 0, 0, 3],
+                ),
+                row("POST", "/checkout", 7, None, &[0; 12]),
+            ],
+            total: row("", "", 1_234_574, Some(1_300_000), &[1; 12]),
+            span_ns: 7_000_000_000,
+            left_out: vec![LeftOut { reason: "gap", count: 1 }, LeftOut { reason: "tunnel", count: 1_000 }],
+            scale: Some(Scale::new(1_000, 2_100_000_000)),
+        };
+        let expected = "\
+ROUTE                   COUNT   RATE/S     ERR  4XX     P50     P90     P99   P99.9    MAX  1.0 µs … 2.1 s
+GET /a/{id}\\x1b[2J  1,234,567  176,367  12,345    0   95 µs  190 µs  950 µs  9.5 ms  95 ms    █▄▁      ▁
+POST /checkout              7      1.0       0    0       -       -       -       -      -
+total               1,234,574  176,368  12,345    0  1.3 ms  2.6 ms   13 ms  130 ms  1.3 s  ████████████
+1,001 exchanges are not in the percentiles: 1 gap, 1,000 tunnel
+";
+        assert_eq!(summary.to_string(), expected);
+    }
+
+    #[test]
+    fn a_table_fits_whatever_the_routes_are() {
+        let text = a_morning().to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= MAX_WIDTH), "{text}");
+        let routes: Vec<_> =
+            text.lines().filter_map(|line| line.split_once("  ")).map(|(route, _)| route).collect();
+        assert!(routes[1].starts_with("GET /static/") && routes.contains(&"total"), "{text}");
+    }
+
+    #[test]
+    fn routes_beyond_the_screen_are_summed_up() {
+        let rows: Vec<_> = (0..30).map(|n| row("GET", &format!("/{n}"), 2, Some(1_000), &[])).collect();
+        let total = row("", "", 60, Some(1_000), &[]);
+        let text = Summary { rows, total, span_ns: 1, left_out: Vec::new(), scale: None }.to_string();
+        assert_eq!(text.lines().count(), 1 + MAX_ROWS + 2);
+        assert!(text.contains("\n... and 5 more routes with 10 exchanges\n"), "{text}");
+    }
+
+    #[test]
+    fn scales_are_logarithmic() {
+        let scale = Scale::new(1_000, 1_000_000_000);
+        let buckets = [0, 999, 1_000, 3_500, 1_000_000, 999_999_999, 1_000_000_000, u64::MAX];
+        assert_eq!(buckets.map(|nanos| scale.bucket(nanos)), [0, 0, 0, 1, 6, 11, 11, 11]);
+        assert_eq!(Scale::new(5, 5).bucket(5), 0);
+    }
+}

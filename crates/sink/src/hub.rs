@@ -162,6 +162,9 @@ impl Hub {
 
     fn stop(&mut self) {
         self.queues().for_each(Queue::end);
+        for (sink, _) in self.opened.drain(..) {
+            sink.settle();
+        }
         for (sink, thread) in self.threads.drain(..) {
             if thread.join().is_err() {
                 sink.settle();

@@ -16,6 +16,10 @@ mod format;
 mod hub;
 mod output;
 mod queue;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
 mod text;
 mod writer;
 

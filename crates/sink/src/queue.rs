@@ -253,3 +253,115 @@ impl State {
 /// What may be queued. A hundred thousand requests a second fill the exchanges in two thirds of a second; with heads of
 /// 1 KB they are 64 MB. Batches are that many so that those with a single exchange, as on an idle host, do not run out first.
 const BOUNDS: Load = Load { batches: 1024, exchanges: 65_536 };
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample;
+
+    fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, exchanges: usize) -> Queue {
+        Queue { bounds: Load { batches, exchanges }, ..Queue::new(order, when_full, workers) }
+    }
+
+    fn batch(number: u64, count: usize) -> Arc<Batch> {
+        Arc::new(sample::batch(0, number, count))
+    }
+
+    /// The numbers of the batches of everything that can be taken now.
+    fn taken(queue: &Queue) -> Vec<Vec<u64>> {
+        let mut taken = Vec::new();
+        while let Next::Write(batches) = queue.next(false) {
+            taken.push(batches.iter().map(|batch| batch.number).collect());
+        }
+        taken
+    }
+
+    #[test]
+    fn both_bounds_hold() {
+        let queue = queue(Order::Arrival, WhenFull::Shed, 1, 2, 10);
+        let lane = queue.add_lane();
+        let push = |count| queue.push(lane, &batch(0, count));
+        // More than ever fits, but nothing else is there.
+        assert_eq!(push(11), Pushed::Queued);
+        assert_eq!(push(1), Pushed::Shed);
+        assert_eq!(push(0), Pushed::Queued);
+        assert_eq!(taken(&queue).len(), 1);
+        assert_eq!(
+            (push(4), push(7), push(6), push(1)),
+            (Pushed::Queued, Pushed::Shed, Pushed::Queued, Pushed::Shed)
+        );
+        assert_eq!(taken(&queue).len(), 2);
+        assert_eq!((push(1), push(1), push(1)), (Pushed::Queued, Pushed::Queued, Pushed::Shed));
+        assert_eq!(queue.close(), 2);
+        assert_eq!(push(1), Pushed::Shed);
+    }
+
+    #[test]
+    fn a_number_waits_for_all_lanes() {
+        let queue = queue(Order::ByKey, WhenFull::Wait, 2, 10, 100);
+        let first = queue.add_lane();
+        queue.push(first, &batch(0, 1));
+        assert!(taken(&queue).is_empty(), "the second lane is not there yet");
+        let second = queue.add_lane();
+        assert!(taken(&queue).is_empty());
+        queue.push(second, &batch(0, 0));
+        queue.push(second, &batch(1, 1));
+        queue.push(second, &batch(2, 1));
+        assert_eq!(taken(&queue), [[0]]);
+        queue.push(first, &batch(1, 1));
+        assert_eq!(taken(&queue), [[1, 1]]);
+        queue.end_lane(first);
+        assert_eq!(taken(&queue), [[2]]);
+    }
+
+    #[test]
+    fn a_shed_batch_still_moves_its_lane_on() {
+        let queue = queue(Order::ByKey, WhenFull::Shed, 2, 1, 10);
+        let lanes = [queue.add_lane(), queue.add_lane()];
+        assert_eq!(queue.push(lanes[0], &batch(0, 1)), Pushed::Queued);
+        assert_eq!(queue.push(lanes[0], &batch(1, 1)), Pushed::Shed);
+        queue.push(lanes[1], &batch(0, 0));
+        queue.push(lanes[1], &batch(1, 1));
+        assert_eq!(taken(&queue), [[0], [1]]);
+    }
+
+    proptest! {
+        /// Lanes that wait, of any speed, with bounds so narrow that all of them wait most of the time: everything arrives,
+        /// in the order of numbers, and nobody waits for ever.
+        #[test]
+        fn waiting_lanes_get_on(
+            counts in proptest::collection::vec(proptest::collection::vec(0..5_usize, 30), 1..4),
+            batches in 1..4_usize, exchanges in 1..6_usize, pauses in proptest::collection::vec(0..3_u64, 30),
+        ) {
+            let queue = queue(Order::ByKey, WhenFull::Wait, counts.len(), batches, exchanges);
+            let lanes: Vec<_> = counts.iter().map(|_| queue.add_lane()).collect();
+            let total: usize = counts.iter().flatten().sum();
+            let (mut last, mut arrived) = (0, 0);
+            std::thread::scope(|scope| {
+                for (lane, counts) in lanes.iter().zip(&counts) {
+                    let (queue, pauses) = (&queue, &pauses);
+                    scope.spawn(move || {
+                        for (number, count) in counts.iter().enumerate() {
+                            std::thread::sleep(Duration::from_micros(pauses[(number + lane) % pauses.len()] * 10));
+                            assert_eq!(queue.push(*lane, &batch(number as u64, *count)), Pushed::Queued);
+                        }
+                        queue.end_lane(*lane);
+                    });
+                }
+                while arrived < total {
+                    let Next::Write(batches) = queue.next(true) else { panic!("nothing else was asked for") };
+                    for batch in batches {
+                        assert!(batch.number >= last, "{} after {last}", batch.number);
+                        last = batch.number;
+                        arrived += batch.exchanges.len();
+                    }
+                }
+            });
+            prop_assert_eq!(arrived, total);
+        }
+    }
+}

@@ -197,3 +197,98 @@ const MIN_URL_WIDTH: usize = 20;
 const SLOW_NANOS: u64 = 250_000_000;
 /// People leave.
 const VERY_SLOW_NANOS: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use gannet_http::Untrusted;
+    use gannet_record::RecordOptions;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample::{exchange, options};
+
+    fn lines(width: Option<usize>) -> TextLines {
+        let mut lines = TextLines::new(false, TimeZone::UTC);
+        lines.set_width(width);
+        lines
+    }
+
+    fn line(lines: &mut TextLines, exchange: &Exchange) -> String {
+        let mut out = Vec::new();
+        lines.write(&Record::new(exchange, &options()), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_stay_where_they_are() {
+        let mut lines = lines(None);
+        let whole = exchange(b"shop.example:8080", b"/users/42/orders?full=1&sig=secret", 200);
+        let mut slow = exchange(b"[2001:db8::1]:80", b"/checkout", 503);
+        slow.timing.total = Some(2_130_000_000);
+        slow.untrusted = Untrusted { retransmitted: true, ..Untrusted::default() };
+        let mut aborted = exchange(b"", b"*", 200);
+        (aborted.response, aborted.timing.total, aborted.state) = (None, None, State::Aborted);
+        let mut orphan = exchange(b"h", b"/", 408);
+        (orphan.request, orphan.timing.total, orphan.state) = (None, None, State::OrphanResponse);
+        let mut v6 = exchange(b"h", b"/", 200);
+        v6.connection.client.address = "2001:db8::dead:beef".parse().unwrap();
+        let text: String =
+            [whole, slow, aborted, orphan, v6].iter().map(|exchange| line(&mut lines, exchange)).collect();
+        let expected = "\
+10:11:12.123  10.0.0.1         200    1.3 ms   4.2 kB  GET     shop.example/users/42/orders?full=1&sig=REDACTED
+10:11:12.123  10.0.0.1         503    ~2.1 s   4.2 kB  GET     [2001:db8::1]/checkout
+10:11:12.123  10.0.0.1         ---         -        -  GET     10.0.0.2:8080 * [aborted]
+10:11:12.124  10.0.0.1         408         -   4.2 kB  -       10.0.0.2:8080 [orphan-response]
+10:11:12.123  2001:db8::dead:beef  200    1.3 ms   4.2 kB  GET     h/
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn colours_are_of_status_and_time() {
+        let mut out = Vec::new();
+        let mut slow = exchange(b"h", b"/", 503);
+        slow.timing.total = Some(300_000_000);
+        TextLines::new(true, TimeZone::UTC).write(&Record::new(&slow, &options()), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\x1b[1m\x1b[31m503\x1b[0m"), "{text:?}");
+        assert!(text.contains("\x1b[33m    300 ms\x1b[0m"), "{text:?}");
+    }
+
+    #[test]
+    fn sizes() {
+        let cases = [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (9_949, "9.9 kB"), (9_950, "10 kB")];
+        let more =
+            [(999_499, "999 kB"), (999_500, "1.0 MB"), (1_500_000_000, "1.5 GB"), (u64::MAX, "18446744 TB")];
+        for (bytes, text) in cases.into_iter().chain(more) {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn urls_are_cut_in_the_middle() {
+        assert_eq!(shortened("shop.example/a/long/path.js", 15), "shop.examp…h.js");
+        assert_eq!(shortened("日本語日本語", 9), "日本語…語");
+        assert_eq!(shortened("short", 5), "short");
+    }
+
+    proptest! {
+        /// Whatever comes over the wire: one line, no wider than the terminal, nothing but our own escapes.
+        #[test]
+        fn lines_are_harmless(
+            host in proptest::collection::vec(any::<u8>(), 0..30), target in proptest::collection::vec(any::<u8>(), 0..120),
+            text: String, width in 90..200_usize, redact: bool,
+        ) {
+            let options = RecordOptions { redact, ..options() };
+            for target in [&target, text.as_bytes()] {
+                let exchange = exchange(&host, target, 200);
+                let mut out = Vec::new();
+                lines(Some(width)).write(&Record::new(&exchange, &options), &mut out);
+                let line = String::from_utf8(out).unwrap();
+                let line = line.strip_suffix('\n').unwrap();
+                prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
+                prop_assert!(columns(line.chars()) <= width, "{:?}", line);
+            }
+        }
+    }
+}

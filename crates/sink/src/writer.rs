@@ -89,7 +89,7 @@ impl Sink {
         }
     }
 
-    /// The thread has panicked, and all lanes are gone: what was made and not written is lost.
+    /// The thread has panicked or never was, and all lanes are gone: what was made and not written is lost.
     pub(crate) fn settle(&self) {
         let lost = self.made.load(Ordering::Relaxed).saturating_sub(self.written.load(Ordering::Relaxed));
         self.shed.store(lost, Ordering::Relaxed);
@@ -241,5 +241,35 @@ impl Drop for PanicGuard<'_> {
             self.0.note(|notes| notes.failure = Some("its thread failed".to_owned()));
             self.0.end_early(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Order, WhenFull, sample};
+
+    #[test]
+    fn a_thread_that_fails_keeps_nobody_waiting() {
+        let spec = SinkSpec { format: Format::Jsonl, target: Target::Stdout };
+        let sink = Arc::new(Sink::new(spec, Queue::new(Order::Arrival, WhenFull::Wait, 1)));
+        let lane = sink.queue().unwrap().add_lane();
+        let thread = std::thread::spawn({
+            let sink = Arc::clone(&sink);
+            move || {
+                let _guard = PanicGuard(&sink);
+                let queue = sink.queue().unwrap();
+                let Next::Write(_) = queue.next(true) else { return };
+                panic!("as the test wants it");
+            }
+        });
+        for number in 0..2_000 {
+            sink.send(lane, &Arc::new(sample::batch(0, number, 1)));
+        }
+        assert!(thread.join().is_err());
+        sink.settle();
+        let report = sink.report();
+        assert_eq!((report.made, report.written, report.shed), (2_000, 0, 2_000));
+        assert!(sink.is_over() && report.failure.is_some());
     }
 }
