@@ -252,27 +252,31 @@ impl Conversation {
     }
 
     /// The segment of packet `number` was sent again `delay_ns` later: the same sequence number, in a packet of its own.
-    ///
-    /// In a conversation with a snaplen call it before [`snaplen`](Self::snaplen).
     pub fn retransmit(&mut self, number: usize, delay_ns: u64, content: Content) -> &mut Self {
         let Some(packet) = self.packets.get(number) else { return self };
-        let mut payload = self.payload(packet).to_vec();
+        let mut payload = self.bytes(packet.from, &packet.range);
         if content == Content::Other {
             payload.iter_mut().for_each(|byte| *byte ^= 0x15);
         }
-        let (position, range) = (packet.position, packet.range.clone());
-        self.resend(number, delay_ns, position, range, &payload)
+        let again = Packet { time_ns: packet.time_ns + delay_ns, ..packet.clone() };
+        self.resend(again, &payload)
     }
 
     /// Bytes `range` of the stream of packet `number`'s sender were sent again `delay_ns` after it, cut anew: more or
     /// fewer bytes than the packets before had (coalesced, or partly new). What the stream does not have is left out.
     pub fn retransmit_range(&mut self, number: usize, delay_ns: u64, range: Range<u64>) -> &mut Self {
         let Some(packet) = self.packets.get(number) else { return self };
-        let stream = self.stream(packet.from);
-        let end = range.end.min(stream.len() as u64);
+        let end = range.end.min(self.stream(packet.from).len() as u64);
         let range = range.start.min(end)..end;
-        let payload = stream[range.start as usize..range.end as usize].to_vec();
-        self.resend(number, delay_ns, range.start + 1, range, &payload)
+        let payload = self.bytes(packet.from, &range);
+        let again = Packet {
+            time_ns: packet.time_ns + delay_ns,
+            flags: flags::ACK | flags::PSH,
+            position: range.start + 1,
+            range,
+            ..packet.clone()
+        };
+        self.resend(again, &payload)
     }
 
     /// All packets are cut to so many bytes.
@@ -282,34 +286,29 @@ impl Conversation {
         self
     }
 
-    fn resend(
-        &mut self,
-        number: usize,
-        delay_ns: u64,
-        position: u64,
-        range: Range<u64>,
-        payload: &[u8],
-    ) -> &mut Self {
-        let Some(packet) = self.packets.get(number) else { return self };
-        let (time_ns, from) = (packet.time_ns + delay_ns, packet.from);
-        // What the sender would acknowledge by then.
-        let newest = |packet: &&Packet| packet.from == from && packet.time_ns <= time_ns;
-        let ack = self.packets.iter().filter(newest).map(|packet| packet.ack).max().unwrap_or(packet.ack);
-        let segment = Segment { flags: packet.flags, position, ack, window: packet.window, payload };
-        let mut resent = Packet {
-            time_ns,
-            range,
-            position,
-            ack,
-            frame: Vec::new(),
-            sending: self.packets.iter().map(|packet| packet.sending).max().unwrap_or(0) + 1,
-            copy: false,
-            ..packet.clone()
+    fn bytes(&self, from: Peer, range: &Range<u64>) -> Vec<u8> {
+        self.stream(from)[range.start as usize..range.end as usize].to_vec()
+    }
+
+    /// Captures a packet that the sender of another has sent later.
+    fn resend(&mut self, mut packet: Packet, payload: &[u8]) -> &mut Self {
+        // It acknowledges what the sender had acknowledged by then.
+        let earlier = |other: &&Packet| other.from == packet.from && other.time_ns <= packet.time_ns;
+        packet.ack = self.packets.iter().filter(earlier).map(|other| other.ack).max().unwrap_or(packet.ack);
+        packet.sending = self.packets.iter().map(|other| other.sending).max().unwrap_or(0) + 1;
+        packet.copy = false;
+        packet.frame = Vec::new();
+        let segment = Segment {
+            flags: packet.flags,
+            position: packet.position,
+            ack: packet.ack,
+            window: packet.window,
+            payload,
         };
-        self.wire.write(&mut resent.frame, time_ns, from, &segment);
-        resent.orig_len = resent.frame.len() as u32;
-        resent.frame.truncate(self.snaplen.unwrap_or(usize::MAX));
-        self.insert(resent);
+        self.wire.write(&mut packet.frame, packet.time_ns, packet.from, &segment);
+        packet.orig_len = packet.frame.len() as u32;
+        packet.frame.truncate(self.snaplen.unwrap_or(usize::MAX));
+        self.insert(packet);
         self
     }
 
@@ -348,3 +347,199 @@ pub fn pcap<'p>(packets: impl IntoIterator<Item = &'p Packet>) -> Vec<u8> {
 
 /// What file headers announce; what tcpdump uses by default.
 pub(crate) const SNAPLEN: u32 = 262_144;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Body, Builder, Request, Response, Setup};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Handshake 0-2; request 3, its ACK 4; response of 10,000 bytes and head 5 ..; close.
+    fn conversation() -> Conversation {
+        let mut builder = Builder::new(Setup::default());
+        builder.handshake().request(&Request::new("GET", "/", "h"));
+        let body: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
+        builder.response(&Response::new(200, Body::length(body))).close(Peer::Client);
+        builder.finish()
+    }
+
+    fn data(conversation: &Conversation, from: Peer) -> Vec<usize> {
+        let packets = conversation.packets().iter().enumerate();
+        packets.filter(|(_, p)| p.from == from && !p.range.is_empty()).map(|(number, _)| number).collect()
+    }
+
+    #[test]
+    fn a_dropped_segment_is_a_gap_and_its_edges_are_unknown() {
+        let whole = conversation();
+        let segments = data(&whole, Peer::Server);
+        let mut middle = whole.clone();
+        let lost = &whole.packets()[segments[2]];
+        middle.drop_packet(segments[2]);
+        let truth = &middle.truth()[0];
+        assert_eq!((truth.whole, truth.tcp.gap_bytes), (false, 1_448));
+        assert_eq!(truth.times, whole.truth()[0].times);
+        assert!(
+            middle.captured(Peer::Server)[lost.range.start as usize..lost.range.end as usize]
+                .iter()
+                .all(Option::is_none)
+        );
+
+        let mut first = whole.clone();
+        first.drop_packet(segments[0]);
+        let times = first.truth()[0].times;
+        assert_eq!((times.response.first, times.response.head_end, times.ttfb()), (None, None, None));
+        assert!(times.total().is_some());
+    }
+
+    #[test]
+    fn a_late_segment_is_out_of_order_and_its_edges_are_late() {
+        let whole = conversation();
+        let segments = data(&whole, Peer::Server);
+        let mut late = whole.clone();
+        late.reorder(segments[0], segments[1]);
+        let truth = &late.truth()[0];
+        assert_eq!((truth.whole, truth.tcp.out_of_order, truth.tcp.retransmitted_bytes), (true, 1, 0));
+        assert_eq!(truth.times.response.first, Some(whole.packets()[segments[1]].time_ns));
+        assert!(late.packets().windows(2).all(|pair| pair[0].time_ns < pair[1].time_ns));
+    }
+
+    #[test]
+    fn copies_are_the_same_packet_and_retransmissions_are_not() {
+        let whole = conversation();
+        let number = data(&whole, Peer::Server)[1];
+        let mut doubled = whole.clone();
+        doubled.duplicate(number, 10);
+        assert_eq!(doubled.packets()[number].frame, doubled.packets()[number + 1].frame);
+        assert_eq!(doubled.truth(), whole.truth());
+
+        for content in [Content::Same, Content::Other] {
+            let mut again = whole.clone();
+            again.retransmit(number, 10, content);
+            let (one, two) = (&again.packets()[number], &again.packets()[number + 1]);
+            assert_eq!((one.range.clone(), one.position), (two.range.clone(), two.position));
+            assert_ne!(one.frame[18..20], two.frame[18..20], "identification");
+            assert_eq!(one.frame[66..] == two.frame[66..], content == Content::Same);
+            assert_eq!(again.captured(Peer::Server), whole.captured(Peer::Server), "the first copy wins");
+            let truth = &again.truth()[0];
+            assert_eq!((truth.tcp.retransmitted_bytes, truth.times), (1_448, whole.truth()[0].times));
+        }
+    }
+
+    #[test]
+    fn a_retransmission_can_be_cut_anew_and_fill_a_gap() {
+        let whole = conversation();
+        let segments = data(&whole, Peer::Server);
+        let range = whole.packets()[segments[1]].range.start..whole.packets()[segments[2]].range.end + 5;
+        let mut mended = whole.clone();
+        mended.retransmit_range(segments[3], 1, range.clone()).drop_packets(segments[1]..segments[2] + 1);
+        assert!(mended.truth()[0].whole);
+        assert_eq!(
+            mended.truth()[0].tcp,
+            TcpTruth { retransmitted_bytes: 5, out_of_order: 1, ..TcpTruth::default() }
+        );
+        let resent = mended.packets().iter().find(|packet| packet.range == range).unwrap();
+        assert_eq!(resent.frame[66..], whole.stream(Peer::Server)[range.start as usize..range.end as usize]);
+    }
+
+    #[test]
+    fn beginnings_ends_and_sides_that_are_missing() {
+        let whole = conversation();
+        let packets = whole.packets().len();
+        let mut part = whole.clone();
+        part.midstream(2);
+        assert_eq!((part.packets().len(), part.truth()[0].times.handshake), (packets - 2, None));
+        assert!(part.truth()[0].whole);
+        let mut part = whole.clone();
+        assert_eq!(part.stop_after(5).packets().len(), 5);
+        assert_eq!((part.truth()[0].whole, part.truth()[0].times.response), (false, Edges::default()));
+        assert_eq!(part.stop_after(3).truth(), []);
+        let mut part = whole.clone();
+        part.one_sided(Peer::Server);
+        assert!(part.packets().iter().all(|packet| packet.from == Peer::Server));
+        assert_eq!(part.truth()[0].times.request, Edges::default());
+    }
+
+    #[test]
+    fn a_snaplen_cuts_bytes_and_no_edges() {
+        let whole = conversation();
+        let mut cut = whole.clone();
+        cut.snaplen(100);
+        assert!(cut.packets().iter().all(|packet| packet.frame.len() <= 100));
+        let truth = &cut.truth()[0];
+        assert_eq!((truth.whole, truth.tcp.gap_bytes, truth.times), (false, 0, whole.truth()[0].times));
+        let held = cut.captured(Peer::Server).iter().flatten().count();
+        assert_eq!(held, data(&whole, Peer::Server).len() * 34);
+    }
+
+    #[test]
+    fn windows_of_zero_and_probes_carry_nothing() {
+        let mut builder = Builder::new(Setup::default());
+        builder.handshake().request(&Request::new("GET", "/", "h"));
+        builder.write_response(&Response::new(200, Body::length(vec![0; 4_000]))).segment(Peer::Server);
+        builder.zero_window(Peer::Client).keep_alive(Peer::Server).flush(Peer::Server);
+        let truth = &builder.finish().truth()[0];
+        assert_eq!((truth.whole, truth.tcp.zero_windows, truth.tcp.retransmitted_bytes), (true, 1, 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Damage {
+        Drop(usize),
+        Reorder(usize, usize),
+        Duplicate(usize, u64),
+        Retransmit(usize, u64),
+        Range(usize, u64, u64, u64),
+        Snaplen(usize),
+    }
+
+    fn damage() -> impl Strategy<Value = Damage> {
+        let number = || 0usize..30;
+        prop_oneof![
+            number().prop_map(Damage::Drop),
+            (number(), number()).prop_map(|(from, to)| Damage::Reorder(from, to)),
+            (number(), 0u64..200_000).prop_map(|(number, ns)| Damage::Duplicate(number, ns)),
+            (number(), 0u64..200_000).prop_map(|(number, ns)| Damage::Retransmit(number, ns)),
+            (number(), 0u64..200_000, 0u64..12_000, 0u64..3_000)
+                .prop_map(|(number, ns, start, length)| Damage::Range(number, ns, start, length)),
+            (0usize..1_600).prop_map(Damage::Snaplen),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_damaged_the_truth_holds(damages in proptest::collection::vec(damage(), 0..8)) {
+            let whole = conversation();
+            let mut damaged = whole.clone();
+            for damage in damages {
+                match damage {
+                    Damage::Drop(number) => damaged.drop_packet(number),
+                    Damage::Reorder(from, to) => damaged.reorder(from, to),
+                    Damage::Duplicate(number, ns) => damaged.duplicate(number, ns),
+                    Damage::Retransmit(number, ns) => damaged.retransmit(number, ns, Content::Same),
+                    Damage::Range(number, ns, start, length) => {
+                        damaged.retransmit_range(number, ns, start..start + length)
+                    }
+                    Damage::Snaplen(bytes) => damaged.snaplen(bytes),
+                };
+            }
+            prop_assert!(damaged.packets().windows(2).all(|pair| pair[0].time_ns <= pair[1].time_ns));
+            let mut missing = 0;
+            for from in [Peer::Client, Peer::Server] {
+                for (byte, sent) in damaged.captured(from).iter().zip(whole.stream(from)) {
+                    prop_assert!(byte.is_none_or(|byte| byte == *sent));
+                    missing += u64::from(byte.is_none());
+                }
+            }
+            for truth in damaged.truth() {
+                prop_assert_eq!(truth.whole, missing == 0);
+                prop_assert!(truth.tcp.gap_bytes <= missing);
+                if let (Some(ttfb), Some(receive)) = (truth.times.ttfb(), truth.times.receive()) {
+                    prop_assert_eq!(truth.times.total(), Some(ttfb + receive));
+                }
+                if let Some(handshake) = truth.times.handshake {
+                    let known = |time| damaged.packets().iter().any(|packet| packet.time_ns == time);
+                    prop_assert!(known(handshake.syn) && known(handshake.ack));
+                }
+            }
+        }
+    }
+}

@@ -17,6 +17,7 @@
 
 mod damage;
 mod message;
+mod variants;
 mod wire;
 
 use std::collections::VecDeque;
@@ -29,6 +30,7 @@ use crate::truth::{Edges, Facts, Handshake, ResponseFacts};
 pub(crate) use damage::SNAPLEN;
 pub use damage::{Content, Conversation, Packet, pcap};
 pub use message::{Body, Layout, Request, Response};
+pub use variants::{Variant, variants};
 pub use wire::{Peer, Route, flags};
 pub(crate) use wire::{Segment, Wire, header_bytes};
 
@@ -419,4 +421,131 @@ pub(crate) fn handshake_times(packets: &[Packet], numbers: [Option<usize>; 3]) -
     let time = |number: Option<usize>| packets.get(number?).map(|packet| packet.time_ns);
     let [syn, syn_ack, ack] = numbers.map(time);
     Some(Handshake { syn: syn?, syn_ack: syn_ack?, ack: ack? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::truth::Truth;
+
+    fn post() -> Request<'static> {
+        Request::new("POST", "/form?x=1", "example.org").body(Body::length(vec![b'a'; 3_000]))
+    }
+
+    #[test]
+    fn edges_are_those_of_the_packets_that_carried_them() {
+        let mut builder = Builder::new(Setup::default());
+        builder.handshake().wait(1_000_000).request(&post()).wait(5_000_000);
+        builder.response(&Response::new(200, Body::chunked(vec![b'b'; 2_000], 700))).close(Peer::Server);
+        let conversation = builder.finish();
+        let packets = conversation.packets();
+        let data: Vec<&Packet> = packets.iter().filter(|packet| !packet.range.is_empty()).collect();
+        // 3,000 bytes and a head in three segments; 2,000 bytes, framing and a head in two.
+        assert_eq!(data.len(), 5);
+        let truth = &conversation.truth()[0];
+        let times = &truth.times;
+        let handshake =
+            Handshake { syn: packets[0].time_ns, syn_ack: packets[1].time_ns, ack: packets[2].time_ns };
+        assert_eq!(times.handshake, Some(handshake));
+        let edges = |first: usize, head_end: usize, last: usize| {
+            let [first, head_end, last] = [first, head_end, last].map(|number| Some(data[number].time_ns));
+            Edges { first, head_end, last }
+        };
+        assert_eq!((times.request, times.response), (edges(0, 0, 2), edges(3, 3, 4)));
+        assert_eq!(
+            times.total().unwrap(),
+            times.send().unwrap() + times.server().unwrap() + times.receive().unwrap()
+        );
+        assert!(times.server().unwrap() >= 5_000_000);
+        assert!(truth.whole);
+        let response = truth.facts.response.as_ref().unwrap();
+        assert_eq!((truth.facts.request_body_bytes, response.body_bytes), (3_000, 2_000));
+        assert!(packets.windows(2).all(|pair| pair[0].time_ns < pair[1].time_ns));
+        assert_eq!(packets.last().unwrap().ack, 2 + conversation.stream(Peer::Client).len() as u64);
+    }
+
+    #[test]
+    fn a_head_cut_anywhere() {
+        let mut builder = Builder::new(Setup::default().ipv6());
+        builder
+            .handshake()
+            .mss(1)
+            .request(&Request::new("GET", "/", "h"))
+            .response(&Response::new(204, Body::None));
+        let conversation = builder.finish();
+        let head = conversation.stream(Peer::Client).len();
+        assert_eq!(conversation.stream(Peer::Client), b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let data: Vec<u64> =
+            conversation.packets().iter().filter(|p| !p.range.is_empty()).map(|p| p.time_ns).collect();
+        let request = conversation.truth()[0].times.request;
+        assert_eq!((request.first, request.last), (Some(data[0]), Some(data[head - 1])));
+        assert_eq!(request.head_end, request.last);
+    }
+
+    #[test]
+    fn pipelined_requests_share_a_segment_and_interim_responses_are_nobodys() {
+        let mut builder = Builder::new(Setup::default());
+        let get = |target| Request::new("GET", target, "h");
+        builder.handshake().write_request(&get("/1")).write_request(&get("/2")).flush(Peer::Client);
+        builder.response(&Response::new(100, Body::None));
+        builder.write_response(&Response::new(200, Body::length(&b"one"[..])));
+        builder.write_response(&Response::new(404, Body::length(&b"two!"[..]))).flush(Peer::Server);
+        let truth = builder.finish().truth();
+        let told = |truth: &Truth| {
+            let response = truth.facts.response.as_ref().unwrap();
+            (truth.facts.target.clone(), response.status, response.body_bytes, truth.times.pipelined())
+        };
+        assert_eq!(
+            truth.iter().map(told).collect::<Vec<_>>(),
+            [("/1".to_owned(), 200, 3, false), ("/2".to_owned(), 404, 4, true),]
+        );
+        assert_eq!(truth[0].times.request, truth[1].times.request);
+        assert_eq!(truth[1].times.server(), Some(0));
+        assert_eq!((truth[0].times.connect().is_some(), truth[1].times.connect()), (true, None));
+    }
+
+    #[test]
+    fn an_answer_before_the_request_has_ended_has_no_server_time() {
+        let mut builder = Builder::new(Setup::default());
+        builder.handshake().write_request(&post()).segment(Peer::Client);
+        builder.response(&Response::new(413, Body::None)).flush(Peer::Client);
+        let times = builder.finish().truth()[0].times;
+        assert_eq!(times.server(), None);
+        assert!(times.ttfb().unwrap() < times.send().unwrap());
+    }
+
+    #[test]
+    fn sequence_numbers_wrap() {
+        let setup = Setup { isn: Some([u32::MAX - 10, u32::MAX]), ..Setup::default() };
+        let mut builder = Builder::new(setup);
+        builder.handshake().request(&post());
+        let conversation = builder.finish();
+        let sequence = |packet: &Packet| u32::from_be_bytes(packet.frame[38..42].try_into().unwrap());
+        let numbers: Vec<u32> =
+            conversation.packets().iter().filter(|p| p.from == Peer::Client).map(sequence).collect();
+        assert_eq!(numbers[..3], [u32::MAX - 10, u32::MAX - 9, u32::MAX - 9]);
+        assert_eq!(numbers[3], 1_448 - 10);
+    }
+
+    #[test]
+    fn conversations_merge_by_time() {
+        let build = |port, seed| {
+            let mut builder = Builder::new(Setup::default().client_port(port).seed(seed));
+            builder
+                .handshake()
+                .request(&post())
+                .response(&Response::new(200, Body::None))
+                .close(Peer::Client);
+            builder.finish()
+        };
+        let conversations = [build(1, 1), build(2, 2), build(3, 3)];
+        let merged = merge(&conversations);
+        assert_eq!(merged.len(), conversations.iter().map(|one| one.packets().len()).sum::<usize>());
+        assert!(merged.windows(2).all(|pair| pair[0].time_ns <= pair[1].time_ns));
+        assert_ne!(conversations[0].packets()[5].time_ns, conversations[1].packets()[5].time_ns);
+        assert_eq!(
+            pcap(merged).len(),
+            conversations.iter().map(|one| one.pcap().len() - 24).sum::<usize>() + 24
+        );
+    }
 }

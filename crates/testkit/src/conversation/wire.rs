@@ -269,3 +269,97 @@ const IPV4_HEADER: usize = 20;
 const SYN_MSS: u16 = 1_460;
 /// Windows are announced in units of 128 bytes, as Linux does by default.
 const WINDOW_SCALE: u8 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+    use proptest::prelude::*;
+
+    fn route(ipv6: bool, vlan: Option<u16>, timestamps: bool) -> Route {
+        let (client, server) =
+            if ipv6 { ("[2001:db8::7]", "[2001:db8::8]") } else { ("192.0.2.7", "192.0.2.8") };
+        Route {
+            client: format!("{client}:4000").parse().unwrap(),
+            server: format!("{server}:80").parse().unwrap(),
+            hardware: [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]],
+            vlan,
+            ttl: [60, 64],
+            timestamps,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_what_another_decoder_reads(
+            ipv6: bool, vlan in proptest::option::of(0u16..4_096), timestamps: bool, seed: u64, kind in 0..4,
+            (position, ack, window, server) in (any::<u64>(), any::<u64>(), any::<u16>(), any::<bool>()),
+            payload in proptest::collection::vec(any::<u8>(), 0..1_500),
+        ) {
+            let route = route(ipv6, vlan, timestamps);
+            let mut wire = Wire::new(route.clone(), Some([7, u32::MAX]), &mut Random::new(seed));
+            let flags = [flags::SYN, flags::SYN | flags::ACK, flags::ACK | flags::PSH, flags::RST | flags::ACK]
+                [kind as usize];
+            let from = if server { Peer::Server } else { Peer::Client };
+            let mut frame = b"before".to_vec();
+            let segment = Segment { flags, position, ack, window, payload: &payload };
+            let length = wire.write(&mut frame, 5_000_000, from, &segment);
+            let frame = &frame[6..];
+            prop_assert_eq!(frame.len(), length);
+
+            let packet = SlicedPacket::from_ethernet(frame).unwrap();
+            let tag = packet.link_exts.iter().find_map(|tag| match tag {
+                etherparse::LinkExtSlice::Vlan(tag) => Some(tag.vlan_identifier().value()),
+                _ => None,
+            });
+            prop_assert_eq!(tag, vlan);
+            let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { panic!("{packet:?}") };
+            let (source, destination) =
+                if server { (route.server, route.client) } else { (route.client, route.server) };
+            prop_assert_eq!((tcp.source_port(), tcp.destination_port()), (source.port(), destination.port()));
+            let checksum = match packet.net.as_ref().unwrap() {
+                NetSlice::Ipv4(ip) => {
+                    let header = ip.header();
+                    prop_assert_eq!(IpAddr::from(header.source_addr()), source.ip());
+                    prop_assert_eq!(IpAddr::from(header.destination_addr()), destination.ip());
+                    prop_assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum());
+                    tcp.calc_checksum_ipv4(header.source(), header.destination()).unwrap()
+                }
+                NetSlice::Ipv6(ip) => {
+                    prop_assert_eq!(IpAddr::from(ip.header().source_addr()), source.ip());
+                    prop_assert_eq!(IpAddr::from(ip.header().destination_addr()), destination.ip());
+                    tcp.calc_checksum_ipv6(ip.header().source(), ip.header().destination()).unwrap()
+                }
+                other => panic!("{other:?}"),
+            };
+            prop_assert_eq!(tcp.checksum(), checksum);
+            let (isn, other_isn) = if server { (u32::MAX, 7) } else { (7, u32::MAX) };
+            prop_assert_eq!(tcp.sequence_number(), isn.wrapping_add(position as u32));
+            let expected_ack = if flags == flags::SYN { 0 } else { other_isn.wrapping_add(ack as u32) };
+            prop_assert_eq!(tcp.acknowledgment_number(), expected_ack);
+            prop_assert_eq!((tcp.syn(), tcp.rst(), tcp.psh()), (kind < 2, kind == 3, kind == 2));
+            prop_assert_eq!((tcp.window_size(), tcp.payload()), (window, &payload[..]));
+            let stamped = tcp.options_iterator().any(|option| {
+                matches!(option, Ok(etherparse::TcpOptionElement::Timestamp(clock, 0)) if clock == wire.clock(from, 5_000_000))
+            });
+            prop_assert_eq!(stamped, timestamps && kind != 3);
+            if kind == 2 {
+                prop_assert_eq!(header_bytes(&route), frame.len() - payload.len());
+            }
+        }
+    }
+
+    #[test]
+    fn identifications_count_up_at_each_end() {
+        let mut wire = Wire::new(route(false, None, true), None, &mut Random::new(1));
+        let mut id = |from| {
+            let mut frame = Vec::new();
+            let segment = Segment { flags: flags::ACK, position: 1, ack: 1, window: 1, payload: &[] };
+            wire.write(&mut frame, 0, from, &segment);
+            u16::from_be_bytes([frame[18], frame[19]])
+        };
+        let (client, server) = (id(Peer::Client), id(Peer::Server));
+        assert_eq!(id(Peer::Client), client.wrapping_add(1));
+        assert_eq!(id(Peer::Server), server.wrapping_add(1));
+    }
+}

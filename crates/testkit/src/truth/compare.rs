@@ -4,7 +4,7 @@
 //! the records say is not looked at. So a value where the truth has none is a difference, too, if the truth knows the
 //! leaf at all. `null` and absent are the same: whoever reads JSON sees no difference.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead};
 
 use serde_json::Value;
@@ -74,81 +74,79 @@ impl Outcome {
 /// # Errors
 /// Reading fails, or a line is not JSON (`InvalidData`, with its number).
 pub fn check(truth: impl BufRead, records: impl BufRead) -> io::Result<Outcome> {
-    let truth = read(truth, "truth")?;
-    let records = read(records, "records")?;
-    let known: BTreeSet<&String> = truth.iter().flat_map(BTreeMap::keys).collect();
-    let project = |leaves: &Leaves| -> Leaves {
-        let kept = leaves.iter().filter(|(leaf, _)| known.contains(leaf));
-        kept.map(|(leaf, value)| (leaf.clone(), value.clone())).collect()
-    };
-    let records: Vec<Leaves> = records.iter().map(project).collect();
+    let mut known = HashSet::new();
+    let truth = read(truth, "truth", |leaf| {
+        if !known.contains(leaf) {
+            known.insert(leaf.to_owned());
+        }
+        true
+    })?;
+    let records = read(records, "records", |leaf| known.contains(leaf))?;
 
     let mut outcome =
         Outcome { truth: truth.len() as u64, records: records.len() as u64, ..Outcome::default() };
-    let mut open: HashMap<&Leaves, Vec<usize>> = HashMap::new();
+    let mut open: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, record) in records.iter().enumerate().rev() {
         open.entry(record).or_default().push(index);
     }
     let mut unmatched = Vec::new();
-    for (index, leaves) in truth.iter().enumerate() {
-        match open.get_mut(leaves).and_then(Vec::pop) {
+    for (index, record) in truth.iter().enumerate() {
+        match open.get_mut(record.as_str()).and_then(Vec::pop) {
             Some(_) => outcome.equal += 1,
             None => unmatched.push(index),
         }
     }
     let surplus: BTreeSet<usize> = open.into_values().flatten().collect();
-    pair(&truth, &records, unmatched, surplus, &mut outcome.differences);
+    let truth = unmatched.into_iter().map(|index| (index, leaves(&truth[index]))).collect();
+    let records = surplus.into_iter().map(|index| (index, leaves(&records[index]))).collect();
+    pair(&truth, records, &mut outcome.differences);
     Ok(outcome)
 }
 
 /// Finds for each line of the truth the record that is most likely meant for it, and says how they differ.
 fn pair(
-    truth: &[Leaves],
-    records: &[Leaves],
-    mut unmatched: Vec<usize>,
-    mut surplus: BTreeSet<usize>,
+    truth: &BTreeMap<usize, Leaves<'_>>,
+    mut records: BTreeMap<usize, Leaves<'_>>,
     out: &mut Vec<Difference>,
 ) {
     let mut found = BTreeMap::new();
     for key in PAIRING {
-        let mut candidates: HashMap<Vec<Option<&String>>, Vec<usize>> = HashMap::new();
-        for &index in surplus.iter().rev() {
-            candidates
-                .entry(key.iter().map(|leaf| records[index].get(*leaf)).collect())
-                .or_default()
-                .push(index);
+        let values = |leaves: &Leaves<'_>| key.map(|leaf| leaves.get(leaf).map(|value| (*value).to_owned()));
+        let mut candidates: HashMap<_, Vec<usize>> = HashMap::new();
+        for (index, leaves) in records.iter().rev() {
+            candidates.entry(values(leaves)).or_default().push(*index);
         }
-        unmatched.retain(|&index| {
-            let wanted: Vec<_> = key.iter().map(|leaf| truth[index].get(*leaf)).collect();
-            let Some(record) = candidates.get_mut(&wanted).and_then(Vec::pop) else { return true };
-            surplus.remove(&record);
-            found.insert(index, record);
-            false
-        });
+        for (index, leaves) in truth {
+            if found.contains_key(index) {
+                continue;
+            }
+            let Some(record) = candidates.get_mut(&values(leaves)).and_then(Vec::pop) else { continue };
+            if let Some(leaves) = records.remove(&record) {
+                found.insert(*index, (record, leaves));
+            }
+        }
     }
-    let missing: BTreeSet<usize> = unmatched.into_iter().collect();
-    for (index, leaves) in truth.iter().enumerate() {
-        let truth_line = index as u64 + 1;
-        if missing.contains(&index) {
+    for (index, leaves) in truth {
+        let truth_line = *index as u64 + 1;
+        let Some((record, theirs)) = found.get(index) else {
             out.push(Difference::Missing { truth_line, about: about(leaves) });
-        } else if let Some(&record) = found.get(&index) {
-            let names: BTreeSet<&String> = leaves.keys().chain(records[record].keys()).collect();
-            let value = |leaves: &Leaves, name: &String| {
-                leaves.get(name).cloned().unwrap_or_else(|| "nothing".to_owned())
-            };
-            let fields = names
-                .into_iter()
-                .filter(|name| leaves.get(*name) != records[record].get(*name))
-                .map(|name| (name.clone(), value(leaves, name), value(&records[record], name)))
-                .collect();
-            let record_line = record as u64 + 1;
-            out.push(Difference::Fields { truth_line, record_line, about: about(leaves), fields });
-        }
+            continue;
+        };
+        let names: BTreeSet<&str> = leaves.keys().chain(theirs.keys()).copied().collect();
+        let value = |leaves: &Leaves<'_>, name| leaves.get(name).map_or("nothing", |value| value).to_owned();
+        let fields = names
+            .into_iter()
+            .filter(|name| leaves.get(name) != theirs.get(name))
+            .map(|name| (name.to_owned(), value(leaves, name), value(theirs, name)))
+            .collect();
+        let record_line = *record as u64 + 1;
+        out.push(Difference::Fields { truth_line, record_line, about: about(leaves), fields });
     }
+    let surplus = records.iter();
     out.extend(
-        surplus.into_iter().map(|index| Difference::Surplus {
-            record_line: index as u64 + 1,
-            about: about(&records[index]),
+        surplus.map(|(index, leaves)| Difference::Surplus {
+            record_line: *index as u64 + 1,
+            about: about(leaves),
         }),
     );
 }
@@ -171,30 +169,41 @@ impl std::fmt::Display for Difference {
 }
 
 /// A record by its leaves: dotted name and JSON text. Arrays are leaves.
-type Leaves = BTreeMap<String, String>;
+type Leaves<'a> = BTreeMap<&'a str, &'a str>;
 
 /// What records are paired by when they differ: the first that finds one.
-const PAIRING: [&[&str]; 4] = [
-    &["timestamp", "client.address", "client.port", "url.path"],
-    &["timestamp", "client.address", "client.port"],
-    &["client.address", "client.port", "http.request.method", "url.path", "url.query"],
-    &["timestamp", "url.path", "url.query"],
+const PAIRING: [[&str; 5]; 4] = [
+    ["timestamp", "client.address", "client.port", "url.path", "url.query"],
+    ["timestamp", "client.address", "client.port", "", ""],
+    ["client.address", "client.port", "http.request.method", "url.path", "url.query"],
+    ["timestamp", "url.path", "url.query", "", ""],
 ];
 
-fn read(lines: impl BufRead, what: &str) -> io::Result<Vec<Leaves>> {
+/// Each record as one text, a line per leaf that is `wanted`, in the order of their names: equal records are equal texts,
+/// and a hundred thousand of them fit into memory. JSON text has neither line breaks nor tabs in it.
+fn read(lines: impl BufRead, what: &str, mut wanted: impl FnMut(&str) -> bool) -> io::Result<Vec<String>> {
     let mut all = Vec::new();
     for (index, line) in lines.lines().enumerate() {
         let value: Value = serde_json::from_str(&line?).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{what}, line {}: {error}", index + 1))
         })?;
-        let mut leaves = Leaves::new();
-        flatten(&mut String::new(), &value, &mut leaves);
-        all.push(leaves);
+        let mut leaves = Vec::new();
+        flatten(&mut String::new(), &value, &mut |name, value| {
+            if wanted(name) {
+                leaves.push(format!("{name}\t{value}\n"));
+            }
+        });
+        leaves.sort_unstable();
+        all.push(leaves.concat());
     }
     Ok(all)
 }
 
-fn flatten(name: &mut String, value: &Value, out: &mut Leaves) {
+fn leaves(record: &str) -> Leaves<'_> {
+    record.lines().filter_map(|line| line.split_once('\t')).collect()
+}
+
+fn flatten(name: &mut String, value: &Value, out: &mut impl FnMut(&str, &Value)) {
     match value {
         Value::Null => {}
         Value::Object(members) => {
@@ -208,13 +217,11 @@ fn flatten(name: &mut String, value: &Value, out: &mut Leaves) {
                 name.truncate(len);
             }
         }
-        leaf => {
-            out.insert(name.clone(), leaf.to_string());
-        }
+        leaf => out(name, leaf),
     }
 }
 
-fn about(leaves: &Leaves) -> String {
+fn about(leaves: &Leaves<'_>) -> String {
     let value = |leaf: &str| leaves.get(leaf).map_or("-", |value| value.trim_matches('"'));
     let query =
         leaves.get("url.query").map_or_else(String::new, |query| format!("?{}", query.trim_matches('"')));
