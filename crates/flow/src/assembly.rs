@@ -227,9 +227,11 @@ impl<H: Handler> Assembly<'_, H> {
         }
 
         let mut cursor = range.offset;
+        let mut left = range.len() - seen_before;
         while cursor < range.end {
             let &mut Stream { next, hold: Some(id), .. } = entry.stream(from) else {
-                self.rest_unwanted(entry, range.end - cursor);
+                // The end was reached, and nothing is left; or the handler has lost interest.
+                self.counters.unwanted_bytes += left;
                 return;
             };
             // Pieces that lay within the range may have been delivered together with what filled the hole before them.
@@ -248,6 +250,7 @@ impl<H: Handler> Assembly<'_, H> {
                 None => range.end,
             };
             if self.place(entry, from, id, range.part(cursor, end), late) {
+                left -= end - cursor;
                 cursor = end;
             }
         }
@@ -400,16 +403,6 @@ impl<H: Handler> Assembly<'_, H> {
                 advance(stream, stream.next.max(highest).max(fin.map_or(0, |fin| fin.offset)));
                 stream.ended |= fin.is_some();
             }
-        }
-    }
-
-    /// The rest of a segment, of which the first part made the handler lose interest.
-    fn rest_unwanted(&mut self, entry: &Entry<H::State>, len: u64) {
-        if entry.unwanted {
-            self.counters.unwanted_bytes += len;
-        } else {
-            // The stream has ended within the segment; what is behind the end was cut off before.
-            self.counters.discarded_bytes += len;
         }
     }
 

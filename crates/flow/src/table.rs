@@ -651,4 +651,6 @@ const REACH_UNKNOWN: i64 = 1 << 30;
 const REACH_MIN: u32 = 64 << 10;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -325,6 +325,16 @@ fn a_fin_waits_for_missing_data() {
     assert_eq!((end.offset, end.seen.position, end.now.position), (6, 4, 6));
 }
 
+/// What lay within the segment that reached the end was once counted twice.
+#[test]
+fn a_segment_over_held_pieces_reaches_the_end() {
+    let mut run = connected();
+    run.give(client(1_004).ack(5_001).data("def").fin());
+    run.give(client(1_001).ack(5_001).data("abcdef"));
+    assert_eq!(text(&run.events(), Originator), "abcdef");
+    assert_eq!((run.table.counters().retransmitted_bytes, run.table.counters().discarded_bytes), (3, 0));
+}
+
 #[test]
 fn a_fin_behind_an_acknowledged_hole_resolves_it() {
     let mut run = connected();

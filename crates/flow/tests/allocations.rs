@@ -1,0 +1,123 @@
+//! In-order segments of known flows allocate nothing.
+//!
+//! The counting allocator is the only unsafe code around this crate, and it is not in it.
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
+#![allow(clippy::unwrap_used, reason = "a panic of a test is its report, in helpers as well")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::Ipv4Addr;
+
+use gannet_flow::{
+    CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Segment, StreamEnd,
+};
+use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, TcpFlags, TcpHeader, Timestamp};
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread: the test runner allocates as it likes.
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator with the arguments of the caller, who has to keep its rules.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Sums up what it is given.
+#[derive(Default)]
+struct Bytes(u64);
+
+impl Handler for Bytes {
+    type State = ();
+
+    fn open(&mut self, _: &Flow) {}
+
+    fn data(&mut self, (): &mut (), _: &Flow, data: Data<'_>) {
+        self.0 += data.bytes.len() as u64;
+    }
+
+    fn gap(&mut self, (): &mut (), _: &Flow, _: Gap) {}
+
+    fn end(&mut self, (): &mut (), _: &Flow, _: StreamEnd) {}
+
+    fn close(&mut self, (): (), _: &Flow, _: CloseReason, _: Moment) {}
+}
+
+const FLOWS: u32 = 200;
+const LEN: usize = 1_448;
+
+/// Segment `number` of a flow: a request byte first, then data, acknowledged now and then.
+fn segment<'a>(flow: u32, number: u32, payload: &'a [u8]) -> Segment<'a> {
+    let end = |host, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
+    let (key, _) = FlowKey::new(end(1, 1_024 + flow as u16), end(2, 80), IpProtocol::TCP);
+    let tcp = TcpHeader {
+        offset: 34,
+        len: 20,
+        flags: TcpFlags::ACK,
+        sequence: number.wrapping_mul(LEN as u32),
+        acknowledgement: 1,
+        window: 1_000,
+    };
+    Segment {
+        key,
+        side: Side::High,
+        tcp,
+        options: &[],
+        payload,
+        wire_len: payload.len() as u32,
+        moment: Moment {
+            time: Timestamp(u64::from(number) * 50_000_000),
+            position: u64::from(number * FLOWS + flow),
+        },
+        interface: 0,
+        ip_id: number as u16 + 1,
+    }
+}
+
+#[test]
+fn segments_of_known_flows_allocate_nothing() {
+    let payload = [7; LEN];
+    let mut table = FlowTable::new(Limits::default(), 1, Bytes::default());
+    let give = |table: &mut FlowTable<Bytes>, numbers: std::ops::Range<u32>, swapped: bool| {
+        let before = ALLOCATIONS.get();
+        for number in numbers {
+            // Two at a time change places: the second is held, and its buffer used again.
+            let number = if swapped { number ^ 1 } else { number };
+            for flow in 0..FLOWS {
+                let segment = segment(flow, number, &payload);
+                assert_eq!(table.segment(&segment), Outcome::Accepted);
+            }
+            let time = Timestamp(u64::from(number) * 50_000_000);
+            table.tick(Moment { time, position: u64::from(number * FLOWS) });
+        }
+        ALLOCATIONS.get() - before
+    };
+    assert_ne!(give(&mut table, 0..2, false), 0, "the allocator counts");
+    assert_eq!(give(&mut table, 2..400, false), 0);
+    // Held bytes allocate until their memory has been used once.
+    give(&mut table, 400..402, true);
+    assert_eq!(give(&mut table, 402..800, true), 0);
+    assert_eq!(table.handler().0, u64::from(800 * FLOWS) * LEN as u64);
+    assert_eq!(table.open_flows(), FLOWS as usize);
+    assert_eq!(table.counters().out_of_order, u64::from(200 * FLOWS));
+}
