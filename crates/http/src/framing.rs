@@ -349,6 +349,11 @@ impl Stream {
         behind
     }
 
+    /// A start line is looked for.
+    pub(crate) fn searches(&self) -> bool {
+        matches!(self.phase, Phase::Search)
+    }
+
     /// A head has begun and is not whole.
     pub(crate) fn in_head(&self) -> bool {
         matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_))

@@ -17,6 +17,8 @@ mod counters;
 mod detect;
 mod exchange;
 mod framing;
+#[doc(hidden)]
+pub mod fuzz;
 mod head;
 mod held;
 mod pairing;

@@ -1,37 +1,12 @@
 //! For tests: flows made by hand, and a sink that keeps what it is given.
 
-use std::net::Ipv4Addr;
-
 use gannet_flow::{
-    CloseReason, Data, Flow, Gap, GapReason, Handler, Handshake, Moment, Peer, Retransmission, StreamEnd,
-    StreamFacts,
+    CloseReason, Data, Flow, Gap, GapReason, Handler, Moment, Peer, Retransmission, StreamEnd,
 };
-use gannet_packet::{Endpoint, FlowKey, IpProtocol, Timestamp};
+use gannet_packet::Timestamp;
 
+use crate::fuzz::flow;
 use crate::{ConnectionState, Exchange, HeadEvent, HeadKind, Http, HttpConfig, Sink};
-
-/// A flow from port 40000 to port 80.
-pub(crate) fn flow(midstream: bool) -> Flow {
-    let end = |host, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
-    let (key, originator) = FlowKey::new(end(1, 40_000), end(2, 80), IpProtocol::TCP);
-    let handshake = Handshake {
-        syn: Some(Timestamp(10)),
-        syn_ack: Some(Timestamp(20)),
-        ack: Some(Timestamp(35)),
-        retransmitted: false,
-    };
-    Flow {
-        id: 7,
-        key,
-        originator,
-        opened: Timestamp(10),
-        last_seen: Timestamp(10),
-        interface: 3,
-        midstream,
-        handshake: if midstream { Handshake::default() } else { handshake },
-        streams: [StreamFacts::default(); 2],
-    }
-}
 
 /// Keeps everything.
 #[derive(Default)]

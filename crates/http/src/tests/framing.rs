@@ -23,7 +23,7 @@ fn a_request_and_its_response() {
     assert_eq!(exchange.connection.interface, 3);
     let response = exchange.response.as_ref().unwrap();
     assert_eq!(response.wire_bytes, OK.len() as u64);
-    assert_eq!(response.head.raw(), OK[..OK.len() - 5].as_bytes());
+    assert_eq!(response.head.raw(), &OK.as_bytes()[..OK.len() - 5]);
     assert_eq!(response.head.reason(), b"OK");
     assert_eq!(exchange.request.as_ref().unwrap().head.field("HOST"), Some(&b"a"[..]));
     // An idle connection that closes has nothing to say.

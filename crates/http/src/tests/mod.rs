@@ -1,6 +1,8 @@
 //! The traps of HTTP on the wire, one test each.
 
+mod conversation;
 mod framing;
+mod llhttp;
 mod pairing;
 
 /// Exchanges of one connection that both ends close in order: the client's bytes, then the server's.

@@ -1,0 +1,338 @@
+//! The body of the fuzz target: any bytes as two streams, cut anywhere.
+
+use std::net::Ipv4Addr;
+
+use gannet_flow::{
+    CloseReason, Data, Flow, Gap, GapReason, Handler, Handshake, Moment, Peer, Retransmission, StreamEnd,
+    StreamFacts,
+};
+use gannet_packet::{Endpoint, FlowKey, IpProtocol, Timestamp};
+
+use crate::body::{self, Ending, Method};
+use crate::framing::{Arrival, Event, Stream};
+use crate::parse::Role;
+use crate::{Exchange, HeadEvent, Http, HttpConfig, Sink, State};
+
+/// Reads `bytes` as sizes of segments, then the client's and the server's stream.
+///
+/// # Panics
+/// If messages depend on where the streams are cut, if an account does not add up, or if an exchange contradicts itself.
+pub fn streams(bytes: &[u8]) {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return };
+    let [options, methods, high, low, sizes @ ..] = head;
+    let (options, methods) = (*options, *methods);
+    let split = usize::from(u16::from_be_bytes([*high, *low])) % (rest.len() + 1);
+    let (client, server) = rest.split_at(split);
+    let config = HttpConfig {
+        max_head_bytes: if options & 1 == 0 { 64 << 10 } else { 64 },
+        max_fields: if options & 2 == 0 { 256 } else { 3 },
+        max_pending: if options & 4 == 0 { 1_000 } else { 2 },
+        ports: None,
+    };
+    let cuts = Cuts { sizes, turn: 0 };
+    let whole = Cuts { sizes: &[], turn: 0 };
+
+    let requests = messages(Role::Requests, client, whole, methods, &config);
+    assert_eq!(requests, messages(Role::Requests, client, cuts, methods, &config));
+    let responses = messages(Role::Responses, server, whole, methods, &config);
+    assert_eq!(responses, messages(Role::Responses, server, cuts, methods, &config));
+
+    let first = connection(client, server, whole, &config);
+    let second = connection(client, server, cuts, &config);
+    // Bytes of no message are looked through segment by segment, and so is what follows a response without request.
+    let paired = |found: &Found| found.exchanges.iter().all(|exchange| exchange.request.is_some());
+    if requests.clean && responses.clean && paired(&first) && paired(&second) {
+        assert_eq!(format!("{:?}", first.exchanges), format!("{:?}", second.exchanges));
+        assert_eq!(first.heads, second.heads);
+    }
+    storm(options, client, server, cuts, &config);
+}
+
+/// What a direction was found to be, up to the first bytes that are no message.
+#[derive(Debug, PartialEq)]
+struct Messages {
+    found: Vec<String>,
+    clean: bool,
+}
+
+fn messages(role: Role, bytes: &[u8], mut cuts: Cuts<'_>, methods: u8, config: &HttpConfig) -> Messages {
+    let flow = flow(false);
+    let mut stream = Stream::new(role, false);
+    let mut found = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (mut piece, behind) = rest.split_at(cuts.next(rest.len()));
+        rest = behind;
+        loop {
+            let arrival = Arrival {
+                seen: Moment::default(),
+                late: false,
+                acknowledged: None,
+                flow: &flow,
+                boundary: false,
+            };
+            let position = stream.position;
+            let before = piece.len();
+            let event = stream.step(&mut piece, &arrival, config);
+            assert_eq!(stream.position - position, (before - piece.len()) as u64);
+            match event {
+                None => break,
+                Some(Event::Head(parsed)) => {
+                    let ending = match role {
+                        Role::Requests => body::request_ending(&parsed.framing),
+                        Role::Responses => {
+                            let status = parsed.head.status().unwrap_or_default();
+                            let head = methods >> (found.len() % 8) & 1 == 1;
+                            let method = if head { Method::Head } else { Method::Other };
+                            body::response_ending(status, Some(method), &parsed.framing)
+                        }
+                    };
+                    found.push(format!("{:?} {ending:?}", parsed.head));
+                    if stream.body(ending) {
+                        found.push(format!("{:?}", stream.message));
+                    }
+                    if ending == Ending::Switch {
+                        return Messages { found, clean: true };
+                    }
+                }
+                Some(Event::End) => found.push(format!("{:?}", stream.message)),
+                Some(Event::Broken) => {
+                    found.push(format!("broken {}", stream.message.body_bytes));
+                    return Messages { found, clean: false };
+                }
+                Some(Event::Skipped(_)) if stream.searches() => return Messages { found, clean: false },
+                Some(Event::Skipped(_)) => {}
+                Some(Event::Switched(_)) => return Messages { found, clean: true },
+            }
+        }
+    }
+    let message = stream.message;
+    found.push(format!("{:?} {message:?}", stream.cut(config)));
+    Messages { found, clean: true }
+}
+
+/// What the analysis found on a connection.
+struct Found {
+    exchanges: Vec<Exchange>,
+    heads: usize,
+}
+
+impl Sink for Found {
+    fn exchange(&mut self, exchange: Exchange) {
+        check(&exchange);
+        self.exchanges.push(exchange);
+    }
+
+    fn head(&mut self, event: HeadEvent<'_>) {
+        self.heads += 1;
+        assert!(event.head.raw().len() <= 64 << 10);
+    }
+}
+
+/// The client's stream, then the server's.
+fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpConfig) -> Found {
+    let flow = flow(false);
+    let mut http = Http::new(config.clone(), Found { exchanges: Vec::new(), heads: 0 });
+    let mut state = http.open(&flow);
+    for (from, bytes) in [(Peer::Originator, client), (Peer::Responder, server)] {
+        let mut offset = 0;
+        while offset < bytes.len() {
+            let end = offset + cuts.next(bytes.len() - offset);
+            if http.wants_more(&state) {
+                let data = data(from, offset as u64, &bytes[offset..end], Some(client.len() as u64));
+                http.data(&mut state, &flow, data);
+            }
+            offset = end;
+        }
+    }
+    for from in [Peer::Originator, Peer::Responder] {
+        let len = if from == Peer::Originator { client.len() } else { server.len() };
+        let now = Moment::default();
+        http.end(&mut state, &flow, StreamEnd { from, offset: len as u64, seen: now, now });
+    }
+    http.close(state, &flow, CloseReason::Finished, Moment::default());
+    assert_eq!(http.counters().check(), []);
+    std::mem::replace(http.sink(), Found { exchanges: Vec::new(), heads: 0 })
+}
+
+/// Both directions in any order, with holes, witnesses, repetitions and ends as the sizes have it.
+fn storm(options: u8, client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpConfig) {
+    let flow = flow(options & 8 != 0);
+    let mut http = Http::new(config.clone(), Found { exchanges: Vec::new(), heads: 0 });
+    let mut state = http.open(&flow);
+    let mut offsets = [0_u64; 2];
+    let mut rest = [client, server];
+    while rest.iter().any(|rest| !rest.is_empty()) && http.wants_more(&state) {
+        let choice = cuts.choice();
+        let from = if choice & 1 == 0 { Peer::Originator } else { Peer::Responder };
+        let from = if rest[from as usize].is_empty() { from.opposite() } else { from };
+        let (piece, behind) = rest[from as usize].split_at(cuts.next(rest[from as usize].len()));
+        let offset = offsets[from as usize];
+        rest[from as usize] = behind;
+        offsets[from as usize] += piece.len() as u64;
+        let len = piece.len() as u64;
+        let now = Moment::default();
+        if choice & 0x1c == 0x1c {
+            http.gap(&mut state, &flow, Gap { from, offset, len, reason: GapReason::Lost, now });
+        } else {
+            let other = offsets[from.opposite() as usize];
+            let acknowledged = match choice >> 5 {
+                0 => None,
+                1 => Some(0),
+                2 => Some(other + 40),
+                _ => Some(other),
+            };
+            http.data(&mut state, &flow, data(from, offset, piece, acknowledged));
+        }
+        if choice & 2 == 2 {
+            let again = Retransmission { from, offset: offset / 2, len: len.div_ceil(2), now };
+            http.retransmission(&mut state, &flow, again);
+        }
+        if behind.is_empty() && choice & 4 == 4 {
+            let offset = offsets[from as usize];
+            http.end(&mut state, &flow, StreamEnd { from, offset, seen: now, now });
+        }
+    }
+    let reason = match options >> 4 & 3 {
+        0 => CloseReason::Finished,
+        1 => CloseReason::Reset { by: Peer::Responder },
+        2 => CloseReason::Idle,
+        _ => CloseReason::EndOfInput,
+    };
+    http.close(state, &flow, reason, Moment::default());
+    assert_eq!(http.counters().check(), []);
+}
+
+fn check(exchange: &Exchange) {
+    let whole = |message: &Option<crate::Message>| message.as_ref().is_some_and(|message| message.complete);
+    if exchange.state == State::Complete {
+        assert!(whole(&exchange.request) && whole(&exchange.response));
+    }
+    assert!(exchange.request.is_some() || exchange.response.is_some());
+    for message in [&exchange.request, &exchange.response].into_iter().flatten() {
+        assert!(message.gap_bytes <= message.body_bytes && message.body_bytes <= message.wire_bytes);
+    }
+}
+
+/// Sizes of segments, used in a circle; without any, everything at once.
+#[derive(Clone, Copy)]
+struct Cuts<'a> {
+    sizes: &'a [u8],
+    turn: usize,
+}
+
+impl Cuts<'_> {
+    fn choice(&mut self) -> u8 {
+        self.turn += 1;
+        self.sizes
+            .get(self.turn % self.sizes.len().max(1))
+            .copied()
+            .unwrap_or_default()
+            .wrapping_add(self.turn as u8)
+    }
+
+    fn next(&mut self, most: usize) -> usize {
+        if self.sizes.is_empty() {
+            return most;
+        }
+        let size = self.sizes[self.turn % self.sizes.len()];
+        self.turn += 1;
+        (usize::from(size) + 1).min(most)
+    }
+}
+
+fn data(from: Peer, offset: u64, bytes: &[u8], acknowledged: Option<u64>) -> Data<'_> {
+    let now = Moment::default();
+    Data { from, offset, bytes, seen: now, now, acknowledged, late: false }
+}
+
+/// A flow from port 40000 to port 80.
+pub(crate) fn flow(midstream: bool) -> Flow {
+    let end = |host, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
+    let (key, originator) = FlowKey::new(end(1, 40_000), end(2, 80), IpProtocol::TCP);
+    let handshake = Handshake {
+        syn: Some(Timestamp(10)),
+        syn_ack: Some(Timestamp(20)),
+        ack: Some(Timestamp(35)),
+        retransmitted: false,
+    };
+    Flow {
+        id: 7,
+        key,
+        originator,
+        opened: Timestamp(10),
+        last_seen: Timestamp(10),
+        interface: 3,
+        midstream,
+        handshake: if midstream { Handshake::default() } else { handshake },
+        streams: [StreamFacts::default(); 2],
+    }
+}
+
+/// Options, methods, the split between the streams, sizes.
+const HEAD: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    /// Pieces of messages in any order find more than random bytes do.
+    fn any_stream() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop::sample::select(vec![
+            "GET / HTTP/1.1\r\n",
+            "HEAD /x HTTP/1.0\r\n",
+            "CONNECT a:1 HTTP/1.1\r\n",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 204\r\n",
+            "HTTP/1.1 100 C\r\n\r\n",
+            "HTTP/1.1 101 S\r\n",
+            "Content-Length: 3\r\n",
+            "Content-Length: 12\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Upgrade: h2c\r\n",
+            " folded\r\n",
+            "X: y\n",
+            "\r\n",
+            "\r\n",
+            "\r\n",
+            "\n",
+            "\r",
+            "3\r\nabc\r\n",
+            "5;x\r\n01234\r\n",
+            "0\r\n\r\n",
+            "abc",
+            "HTTP/1.",
+            "GE",
+            "\u{e9}: \u{fc}\r\n",
+            "no colon\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+            "GET / HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+            "PRI * HTTP/2.0\r\n",
+            "\x16\x03\x01",
+        ]);
+        prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn cuts_do_not_matter(
+            options: u8,
+            methods: u8,
+            sizes in prop::collection::vec(prop_oneof![0..3_u8, 0..=255_u8], 8),
+            client in any_stream(),
+            server in any_stream(),
+        ) {
+            let split = (client.len() as u16).to_be_bytes();
+            super::streams(&[&[options, methods][..], &split, &sizes, &client, &server].concat());
+        }
+
+        #[test]
+        fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            super::streams(&bytes);
+        }
+    }
+}
