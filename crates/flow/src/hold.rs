@@ -251,6 +251,11 @@ impl Holds {
         }
     }
 
+    /// What all pieces cost.
+    pub(crate) fn memory(&self) -> usize {
+        self.cost
+    }
+
     fn uncharge(&mut self, id: HoldId, piece: &Piece) {
         self.slots[id.slot()].cost -= piece.cost();
         self.cost -= piece.cost();

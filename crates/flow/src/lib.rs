@@ -17,6 +17,8 @@ mod assembly;
 mod counters;
 mod entry;
 mod flow;
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod hold;
 mod segment;

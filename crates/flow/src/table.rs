@@ -18,9 +18,9 @@ use crate::{CloseReason, Counters, Flow, Handler, Handshake, Moment, Peer, Segme
 pub struct Limits {
     /// Flows at once; beyond it old ones are evicted.
     pub flows: usize,
-    /// Early bytes held, over all flows.
+    /// Memory for early bytes, over all flows: whole buffers, not just the bytes in them.
     pub held_bytes: usize,
-    /// Early bytes held for one direction of one flow; beyond it the hole becomes a gap.
+    /// The same for one direction of one flow; beyond it the hole becomes a gap.
     pub held_bytes_per_stream: usize,
     /// A flow with nothing seen for this long is over.
     pub idle: Duration,
@@ -223,6 +223,11 @@ impl<H: Handler> FlowTable<H> {
     /// The time of the newest segment.
     pub fn clock(&self) -> Timestamp {
         self.clock
+    }
+
+    /// The memory that held bytes take, of which [`Limits::held_bytes`] is the bound.
+    pub(crate) fn held_memory(&self) -> usize {
+        self.holds.memory()
     }
 
     /// Takes a segment into its flow, or says why not.
