@@ -84,18 +84,20 @@ impl Latencies {
 
     /// The table, busiest routes first.
     pub fn summary(&self) -> Summary {
-        let span_ns = self.span.map_or(0, |(first, last)| last - first);
         let mut total = Cell::default();
         for cell in &self.cells {
             total.merge(cell);
         }
+        let span_ns = self.span.map_or(0, |(first, last)| last - first);
+        // A single exchange spans its own duration, which says nothing of a rate.
+        let rate_span = Some(span_ns).filter(|span| *span > 0 && total.count > 1);
         let scale = total.times.range().map(|(min, max)| Scale::new(min, max));
         let mut rows: Vec<_> = self
             .places
             .iter()
             .map(|(key, place)| {
                 let (method, route) = key.split_once(' ').unwrap_or((key, ""));
-                self.cells[*place].row(method, route, span_ns, scale)
+                self.cells[*place].row(method, route, rate_span, scale)
             })
             .collect();
         rows.sort_by(|a, b| {
@@ -106,7 +108,7 @@ impl Latencies {
             .map(|reason| LeftOut { reason: reason.name(), count: self.left_out[reason as usize] })
             .filter(|left_out| left_out.count > 0)
             .collect();
-        Summary { rows, total: total.row("", "", span_ns, scale), span_ns, left_out, scale }
+        Summary { rows, total: total.row("", "", rate_span, scale), span_ns, left_out, scale }
     }
 
     fn extend_span(&mut self, (first, last): (u64, u64)) {
@@ -193,7 +195,7 @@ impl Cell {
         self.times.merge(&other.times);
     }
 
-    fn row(&self, method: &str, route: &str, span_ns: u64, scale: Option<Scale>) -> SummaryRow {
+    fn row(&self, method: &str, route: &str, rate_span: Option<u64>, scale: Option<Scale>) -> SummaryRow {
         let histogram = self.times.histogram();
         let range = self.times.range();
         // The histogram answers with the upper end of a step, which may lie above the longest duration.
@@ -213,8 +215,7 @@ impl Cell {
             method: method.to_owned(),
             route: route.to_owned(),
             count: self.count,
-            // One exchange has no rate.
-            rate_per_s: (self.count > 1 && span_ns > 0).then(|| self.count as f64 / (span_ns as f64 / 1e9)),
+            rate_per_s: rate_span.map(|nanos| self.count as f64 / (nanos as f64 / 1e9)),
             errors: self.errors,
             client_errors: self.client_errors,
             measured: histogram.as_ref().map_or(0, |histogram| histogram.len()),
@@ -496,6 +497,29 @@ mod tests {
         assert_eq!((summary.rows[0].route.as_str(), summary.rows[0].count), ("(other)", 500));
         assert_eq!((summary.rows[1].route.as_str(), summary.rows[1].count), ("/aaa", 2));
         assert_eq!(summary.total.count, MAX_KEYS as u64 + 501);
+    }
+
+    #[test]
+    fn a_single_exchange_has_no_rate() {
+        let one = timed("GET", "/", 200, 1);
+        assert_eq!(latencies(std::slice::from_ref(&one)).summary().total.rate_per_s, None);
+        let summary = latencies(&[one.clone(), one, timed("GET", "/a", 200, 1)]).summary();
+        assert_eq!(summary.rows[1].rate_per_s.unwrap().round(), 667.0);
+    }
+
+    /// Not a benchmark: a look at the order of magnitude. `cargo test --release -p gannet-record -- --ignored --nocapture`
+    #[test]
+    #[ignore = "prints a time"]
+    fn cost_of_an_exchange() {
+        let mut latencies = Latencies::new(Routes::default());
+        let exchange = timed("GET", "/api/v2/users/42/orders", 200, 1_300_000);
+        let rounds = 2_000_000;
+        let start = std::time::Instant::now();
+        for _ in 0..rounds {
+            latencies.add(std::hint::black_box(&exchange));
+        }
+        eprintln!("{:?} each", start.elapsed() / rounds);
+        assert_eq!(latencies.summary().total.measured, u64::from(rounds));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! | a UUID | `{uuid}` |
 //! | 8 or more hexadecimal digits, one of them a figure | `{hex}` |
 //! | longer than 40 bytes, or 16 and more with small letters, capitals and two figures (base64) | `{token}` |
-//! | the last one, with an extension | itself; its dotted parts as above: `app.{hex}.js`, `{id}.jpg` |
+//! | the last one, with an extension | itself; its dotted parts as above: `app.{hex}.js`; four digits or more: `{id}.jpg` |
 //! | anything else | itself |
 //!
 //! Beyond 8 segments the rest becomes `*`, so that a template is never long.
@@ -162,7 +162,7 @@ fn instead(part: &str, last: bool) -> Option<Cow<'static, str>> {
     else {
         return kind(part).map(Cow::Borrowed);
     };
-    if let Some(kind) = kind(stem) {
+    if let Some(kind) = kind(stem).filter(|kind| *kind != ID || stem.len() >= MIN_FILE_DIGITS) {
         return Some(Cow::Owned(format!("{kind}.{extension}")));
     }
     // Figures between dots are versions, not numbers of things: `jquery.3.7.js`.
@@ -229,6 +229,8 @@ const MAX_SEGMENT_BYTES: usize = 40;
 const MIN_HEX_DIGITS: usize = 8;
 /// Shorter mixtures are names with a version in them more often than tokens.
 const MIN_TOKEN_BYTES: usize = 16;
+/// Files with shorter numbers are somebody's: `404.html`, `960.css`.
+const MIN_FILE_DIGITS: usize = 4;
 /// Deeper paths are those of files.
 const MAX_SEGMENTS: usize = 8;
 /// A slash, the segment, and an extension behind a token at the end.
@@ -263,6 +265,7 @@ mod tests {
             ("/static/jquery-3.7.1.min.js", "/static/jquery-3.7.1.min.js"),
             ("/static/app.3f2a9c1b.js", "/static/app.{hex}.js"),
             ("/img/12345.jpg", "/img/{id}.jpg"),
+            ("/404.html", "/404.html"),
             ("/img/12345.jpg/edit", "/img/12345.jpg/edit"),
             ("/r/1.2.3", "/r/1.2.3"),
             ("/a//b/", "/a//b/"),

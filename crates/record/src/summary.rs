@@ -33,7 +33,7 @@ pub struct SummaryRow {
     pub route: String,
     /// Exchanges, those left out of the percentiles included.
     pub count: u64,
-    /// Exchanges per second over the run's span; `None` for a single one.
+    /// Exchanges per second over the run's span; `None` if the run had a single one.
     pub rate_per_s: Option<f64>,
     /// Those with status 5xx or no answer.
     pub errors: u64,

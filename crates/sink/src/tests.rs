@@ -286,7 +286,7 @@ fn threads_have_the_names_of_their_formats() {
     });
     hub.lane().send(batch(0, 0, 1));
     hub.finish();
-    assert!(fs::read_to_string(dir.path().join("text")).unwrap().ends_with("GET     h/\n"));
+    assert!(fs::read_to_string(dir.path().join("text")).unwrap().ends_with("GET  h/\n"));
 }
 
 /// A run that ends before its threads have started says of every record what became of it.
