@@ -52,6 +52,11 @@ gannet_packet::counters! {
         /// Exchanges whose durations are not to be trusted.
         pub untrusted: u64,
 
+        /// Requests given up, and responses paired early, because too many waited on their connection.
+        pub pending_full: u64,
+        /// Interim responses that were not kept with their exchange.
+        pub interim_dropped: u64,
+
         /// Bytes of HTTP/1 connections that were delivered, and those of them that belong to messages.
         pub bytes: u64,
         pub message_bytes: u64,

@@ -41,7 +41,9 @@ pub fn streams(bytes: &[u8]) {
     let second = connection(client, server, cuts, &config);
     // Bytes of no message are looked through segment by segment, and so is what follows a response without request.
     let paired = |found: &Found| found.exchanges.iter().all(|exchange| exchange.request.is_some());
-    if requests.clean && responses.clean && paired(&first) && paired(&second) {
+    // A line that begins like a request and does not end like one is known by its end alone, which may be too far away.
+    let both_known = first.http1 == second.http1;
+    if requests.clean && responses.clean && both_known && paired(&first) && paired(&second) {
         assert_eq!(format!("{:?}", first.exchanges), format!("{:?}", second.exchanges));
         assert_eq!(first.heads, second.heads);
     }
@@ -112,9 +114,11 @@ fn messages(role: Role, bytes: &[u8], mut cuts: Cuts<'_>, methods: u8, config: &
 }
 
 /// What the analysis found on a connection.
+#[derive(Default)]
 struct Found {
     exchanges: Vec<Exchange>,
     heads: usize,
+    http1: u64,
 }
 
 impl Sink for Found {
@@ -132,7 +136,7 @@ impl Sink for Found {
 /// The client's stream, then the server's.
 fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpConfig) -> Found {
     let flow = flow(false);
-    let mut http = Http::new(config.clone(), Found { exchanges: Vec::new(), heads: 0 });
+    let mut http = Http::new(config.clone(), Found::default());
     let mut state = http.open(&flow);
     for (from, bytes) in [(Peer::Originator, client), (Peer::Responder, server)] {
         let mut offset = 0;
@@ -152,13 +156,14 @@ fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpCon
     }
     http.close(state, &flow, CloseReason::Finished, Moment::default());
     assert_eq!(http.counters().check(), []);
-    std::mem::replace(http.sink(), Found { exchanges: Vec::new(), heads: 0 })
+    let http1 = http.counters().http1;
+    Found { http1, ..std::mem::take(http.sink()) }
 }
 
 /// Both directions in any order, with holes, witnesses, repetitions and ends as the sizes have it.
 fn storm(options: u8, client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpConfig) {
     let flow = flow(options & 8 != 0);
-    let mut http = Http::new(config.clone(), Found { exchanges: Vec::new(), heads: 0 });
+    let mut http = Http::new(config.clone(), Found::default());
     let mut state = http.open(&flow);
     let mut offsets = [0_u64; 2];
     let mut rest = [client, server];

@@ -58,6 +58,8 @@ pub(crate) struct Http1 {
     pending: VecDeque<Part>,
     /// Responses that came before the bytes of their requests, in order. Only the last may be under way.
     waiting: VecDeque<Answer>,
+    /// Bytes of the heads in both queues.
+    queued_bytes: usize,
     /// The response under way, paired or known to be an orphan.
     current: Option<Open>,
     /// Its response is over and its request is not.
@@ -159,6 +161,7 @@ impl Http1 {
             responses: Stream::new(Role::Responses, search[client.opposite() as usize]),
             pending: VecDeque::new(),
             waiting: VecDeque::new(),
+            queued_bytes: 0,
             current: None,
             early: None,
             interim: Vec::new(),
@@ -302,7 +305,7 @@ impl Http1 {
         self.settle(context, now, true);
         let mut interim = std::mem::take(&mut self.interim);
         let server_ended = self.ended[self.client.opposite() as usize] || self.responses.position == 0;
-        while let Some(part) = self.pending.pop_front() {
+        while let Some(part) = self.next_pending() {
             let state = match (part.fate, reason) {
                 _ if part.server_losses != self.server_losses => State::Gap,
                 (Fate::Broken, _) => State::Gap,
@@ -365,15 +368,18 @@ impl Http1 {
                 && at.acknowledged.is_some_and(|acknowledged| acknowledged <= self.responses.position);
             self.pipelined |= received_nothing || all_seen;
         }
-        if self.pending.len() >= context.config.max_pending {
+        let part = self.part(parsed, at);
+        self.queued_bytes += part.head.raw().len();
+        self.pending.push_back(part);
+        while self.pending.len() > 1
+            && (self.pending.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX)
+        {
             // The count of requests is no longer that of answers to come.
             self.lost(self.client);
-            if let Some(part) = self.pending.pop_front() {
-                self.emit_request(context, part, Vec::new(), State::OrphanRequest, now);
-            }
+            context.counters.pending_full += 1;
+            let Some(part) = self.next_pending() else { break };
+            self.emit_request(context, part, Vec::new(), State::OrphanRequest, now);
         }
-        let part = self.part(parsed, at);
-        self.pending.push_back(part);
     }
 
     fn response_head<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
@@ -385,6 +391,8 @@ impl Http1 {
             context.counters.message_bytes += at.wire_bytes();
             if self.interim.len() < INTERIM_MAX {
                 self.interim.push(Interim { status, first: at.first });
+            } else {
+                context.counters.interim_dropped += 1;
             }
             // It ends with its head; there is nothing to tell that to.
             let _ = self.responses.body(Ending::Head);
@@ -419,8 +427,12 @@ impl Http1 {
         let resolution =
             if self.waiting.is_empty() { self.resolve(&answer.part.at, false) } else { Resolution::Wait };
         if resolution == Resolution::Wait {
+            self.queued_bytes += answer.part.head.raw().len();
             self.waiting.push_back(answer);
-            if self.waiting.len() > context.config.max_pending {
+            while self.waiting.len() > 1
+                && (self.waiting.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX)
+            {
+                context.counters.pending_full += 1;
                 self.settle_first(context, now, true);
             }
             return None;
@@ -429,6 +441,12 @@ impl Http1 {
         let method = open.request.as_ref().map(|request| request.method);
         self.current = Some(open);
         method
+    }
+
+    fn next_pending(&mut self) -> Option<Part> {
+        let part = self.pending.pop_front()?;
+        self.queued_bytes = self.queued_bytes.saturating_sub(part.head.raw().len());
+        Some(part)
     }
 
     /// Which request the response at `at` answers. With `force`, nothing more of the client will come.
@@ -476,14 +494,14 @@ impl Http1 {
             };
         };
         for _ in 0..index {
-            let Some(part) = self.pending.pop_front() else { break };
+            let Some(part) = self.next_pending() else { break };
             let state = match part.fate {
                 Fate::Whole if part.server_losses == self.server_losses => State::OrphanRequest,
                 _ => State::Gap,
             };
             self.emit_request(context, part, Vec::new(), state, now);
         }
-        let request = self.pending.pop_front();
+        let request = self.next_pending();
         if self.out_of_step && answer.part.at.acknowledged.is_some() && !self.pipelined {
             // The response acknowledges the request: sent after it, and everything before was answered before.
             self.out_of_step = false;
@@ -521,6 +539,7 @@ impl Http1 {
             return false;
         }
         let Some(answer) = self.waiting.pop_front() else { return false };
+        self.queued_bytes = self.queued_bytes.saturating_sub(answer.part.head.raw().len());
         let under_way = answer.part.fate == Fate::UnderWay;
         let status = answer.part.head.status().unwrap_or_default();
         let open = self.open(context, answer, resolution, now);
@@ -754,3 +773,6 @@ impl Part {
 
 /// Interim responses kept of one exchange. More than a few are progress messages (102, 103), of which the first matter.
 const INTERIM_MAX: usize = 16;
+/// Most bytes of heads that wait on one connection: some thousand usual ones. A peer that sends large heads and gets no
+/// answer cannot hold more.
+const QUEUED_MAX: usize = 1 << 20;

@@ -364,3 +364,25 @@ fn many_on_one_connection() {
     }
     assert_eq!(lane.finish().iter().map(line).collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn heads_that_wait_are_bounded_in_bytes() {
+    let request = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(60_000));
+    let mut lane = Lane::new();
+    for _ in 0..40 {
+        lane.client(&request);
+    }
+    assert_eq!(lane.taken().len(), 40 - (1 << 20) / request.len());
+    lane.close(CloseReason::Idle);
+    assert_eq!(lane.taken().len(), (1 << 20) / request.len());
+    assert_eq!(lane.http.counters().pending_full, 23);
+    // Progress messages without end.
+    let mut lane = Lane::new();
+    lane.client(get("/"));
+    for _ in 0..20 {
+        lane.server("HTTP/1.1 102 Processing\r\n\r\n");
+    }
+    let exchanges = lane.server(answer(200)).taken();
+    assert_eq!(exchanges[0].interim.len(), 16);
+    assert_eq!((lane.http.counters().interim_responses, lane.http.counters().interim_dropped), (20, 4));
+}
