@@ -32,6 +32,9 @@ fn main() -> io::Result<()> {
         write(&root, "block", index, &block)?;
         write(&root, "inplace", index, &block)?;
     }
+    for (index, script) in conversations().iter().enumerate() {
+        write(&root, "flow", index, script)?;
+    }
     // What a crash leaves: whole, cut in the middle, followed by zeros.
     write(&root, "repair", 10, &file)?;
     write(&root, "repair", 11, &file[..file.len() / 2 + 1])?;
@@ -63,6 +66,41 @@ fn frames() -> Vec<(Vec<u8>, usize)> {
         }
     }
     frames
+}
+
+/// Conversations in the eight bytes for each segment that `gannet_flow::fuzz` reads, behind its choice of limits.
+fn conversations() -> Vec<Vec<u8>> {
+    let (client, server) = (0, 4);
+    let (syn, ack, fin, rst) = (2, 16, 17, 20);
+    let step = |from: u8, flags: u8, sequence: u8, acknowledges: u8, len: u8| {
+        [from, flags, 0, sequence, 0, acknowledges, len, 1]
+    };
+    let tick = [63, 0, 0, 0, 0, 0, 0, 127];
+    let handshake = [
+        step(client, syn | 0x80, 0, 0, 0),
+        step(server, syn | ack | 0x80, 0, 1, 0),
+        step(client, ack, 1, 1, 0),
+    ];
+    let orderly = [
+        step(client, ack, 1, 1, 50),
+        step(server, ack, 1, 51, 99),
+        step(server, fin, 100, 51, 20),
+        step(client, fin, 51, 121, 0),
+    ];
+    let disorderly = [
+        step(server, ack, 101, 1, 99),
+        step(client, ack, 11, 200, 30),
+        tick,
+        step(server, ack, 1, 41, 150),
+        step(client, rst, 41, 200, 0),
+    ];
+    let script =
+        |limits: [u8; 2], parts: &[&[[u8; 8]]]| [&limits[..], parts.concat().as_flattened()].concat();
+    vec![
+        script([7, 1], &[&handshake, &orderly, &[tick], &handshake]),
+        script([15, 0], &[&handshake, &disorderly]),
+        script([0, 31], &[&disorderly, &orderly]),
+    ]
 }
 
 fn pcap(frames: &[(Vec<u8>, usize)], magic: u32) -> Vec<u8> {
