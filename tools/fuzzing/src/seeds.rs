@@ -35,6 +35,16 @@ fn main() -> io::Result<()> {
     for (index, script) in conversations().iter().enumerate() {
         write(&root, "flow", index, script)?;
     }
+    for (index, (client, server)) in HTTP.iter().enumerate() {
+        let split = (client.len() as u16).to_be_bytes();
+        let sizes = [0, 255, 7, 30, 1, 255, 99, 2];
+        write(
+            &root,
+            "http",
+            index,
+            &[&[0, 0], &split[..], &sizes, client.as_bytes(), server.as_bytes()].concat(),
+        )?;
+    }
     // What a crash leaves: whole, cut in the middle, followed by zeros.
     write(&root, "repair", 10, &file)?;
     write(&root, "repair", 11, &file[..file.len() / 2 + 1])?;
@@ -145,3 +155,20 @@ fn block(frames: &[(Vec<u8>, usize)], reserve: usize, mac_len: usize) -> Vec<u8>
     }
     builder.finish(false)
 }
+
+/// A client's stream and a server's.
+const HTTP: [(&str, &str); 4] = [
+    (
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 204 No Content\r\n\r\n",
+    ),
+    (
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: z\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n",
+    ),
+    ("GET / HTTP/1.0\nX: a\n b\n\n", "HTTP/1.0 200\n\nup to the end"),
+    (
+        "CONNECT a:443 HTTP/1.1\r\n\r\n\u{16}\u{3}\u{1}",
+        "HTTP/1.1 407 No\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+    ),
+];
