@@ -17,12 +17,12 @@ fn by_size() {
     const LIMIT: u64 = 1 << 20;
     let Some(bench) = Bench::new() else { return };
     for (dir, words, slack) in [
-        // At most one ring block or buffer more than asked for, and the statistics at the end.
-        ("a/", "--rotate 1MiB", LIMIT),
-        ("b/", "--rotate 1MiB --writer zero-copy --block-size 128KiB", LIMIT),
-        ("c/", "--rotate 1MiB --writer copy", LIMIT),
+        // For each worker at most one ring block or buffer more than asked for, and the statistics at the end.
+        ("a/", "--rotate 1MiB --workers 1", LIMIT),
+        ("b/", "--rotate 1MiB --workers 1 --writer zero-copy --block-size 128KiB", LIMIT),
+        ("c/", "--rotate 1MiB --workers 1 --writer copy", LIMIT),
         ("d/", "--rotate 1MiB --workers 2", 2 * LIMIT),
-        ("e/", "--rotate 1MiB --format pcap", LIMIT),
+        ("e/", "--rotate 1MiB --workers 1 --format pcap", LIMIT),
     ] {
         std::fs::create_dir(bench.dir.join(dir)).unwrap();
         let run = bench.capture(&format!("--ring-size 32MiB -w {dir} {words}"));

@@ -186,12 +186,17 @@ impl<S: Sink> Http<S> {
         } else {
             self.counters.tunnels += 1;
         }
-        self.counters.one_sided += u64::from(!http1.both_seen());
+        self.counters.one_sided += u64::from(is_one_sided(flow));
         let (delivered, before) = http1.tunnelled_and_before();
         // Requests behind the one that was answered have no answer in this protocol.
         http1.close(&mut self.context(flow), CloseReason::Finished, now);
         *stage = Stage::Tunnel { delivered, before };
     }
+}
+
+/// Whether the capture saw no packet of one direction: asymmetric routing, or a filter.
+fn is_one_sided(flow: &Flow) -> bool {
+    flow.streams.iter().any(|stream| stream.packets == 0)
 }
 
 impl<S: Sink> Handler for Http<S> {
@@ -260,7 +265,7 @@ impl<S: Sink> Handler for Http<S> {
             Stage::Undecided { held: None, .. } => self.counters.empty += 1,
             Stage::Undecided { .. } => self.counters.other += 1,
             Stage::Http1(mut http1) => {
-                self.counters.one_sided += u64::from(!http1.both_seen());
+                self.counters.one_sided += u64::from(is_one_sided(flow));
                 http1.close(&mut self.context(flow), reason, now);
             }
             Stage::Tunnel { delivered, before } => {

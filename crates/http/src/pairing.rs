@@ -192,11 +192,6 @@ impl Http1 {
         !waits && self.stream(data.from).skip(data.bytes.len() as u64, data.seen.time, data.late)
     }
 
-    /// Whether both directions have been seen.
-    pub(crate) fn both_seen(&self) -> bool {
-        self.requests.position > 0 && self.responses.position > 0
-    }
-
     /// Bytes of the protocol that followed, and bytes of both directions before it.
     pub(crate) fn tunnelled_and_before(&self) -> (u64, u64) {
         let both = self.requests.position.saturating_add(self.responses.position);

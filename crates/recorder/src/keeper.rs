@@ -89,6 +89,9 @@ impl Keeper<'_> {
             for file in series.take_retired() {
                 if Arc::strong_count(&file) == 1 {
                     close(self.shared, &file);
+                    // Closing waits for the disk, and small files are full soon: the next one is not to wait for all that
+                    // are to be closed. A failure shows again in the next turn.
+                    let _ = series.prepare();
                 } else {
                     series.put_back_retired(file);
                 }

@@ -155,20 +155,33 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Led
         (http.aborted, "aborted"),
         (http.exchanges_midstream, "begun before the capture"),
     ];
-    let connections = if http.http1 == 1 { "connection" } else { "connections" };
-    write!(f, "\n{} HTTP exchanges on {} {connections}", http.exchanges, http.http1)?;
+    let plural = |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    write!(f, "\n{} on {}", plural(http.exchanges, "HTTP exchange"), plural(http.http1, "connection"))?;
     if http.exchanges != 0 {
         let states = states.into_iter().filter(|(count, _)| *count != 0);
         let states: Vec<_> = states.map(|(count, words)| format!("{count} {words}")).collect();
         write!(f, ": {}", states.join(", "))?;
     }
     let notes = [
-        (analysis.flows.gap_bytes, "bytes of streams were not captured"),
-        (http.http2, "connections speak HTTP/2, which is counted but not read"),
-        (http.tls, "connections are TLS, for which there are no keys"),
+        (
+            http.one_sided,
+            "connection was seen in one direction only",
+            "connections were seen in one direction only",
+        ),
+        (
+            http.http2,
+            "connection speaks HTTP/2, which is counted but not read",
+            "connections speak HTTP/2, which is counted but not read",
+        ),
+        (
+            http.tls,
+            "connection is TLS, for which there are no keys",
+            "connections are TLS, for which there are no keys",
+        ),
+        (analysis.flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured"),
     ];
-    for (count, words) in notes.into_iter().filter(|(count, _)| *count != 0) {
-        write!(f, "\n{count} {words}")?;
+    for (count, one, several) in notes.into_iter().filter(|(count, ..)| *count != 0) {
+        write!(f, "\n{count} {}", if count == 1 { one } else { several })?;
     }
     if http.exchanges == 0 {
         let mut reasons = Vec::new();
@@ -180,7 +193,6 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Led
         reason(http.other, "connections of other protocols");
         reason(http.excluded, "connections on other ports than --ports");
         reason(http.empty, "connections without data");
-        reason(http.one_sided, "connections seen in one direction only");
         reason(http.midstream, "connections that began before the capture");
         reason(analysis.account(Analysed::Cut).packets, "packets cut by the snapshot length");
         reason(analysis.account(Analysed::Fragment).packets, "IP fragments");
