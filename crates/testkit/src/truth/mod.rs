@@ -124,7 +124,8 @@ pub struct ResponseFacts {
 /// What TCP went through between the beginning of an exchange and its completion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TcpTruth {
-    /// Payload bytes captured again in another packet.
+    /// Payload bytes captured again in another packet; `retransmitted` in the record.
+    #[serde(rename = "retransmitted")]
     pub retransmitted_bytes: u64,
     /// Segments that brought bytes from before the newest seen.
     pub out_of_order: u32,
@@ -403,7 +404,7 @@ mod tests {
             "timing": {
                 "connect_ns": 4, "send_ns": 4, "ttfb_ns": 10, "server_ns": 6, "receive_ns": 11, "total_ns": 21,
             },
-            "tcp": {"retransmitted_bytes": 0, "out_of_order": 0, "gap_bytes": 0, "zero_windows": 0},
+            "tcp": {"retransmitted": 0, "out_of_order": 0, "gap_bytes": 0, "zero_windows": 0},
             "gannet": {"state": "complete"},
         });
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), expected);
