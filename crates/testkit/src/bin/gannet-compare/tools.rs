@@ -6,6 +6,8 @@ use std::process::Command;
 use clap::ValueEnum;
 use gannet_testkit::lab::{Lab, Side};
 
+use crate::process::Ready;
+
 /// A recorder with a set of options; each is a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(crate) enum Tool {
@@ -27,15 +29,6 @@ pub(crate) enum Tool {
     NetsniffNgBig,
     /// stenotype with 256 blocks of 1 MiB, without its index
     Stenotype,
-}
-
-/// How to know that a recorder captures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ready {
-    /// It prints a line on stderr that contains this.
-    Line(&'static str),
-    /// It says nothing: a packet socket for all protocols has appeared in its namespace.
-    Socket,
 }
 
 impl Tool {

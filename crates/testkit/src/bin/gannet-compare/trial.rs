@@ -1,13 +1,11 @@
 //! One run of one recorder under one load: start, send, stop, count what is in the file.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use gannet_ring::transmit::TransmitSocket;
@@ -15,13 +13,11 @@ use gannet_testkit::generator::{Generator, Plan, Sizes, Spec};
 use gannet_testkit::lab::{Lab, Side};
 use gannet_testkit::recording::{read_capture, read_stenotype};
 use gannet_testkit::tally::{Report, Tally};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::time::TimeValLike as _;
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde::Serialize;
 
-use crate::tools::{Ready, Tool};
+use crate::process::{Ended, Process};
+use crate::tools::Tool;
 
 /// Who sends, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,12 +93,14 @@ impl Bench<'_> {
         for name in tool.directories() {
             fs::create_dir(directory.0.join(name))?;
         }
-        let mut recorder = Recorder::start(self.lab, tool, self.gannet, directory.0)?;
+        let command = tool.command(self.lab, self.gannet, directory.0);
+        let mut recorder = Process::start(&tool.name(), command, tool.ready(), self.lab)?;
         let before = self.lab.received()?;
         let (sent, seconds) = self.send(sizes, load)?;
         thread::sleep(Duration::from_secs_f64(tool.settle_seconds()));
         let offered = self.lab.received()? - before;
-        let (status, cpu_seconds) = recorder.stop(self.stop)?;
+        let patience = tool.hangs_at_its_end().then_some(Duration::from_secs(2));
+        let Ended { status, cpu_seconds, .. } = recorder.stop(Signal::SIGINT, self.stop, patience)?;
         ensure!(!self.stop.load(Ordering::Relaxed), "interrupted");
 
         let mut notes = Vec::new();
@@ -184,92 +182,6 @@ impl Bench<'_> {
     }
 }
 
-/// A running recorder; dropping it kills it.
-pub(crate) struct Recorder {
-    tool: Tool,
-    child: Child,
-    said: Option<thread::JoinHandle<String>>,
-}
-
-impl Recorder {
-    /// Starts it and waits until it captures.
-    pub(crate) fn start(lab: &Lab, tool: Tool, gannet: &Path, directory: &Path) -> anyhow::Result<Self> {
-        let name = tool.name();
-        let mut child = tool
-            .command(lab, gannet, directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
-        let stderr = child.stderr.take().context("stderr of a child")?;
-        let (ready, is_ready) = mpsc::channel();
-        let wanted = tool.ready();
-        let said = thread::spawn(move || {
-            let mut text = String::new();
-            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line);
-                if matches!(wanted, Ready::Line(part) if line.contains(part)) {
-                    let _ = ready.send(());
-                }
-                text.push_str(&line);
-                text.push('\n');
-            }
-            text
-        });
-        let mut recorder = Self { tool, child, said: Some(said) };
-        let start = Instant::now();
-        loop {
-            let captures = match wanted {
-                Ready::Line(_) => is_ready.recv_timeout(Duration::from_millis(20)).is_ok(),
-                Ready::Socket => {
-                    thread::sleep(Duration::from_millis(20));
-                    has_packet_socket(lab)?
-                }
-            };
-            if captures {
-                return Ok(recorder);
-            }
-            if let Some(status) = recorder.child.try_wait()? {
-                bail!("{name} did not start: {status}: {}", recorder.said());
-            }
-            ensure!(start.elapsed() < START_TIMEOUT, "{name} is not ready after {START_TIMEOUT:?}");
-        }
-    }
-
-    /// Ends it as Ctrl-C does, for good when `interrupted`; its exit status, and the seconds of CPU it took in all.
-    pub(crate) fn stop(&mut self, interrupted: &AtomicBool) -> anyhow::Result<(ExitStatus, f64)> {
-        // The only child that ends between the two looks is the recorder, so the difference is its own.
-        let before = cpu_of_children()?;
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok((status, cpu_of_children()? - before));
-            }
-            let hangs = self.tool.hangs_at_its_end() && start.elapsed() > Duration::from_secs(2);
-            if hangs || interrupted.load(Ordering::Relaxed) {
-                self.child.kill()?;
-            }
-            ensure!(start.elapsed() < STOP_TIMEOUT, "did not end within {STOP_TIMEOUT:?} of SIGINT");
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// What it has written to stderr, once it has ended.
-    pub(crate) fn said(&mut self) -> String {
-        let text = self.said.take().and_then(|reader| reader.join().ok()).unwrap_or_default();
-        text.trim().to_owned()
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// An existing directory that is empty now and will be when this is dropped, with nothing of it left to write.
 struct Emptied<'a>(&'a Path);
 
@@ -314,25 +226,3 @@ fn files_below(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     });
     Ok(files)
 }
-
-/// Whether a packet socket for all protocols is bound in the receiver's namespace.
-fn has_packet_socket(lab: &Lab) -> anyhow::Result<bool> {
-    let table = lab.enter(Side::Receiver, || fs::read_to_string("/proc/thread-self/net/packet"))??;
-    // sk RefCnt Type Proto Iface R ...: protocol 3 is ETH_P_ALL, R is 1 once bound to an interface that is up.
-    Ok(table.lines().any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        fields.get(3) == Some(&"0003") && fields.get(4) != Some(&"0") && fields.get(5) == Some(&"1")
-    }))
-}
-
-/// User and system time of all children that have ended, in seconds.
-fn cpu_of_children() -> anyhow::Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
-}
-
-/// How long a recorder may take to start: a ring of 256 MiB is allocated in well under a second.
-const START_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// How long it may take to end: gigabytes may wait in the page cache.
-const STOP_TIMEOUT: Duration = Duration::from_secs(120);

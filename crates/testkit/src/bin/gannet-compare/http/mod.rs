@@ -1,0 +1,226 @@
+//! `gannet-compare http`: gannet, httpry and, for latency on a part, tshark, on one file and on one live load.
+//!
+//! ```text
+//!   file      capture A, cached, one core:  httpry │ gannet ... │ tcpdump reads it alone     time, memory
+//!             the records of 1, 2 and 4 workers, and the truth                               all equal
+//!   latency   a part of it:                 tshark │ gannet                                  http.time
+//!   live      tx0 h2load ═ veth ═ rx0 nginx + gannet                                         records = access log
+//!             tx0 wrk    ═ veth ═ rx0 nginx + gannet │ httpry │ nothing                      CPU, drops, wrk's rate
+//!             tx0 wrk    ═ veth ═ rx0 nginx + gannet --record, then to a slow disk           nothing lost; shed
+//! ```
+//! What must be so is a check, and one that fails makes the exit status 1. What should be fast is a limit: it is
+//! printed with whether it was met, and decides nothing, for it depends on the machine.
+
+mod file;
+mod latency;
+mod live;
+mod records;
+mod said;
+mod server;
+mod throttle;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use gannet_testkit::capture::{self, Plan};
+
+use crate::report::{Report, Scratch, progress};
+use crate::table;
+
+#[derive(clap::Args)]
+pub(crate) struct HttpArguments {
+    /// Runs of each tool; the tools take turns
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Capture A, with its truth beside it; made by `tools/make-capture --seed 1 --size 3GB` if it is not there
+    #[arg(long, default_value = "target/capture-a.pcap")]
+    capture: PathBuf,
+    /// The core on which the file is read
+    #[arg(long, default_value_t = 0)]
+    cpu: usize,
+    /// Packets of the capture that tshark gets, too
+    #[arg(long, default_value_t = 20_000)]
+    packets: u64,
+    /// GET requests of h2load
+    #[arg(long, default_value_t = 200_000)]
+    requests: u64,
+    /// Seconds of each run of wrk
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Where records and recordings go (and are removed again): a directory on the disk to measure
+    #[arg(long, default_value = ".")]
+    disk: PathBuf,
+    /// What to do
+    #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().iter().map(|part| part.name()))]
+    parts: Vec<String>,
+    /// Everything once and short: 100 MB of capture beside the other one, 10,000 requests, 2 s of wrk
+    #[arg(long)]
+    quick: bool,
+    /// The gannet to measure
+    #[arg(long, default_value = "target/release/gannet")]
+    gannet: PathBuf,
+    /// Append the report to this file, too
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Time, memory and correctness on capture A
+    File,
+    /// Latency on a part of it, against tshark
+    Latency,
+    /// Against nginx's log, under full load, recorded beside
+    Live,
+}
+
+impl Part {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// What all parts have in common.
+struct Setup<'a> {
+    gannet: &'a Path,
+    /// For records, recordings and pages; gone at the end.
+    scratch: &'a Path,
+    runs: usize,
+    /// Set by Ctrl-C.
+    stop: &'a AtomicBool,
+}
+
+/// Measures and checks all that was asked for; true if every check held.
+pub(crate) fn http(arguments: &HttpArguments, stop: &AtomicBool) -> anyhow::Result<bool> {
+    let mut parts = Vec::new();
+    for name in &arguments.parts {
+        parts.push(Part::from_str(name, false).map_err(|error| anyhow::anyhow!("{name}: {error}"))?);
+    }
+    let gannet = fs::canonicalize(&arguments.gannet).unwrap_or_else(|_| arguments.gannet.clone());
+    let scratch = Scratch::new(&arguments.disk)?;
+    let setup = Setup {
+        gannet: &gannet,
+        scratch: &scratch.0,
+        runs: if arguments.quick { 1 } else { arguments.runs.max(1) },
+        stop,
+    };
+    let mut verdict = Verdict { report: Report::new(arguments.out.clone()), failed: 0, unmet: 0 };
+    verdict.print(&table::header(&arguments.disk, versions(&gannet)))?;
+
+    if parts.contains(&Part::File) || parts.contains(&Part::Latency) {
+        let capture = capture_a(arguments, &mut verdict)?;
+        if parts.contains(&Part::File) {
+            file::compare(&setup, &capture, arguments.cpu, &mut verdict).context("file")?;
+        }
+        if parts.contains(&Part::Latency) {
+            let packets = if arguments.quick { arguments.packets.min(5_000) } else { arguments.packets };
+            latency::compare(&setup, &capture, packets, &mut verdict).context("latency")?;
+        }
+    }
+    if parts.contains(&Part::Live) {
+        let load = if arguments.quick {
+            live::Load { requests: arguments.requests.min(10_000), seconds: arguments.seconds.min(2) }
+        } else {
+            live::Load { requests: arguments.requests, seconds: arguments.seconds }
+        };
+        live::compare(&setup, &load, &mut verdict).context("live")?;
+    }
+    verdict.close()
+}
+
+/// The capture to read: the one named, or made now.
+fn capture_a(arguments: &HttpArguments, verdict: &mut Verdict) -> anyhow::Result<PathBuf> {
+    let (path, size) = if arguments.quick && !arguments.capture.exists() {
+        (arguments.capture.with_extension("quick.pcap"), QUICK_CAPTURE_BYTES)
+    } else {
+        (arguments.capture.clone(), CAPTURE_BYTES)
+    };
+    let truth = path.with_extension("truth.jsonl");
+    if !path.exists() || !truth.exists() {
+        progress(&format!("making {}", path.display()));
+        // Under other names until they are whole: what Ctrl-C leaves must not be taken for a capture.
+        let making = [path.with_extension("part.pcap"), path.with_extension("part.truth.jsonl")];
+        let made = make_capture(&making, size).and_then(|()| {
+            fs::rename(&making[1], &truth)?;
+            Ok(fs::rename(&making[0], &path)?)
+        });
+        if made.is_err() {
+            making.iter().for_each(|path| drop(fs::remove_file(path)));
+        }
+        made.with_context(|| format!("making {}", path.display()))?;
+    }
+    let bytes = fs::metadata(&path)?.len();
+    verdict.print(&format!("capture      {} ({bytes} bytes)\n", path.display()))?;
+    Ok(path)
+}
+
+fn make_capture([capture, truth]: &[PathBuf; 2], size: u64) -> anyhow::Result<()> {
+    let plan = Plan { seed: 1, size_bytes: size, connections: 1_000 };
+    let truth = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(truth)?);
+    capture::generate(&plan, fs::File::create(capture)?, truth)?;
+    Ok(())
+}
+
+fn versions(gannet: &Path) -> impl Iterator<Item = (String, Command)> {
+    let query = |package: &str| {
+        let mut command = Command::new("dpkg-query");
+        command.args(["-W", package]);
+        (package.to_owned(), command)
+    };
+    let mut ours = Command::new(gannet);
+    ours.arg("--version");
+    let mut all = vec![("gannet".to_owned(), ours)];
+    all.extend(["httpry", "tcpdump", "tshark", "nginx-light", "wrk", "nghttp2-client"].map(query));
+    all.into_iter()
+}
+
+/// What held and what did not, printed as it is found.
+struct Verdict {
+    report: Report,
+    failed: usize,
+    unmet: usize,
+}
+
+impl Verdict {
+    fn print(&mut self, text: &str) -> anyhow::Result<()> {
+        self.report.print(text)
+    }
+
+    /// Something that must be so.
+    fn check(&mut self, what: &str, holds: bool, detail: &str) -> anyhow::Result<()> {
+        self.failed += usize::from(!holds);
+        let word = if holds { "ok    " } else { "FAILED" };
+        self.print(&format!("{word} {what}{}{detail}\n", if detail.is_empty() { "" } else { ": " }))
+    }
+
+    /// Something that should be at most so much.
+    fn at_most(&mut self, what: &str, value: f64, limit: f64) -> anyhow::Result<()> {
+        self.limit(what, value, "at most", limit, value <= limit)
+    }
+
+    /// Something that should be at least so much.
+    fn at_least(&mut self, what: &str, value: f64, limit: f64) -> anyhow::Result<()> {
+        self.limit(what, value, "at least", limit, value >= limit)
+    }
+
+    fn limit(&mut self, what: &str, value: f64, word: &str, limit: f64, met: bool) -> anyhow::Result<()> {
+        self.unmet += usize::from(!met);
+        let verdict = if met { "met" } else { "NOT met" };
+        self.print(&format!("limit  {what}: {value:.3}, {word} {limit}: {verdict}\n"))
+    }
+
+    fn close(mut self) -> anyhow::Result<bool> {
+        let (failed, unmet) = (self.failed, self.unmet);
+        self.print(&format!("\n{failed} checks failed, {unmet} limits not met\n"))?;
+        Ok(failed == 0)
+    }
+}
+
+/// Capture A.
+const CAPTURE_BYTES: u64 = 3_000_000_000;
+
+const QUICK_CAPTURE_BYTES: u64 = 100_000_000;
