@@ -208,7 +208,7 @@ fn records(all: &BTreeMap<(String, u16), Connection>) -> Vec<Value> {
                     "receive_ns": last - begun,
                     "total_ns": last - first,
                 },
-                "tcp": {"retransmitted_bytes": 0, "out_of_order": 0, "gap_bytes": 0, "zero_windows": 0},
+                "tcp": {"retransmitted": 0, "out_of_order": 0, "gap_bytes": 0, "zero_windows": 0},
                 "gannet": {"state": "complete"},
             });
             if let Some(query) = query {

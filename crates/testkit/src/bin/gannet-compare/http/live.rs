@@ -78,7 +78,7 @@ impl Scene<'_> {
             let (_, said) = Process::spawn("h2load", client(self.lab, &words))?.finish(setup.stop)?;
             verdict.print(&format!("         {}\n", said::h2load(&said)))?;
         }
-        let finished = self.stop_gannet(gannet, None)?;
+        let finished = self.stop_gannet(gannet)?;
         let log = server.end(setup.stop)?;
         let records = read_and_remove(path)?;
         let lines = log.values().map(Vec::len).sum::<usize>() as u64;
@@ -127,13 +127,13 @@ impl Scene<'_> {
         let setup = self.setup;
         let server = Server::start(self.lab, setup.scratch)?;
         let path = setup.scratch.join("records");
-        let mut run = match watcher {
+        let run = match watcher {
             Watcher::Gannet => {
                 let gannet = self.start_gannet(&path, None)?;
                 let wrk = self.wrk(load, SMALL_PAGE)?;
                 thread::sleep(SETTLE);
-                let Finished { ledger, cpu_seconds, .. } = self.stop_gannet(gannet, None)?;
-                Run { wrk, processed: ledger.processed, dropped: ledger.dropped, cpu_seconds, left: 0 }
+                let Finished { ledger, cpu_seconds, .. } = self.stop_gannet(gannet)?;
+                Run { wrk, processed: ledger.processed, dropped: ledger.dropped, cpu_seconds }
             }
             Watcher::Httpry => {
                 let mut command = self.lab.command(Side::Receiver, "httpry");
@@ -145,11 +145,11 @@ impl Scene<'_> {
                 let said = httpry.said();
                 let counts = Httpry::parse(&said).with_context(|| format!("httpry said: {said}"))?;
                 let processed = counts.received.saturating_sub(counts.dropped);
-                Run { wrk, processed, dropped: counts.dropped, cpu_seconds: ended.cpu_seconds, left: 0 }
+                Run { wrk, processed, dropped: counts.dropped, cpu_seconds: ended.cpu_seconds }
             }
             Watcher::Nobody => {
                 let wrk = self.wrk(load, SMALL_PAGE)?;
-                Run { wrk, processed: 0, dropped: 0, cpu_seconds: 0.0, left: 0 }
+                Run { wrk, processed: 0, dropped: 0, cpu_seconds: 0.0 }
             }
         };
         let log = server.end(setup.stop)?;
@@ -157,7 +157,7 @@ impl Scene<'_> {
             verdict.print(&format!("note   {}: wrk: {error}\n", watcher.name()))?;
         }
         if watcher == Watcher::Gannet {
-            run.left = check_connections(&log, &read_and_remove(path)?, verdict)?;
+            check_connections(&log, &read_and_remove(path)?, verdict)?;
         } else {
             let _ = fs::remove_file(&path);
         }
@@ -174,7 +174,7 @@ impl Scene<'_> {
         let gannet = self.start_gannet(&path, Some((&packets.0, &[], None)))?;
         let wrk = self.wrk(load, SMALL_PAGE)?;
         thread::sleep(SETTLE);
-        let finished = self.stop_gannet(gannet, None)?;
+        let finished = self.stop_gannet(gannet)?;
         let log = server.end(setup.stop)?;
         let ledger = &finished.ledger;
         verdict.print(&format!("         {:.0} requests/s\n", wrk.per_second))?;
@@ -187,7 +187,7 @@ impl Scene<'_> {
                 ledger.processed, ledger.written, ledger.in_files, ledger.disk_shed
             ),
         )?;
-        check_connections(&log, &read_and_remove(path)?, verdict).map(drop)
+        check_connections(&log, &read_and_remove(path)?, verdict)
     }
 
     /// Packets that the disk cannot take are shed, and no record is lost for it.
@@ -215,9 +215,12 @@ impl Scene<'_> {
             let (target, words) = throttle.target(setup.scratch);
             let target = Removed(target);
             let gannet = self.start_gannet(&path, Some((&target.0, words, Some(&throttle))))?;
-            self.wrk(load, LARGE_PAGE)?;
+            let wrk = self.wrk(load, LARGE_PAGE);
+            // A queue is full that must be written; and whoever waits for the disk cannot even be killed.
+            throttle.lift()?;
+            wrk?;
             thread::sleep(SETTLE);
-            let finished = self.stop_gannet(gannet, Some(&throttle))?;
+            let finished = self.stop_gannet(gannet)?;
             let log = server.end(setup.stop)?;
             let records = read_and_remove(path)?;
             let shed = finished.ledger.disk_shed;
@@ -235,7 +238,7 @@ impl Scene<'_> {
                 ),
             )?;
             finished.check_drops(verdict)?;
-            return check_connections(&log, &records, verdict).map(drop);
+            return check_connections(&log, &records, verdict);
         }
         verdict.check("packets were shed at the disk", false, "no way to slow it")
     }
@@ -266,11 +269,8 @@ impl Scene<'_> {
         Process::start("gannet", command, Ready::Line("capturing on"), self.lab)
     }
 
-    /// Ends gannet as Ctrl-C does; what slows its disk is lifted first, for a queue is full that must be written.
-    fn stop_gannet(&self, mut gannet: Process, throttle: Option<&Throttle>) -> anyhow::Result<Finished> {
-        if let Some(throttle) = throttle {
-            throttle.lift()?;
-        }
+    /// Ends gannet as Ctrl-C does.
+    fn stop_gannet(&self, mut gannet: Process) -> anyhow::Result<Finished> {
         let ended = gannet.stop(Signal::SIGINT, self.setup.stop, None)?;
         let said = gannet.said();
         ensure!(ended.status.success(), "gannet: {}: {said}", ended.status);
@@ -328,8 +328,6 @@ struct Run {
     processed: u64,
     dropped: u64,
     cpu_seconds: f64,
-    /// Connections whose last exchange was cut by the client's leaving.
-    left: usize,
 }
 
 impl Run {
@@ -396,12 +394,12 @@ fn print_full_speed(all: &[(Watcher, Vec<Run>)], verdict: &mut Verdict) -> anyho
     )
 }
 
-/// Every line has a record, and only the last of a connection may differ; how many connections it does on.
+/// Every line has a record, and only the last of a connection may differ.
 fn check_connections(
     log: &BTreeMap<u16, Vec<Line>>,
     records: &[records::Record],
     verdict: &mut Verdict,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<()> {
     let result = by_connection(log, records);
     let lines: usize = log.values().map(Vec::len).sum();
     let mut detail = format!(
@@ -413,8 +411,7 @@ fn check_connections(
     for wrong in result.wrong.iter().take(3) {
         detail.push_str(&format!("\n         {wrong}"));
     }
-    verdict.check("every line has its record", lines > 0 && result.wrong.is_empty(), &detail)?;
-    Ok(result.left)
+    verdict.check("every line has its record", lines > 0 && result.wrong.is_empty(), &detail)
 }
 
 /// The records of a file, which goes.

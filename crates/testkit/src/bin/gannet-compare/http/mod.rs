@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use gannet_testkit::capture::{self, Plan};
 
@@ -57,7 +57,7 @@ pub(crate) struct HttpArguments {
     /// What to do
     #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().iter().map(|part| part.name()))]
     parts: Vec<String>,
-    /// Everything once and short: 100 MB of capture beside the other one, 10,000 requests, 2 s of wrk
+    /// Everything once and short: 10,000 requests, 2 s of wrk, 100 MB of capture unless there is one already
     #[arg(long)]
     quick: bool,
     /// The gannet to measure
@@ -140,11 +140,16 @@ fn capture_a(arguments: &HttpArguments, verdict: &mut Verdict) -> anyhow::Result
         (arguments.capture.clone(), CAPTURE_BYTES)
     };
     let truth = path.with_extension("truth.jsonl");
-    if !path.exists() || !truth.exists() {
+    ensure!(truth.exists() || !path.exists(), "{} is there and {} is not", path.display(), truth.display());
+    if !path.exists() {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
         progress(&format!("making {}", path.display()));
         // Under other names until they are whole: what Ctrl-C leaves must not be taken for a capture.
         let making = [path.with_extension("part.pcap"), path.with_extension("part.truth.jsonl")];
         let made = make_capture(&making, size).and_then(|()| {
+            // The truth first: a capture that is there has one.
             fs::rename(&making[1], &truth)?;
             Ok(fs::rename(&making[0], &path)?)
         });
