@@ -1,6 +1,8 @@
 //! Reading a capture that arrives: standard input, a pipe, compressed files, files too big or too lively to map.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use crate::decode::{Decoded, Decoder, Opening, Step};
 use crate::inflate::Inflate;
@@ -10,10 +12,15 @@ use crate::{Error, Interface, Packet, PacketSource, Reason, Warning};
 ///
 /// The buffer holds the record in hand and what came with it; it grows with the bytes that arrive, never on the
 /// word of a length field. A record is delivered as soon as its last byte has been read.
+///
+/// Packets may be kept beyond the next step without a copy, by keeping the buffer they lie in
+/// ([`buffer`](Self::buffer)): reading then goes on in another one, and a buffer that nobody keeps any more is used again.
 #[derive(Debug)]
 pub struct StreamReader<R> {
     source: Inflate<R>,
-    buffer: Vec<u8>,
+    buffer: Arc<Vec<u8>>,
+    /// Buffers that somebody kept when they were full, oldest first.
+    kept: VecDeque<Arc<Vec<u8>>>,
     /// `buffer[start..end]` are the bytes read and not done with.
     start: usize,
     end: usize,
@@ -43,7 +50,8 @@ impl<R: Read> StreamReader<R> {
                     let start = (skip as usize).min(end);
                     return Ok(Self {
                         source,
-                        buffer,
+                        buffer: Arc::new(buffer),
+                        kept: VecDeque::new(),
                         start,
                         end,
                         offset: start as u64,
@@ -94,6 +102,14 @@ impl<R: Read> StreamReader<R> {
     #[must_use]
     pub fn warning(&self) -> Option<&Warning> {
         self.warning.as_ref()
+    }
+
+    /// The buffer that the packet in hand lies in, to be kept by whoever wants its bytes for longer than until the next
+    /// step, and where the buffer's first byte is, counted as [`Packet::data_offset`] is.
+    #[must_use]
+    pub fn buffer(&self) -> Option<(&Arc<Vec<u8>>, u64)> {
+        let (_, start, offset) = self.current.as_ref()?;
+        Some((&self.buffer, offset - *start as u64))
     }
 
     fn step_to_packet(&mut self) -> Result<bool, Error> {
@@ -157,15 +173,27 @@ impl<R: Read> StreamReader<R> {
     /// ends the reading with a warning.
     fn fill(&mut self) -> Result<bool, Error> {
         // What is left is part of a record: little, next to what one read brings.
-        if self.start != 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+        let rest = self.start..self.end;
+        (self.start, self.end) = (0, rest.len());
+        let buffer = match Arc::get_mut(&mut self.buffer) {
+            Some(_) => {
+                // Asked twice because the borrow checker cannot see that one answer excludes the other.
+                let buffer = Arc::make_mut(&mut self.buffer);
+                buffer.copy_within(rest, 0);
+                buffer
+            }
+            None => {
+                let mut next = self.spare();
+                // It is nobody else's, so nothing is cloned here or below.
+                Arc::make_mut(&mut next)[..rest.len()].copy_from_slice(&self.buffer[rest]);
+                self.kept.push_back(std::mem::replace(&mut self.buffer, next));
+                Arc::make_mut(&mut self.buffer)
+            }
+        };
+        if self.end == buffer.len() {
+            buffer.resize(buffer.len() * 2, 0);
         }
-        if self.end == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-        match read_retrying(&mut self.source, &mut self.buffer[self.end..]) {
+        match read_retrying(&mut self.source, &mut buffer[self.end..]) {
             Ok(0) => Ok(false),
             Ok(n) => {
                 self.end += n;
@@ -182,6 +210,14 @@ impl<R: Read> StreamReader<R> {
                 Err(Error::Io { offset: self.offset + self.end as u64, source })
             }
         }
+    }
+
+    /// A buffer as large as the present one that nobody keeps.
+    fn spare(&mut self) -> Arc<Vec<u8>> {
+        let len = self.buffer.len();
+        let free = self.kept.iter_mut().position(|kept| Arc::get_mut(kept).is_some());
+        let kept = free.and_then(|free| self.kept.remove(free));
+        kept.filter(|kept| kept.len() == len).unwrap_or_else(|| Arc::new(vec![0; len]))
     }
 
     fn truncated(&mut self, pending: u64, present: u64, needed: u64) {
@@ -270,6 +306,30 @@ mod tests {
         assert_eq!(error.to_string(), format!("reading at offset {}: cable pulled", file.len() - 1));
         assert!(reader.next_packet().unwrap().is_none());
         assert!(matches!(StreamReader::new(Failing(b"\x0a\x0d")), Err(Error::Io { .. })));
+    }
+
+    /// Whoever keeps the buffers has the packets, and no buffer is kept for longer.
+    #[test]
+    fn packets_outlive_the_step() {
+        let file = capture(20_000);
+        let mut reader = StreamReader::new(&file[..]).unwrap();
+        let mut window = VecDeque::new();
+        let mut count = 0;
+        while reader.advance().unwrap() {
+            let (buffer, base) = reader.buffer().unwrap();
+            let packet = PacketSource::packet(&reader).unwrap();
+            let place = (packet.data_offset - base) as usize;
+            assert_eq!(buffer[place..place + 100].as_ptr(), packet.frame.data.as_ptr());
+            window.push_back((Arc::clone(buffer), place, packet.frame.timestamp));
+            if window.len() > 5_000 {
+                let (buffer, place, time) = window.pop_front().unwrap();
+                assert_eq!((&buffer[place..place + 100], time), (&[7; 100][..], Timestamp(count)));
+                count += 1;
+            }
+        }
+        assert_eq!(count + window.len() as u64, 20_000);
+        // 5,000 records of 132 bytes are in four buffers at most.
+        assert!(reader.kept.len() <= 5, "{}", reader.kept.len());
     }
 
     #[test]

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! This is the only crate with unsafe code, and it is confined to `sys` (system calls), [`memory`]
-//! (kernel-shared memory), [`buffer`] (aligned memory), [`mapped`] (mapped files), [`disk`] (asynchronous writes) and
-//! [`transmit`] (frames handed to the kernel by address). What it refuses to
-//! do: judge traffic, know file formats, decide when to drop.
+//! (kernel-shared memory), [`buffer`] (aligned memory), [`mapped`] (mapped files), [`disk`] (asynchronous writes),
+//! [`transmit`] (frames handed to the kernel by address) and [`mod@prefetch`] (a hint to the processor). What it refuses
+//! to do: judge traffic, know file formats, decide when to drop.
 #![deny(unsafe_code)]
 
 pub mod buffer;
@@ -18,6 +18,7 @@ pub mod disk;
 mod error;
 pub mod mapped;
 pub mod memory;
+pub mod prefetch;
 pub mod prelude;
 pub mod receive;
 pub mod socket;
