@@ -107,6 +107,11 @@ impl Head {
         self.fields.iter().map(|field| (self.bytes(&field.name), self.bytes(&field.value)))
     }
 
+    /// Name and value of the field at this place, counted from 0; `None` if there are fewer.
+    pub fn field_at(&self, place: usize) -> Option<(&[u8], &[u8])> {
+        self.fields.get(place).map(|field| (self.bytes(&field.name), self.bytes(&field.value)))
+    }
+
     /// The value of the first field of this name, in any case.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.fields().find(|(theirs, _)| theirs.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod interfaces;
+mod json;
 mod latency;
 mod record;
 mod redact;
@@ -21,6 +22,7 @@ mod summary;
 mod text;
 mod time;
 mod url;
+mod words;
 
 pub use interfaces::Interfaces;
 pub use latency::{Latencies, MAX_KEYS};

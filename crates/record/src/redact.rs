@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::{wire_text, words};
+
 /// What a masked header value becomes.
 pub const MASKED_FIELD: &str = "[REDACTED]";
 
@@ -22,9 +24,21 @@ pub fn mask_query(query: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// Text that is a URL or has some in it, such as a `location` or a path: user information and signatures masked.
+/// Wire bytes that are a URL or have some in them, such as a `location` or a path, as text: user information and signatures
+/// masked.
+pub fn masked_text(bytes: &[u8]) -> Cow<'_, str> {
+    // Most have nothing that would have to be masked or escaped: one look instead of two.
+    let is_harmless =
+        !words::any(bytes, |word| words::above(word) | words::has(word, b'?') | words::has(word, b'@'));
+    match str::from_utf8(bytes) {
+        Ok(text) if is_harmless => Cow::Borrowed(text),
+        _ => mask_urls(wire_text(bytes)),
+    }
+}
+
+/// The same of text.
 pub fn mask_urls(text: Cow<'_, str>) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| byte == b'?' || byte == b'@') {
+    if !text.contains(['?', '@']) {
         return text;
     }
     let text = match mask_user(&text) {

@@ -40,7 +40,8 @@ impl Routes {
         if is_template(path) {
             return Cow::Borrowed(path);
         }
-        let mut out = String::with_capacity(path.len().min(MAX_ROUTE_BYTES));
+        // A name in braces may be longer than what it stands for.
+        let mut out = String::with_capacity((path.len() + 16).min(MAX_ROUTE_BYTES));
         write_template(path, &mut out);
         Cow::Owned(out)
     }
@@ -122,17 +123,12 @@ impl Pattern {
 /// Whether the template of `path` is the path itself, so that nothing has to be written.
 fn is_template(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return path.len() <= MAX_SEGMENT_BYTES };
-    let mut parts = rest.split('/').enumerate().peekable();
-    while let Some((at, part)) = parts.next() {
-        let last = parts.peek().is_none();
-        if at == MAX_SEGMENTS {
-            return last && part == "*";
-        }
-        if instead(part, last).is_some() {
-            return false;
-        }
-    }
-    true
+    Parts::of(rest).enumerate().all(|(at, part)| match at {
+        MAX_SEGMENTS => part.last && part.text == "*",
+        ..MAX_SEGMENTS => instead(part).is_none(),
+        // Not reached: the one before was the last, or none of a template's.
+        _ => false,
+    })
 }
 
 fn write_template(path: &str, out: &mut String) {
@@ -141,26 +137,66 @@ fn write_template(path: &str, out: &mut String) {
         out.push_str(if path.len() <= MAX_SEGMENT_BYTES { path } else { TOKEN });
         return;
     };
-    let mut parts = path.split('/').enumerate().peekable();
-    while let Some((at, part)) = parts.next() {
+    for (at, part) in Parts::of(path).enumerate() {
         out.push('/');
         if at == MAX_SEGMENTS {
             out.push('*');
             return;
         }
-        match instead(part, parts.peek().is_none()) {
+        match instead(part) {
             Some(template) => out.push_str(&template),
-            None => out.push_str(part),
+            None => out.push_str(part.text),
         }
     }
 }
 
+/// A segment of a path, and what is seen while its end is looked for.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    text: &'a str,
+    figures: usize,
+    /// No other follows.
+    last: bool,
+}
+
+/// The segments of a path that comes without its first slash.
+struct Parts<'a> {
+    rest: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(path: &'a str) -> Self {
+        Self { rest: Some(path) }
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        let rest = self.rest?;
+        let (mut len, mut figures) = (0, 0);
+        for byte in rest.bytes().take_while(|byte| *byte != b'/') {
+            len += 1;
+            figures += usize::from(byte.is_ascii_digit());
+        }
+        // A slash is no part of another character, so that there is one's end on both of its sides.
+        let text = rest.get(..len).unwrap_or(rest);
+        self.rest = rest.get(len + 1..);
+        Some(Part { text, figures, last: self.rest.is_none() })
+    }
+}
+
 /// What a segment becomes; `None` if it stays.
-fn instead(part: &str, last: bool) -> Option<Cow<'static, str>> {
-    let Some((stem, extension)) =
-        part.rsplit_once('.').filter(|(_, extension)| last && is_extension(extension))
-    else {
-        return kind(part).map(Cow::Borrowed);
+fn instead(part: Part<'_>) -> Option<Cow<'static, str>> {
+    let Part { text, figures, last } = part;
+    // As most are. What is a name as a whole is one without its extension, and so are its dotted parts.
+    if figures == 0 && text.len() <= MAX_SEGMENT_BYTES {
+        return None;
+    }
+    let extended = || text.rsplit_once('.').filter(|(_, extension)| is_extension(extension));
+    let Some((stem, extension)) = last.then(extended).flatten() else {
+        return kind_with(text, figures).map(Cow::Borrowed);
     };
     if let Some(kind) = kind(stem).filter(|kind| *kind != ID || stem.len() >= MIN_FILE_DIGITS) {
         return Some(Cow::Owned(format!("{kind}.{extension}")));
@@ -176,8 +212,12 @@ fn instead(part: &str, last: bool) -> Option<Cow<'static, str>> {
 
 /// The kind of variable that a segment looks like; `None` for a name.
 fn kind(part: &str) -> Option<&'static str> {
+    kind_with(part, part.bytes().filter(u8::is_ascii_digit).count())
+}
+
+/// The same if the figures in `part` have been counted.
+fn kind_with(part: &str, figures: usize) -> Option<&'static str> {
     let bytes = part.as_bytes();
-    let figures = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
     if bytes.len() > MAX_SEGMENT_BYTES {
         Some(TOKEN)
     } else if figures == 0 {

@@ -1,6 +1,7 @@
 //! The parts of a request target, and the host it is for.
 
 use gannet_http::Head;
+use memchr::{memchr, memrchr};
 
 /// What a request asks for, from its target and its Host field. RFC 9112, section 3.2: a target is a path with query, an
 /// absolute URI, an authority (CONNECT), or `*`.
@@ -21,38 +22,44 @@ impl<'a> Url<'a> {
     /// receives a request with an absolute-form of request-target, the origin server MUST ignore the received Host header
     /// field", RFC 9112, section 3.2.2).
     pub fn of(request: &'a Head) -> Self {
-        let target = request.target();
         let field = || request.field("host").and_then(host);
-        if request.method() == b"CONNECT" && !target.starts_with(b"/") {
-            return Self { scheme: None, host: host(target).or_else(field), path: None, query: None };
+        let mut url = Self::of_target(request);
+        url.host = url.host.or_else(field);
+        url
+    }
+
+    /// What the target alone says: whoever has no use for the host need not look for it.
+    pub fn of_target(request: &'a Head) -> Self {
+        let target = request.target();
+        if target.starts_with(b"/") {
+            let (path, query) = split_query(target);
+            return Self { scheme: None, host: None, path: Some(path), query };
+        }
+        if request.method() == b"CONNECT" {
+            return Self { scheme: None, host: host(target), path: None, query: None };
         }
         if let Some((scheme, rest)) = split_scheme(target) {
             let end = rest.iter().position(|&byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(end);
             let (path, query) = split_query(rest);
             let path = if path.is_empty() { b"/" } else { path };
-            return Self {
-                scheme: Some(scheme),
-                host: host(authority).or_else(field),
-                path: Some(path),
-                query,
-            };
+            return Self { scheme: Some(scheme), host: host(authority), path: Some(path), query };
         }
         let (path, query) = split_query(target);
-        Self { scheme: None, host: field(), path: Some(path), query }
+        Self { scheme: None, host: None, path: Some(path), query }
     }
 }
 
 /// The host in `[user@]host[:port]`; `None` if it is empty.
 fn host(authority: &[u8]) -> Option<&[u8]> {
     let authority = authority.trim_ascii();
-    let authority = match authority.iter().rposition(|&byte| byte == b'@') {
+    let authority = match memrchr(b'@', authority) {
         Some(at) => &authority[at + 1..],
         None => authority,
     };
     let host = match authority.strip_prefix(b"[") {
         Some(rest) => rest.split(|&byte| byte == b']').next().unwrap_or(rest),
-        None => match authority.iter().position(|&byte| byte == b':') {
+        None => match memchr(b':', authority) {
             // More than one colon outside of brackets: an IPv6 address without a port.
             Some(colon) if !authority[colon + 1..].contains(&b':') => &authority[..colon],
             _ => authority,
@@ -71,7 +78,7 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match target.iter().position(|&byte| byte == b'?') {
+    match memchr(b'?', target) {
         Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
         None => (target, None),
     }

@@ -87,7 +87,7 @@ pub struct Lane {
 /// What an output did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkReport {
-    /// Its format and target in the user's words.
+    /// Its target and format, as a sentence has them: `standard output (jsonl)`, `requests.jsonl (jsonl)`; `none`.
     pub name: String,
     /// Records given to it.
     pub made: u64,

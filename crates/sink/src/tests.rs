@@ -90,7 +90,7 @@ fn files_are_appended_to_and_private() {
         drop(lane);
         let report = only(hub.finish());
         assert_eq!((report.made, report.written), (3, 3));
-        assert_eq!(report.name, format!("jsonl:{}", path.display()));
+        assert_eq!(report.name, format!("{} (jsonl)", path.display()));
     }
     assert_eq!(ids(&path).len(), 6);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

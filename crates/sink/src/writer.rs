@@ -72,8 +72,8 @@ impl Sink {
     pub(crate) fn report(&self) -> SinkReport {
         let name = match (&self.spec.format, &self.spec.target) {
             (Format::None, _) => "none".to_owned(),
-            (format, Target::Stdout) => format.name().to_owned(),
-            (format, Target::File(path)) => format!("{}:{}", format.name(), path.display()),
+            (format, Target::Stdout) => format!("standard output ({})", format.name()),
+            (format, Target::File(path)) => format!("{} ({})", path.display(), format.name()),
         };
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         // Written and shed before made: what is under way must not make the parts more than the whole.
@@ -219,8 +219,8 @@ impl Lines {
         match self {
             Self::Text(lines) => lines.write(record, out),
             Self::Jsonl => {
-                // Fails on what JSON cannot say and on a failing writer: records have string keys, a Vec takes all.
-                let _ = serde_json::to_writer(&mut *out, record);
+                // Fails on what records have not.
+                let _ = record.write_json(out);
                 out.push(b'\n');
             }
         }
