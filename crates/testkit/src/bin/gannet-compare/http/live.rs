@@ -111,9 +111,10 @@ impl Scene<'_> {
             for (watcher, runs) in &mut all {
                 let run = self.full_speed(*watcher, load, verdict)?;
                 progress(&format!(
-                    "wrk {turn}: {}: {:.0} requests/s, {} processed, {} dropped",
+                    "wrk {turn}: {}: {:.0} requests/s, {} frames, {} processed, {} dropped",
                     watcher.name(),
                     run.wrk.per_second,
+                    run.wire,
                     run.processed,
                     run.dropped
                 ));
@@ -127,13 +128,14 @@ impl Scene<'_> {
         let setup = self.setup;
         let server = Server::start(self.lab, setup.scratch)?;
         let path = setup.scratch.join("records");
-        let run = match watcher {
+        let before = self.on_wire()?;
+        let mut run = match watcher {
             Watcher::Gannet => {
                 let gannet = self.start_gannet(&path, None)?;
                 let wrk = self.wrk(load, SMALL_PAGE)?;
                 thread::sleep(SETTLE);
                 let Finished { ledger, cpu_seconds, .. } = self.stop_gannet(gannet)?;
-                Run { wrk, processed: ledger.processed, dropped: ledger.dropped, cpu_seconds }
+                Run { wrk, processed: ledger.processed, dropped: ledger.dropped, cpu_seconds, wire: 0 }
             }
             Watcher::Httpry => {
                 let mut command = self.lab.command(Side::Receiver, "httpry");
@@ -145,13 +147,14 @@ impl Scene<'_> {
                 let said = httpry.said();
                 let counts = Httpry::parse(&said).with_context(|| format!("httpry said: {said}"))?;
                 let processed = counts.received.saturating_sub(counts.dropped);
-                Run { wrk, processed, dropped: counts.dropped, cpu_seconds: ended.cpu_seconds }
+                Run { wrk, processed, dropped: counts.dropped, cpu_seconds: ended.cpu_seconds, wire: 0 }
             }
             Watcher::Nobody => {
                 let wrk = self.wrk(load, SMALL_PAGE)?;
-                Run { wrk, processed: 0, dropped: 0, cpu_seconds: 0.0 }
+                Run { wrk, processed: 0, dropped: 0, cpu_seconds: 0.0, wire: 0 }
             }
         };
+        run.wire = self.on_wire()? - before;
         let log = server.end(setup.stop)?;
         for error in &run.wrk.errors {
             verdict.print(&format!("note   {}: wrk: {error}\n", watcher.name()))?;
@@ -284,6 +287,12 @@ impl Scene<'_> {
         self.setup.scratch.join("ledger.json")
     }
 
+    /// Frames that passed the interface in either direction, as it counts them itself.
+    fn on_wire(&self) -> anyhow::Result<u64> {
+        let counters = self.lab.counters(Side::Receiver, Side::Receiver.interface())?;
+        Ok(counters.rx_packets + counters.tx_packets)
+    }
+
     fn wrk(&self, load: &Load, page: &str) -> anyhow::Result<Wrk> {
         let words = format!("wrk -t 2 -c {CONNECTIONS} -d {}s {}", load.seconds, url(page));
         let (_, said) = Process::spawn("wrk", client(self.lab, &words))?.finish(self.setup.stop)?;
@@ -328,9 +337,16 @@ struct Run {
     processed: u64,
     dropped: u64,
     cpu_seconds: f64,
+    /// Frames that passed the interface meanwhile.
+    wire: u64,
 }
 
 impl Run {
+    /// Frames that passed and that the tool neither processed nor counts as dropped.
+    fn unseen(&self) -> u64 {
+        self.wire.saturating_sub(self.processed + self.dropped)
+    }
+
     fn cpu_per_packet_ns(&self) -> f64 {
         self.cpu_seconds * 1e9 / self.processed.max(1) as f64
     }
@@ -347,7 +363,9 @@ fn print_full_speed(all: &[(Watcher, Vec<Run>)], verdict: &mut Verdict) -> anyho
     let mut grid = Grid::new(&[
         "tool",
         "runs",
+        "on the wire",
         "processed",
+        "unseen worst",
         "dropped",
         "dropped worst",
         "CPU s",
@@ -366,7 +384,9 @@ fn print_full_speed(all: &[(Watcher, Vec<Run>)], verdict: &mut Verdict) -> anyho
         grid.row(vec![
             watcher.name().to_owned(),
             runs.len().to_string(),
+            format!("{:.0}", of(watcher, &|run| run.wire as f64)),
             cell(format!("{:.0}", of(watcher, &|run| run.processed as f64))),
+            cell(runs.iter().map(Run::unseen).max().unwrap_or(0).to_string()),
             cell(format!("{:.0}", of(watcher, &|run| run.dropped as f64))),
             cell(runs.iter().map(|run| run.dropped).max().unwrap_or(0).to_string()),
             cell(format!("{:.2}", of(watcher, &|run| run.cpu_seconds))),
@@ -379,7 +399,8 @@ fn print_full_speed(all: &[(Watcher, Vec<Run>)], verdict: &mut Verdict) -> anyho
         ]);
     }
     verdict.print(&format!(
-        "{}\nmedians; CPU: user and system time of the process; processed: received less dropped, as the tool says\n\n",
+        "{}\nmedians; CPU: user and system time of the process; processed: received less dropped, as the tool says; \
+         on the wire: frames by the interface's own counters, unseen: those neither processed nor dropped\n\n",
         grid.render()
     ))?;
     verdict.at_most(

@@ -148,6 +148,8 @@ pub(super) fn describe(differing: &BTreeMap<&Line, i64>, most: usize) -> String 
 struct Raw {
     timestamp: Option<String>,
     http: RawHttp,
+    /// Not there without a request.
+    #[serde(default)]
     url: RawUrl,
     client: RawPlace,
     timing: RawTiming,
@@ -176,7 +178,7 @@ struct RawBody {
     size: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct RawUrl {
     path: Option<String>,
     query: Option<String>,
@@ -231,6 +233,12 @@ mod tests {
         assert_eq!(parse(text).unwrap(), expected);
         let orphan = text.replace(r#"{"status_code":404,"body":{"size":9}}"#, "null");
         assert_eq!(parse(&orphan).unwrap().line.status, 0);
+        let orphan = concat!(
+            r#"{"timestamp":null,"http":{"response":{"status_code":200,"body":{"size":9}}},"#,
+            r#""client":{"address":"10.99.0.1","port":5},"timing":{"send_ns":null,"total_ns":null},"#,
+            r#""gannet":{"state":"orphan-response"}}"#
+        );
+        assert_eq!(parse(orphan).unwrap().line, Line { method: String::new(), ..line("", 9) });
         assert!(parse("{").is_err());
     }
 
