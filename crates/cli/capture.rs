@@ -1,7 +1,7 @@
 //! What every command that takes packets does around its run: signals, messages, the report, the exit status.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,9 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         report => report?,
     };
     if !run.quiet {
-        say(&report);
+        // On a terminal the cursor stands behind the ^C that ended the run.
+        let begin = if io::stderr().is_terminal() && control.stopping() { "\n" } else { "" };
+        say(&format_args!("{begin}{report}"));
     }
     if let Some(http) = &report.http {
         match (&run.summary, summary) {

@@ -49,7 +49,7 @@ pub(crate) fn run(
             "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
         return Err(Error::Usage(text.to_owned()));
     }
-    let interfaces = interfaces(capture, specs, workers, events);
+    let interfaces = interfaces(config, specs, workers, events);
     let places = places(capture, &cores)?;
     let mut sources = open_rings(&interfaces, workers, &places, events)?;
     // Frames of a further link type get a file of their own.
@@ -438,12 +438,14 @@ fn forward(said: impl IntoIterator<Item = News>, events: &dyn Fn(Event)) -> bool
 }
 
 fn interfaces(
-    config: &CaptureConfig,
+    run: &RunConfig,
     specs: &[InterfaceSpec],
     workers: usize,
     events: &dyn Fn(Event),
 ) -> Vec<Arc<Interface>> {
-    let request = config.ring_request(NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN), ram());
+    let config = &run.capture;
+    let count = NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN);
+    let request = config.ring_request(run.default_ring_bytes(), count, ram());
     if let Some(asked) = request.limited_from {
         events(Event::Warning(format!(
             "--ring-size {} is limited to {} per worker: all rings together take at most half of the memory",
@@ -634,7 +636,7 @@ fn give_up_privileges(
 }
 
 /// The implied filter of an HTTP analysis, in the user's words; see [`Prelude::only_tcp`].
-const ONLY_TCP: &str = "TCP, also in VLANs and tunnels (VXLAN, GRE, IP in IP), and fragments";
+const ONLY_TCP: &str = "TCP, what may carry it (VLAN, VXLAN, GRE, IP in IP), and fragments";
 
 /// How long the main thread sleeps when nothing else is due.
 const TICK: Duration = Duration::from_millis(250);
