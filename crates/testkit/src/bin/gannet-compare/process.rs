@@ -148,6 +148,11 @@ impl Process {
         interrupted: &AtomicBool,
         patience: Option<Duration>,
     ) -> anyhow::Result<Ended> {
+        // Somebody else's signal ends a capture as cleanly as ours, only sooner: what it counted is not the load's.
+        if let Some(status) = self.child.try_wait()? {
+            let said = self.said();
+            bail!("{} ended before it was told to: {status}: {said}", self.name);
+        }
         // The only child that ends between the two looks is this one, so the difference is its own.
         let before = cpu_of_children()?;
         kill(Pid::from_raw(self.id().cast_signed()), signal)?;
@@ -247,6 +252,15 @@ mod tests {
         assert_eq!(said, "one\ntwo");
         assert!(ended.wall_seconds >= 0.1 && ended.memory_bytes > 0, "{ended:?}");
         assert!(ended.cpu_seconds >= 0.0);
+    }
+
+    #[test]
+    fn a_process_that_ended_early_is_not_stopped() {
+        let mut process = Process::spawn("true", Command::new("true")).unwrap();
+        let never = AtomicBool::new(false);
+        process.wait(&never).unwrap();
+        let error = process.stop(Signal::SIGINT, &never, None).unwrap_err().to_string();
+        assert!(error.starts_with("true ended before it was told to"), "{error}");
     }
 
     #[test]
