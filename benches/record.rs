@@ -15,7 +15,8 @@ use divan::{Bencher, bench};
 use gannet_packet::{Frame, LinkType, Packet, PacketType, Timestamp};
 use gannet_recorder::inplace::{self, Layout, Verdict};
 use gannet_recorder::{
-    Destination, Encoding, InterfaceDescription, Output, OutputPlan, SourceView, Writer, WriterPlan,
+    Destination, Encoding, InterfaceDescription, MOST_WRITES, Output, OutputPlan, SourceView, Writer,
+    WriterPlan,
 };
 use gannet_ring::fanout::{FLOW_SEED, worker_for_frame};
 use gannet_ring::memory::RingMemory;
@@ -175,6 +176,7 @@ fn writer_plan(always_copy: bool) -> WriterPlan {
         snaplen: 262_144,
         flush_each_block: false,
         block_bytes: BLOCK_BYTES,
+        most_writes: MOST_WRITES,
     }
 }
 

@@ -195,7 +195,7 @@ pub(crate) struct CaptureArgs {
           help_heading = ENGINE)]
     pub(crate) fanout: FanoutMode,
 
-    /// Ring memory per worker [default: 256MiB, 64MiB if nothing is recorded, together at most 1/16 of the memory]
+    /// Ring memory per worker [default: 256MiB, of http 64MiB, all together at most 1/16 of the memory]
     ///
     /// The burst that the worker or the disk may lag behind. It cannot be swapped. The size obtained is printed.
     #[arg(long, value_name = "SIZE", value_parser = units::size, env = "GANNET_RING_SIZE", help_heading = ENGINE)]

@@ -121,7 +121,7 @@ impl RunConfig {
 impl RunConfig {
     /// The ring of a worker in bytes if nothing else is asked for.
     pub fn default_ring_bytes(&self) -> u64 {
-        if self.record.is_some() { DEFAULT_RING_BYTES } else { DEFAULT_ANALYSIS_RING_BYTES }
+        if self.http.is_none() { DEFAULT_RING_BYTES } else { DEFAULT_ANALYSIS_RING_BYTES }
     }
 }
 
@@ -358,11 +358,11 @@ fn sysconf(name: SysconfVar) -> Option<u64> {
 /// Lower cuts frames, higher is refused by libpcap.
 pub const DEFAULT_SNAPLEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(262_144 - 1);
 
-/// The default ring per worker that records, in bytes: 0.2 s of a saturated 10 Gbit/s link, more than a disk's usual hiccup
+/// The default ring per worker that only records, in bytes: 0.2 s of a saturated 10 Gbit/s link, more than a disk's usual hiccup
 /// (10 to 100 ms). Lower loses packets when the disk pauses; higher costs memory that cannot be swapped.
 pub const DEFAULT_RING_BYTES: u64 = 256 << 20;
 
-/// The default ring per worker that only analyses: it never waits for a disk, and 50 ms of a saturated 10 Gbit/s link
+/// The default ring per worker that analyses: it never waits for a disk (what is recorded beside is copied), and 50 ms of a saturated 10 Gbit/s link
 /// bridge what keeps a thread from its CPU. A larger one costs: where the memory of a virtual machine is backed page by page, the
 /// kernel takes 0.55 s of CPU for each 256 MiB, which was more than the analysis of 500,000 packets.
 pub const DEFAULT_ANALYSIS_RING_BYTES: u64 = 64 << 20;

@@ -58,7 +58,7 @@ pub(crate) fn run(
         capture,
         counters: Counters::new(),
         booked: Tally::default(),
-        writer: Writer::new(&output, writer_plan(config, capture, 0, 1))?,
+        writer: Writer::new(&output, writer_plan(config, capture, 0, 1, false))?,
         read: 0,
         filtered: 0,
     };

@@ -174,7 +174,7 @@ impl Outputs {
         seed: u64,
     ) -> Result<Equipment, Error> {
         let writer = self.packets.as_ref().zip(config.record.as_ref()).map(|(output, record)| {
-            Writer::new(output, writer_plan(record, &config.capture, worker, workers))
+            Writer::new(output, writer_plan(record, &config.capture, worker, workers, config.http.is_some()))
         });
         let analysis = self.records.as_ref().zip(config.http.as_ref()).map(|(hub, http)| {
             let plan = AnalysisPlan { config: http, seed, workers, interfaces: self.names.clone() };

@@ -164,12 +164,10 @@ impl Worker {
         if let Some(writer) = &mut self.writer {
             let copied = writer.tally().blocks_copied;
             // Records must not vanish with packets that wait for the disk: beside an analysis nothing waits for it.
-            let most = source.ring.block_count() / 2;
-            let behind = |writer: &Writer| writer.would_wait() || writer.blocks_held() > most;
-            let shed = self.analysis.is_some() && behind(writer) && {
+            let shed = self.analysis.is_some() && writer.would_wait() && {
                 // Writes that have finished meanwhile count until they are taken in.
                 writer.complete(None);
-                behind(writer)
+                writer.would_wait()
             };
             done = if shed {
                 writer.shed_block(&block, allowed)

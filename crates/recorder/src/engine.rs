@@ -24,8 +24,6 @@ pub(crate) struct Engine {
     pub(crate) disk: DiskQueue<Ticket>,
     /// Writes that wait for the one under way, oldest first: of classic pcap. While there are any, one is with the disk.
     pub(crate) queued: VecDeque<Queued>,
-    /// Ring blocks in the writes that are with the disk or queued.
-    pub(crate) blocks_with_disk: usize,
     pub(crate) spare: Vec<AlignedBuffer>,
     /// Buffers of classic pcap whose write failed: they cannot be replaced by a filler.
     pub(crate) stuck: Vec<Completion<Ticket>>,
@@ -135,7 +133,6 @@ impl Engine {
         while self.writes_free() == 0 {
             self.complete(Some(WAIT_STEP));
         }
-        self.blocks_with_disk += blocks_in(&payload);
         self.queued.push_back(Queued { offset, payload, ticket });
         self.start_queued();
     }
@@ -162,12 +159,7 @@ impl Engine {
 
     /// How many more writes are taken without waiting.
     pub(crate) fn writes_free(&self) -> usize {
-        WRITES_IN_FLIGHT.saturating_sub(self.disk.in_flight() + self.queued.len())
-    }
-
-    /// Ring blocks that are with the disk or wait to go there.
-    pub(crate) fn blocks_held(&self) -> usize {
-        self.blocks_with_disk + self.gathered.as_ref().map_or(0, |gathered| gathered.blocks.len())
+        self.plan.most_writes.saturating_sub(self.disk.in_flight() + self.queued.len())
     }
 
     /// Takes in finished writes, and starts a gathered one that has waited long enough.
@@ -194,7 +186,6 @@ impl Engine {
 
     /// Books a finished write; a failed one is tried once more.
     pub(crate) fn settle(&mut self, mut completion: Completion<Ticket>) {
-        self.blocks_with_disk -= blocks_in(&completion.payload).min(self.blocks_with_disk);
         let ticket = &completion.tag;
         if let Err(error) = &completion.result {
             let extent = Extent { offset: completion.offset, len: completion.payload.len() as u64 };
@@ -242,13 +233,6 @@ impl Engine {
     }
 }
 
-fn blocks_in(payload: &Payload) -> usize {
-    match payload {
-        Payload::Blocks(blocks) => blocks.len(),
-        Payload::Buffer(..) => 0,
-    }
-}
-
 /// The blocking second attempt at a write. `first` is why the first one failed: a refusal of direct I/O as such
 /// (`EINVAL`) is answered by a buffered write.
 pub(crate) fn write_again(
@@ -275,6 +259,10 @@ pub(crate) fn write_again(
 /// Writes that one worker has with the disk at a time. 32 of 1 MiB keep a fast NVMe device busy; more would only
 /// take blocks away from the ring.
 pub(crate) const WRITES_IN_FLIGHT: usize = 32;
+
+/// The usual [`WriterPlan::most_writes`]: nothing waits for its turn at the disk but what classic pcap writes in order. A
+/// caller that must not wait, and copies, bridges longer pauses of the disk with more: each is a buffer of 1 MiB.
+pub const MOST_WRITES: usize = WRITES_IN_FLIGHT;
 
 /// Blocks wait this long at most for more of them to be written with.
 pub(crate) const GATHER_FOR: Duration = Duration::from_millis(10);

@@ -30,6 +30,7 @@ mod stream;
 mod writer;
 
 pub use compact::Encoding;
+pub use engine::MOST_WRITES;
 pub use error::Error;
 pub use file::{InterfaceDescription, InterfaceKey};
 pub use output::{

@@ -151,7 +151,8 @@ mod tests {
 
     use crate::samples::{Expected, Sample, frames, read_back, sample, snaplen};
     use crate::{
-        Destination, Encoding, InterfaceDescription, Output, OutputPlan, SourceView, Writer, WriterPlan,
+        Destination, Encoding, InterfaceDescription, MOST_WRITES, Output, OutputPlan, SourceView, Writer,
+        WriterPlan,
     };
 
     const BLOCK: usize = 256 << 10;
@@ -210,6 +211,7 @@ mod tests {
             snaplen,
             flush_each_block: false,
             block_bytes: BLOCK,
+            most_writes: MOST_WRITES,
         };
         let mut writer = Writer::new(&output, plan).unwrap();
         let ring = Arc::new(RingMemory::anonymous(BLOCK, 1).unwrap());

@@ -52,6 +52,8 @@ pub struct WriterPlan {
     pub flush_each_block: bool,
     /// Size of a ring block.
     pub block_bytes: usize,
+    /// How many writes may be under way or wait for their turn before the next one waits, see [`MOST_WRITES`].
+    pub most_writes: usize,
 }
 
 /// What a writer has done so far. `written` and the others sum up to everything it was given, once it is idle.
@@ -102,7 +104,6 @@ impl Writer {
             shared,
             disk,
             queued: VecDeque::new(),
-            blocks_with_disk: 0,
             spare: Vec::new(),
             stuck: Vec::new(),
             gathered: None,
@@ -163,13 +164,8 @@ impl Writer {
         let block_bytes = self.engine.plan.block_bytes;
         // In place: what is open, what is gathered, the block. By copying: what it fills in any of the lanes.
         let writes = self.lanes.len() + 1 + buffers_of(block_bytes);
-        self.engine.writes_free() < writes.min(WRITES_IN_FLIGHT)
+        self.engine.writes_free() < writes.min(self.engine.plan.most_writes)
             || self.lanes.iter().any(|lane| lane.would_wait(block_bytes))
-    }
-
-    /// Blocks of the ring that are with the disk or gathered to go there: the kernel has so many fewer.
-    pub fn blocks_held(&self) -> usize {
-        self.engine.blocks_held()
     }
 
     /// Books a block as shed that the caller cannot wait to have recorded: the same packets and bytes, at most

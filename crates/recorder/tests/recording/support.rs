@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use gannet_packet::LinkType;
 use gannet_pcap::{Interface, SliceReader};
 use gannet_recorder::{
-    Destination, Encoding, FileSummary, InterfaceDescription, KernelCounts, Notice, Output, OutputPlan,
-    Recorded, SourceView, Tally, Writer, WriterPlan,
+    Destination, Encoding, FileSummary, InterfaceDescription, KernelCounts, MOST_WRITES, Notice, Output,
+    OutputPlan, Recorded, SourceView, Tally, Writer, WriterPlan,
 };
 use gannet_ring::memory::RingMemory;
 use gannet_testkit::block::{BlockBuilder, BlockFrame};
@@ -45,6 +45,7 @@ pub fn alone() -> WriterPlan {
         snaplen: 262_144,
         flush_each_block: false,
         block_bytes: BLOCK,
+        most_writes: MOST_WRITES,
     }
 }
 

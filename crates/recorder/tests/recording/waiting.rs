@@ -72,31 +72,6 @@ fn a_shed_block_is_booked_as_a_recorded_one() {
 }
 
 #[test]
-fn blocks_are_held_until_the_disk_has_them() {
-    let directory = tempfile::tempdir().unwrap();
-    let output = open(plan(Destination::File(directory.path().join("day.pcapng"))));
-    let mut worker = Worker::new(&output, WriterPlan { never_copy: true, ..alone() });
-    let mut traffic = traffic(Sizes::Fixed(1514), 0);
-    for held in 0..8 {
-        assert_eq!(worker.writer().blocks_held(), held);
-        worker.record(&traffic.block(usize::MAX));
-    }
-    assert!(!worker.writer().would_wait());
-    worker.drain();
-    assert_eq!(worker.writer().blocks_held(), 0);
-    let tally = worker.finish();
-    assert_perfect(&finish(output, &tally), 0, traffic.next);
-
-    let output = open(plan(Destination::File(directory.path().join("copied.pcapng"))));
-    let mut worker = Worker::new(&output, WriterPlan { always_copy: true, ..alone() });
-    for _ in 0..8 {
-        worker.record(&traffic.block(usize::MAX));
-        assert_eq!(worker.writer().blocks_held(), 0, "a copied block is back at once");
-    }
-    worker.finish();
-}
-
-#[test]
 fn as_many_writes_as_may_be_are_under_way() {
     for encoding in [Encoding::Pcapng, Encoding::Pcap(Precision::Nano)] {
         let directory = tempfile::tempdir().unwrap();
