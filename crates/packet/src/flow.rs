@@ -1,6 +1,8 @@
 //! The flow key: the same for both directions of a conversation.
 
-use std::net::IpAddr;
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::IpProtocol;
 
@@ -17,10 +19,17 @@ pub struct Endpoint {
 ///
 /// Invariant: `low <= high`, so both directions of a flow have one key. Which end opened the flow is for the
 /// flow table to say; a single packet only tells which [`Side`] sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Kept as integers: keys are made, compared and hashed for every packet, and an [`IpAddr`] wants its version looked
+/// at each time. Equal keys have equal words, because what a version does not use is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowKey {
-    low: Endpoint,
-    high: Endpoint,
+    /// The upper halves of both IPv6 addresses, the lower one's first; 0 for IPv4.
+    upper: [u64; 2],
+    /// The lower halves, or the IPv4 addresses.
+    lower: [u64; 2],
+    ports: [u16; 2],
+    is_v6: [bool; 2],
     protocol: IpProtocol,
 }
 
@@ -37,23 +46,52 @@ impl FlowKey {
     /// The key of a packet from `source` to `destination`, and which of its ends sent the packet.
     #[inline]
     pub fn new(source: Endpoint, destination: Endpoint, protocol: IpProtocol) -> (Self, Side) {
-        if source <= destination {
-            (Self { low: source, high: destination, protocol }, Side::Low)
-        } else {
-            (Self { low: destination, high: source, protocol }, Side::High)
+        match (source.address, destination.address) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                Self::v4((from.to_bits(), source.port), (to.to_bits(), destination.port), protocol)
+            }
+            _ if source <= destination => (Self::ordered(source, destination, protocol), Side::Low),
+            _ => (Self::ordered(destination, source, protocol), Side::High),
+        }
+    }
+
+    /// The same for IPv4 addresses and ports: their order is that of numbers of 48 bits.
+    #[inline]
+    pub(crate) fn v4(source: (u32, u16), destination: (u32, u16), protocol: IpProtocol) -> (Self, Side) {
+        let number = |(address, port): (u32, u16)| u64::from(address) << 16 | u64::from(port);
+        let (from, to) = (number(source), number(destination));
+        let (low, high) = (from.min(to), from.max(to));
+        let key = Self {
+            upper: [0; 2],
+            lower: [low >> 16, high >> 16],
+            ports: [low as u16, high as u16],
+            is_v6: [false; 2],
+            protocol,
+        };
+        (key, if from <= to { Side::Low } else { Side::High })
+    }
+
+    fn ordered(low: Endpoint, high: Endpoint, protocol: IpProtocol) -> Self {
+        let (ends, addresses) = ([low, high], [halves(low.address), halves(high.address)]);
+        Self {
+            upper: addresses.map(|(upper, _)| upper),
+            lower: addresses.map(|(_, lower)| lower),
+            ports: ends.map(|end| end.port),
+            is_v6: ends.map(|end| end.address.is_ipv6()),
+            protocol,
         }
     }
 
     /// The lower endpoint.
     #[inline]
     pub fn low(&self) -> Endpoint {
-        self.low
+        self.endpoint(Side::Low)
     }
 
     /// The higher endpoint.
     #[inline]
     pub fn high(&self) -> Endpoint {
-        self.high
+        self.endpoint(Side::High)
     }
 
     /// The transport protocol.
@@ -65,10 +103,14 @@ impl FlowKey {
     /// The endpoint on `side`.
     #[inline]
     pub fn endpoint(&self, side: Side) -> Endpoint {
-        match side {
-            Side::Low => self.low,
-            Side::High => self.high,
-        }
+        let end = side as usize;
+        let address = if self.is_v6[end] {
+            let bits = u128::from(self.upper[end]) << 64 | u128::from(self.lower[end]);
+            Ipv6Addr::from_bits(bits).into()
+        } else {
+            Ipv4Addr::from_bits(self.lower[end] as u32).into()
+        };
+        Endpoint { address, port: self.ports[end] }
     }
 
     /// A hash for tables in this process, all bits usable. Direction-free because the key is.
@@ -77,19 +119,41 @@ impl FlowKey {
     /// at will. This is not the hash that spreads flows over workers; that one is the fanout program's.
     #[inline]
     pub fn hash(&self, seed: u64) -> u64 {
-        let ports =
-            u64::from(self.low.port) << 32 | u64::from(self.high.port) << 8 | u64::from(self.protocol.0);
-        let addresses = match (self.low.address, self.high.address) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                fold(seed ^ u64::from(low.to_bits()), K0 ^ u64::from(high.to_bits()))
-            }
-            (low, high) => {
-                let (l1, l0) = halves(low);
-                let (h1, h0) = halves(high);
-                fold(fold(seed ^ l1, K0 ^ l0) ^ h1, K1 ^ h0)
-            }
-        };
-        fold(addresses ^ ports, K2)
+        let [low, high] = self.ports;
+        // The versions are in it as well: an address that maps the other version is another one.
+        let rest = u64::from(low) << 32
+            | u64::from(high) << 16
+            | u64::from(self.protocol.0) << 8
+            | u64::from(self.is_v6[0]) << 1
+            | u64::from(self.is_v6[1]);
+        let mut addresses = fold(seed ^ self.lower[0], K0 ^ self.lower[1]);
+        if rest & 3 != 0 {
+            addresses = fold(addresses ^ self.upper[0], K1 ^ self.upper[1]);
+        }
+        fold(addresses ^ rest, K2)
+    }
+}
+
+impl Ord for FlowKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let parts = |key: &Self| (key.low(), key.high(), key.protocol);
+        parts(self).cmp(&parts(other))
+    }
+}
+
+impl PartialOrd for FlowKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for FlowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowKey")
+            .field("low", &self.low())
+            .field("high", &self.high())
+            .field("protocol", &self.protocol)
+            .finish()
     }
 }
 
@@ -104,12 +168,12 @@ impl Side {
     }
 }
 
+/// The bits of an address in two words.
 fn halves(address: IpAddr) -> (u64, u64) {
-    let bits = match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    ((bits >> 64) as u64, bits as u64)
+    match address {
+        IpAddr::V4(v4) => (0, u64::from(v4.to_bits())),
+        IpAddr::V6(v6) => ((v6.to_bits() >> 64) as u64, v6.to_bits() as u64),
+    }
 }
 
 /// Both halves of the product: every bit of either operand reaches every bit of the result.
@@ -128,7 +192,6 @@ const K2: u64 = 0xa409_3822_299f_31d0;
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use proptest::prelude::*;
 
@@ -156,6 +219,25 @@ mod tests {
             prop_assert_eq!(forth.endpoint(from_a), a);
             prop_assert_eq!(forth.endpoint(from_b), b);
             prop_assert!(a == b || from_a == from_b.opposite());
+            prop_assert!(forth.low() <= forth.high());
+            prop_assert_eq!((forth.low(), forth.high(), forth.protocol()), (a.min(b), a.max(b), IpProtocol(protocol)));
+        }
+
+        /// Few addresses and ports, so that parts of the keys are often equal.
+        #[test]
+        fn keys_compare_as_their_endpoints_do(ends in prop::array::uniform4((0..6_u8, 0..3_u16)), same: bool) {
+            let [a, b, c, d] = ends.map(|(address, port)| {
+                let v4 = Ipv4Addr::from_bits(u32::from(address % 3) << 24);
+                let address = if address < 3 { v4.into() } else { v4.to_ipv6_mapped().into() };
+                Endpoint { address, port }
+            });
+            let protocols = [IpProtocol::TCP, if same { IpProtocol::TCP } else { IpProtocol::UDP }];
+            let (one, _) = FlowKey::new(a, b, protocols[0]);
+            let (other, _) = FlowKey::new(c, d, protocols[1]);
+            let slow = (a.min(b), a.max(b), protocols[0]).cmp(&(c.min(d), c.max(d), protocols[1]));
+            prop_assert_eq!(one.cmp(&other), slow);
+            prop_assert_eq!(one == other, slow.is_eq());
+            prop_assert_eq!(one.hash(7) == other.hash(7), slow.is_eq());
         }
     }
 

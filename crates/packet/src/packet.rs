@@ -8,7 +8,7 @@ use crate::{FlowKey, IpProtocol, Side, bounds};
 ///
 /// All offsets count from the first captured byte. Invariant: every layer and payload offset lies within the
 /// captured bytes, except [`Payload::wire_len`], which may reach beyond them when the frame was cut.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     pub(crate) layers: [Layer; bounds::LAYERS],
     pub(crate) layer_count: u8,

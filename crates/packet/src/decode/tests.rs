@@ -394,4 +394,45 @@ proptest! {
         data.truncate(cut.index(data.len()) + 1);
         super::fuzz_decode(&[&prefix[..], &data].concat());
     }
+
+    /// Plain segments with a few changes: on either side of what the short way takes.
+    #[test]
+    fn the_short_way_is_no_other(
+        payload in proptest::collection::vec(any::<u8>(), 0..40),
+        changes in proptest::collection::vec((0..70_usize, any::<u8>()), 0..3),
+        cut in any::<proptest::sample::Index>(),
+        padding in 0..8_usize,
+        prefix: [u8; 2],
+    ) {
+        let mut data = ethernet(0x0800, &ipv4(6, &tcp(40_000, 80, &payload)));
+        data.extend(vec![0; padding]);
+        for (at, value) in changes {
+            if let Some(byte) = data.get_mut(at) {
+                *byte = value;
+            }
+        }
+        data.truncate((cut.index(2 * data.len()) + 1).min(data.len()));
+        super::fuzz_decode(&[&prefix[..], &data].concat());
+    }
+}
+
+#[test]
+fn plain_frames_take_the_short_way() {
+    let plain = |data: &[u8], link_type| super::plain::plain(&frame(data, link_type));
+    let mut data = ethernet(0x0800, &ipv4(6, &tcp(40_000, 80, b"hello")));
+    let headers = data.len() - b"hello".len();
+    for len in 0..data.len() {
+        let taken = plain(&data[..len], LinkType::ETHERNET).is_some();
+        assert_eq!(taken, len >= headers, "{len} bytes");
+    }
+    let whole = plain(&data, LinkType::ETHERNET);
+    assert_eq!(whole.as_ref().map(|packet| &data[packet.payload.range()]), Some(&b"hello"[..]));
+    assert_eq!(whole, Some(Packet::decode_any(&frame(&data, LinkType::ETHERNET))));
+    assert_eq!(plain(&data, LinkType::RAW), None);
+    // UDP, options, a fragment, IPv6.
+    for (at, value) in [(23, 17), (14, 0x46), (20, 0x20), (21, 1), (12, 0x86)] {
+        let before = std::mem::replace(&mut data[at], value);
+        assert_eq!(plain(&data, LinkType::ETHERNET), None, "{value} at {at}");
+        data[at] = before;
+    }
 }
