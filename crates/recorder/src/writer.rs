@@ -251,7 +251,9 @@ impl Writer {
     fn flush(&mut self, age: Duration) {
         for lane in &mut self.lanes {
             let waiting = lane.open.is_some() && !lane.visible;
-            if waiting && lane.opened.elapsed() >= age {
+            // A disk that is behind is not waited for: it has older packets to make visible first.
+            let behind = self.engine.writes_free() == 0 || lane.would_wait(0);
+            if waiting && lane.opened.elapsed() >= age && !behind {
                 lane.make_visible(&mut self.engine);
             }
         }
