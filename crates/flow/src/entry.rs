@@ -4,19 +4,34 @@ use crate::stream::Stream;
 use crate::{Flow, Peer};
 
 /// A flow in the table.
+///
+/// A table of many flows is larger than the caches, so a segment costs what it touches. Fields lie in lines of the cache
+/// (with a state of 16 bytes); a segment in order wants the first two, both streams, and of the facts those of its sender:
+///
+/// ```text
+///     0  state, phase   key                                                               each segment
+///    64  last seen, originator   facts of the originator: packets, bytes ...              each segment
+///   128  ...   facts of the responder                                                     each of the responder's
+///   192  ...   id, opened, handshake, links                                               rarely
+///   256  stream of the originator: next, acked, base ...                                  each segment
+///   320  stream of the responder
+/// ```
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Entry<S> {
-    pub(crate) flow: Flow,
-    /// Both directions, indexed by `Peer as usize` of the sender.
-    pub(crate) streams: [Stream; 2],
     /// What the handler keeps; `None` once the flow is closed.
     pub(crate) state: Option<S>,
     /// Which wheel it is in.
     pub(crate) phase: Phase,
     /// The handler wants no more bytes.
     pub(crate) unwanted: bool,
+    /// The handshake lacks nothing but its last acknowledgement.
+    pub(crate) handshake_waits: bool,
+    pub(crate) flow: Flow,
     /// Its neighbours in a bucket of that wheel.
     pub(crate) links: Links,
+    /// Both directions, indexed by `Peer as usize` of the sender.
+    pub(crate) streams: [Stream; 2],
 }
 
 /// What decides how long a flow is kept when nothing comes.
@@ -48,6 +63,7 @@ impl<S> Entry<S> {
             state: Some(state),
             phase: Phase::HalfOpen,
             unwanted: false,
+            handshake_waits: false,
             links: Links { previous: NONE, next: NONE },
         }
     }
@@ -131,3 +147,27 @@ impl<S> Slab<S> {
 
 /// Entries in a chunk: one allocation of some hundred kilobytes each time a thousand flows more are open at once.
 const CHUNK: usize = 1 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+    use crate::StreamFacts;
+
+    #[test]
+    fn what_a_segment_asks_for_lies_in_few_lines() {
+        // The size of a handler's state that is a box and a tag.
+        type Sample = Entry<(Box<u64>, u64)>;
+        let line = |offset: usize| offset / 64;
+        assert_eq!(size_of::<Sample>(), 6 * 64);
+        let flow = offset_of!(Sample, flow);
+        let facts = flow + offset_of!(Flow, streams);
+        assert_eq!(line(offset_of!(Sample, handshake_waits)), 0);
+        assert_eq!(line(flow + size_of::<gannet_packet::FlowKey>() - 1), 0, "the whole key");
+        assert_eq!(line(flow + offset_of!(Flow, last_seen)), 1);
+        assert_eq!(line(facts + offset_of!(StreamFacts, bytes)), 1);
+        assert_eq!(line(facts + size_of::<StreamFacts>() + offset_of!(StreamFacts, bytes)), 2);
+        assert_eq!(line(offset_of!(Sample, streams)), 4);
+    }
+}

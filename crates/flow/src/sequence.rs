@@ -55,12 +55,13 @@ pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
         | u64::from(tcp.flags.0) << 24
         | u64::from(segment.wire_len & 0xff_ffff);
     let mut sum = fold(numbers ^ K0, rest ^ K1);
-    let (words, tail) = segment.options.as_chunks::<4>();
+    let (words, tail) = segment.options.as_chunks::<8>();
     for word in words {
-        sum = fold(sum ^ u64::from(u32::from_ne_bytes(*word)), K1);
+        sum = fold(sum ^ u64::from_ne_bytes(*word), K1);
     }
-    for &byte in tail {
-        sum = fold(sum ^ u64::from(byte), K1);
+    // A header is a number of 4-byte words.
+    if let Some(half) = tail.first_chunk() {
+        sum = fold(sum ^ u64::from(u32::from_ne_bytes(*half)), K1);
     }
     Some(sum as u32 | 1)
 }

@@ -16,6 +16,7 @@ use crate::sequence::Recent;
 ///   └───────────────────┴───────────────┴────────────┴ ─ ─ ─
 /// ```
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Stream {
     /// Offset of the next byte for the handler.
     pub(crate) next: u64,
@@ -66,12 +67,32 @@ impl Stream {
         self.base.wrapping_add(self.next as u32)
     }
 
+    /// In the midst of its bytes, without a hole: its start is known, its end is not.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.start == Start::Known && !self.ended && self.hold.is_none()
+    }
+
+    /// Takes note that the peer has received what is before `sequence`; `highest` is what is known of the stream. Returns
+    /// the offset, 0 before the start.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, sequence: u32, highest: u64) -> u64 {
+        let offset = self.offset(sequence);
+        if offset > self.acked as i64 && offset <= highest as i64 + REACH_UNKNOWN {
+            self.acked = offset as u64;
+        }
+        offset.max(0) as u64
+    }
+
     /// Lets the stream begin at `sequence`.
     pub(crate) fn begin(&mut self, sequence: u32, start: Start) {
         self.base = sequence;
         self.start = start;
     }
 }
+
+/// The window assumed when the handshake was not seen: the largest there is (RFC 7323: 65535 << 14).
+pub(crate) const REACH_UNKNOWN: i64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,11 @@ use crate::assembly::Assembly;
 use crate::entry::{Entry, Phase, Slab};
 use crate::hold::Holds;
 use crate::sequence::{has, mark, window_scale};
-use crate::stream::{Start, Stream};
-use crate::wheel::Wheel;
-use crate::{CloseReason, Counters, Flow, Handler, Handshake, Moment, Peer, Segment, StreamFacts, Violation};
+use crate::stream::{REACH_UNKNOWN, Start, Stream};
+use crate::wheel::{Wheel, same_bucket};
+use crate::{
+    CloseReason, Counters, Data, Flow, Handler, Handshake, Moment, Peer, Segment, StreamFacts, Violation,
+};
 
 /// Bounds and times of a table.
 #[derive(Clone, Copy, Debug)]
@@ -112,13 +114,87 @@ impl<H: Handler> FlowTable<H> {
 
     /// Takes one segment.
     pub fn segment(&mut self, segment: &Segment<'_>) -> Outcome {
-        let bytes = u64::from(segment.wire_len);
         self.counters.segments += 1;
-        self.counters.bytes += bytes;
+        self.counters.bytes += u64::from(segment.wire_len);
         self.clock = self.clock.max(segment.moment.time);
         let hash = segment.key.hash(self.seed);
         let slab = &self.slab;
         let found = self.index.find(hash, |&index| slab.get(index).flow.key == segment.key).copied();
+        if let Some(index) = found
+            && self.next(index, segment)
+        {
+            self.counters.accepted += 1;
+            return Outcome::Accepted;
+        }
+        self.any(found, hash, segment)
+    }
+
+    /// Takes a segment that goes on where its stream is, or only acknowledges, in a flow without holes that is open in both
+    /// directions: nearly all of them. False if it is no such segment; nothing has been done then.
+    ///
+    /// What it does is what [`take`](Self::take) does with such a segment; what cannot be is left out.
+    #[inline]
+    fn next(&mut self, index: u32, segment: &Segment<'_>) -> bool {
+        let now = segment.moment;
+        let len = segment.wire_len;
+        let entry = self.slab.get_mut(index);
+        let from = entry.flow.peer(segment.side);
+        let last_seen = entry.flow.last_seen.max(now.time);
+        let [ref mut originator, ref mut responder] = entry.streams;
+        let (stream, opposite) = match from {
+            Peer::Originator => (originator, responder),
+            Peer::Responder => (responder, originator),
+        };
+        let tcp = &segment.tcp;
+        let flags = tcp.flags.0 & (TcpFlags::ACK.0 | TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0);
+        let plain = flags == TcpFlags::ACK.0
+            && tcp.window != 0
+            && entry.phase == Phase::Established
+            && !entry.unwanted
+            && !entry.handshake_waits
+            && stream.is_plain()
+            && opposite.is_plain()
+            && stream.next_sequence() == tcp.sequence
+            && segment.payload.len() == len as usize
+            && same_bucket(entry.flow.last_seen, last_seen);
+        let Some(state) = &mut entry.state else { return false };
+        if !plain {
+            return false;
+        }
+        if let Some(mark) = mark(segment) {
+            // New bytes are no copy of anything; an acknowledgement may be.
+            if len == 0 && stream.recent.contains(mark, now.time) {
+                return false;
+            }
+            stream.recent.push(mark, now.time);
+        }
+        entry.flow.last_seen = last_seen;
+        let facts = &mut entry.flow.streams[from as usize];
+        facts.packets += 1;
+        facts.bytes += u64::from(len);
+        let scale = stream.scale.filter(|_| opposite.scale.is_some()).unwrap_or(0);
+        opposite.window = opposite.window.max(u32::from(tcp.window) << scale);
+        let acknowledged = opposite.acknowledge(tcp.acknowledgement, opposite.next.max(opposite.acked));
+        if len == 0 {
+            return true;
+        }
+        let offset = stream.next;
+        stream.next += u64::from(len);
+        self.counters.delivered_bytes += u64::from(len);
+        let bytes = segment.payload;
+        let data =
+            Data { from, offset, bytes, seen: now, now, acknowledged: Some(acknowledged), late: false };
+        self.handler.data(state, &entry.flow, data);
+        if !self.handler.wants_more(state) {
+            entry.unwanted = true;
+        }
+        true
+    }
+
+    /// Takes any segment.
+    #[inline(never)]
+    fn any(&mut self, found: Option<u32>, hash: u64, segment: &Segment<'_>) -> Outcome {
+        let bytes = u64::from(segment.wire_len);
         let index = match found {
             Some(index) if !self.is_reused(index, segment) => index,
             found => {
@@ -502,8 +578,9 @@ impl<H: Handler> Assembly<'_, H> {
         entry.flow.midstream = false;
         let handshake = &mut entry.flow.handshake;
         let time = if has(segment, TcpFlags::ACK) { &mut handshake.syn_ack } else { &mut handshake.syn };
-        time.get_or_insert(segment.moment.time);
+        time.first(segment.moment.time);
         handshake.retransmitted |= again;
+        entry.handshake_waits = handshake.waits();
     }
 
     /// Starts the streams that a segment tells the start of.
@@ -564,11 +641,8 @@ impl<H: Handler> Assembly<'_, H> {
         let window = u32::from(segment.tcp.window) << scale;
         let opposite = entry.stream(from.opposite());
         opposite.window = opposite.window.max(window);
-        let offset = opposite.offset(segment.tcp.acknowledgement);
         let (_, high) = self.edges(opposite);
-        if offset > opposite.acked as i64 && offset <= high + REACH_UNKNOWN {
-            opposite.acked = offset as u64;
-        }
+        let offset = opposite.acknowledge(segment.tcp.acknowledgement, high as u64);
         // A FIN takes a sequence number, but is no byte.
         let end = match opposite.hold {
             _ if opposite.ended => opposite.next,
@@ -576,16 +650,15 @@ impl<H: Handler> Assembly<'_, H> {
             None => u64::MAX,
         };
         let first = opposite.base;
-        let handshake = &mut entry.flow.handshake;
-        if handshake.ack.is_none()
-            && handshake.syn_ack.is_some()
+        if entry.handshake_waits
             && !syn
             && from == Peer::Originator
             && segment.tcp.acknowledgement.wrapping_sub(first) as i32 >= 0
         {
-            handshake.ack = Some(segment.moment.time);
+            entry.flow.handshake.ack.first(segment.moment.time);
+            entry.handshake_waits = false;
         }
-        Some((offset.max(0) as u64).min(end))
+        Some(offset.min(end))
     }
 
     /// Between which offsets a stream's present lies: its next byte, and the highest that was seen or acknowledged.
@@ -648,9 +721,6 @@ fn opens_a_flow(segment: &Segment<'_>) -> bool {
 /// Bytes before a provisional start that are taken for late captured ones rather than for sent again: one
 /// window of a sender that has just begun, or what a mirror puts out of order.
 const PROVISIONAL_REACH: u32 = 64 << 10;
-
-/// The window assumed when the handshake was not seen: the largest there is (RFC 7323: 65535 << 14).
-const REACH_UNKNOWN: i64 = 1 << 30;
 
 /// The least window assumed, in bytes.
 const REACH_MIN: u32 = 64 << 10;

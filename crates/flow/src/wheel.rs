@@ -130,6 +130,12 @@ impl Wheel {
     }
 }
 
+/// Whether an entry stays in its bucket when its time becomes the other one.
+#[inline]
+pub(crate) fn same_bucket(one: Timestamp, other: Timestamp) -> bool {
+    unit(one) == unit(other)
+}
+
 #[inline]
 fn unit(time: Timestamp) -> u64 {
     time.0 >> UNIT_SHIFT

@@ -79,8 +79,16 @@ enum Stage {
     Ignored,
     /// An HTTP/1 connection.
     Http1(Box<Http1>),
-    /// What was one: bytes since that were delivered, and bytes before.
-    Tunnel { delivered: u64, before: u64 },
+    /// What was one.
+    Tunnel(Box<Tunnel>),
+}
+
+/// A connection that is something else by now.
+struct Tunnel {
+    /// Bytes since that were delivered.
+    delivered: u64,
+    /// Bytes before.
+    before: u64,
 }
 
 impl<S: Sink> Http<S> {
@@ -166,8 +174,8 @@ impl<S: Sink> Http<S> {
                 let next = http1.data(&mut self.context(flow), data);
                 self.go_on(stage, flow, next, data.now);
             }
-            Stage::Tunnel { delivered, .. } => {
-                *delivered += len;
+            Stage::Tunnel(tunnel) => {
+                tunnel.delivered += len;
                 self.counters.bytes += len;
                 self.counters.tunnel_bytes += len;
                 self.counters.tunnel_bytes_delivered += len;
@@ -190,7 +198,7 @@ impl<S: Sink> Http<S> {
         let (delivered, before) = http1.tunnelled_and_before();
         // Requests behind the one that was answered have no answer in this protocol.
         http1.close(&mut self.context(flow), CloseReason::Finished, now);
-        *stage = Stage::Tunnel { delivered, before };
+        *stage = Stage::Tunnel(Box::new(Tunnel { delivered, before }));
     }
 }
 
@@ -236,7 +244,7 @@ impl<S: Sink> Handler for Http<S> {
             Stage::Undecided { held, .. } => {
                 held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).gap(&gap);
             }
-            Stage::Ignored | Stage::Tunnel { .. } => {}
+            Stage::Ignored | Stage::Tunnel(_) => {}
         }
     }
 
@@ -256,7 +264,7 @@ impl<S: Sink> Handler for Http<S> {
                 self.go_on(&mut state.0, flow, next, end.now);
             }
             Stage::Undecided { ended, .. } => ended[end.from as usize] = true,
-            Stage::Ignored | Stage::Tunnel { .. } => {}
+            Stage::Ignored | Stage::Tunnel(_) => {}
         }
     }
 
@@ -268,7 +276,8 @@ impl<S: Sink> Handler for Http<S> {
                 self.counters.one_sided += u64::from(is_one_sided(flow));
                 http1.close(&mut self.context(flow), reason, now);
             }
-            Stage::Tunnel { delivered, before } => {
+            Stage::Tunnel(tunnel) => {
+                let Tunnel { delivered, before } = *tunnel;
                 let on_wire =
                     flow.streams.iter().map(|stream| stream.bytes.saturating_sub(stream.retransmitted_bytes));
                 let tunnelled = on_wire.sum::<u64>().saturating_sub(before);
@@ -280,7 +289,7 @@ impl<S: Sink> Handler for Http<S> {
 
     #[inline]
     fn wants_more(&self, state: &Self::State) -> bool {
-        !matches!(state.0, Stage::Ignored | Stage::Tunnel { .. })
+        !matches!(state.0, Stage::Ignored | Stage::Tunnel(_))
     }
 }
 

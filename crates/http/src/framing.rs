@@ -24,11 +24,12 @@ use crate::detect::{self, Line};
 use crate::parse::{self, Fast, Parsed, Role};
 use crate::timing;
 
-/// The state of one direction.
+/// The state of one direction. What a segment within a body changes comes first and fits in one line of the cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Stream {
-    role: Role,
     phase: Phase,
+    role: Role,
     /// Offset in the stream of the next byte to come.
     pub(crate) position: u64,
     /// The message under way; what is in it without one is of no meaning.
@@ -39,26 +40,27 @@ pub(crate) struct Stream {
 
 /// Times, places and sizes of a message.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Progress {
-    /// Offset of its first byte.
-    pub(crate) start: u64,
-    /// Offset behind its head.
-    pub(crate) body: u64,
     /// Offset behind its last byte so far.
     pub(crate) end: u64,
-    pub(crate) first: Timestamp,
-    pub(crate) head_end: Timestamp,
-    pub(crate) last: Timestamp,
-    /// What the sender had of the opposite stream when it sent the first byte.
-    pub(crate) acknowledged: Option<u64>,
     pub(crate) body_bytes: u64,
-    pub(crate) gap_bytes: u64,
+    pub(crate) last: Timestamp,
     /// The first byte was sent more than once or came late.
     pub(crate) first_again: bool,
     /// The same of the last byte so far.
     pub(crate) last_again: bool,
     /// The last byte so far is missing.
     pub(crate) last_missing: bool,
+    /// Offset of its first byte.
+    pub(crate) start: u64,
+    /// Offset behind its head.
+    pub(crate) body: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) head_end: Timestamp,
+    /// What the sender had of the opposite stream when it sent the first byte.
+    pub(crate) acknowledged: Option<u64>,
+    pub(crate) gap_bytes: u64,
     /// What TCP had gone through when the message began.
     pub(crate) facts: TcpFacts,
 }
@@ -176,6 +178,10 @@ impl Stream {
             message: Progress::default(),
             buffer: Vec::new(),
         }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
     }
 
     /// Takes `len` bytes that lie within a body and do not end it; false if they are not such bytes.
@@ -595,3 +601,17 @@ const KEPT_LINE: usize = 256;
 /// A buffer up to this size waits for the next head, in bytes. Connections that wait hold it: higher costs memory, lower
 /// an allocation for each head that is cut by segments.
 const KEPT_BUFFER: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_taken_within_one_line() {
+        let flags = offset_of!(Stream, message) + offset_of!(Progress, last_missing);
+        assert!(flags < 64, "{flags}");
+        assert_eq!(align_of::<Stream>(), 64);
+    }
+}

@@ -255,12 +255,7 @@ fn data(from: Peer, offset: u64, bytes: &[u8], acknowledged: Option<u64>) -> Dat
 pub(crate) fn flow(midstream: bool) -> Flow {
     let end = |host, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
     let (key, originator) = FlowKey::new(end(1, 40_000), end(2, 80), IpProtocol::TCP);
-    let handshake = Handshake {
-        syn: Some(Timestamp(10)),
-        syn_ack: Some(Timestamp(20)),
-        ack: Some(Timestamp(35)),
-        retransmitted: false,
-    };
+    let handshake = Handshake::new(Some(Timestamp(10)), Some(Timestamp(20)), Some(Timestamp(35)));
     Flow {
         id: 7,
         key,

@@ -49,11 +49,13 @@ pub(crate) enum Next {
 
 /// The state of one connection.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Http1 {
-    connection: Connection,
+    /// Both directions, indexed by `Peer as usize` of the sender. In front, and each at the beginning of a line of the
+    /// cache: of what is in a body nothing else is asked for.
+    streams: [Stream; 2],
     client: Peer,
-    requests: Stream,
-    responses: Stream,
+    connection: Connection,
     /// Requests without a response, in order. Only the last may be under way.
     pending: VecDeque<Part>,
     /// Responses that came before the bytes of their requests, in order. Only the last may be under way.
@@ -148,7 +150,12 @@ impl Http1 {
     /// A connection whose client is `client`. `search` names the directions, indexed by `Peer as usize`, that may begin
     /// in the middle of a message; `lost` says that bytes before are missing.
     pub(crate) fn new(flow: &Flow, client: Peer, search: [bool; 2], lost: bool) -> Self {
+        let stream = |from: Peer| {
+            let role = if from == client { Role::Requests } else { Role::Responses };
+            Stream::new(role, search[from as usize])
+        };
         Self {
+            streams: [Peer::Originator, Peer::Responder].map(stream),
             connection: Connection {
                 flow: flow.id,
                 client: flow.endpoint(client),
@@ -157,8 +164,6 @@ impl Http1 {
                 midstream: flow.midstream,
             },
             client,
-            requests: Stream::new(Role::Requests, search[client as usize]),
-            responses: Stream::new(Role::Responses, search[client.opposite() as usize]),
             pending: VecDeque::new(),
             waiting: VecDeque::new(),
             queued_bytes: 0,
@@ -188,13 +193,15 @@ impl Http1 {
     /// Takes bytes that lie within a body; false if they do not.
     #[inline]
     pub(crate) fn skip(&mut self, data: &Data<'_>) -> bool {
-        let waits = !self.waiting.is_empty();
-        !waits && self.stream(data.from).skip(data.bytes.len() as u64, data.seen.time, data.late)
+        let stream = &mut self.streams[data.from as usize];
+        // Responses that wait look at every byte of the client.
+        let looked_at = stream.role() == Role::Requests && !self.waiting.is_empty();
+        !looked_at && stream.skip(data.bytes.len() as u64, data.seen.time, data.late)
     }
 
     /// Bytes of the protocol that followed, and bytes of both directions before it.
     pub(crate) fn tunnelled_and_before(&self) -> (u64, u64) {
-        let both = self.requests.position.saturating_add(self.responses.position);
+        let both = self.requests().position.saturating_add(self.responses().position);
         (self.tunnelled, both.saturating_sub(self.tunnelled))
     }
 
@@ -299,7 +306,7 @@ impl Http1 {
         // The last response may have been half a head.
         self.settle(context, now, true);
         let mut interim = std::mem::take(&mut self.interim);
-        let server_ended = self.ended[self.client.opposite() as usize] || self.responses.position == 0;
+        let server_ended = self.ended[self.client.opposite() as usize] || self.responses().position == 0;
         while let Some(part) = self.next_pending() {
             let state = match (part.fate, reason) {
                 _ if part.server_losses != self.server_losses => State::Gap,
@@ -314,7 +321,15 @@ impl Http1 {
     }
 
     fn stream(&mut self, from: Peer) -> &mut Stream {
-        if from == self.client { &mut self.requests } else { &mut self.responses }
+        &mut self.streams[from as usize]
+    }
+
+    fn requests(&self) -> &Stream {
+        &self.streams[self.client as usize]
+    }
+
+    fn responses(&self) -> &Stream {
+        &self.streams[self.client.opposite() as usize]
     }
 
     fn lost(&mut self, from: Peer) {
@@ -346,13 +361,13 @@ impl Http1 {
     fn request_head<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
         let ending = body::request_ending(&parsed.framing);
         self.request(context, parsed, now);
-        if self.requests.body(ending) {
+        if self.stream(self.client).body(ending) {
             self.over(context, self.client, Fate::Whole, now);
         }
     }
 
     fn request<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
-        let at = self.requests.message;
+        let at = self.requests().message;
         self.announce(context, HeadKind::Request, &parsed.head, &at, now);
         context.counters.requests += 1;
         if let Some(before) = self.pending.back() {
@@ -360,7 +375,7 @@ impl Http1 {
             // all that it had received has been seen, and no answer was in it.
             let received_nothing = at.acknowledged == before.at.acknowledged;
             let all_seen = self.server_losses == 0
-                && at.acknowledged.is_some_and(|acknowledged| acknowledged <= self.responses.position);
+                && at.acknowledged.is_some_and(|acknowledged| acknowledged <= self.responses().position);
             self.pipelined |= received_nothing || all_seen;
         }
         let part = self.part(parsed, at);
@@ -380,7 +395,7 @@ impl Http1 {
     fn response_head<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
         let status = parsed.head.status().unwrap_or_default();
         if (100..=199).contains(&status) && status != 101 {
-            let at = self.responses.message;
+            let at = self.responses().message;
             self.announce(context, HeadKind::Interim, &parsed.head, &at, now);
             context.counters.interim_responses += 1;
             context.counters.message_bytes += at.wire_bytes();
@@ -390,13 +405,13 @@ impl Http1 {
                 context.counters.interim_dropped += 1;
             }
             // It ends with its head; there is nothing to tell that to.
-            let _ = self.responses.body(Ending::Head);
+            let _ = self.stream(self.client.opposite()).body(Ending::Head);
             return;
         }
         let framing = parsed.framing;
         let method = self.response(context, parsed, now);
         let ending = body::response_ending(status, method, &framing);
-        let over = self.responses.body(ending);
+        let over = self.stream(self.client.opposite()).body(ending);
         if over {
             self.over(context, self.client.opposite(), Fate::Whole, now);
         }
@@ -409,7 +424,7 @@ impl Http1 {
         parsed: Parsed,
         now: Moment,
     ) -> Option<Method> {
-        let at = self.responses.message;
+        let at = self.responses().message;
         self.announce(context, HeadKind::Response, &parsed.head, &at, now);
         context.counters.responses += 1;
         let answer = Answer {
@@ -449,8 +464,8 @@ impl Http1 {
         let before = |start: u64| at.acknowledged.is_none_or(|acknowledged| start < acknowledged);
         let client_known = force
             || self.ended[self.client as usize]
-            || at.acknowledged.is_none_or(|acknowledged| acknowledged <= self.requests.position);
-        let head_under_way = !force && self.requests.in_head() && before(self.requests.message.start);
+            || at.acknowledged.is_none_or(|acknowledged| acknowledged <= self.requests().position);
+        let head_under_way = !force && self.requests().in_head() && before(self.requests().message.start);
         // Requests are in the order of their offsets.
         let covered = self.pending.partition_point(|request| before(request.at.start));
         let count_holds = self.losses == 0 && !self.connection.midstream;
@@ -546,11 +561,11 @@ impl Http1 {
         self.current = Some(open);
         match method {
             Some(Method::Connect) if (200..=299).contains(&status) => {
-                let behind = self.responses.switch();
+                let behind = self.stream(self.client.opposite()).switch();
                 self.tunnelled(context, behind);
                 self.over(context, self.client.opposite(), Fate::Whole, now);
             }
-            Some(Method::Head) if self.responses.without_body() => {
+            Some(Method::Head) if self.stream(self.client.opposite()).without_body() => {
                 self.over(context, self.client.opposite(), Fate::Whole, now);
             }
             _ => {}

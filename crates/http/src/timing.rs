@@ -54,7 +54,7 @@ impl Edges<'_> {
 
 /// From the SYN to the end of the handshake.
 pub(crate) fn connect(handshake: &Handshake) -> Option<u64> {
-    between(handshake.syn, handshake.ack)
+    between(handshake.syn(), handshake.ack())
 }
 
 /// What both directions have gone through so far.
