@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use gannet_testkit::capture::{Plan, generate};
+use gannet_testkit::conversation::variants;
+use gannet_testkit::truth::check;
 use serde_json::Value;
 
 use crate::util::Dir;
@@ -174,4 +177,95 @@ fn requests_and_answers_equal_tsharks() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A generated capture of many connections: every field of every record, times to the nanosecond, for any number of
+/// workers; also compressed, and as pcapng.
+#[test]
+fn a_generated_capture_equals_its_truth() {
+    let dir = Dir::new();
+    let plan = Plan { seed: 7, size_bytes: 12_000_000, connections: 50 };
+    let (mut pcap, mut truth) = (Vec::new(), Vec::new());
+    let report = generate(&plan, &mut pcap, &mut truth).unwrap();
+    assert!(report.exchanges > 200 && report.pipelined > 0, "{report:?}");
+    dir.write("a.pcap", &pcap);
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, &pcap).unwrap();
+    dir.write("a.pcap.gz", &gz.finish().unwrap());
+    dir.gannet("record -q -r a.pcap -w a.pcapng").run().exits(0);
+    for (words, stdin) in [
+        ("-r a.pcap --workers 1", None),
+        ("-r a.pcap --workers 2", None),
+        ("-r a.pcap --workers 4", None),
+        ("-r a.pcap.gz", None),
+        ("-r a.pcapng", None),
+        ("-r -", Some(&pcap)),
+    ] {
+        let mut gannet = dir.gannet(&format!("http -q {words}"));
+        if let Some(bytes) = stdin {
+            gannet = gannet.stdin(bytes);
+        }
+        let outcome = gannet.run().exits(0);
+        let checked = check(&truth[..], &outcome.stdout[..]).unwrap();
+        assert!(checked.differences.is_empty(), "{words}: {}", all(&checked.differences));
+    }
+}
+
+fn all(differences: &[gannet_testkit::truth::Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Conversations with every kind of damage, to the connection or to the capture. Where every byte was captured the records
+/// are the truth, but for what TCP went through, which exchanges that overlap share. All of them are compared with what has
+/// been read and found right before: `GANNET_BLESS=1` writes it anew.
+#[test]
+fn damaged_conversations() {
+    let dir = Dir::new();
+    let mut table = String::new();
+    for variant in variants(3) {
+        dir.write("v.pcap", &variant.conversation.pcap());
+        let outcome = dir.gannet("http -q -r v.pcap").run().exits(0);
+        assert!(!outcome.stderr.contains("defect"), "{}: {}", variant.name, outcome.stderr);
+        let truth = variant.conversation.truth();
+        let mut expected = Vec::new();
+        for exchange in &truth {
+            exchange.write(&mut expected).unwrap();
+        }
+        if truth.iter().all(|exchange| exchange.whole) && variant.name != "answer-without-request" {
+            let differences = check(&expected[..], &outcome.stdout[..]).unwrap().differences;
+            let real = all(&differences);
+            let mut lines =
+                real.lines().filter(|line| line.starts_with(' ') && !line.trim().starts_with("tcp."));
+            assert_eq!(lines.next(), None, "{}: {real}", variant.name);
+        }
+        table.push_str(&format!("{}\n", variant.name));
+        for line in outcome.text().lines() {
+            let record: Value = serde_json::from_str(line).unwrap();
+            let shown = |pointer: &str| {
+                record.pointer(pointer).map_or("-".to_owned(), Value::to_string).replace('"', "")
+            };
+            let fields = [
+                "/gannet/state",
+                "/gannet/pair_confidence",
+                "/http/request/method",
+                "/url/path",
+                "/http/request/body/size",
+                "/http/response/status_code",
+                "/http/response/body/size",
+                "/timing/total_ns",
+                "/tcp",
+                "/gannet/untrusted",
+            ];
+            table.push_str(&format!("    {}\n", fields.map(shown).join(" ")));
+        }
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/damaged-conversations.txt");
+    if std::env::var_os("GANNET_BLESS").is_some() {
+        std::fs::write(&golden, &table).unwrap();
+    }
+    let known = std::fs::read_to_string(&golden).unwrap();
+    for (ours, known) in table.lines().zip(known.lines()) {
+        assert_eq!(ours, known, "in\n{table}");
+    }
+    assert_eq!(table.lines().count(), known.lines().count());
 }
