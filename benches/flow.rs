@@ -23,14 +23,14 @@ const MSS: u32 = 1_448;
 #[derive(Clone, Copy, Debug)]
 enum Order {
     /// One behind the other.
-    InOrder,
+    Sequential,
     /// Every second one before the one in front of it: held, and delivered with it.
     Swapped,
     /// Acknowledgements without payload.
     Acknowledgements,
 }
 
-#[bench(args = [Order::InOrder, Order::Swapped, Order::Acknowledgements])]
+#[bench(args = [Order::Sequential, Order::Swapped, Order::Acknowledgements])]
 fn segments(bencher: Bencher, order: Order) {
     let payload = [b'x'; MSS as usize];
     let mut table = FlowTable::new(Limits::default(), 0x5eed, Bytes::default());

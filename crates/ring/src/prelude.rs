@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn ipv6(next: u8, behind: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0; 40];
+        let mut bytes = [0; 40];
         bytes[0] = 0x60;
         bytes[6] = next;
         [&bytes[..], behind].concat()
