@@ -119,18 +119,14 @@ impl FlowKey {
     /// at will. This is not the hash that spreads flows over workers; that one is the fanout program's.
     #[inline]
     pub fn hash(&self, seed: u64) -> u64 {
-        let [low, high] = self.ports;
-        // The versions are in it as well: an address that maps the other version is another one.
-        let rest = u64::from(low) << 32
-            | u64::from(high) << 16
-            | u64::from(self.protocol.0) << 8
-            | u64::from(self.is_v6[0]) << 1
-            | u64::from(self.is_v6[1]);
-        let mut addresses = fold(seed ^ self.lower[0], K0 ^ self.lower[1]);
-        if rest & 3 != 0 {
-            addresses = fold(addresses ^ self.upper[0], K1 ^ self.upper[1]);
-        }
-        fold(addresses ^ rest, K2)
+        let ports =
+            u64::from(self.ports[0]) << 32 | u64::from(self.ports[1]) << 8 | u64::from(self.protocol.0);
+        let addresses = if self.is_v6 == [false; 2] {
+            fold(seed ^ self.lower[0], K0 ^ self.lower[1])
+        } else {
+            fold(fold(seed ^ self.upper[0], K0 ^ self.lower[0]) ^ self.upper[1], K1 ^ self.lower[1])
+        };
+        fold(addresses ^ ports, K2)
     }
 }
 
