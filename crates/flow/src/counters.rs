@@ -1,6 +1,6 @@
 //! The flow layer's part of the loss ledger.
 
-use std::fmt;
+use gannet_packet::{Audit, Violation};
 
 gannet_packet::counters! {
     /// Sums over all flows of one table. Every identity below is tested.
@@ -60,18 +60,13 @@ gannet_packet::counters! {
 impl Counters {
     /// The identities that do not hold, of one table or of the sum over several that have `open_flows` open flows.
     pub fn check(&self, open_flows: u64) -> Vec<Violation> {
-        let mut violations = Vec::new();
-        let mut hold = |identity, left, right| {
-            if left != right {
-                violations.push(Violation { identity, left, right });
-            }
-        };
-        hold(
+        let mut audit = Audit::default();
+        audit.hold(
             "segments given = sum of outcomes",
             self.segments,
             self.accepted + self.duplicates + self.out_of_window + self.without_flow,
         );
-        hold(
+        audit.hold(
             "bytes given = sum of accounts",
             self.bytes,
             self.delivered_bytes
@@ -84,8 +79,8 @@ impl Counters {
                 + self.discarded_bytes
                 + self.held_bytes,
         );
-        hold("flows opened = open + closed", self.flows_opened, open_flows + self.flows_closed());
-        violations
+        audit.hold("flows opened = open + closed", self.flows_opened, open_flows + self.flows_closed());
+        audit.violations()
     }
 
     /// Flows that are over, for whatever reason.
@@ -96,22 +91,5 @@ impl Counters {
             + self.flows_evicted
             + self.flows_reused
             + self.flows_at_end
-    }
-}
-
-/// An identity that does not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The identity in words, `left = right`.
-    pub identity: &'static str,
-    /// The value of its left side.
-    pub left: u64,
-    /// The value of its right side.
-    pub right: u64,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} does not hold: {} is not {}", self.identity, self.left, self.right)
     }
 }

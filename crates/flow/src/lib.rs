@@ -29,8 +29,9 @@ mod table;
 mod testing;
 mod wheel;
 
-pub use counters::{Counters, Violation};
+pub use counters::Counters;
 pub use flow::{Flow, Handshake, Peer, StreamFacts};
+pub use gannet_packet::Violation;
 pub use handler::{CloseReason, Data, Gap, GapReason, Handler, Retransmission, StreamEnd};
 pub use segment::{Moment, Segment};
 pub use table::{FlowTable, Limits, Outcome};

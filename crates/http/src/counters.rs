@@ -1,6 +1,6 @@
 //! The HTTP layer's part of the loss ledger, and what a run that found nothing says.
 
-use std::fmt;
+use gannet_packet::{Audit, Violation};
 
 gannet_packet::counters! {
     /// Sums over all connections of one worker.
@@ -68,52 +68,30 @@ gannet_packet::counters! {
 impl Counters {
     /// The identities that do not hold. Empty once every flow has been closed, or the program has a defect.
     pub fn check(&self) -> Vec<Violation> {
-        let mut violations = Vec::new();
-        let mut hold = |identity, left: u64, right: u64| {
-            if left != right {
-                violations.push(Violation { identity, left, right });
-            }
-        };
-        hold(
+        let mut audit = Audit::default();
+        audit.hold(
             "flows = HTTP/1 + HTTP/2 + TLS + other + excluded + empty",
             self.flows,
             self.http1 + self.http2 + self.tls + self.other + self.excluded + self.empty,
         );
         let states = self.complete + self.truncated + self.gap + self.orphan_requests;
         let states = states + self.orphan_responses + self.aborted + self.exchanges_midstream;
-        hold("exchanges = sum of states", self.exchanges, states);
-        hold(
+        audit.hold("exchanges = sum of states", self.exchanges, states);
+        audit.hold(
             "exchanges = requests + exchanges without a request",
             self.exchanges,
             self.requests + self.without_request,
         );
-        hold(
+        audit.hold(
             "exchanges = final responses + exchanges without a response",
             self.exchanges,
             self.responses + self.without_response,
         );
-        hold(
+        audit.hold(
             "bytes = messages + skipped + tunnels",
             self.bytes,
             self.message_bytes + self.skipped_bytes + self.tunnel_bytes_delivered,
         );
-        violations
-    }
-}
-
-/// An identity that does not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The identity in words, `left = right`.
-    pub identity: &'static str,
-    /// The value of its left side.
-    pub left: u64,
-    /// The value of its right side.
-    pub right: u64,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} does not hold: {} is not {}", self.identity, self.left, self.right)
+        audit.violations()
     }
 }

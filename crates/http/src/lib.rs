@@ -31,9 +31,10 @@ mod testing;
 mod tests;
 
 pub use analyser::{ConnectionState, Http, HttpConfig, PortSet, Sink};
-pub use counters::{Counters, Violation};
+pub use counters::Counters;
 pub use exchange::{
     Confidence, Connection, Exchange, HeadEvent, HeadKind, Interim, Message, State, TcpFacts, Timing,
     Untrusted,
 };
+pub use gannet_packet::Violation;
 pub use head::{Field, Head, StartLine};

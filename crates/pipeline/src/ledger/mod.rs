@@ -20,11 +20,12 @@
 //! moment together with the kernel's counters. While a run goes on its accounts lag behind (packets wait in rings
 //! and at the disk); when it has ended [`Ledger::check`] finds every identity that does not hold.
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crossbeam::utils::CachePadded;
+use gannet_packet::Audit;
+pub use gannet_packet::Violation;
 use gannet_sink::SinkReport;
 use serde::Serialize;
 
@@ -368,44 +369,34 @@ impl Ledger {
 
     /// The identities that do not hold. Empty for every run that has ended, or the program has a defect.
     pub fn check(&self) -> Vec<Violation> {
-        let mut violations = Vec::new();
-        let mut hold = |identity, left: u64, right: u64| {
-            if left != right {
-                violations.push(Violation { identity, left, right });
-            }
-        };
+        let mut audit = Audit::default();
         let accounts = self.total.accounts.sum();
-        hold(
+        audit.hold(
             "packets received = dropped + processed",
             self.received,
             self.dropped.wrapping_add(self.total.processed.packets),
         );
         let processed = self.total.processed;
         if self.recording {
-            hold("packets processed = sum of accounts", processed.packets, accounts.packets);
-            hold("bytes processed = sum of accounts", processed.bytes, accounts.bytes);
+            audit.hold("packets processed = sum of accounts", processed.packets, accounts.packets);
+            audit.hold("bytes processed = sum of accounts", processed.bytes, accounts.bytes);
         }
         if let Some(analysis) = &self.total.analysis {
             let sum = analysis.sum();
-            hold("packets processed = sum of analysed", processed.packets, sum.packets);
-            hold("bytes processed = sum of analysed", processed.bytes, sum.bytes);
+            audit.hold("packets processed = sum of analysed", processed.packets, sum.packets);
+            audit.hold("bytes processed = sum of analysed", processed.bytes, sum.bytes);
             let segments =
                 [Analysed::Stream, Analysed::Duplicate, Analysed::OutOfWindow, Analysed::WithoutFlow];
             let segments = segments.into_iter().map(|account| analysis.account(account).packets).sum();
-            hold("segments = packets given to the flow table", analysis.flows.segments, segments);
-            for gannet_flow::Violation { identity, left, right } in analysis.flows.check(analysis.open_flows)
-            {
-                hold(identity, left, right);
-            }
-            for gannet_http::Violation { identity, left, right } in analysis.http.check() {
-                hold(identity, left, right);
-            }
+            audit.hold("segments = packets given to the flow table", analysis.flows.segments, segments);
+            audit.extend(analysis.flows.check(analysis.open_flows));
+            audit.extend(analysis.http.check());
             for sink in &self.sinks {
-                hold("exchanges = records made", analysis.http.exchanges, sink.made);
-                hold("records made = written + shed", sink.made, sink.written + sink.shed);
+                audit.hold("exchanges = records made", analysis.http.exchanges, sink.made);
+                audit.hold("records made = written + shed", sink.made, sink.written + sink.shed);
             }
         }
-        violations
+        audit.violations()
     }
 
     /// Packets that were wanted and are not in the output: kernel drops and the accounts that mean loss. With
@@ -442,23 +433,6 @@ impl Ledger {
             line.push_str(&format!(", {shed} shed"));
         }
         line
-    }
-}
-
-/// An identity that does not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The identity in words, `left = right`.
-    pub identity: &'static str,
-    /// The value of its left side.
-    pub left: u64,
-    /// The value of its right side.
-    pub right: u64,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} does not hold: {} is not {}", self.identity, self.left, self.right)
     }
 }
 
