@@ -81,11 +81,15 @@ struct Lane {
 
 impl Queue {
     pub(crate) fn new(order: Order, when_full: WhenFull, workers: usize) -> Self {
+        let bounds = match when_full {
+            WhenFull::Wait => WAITING,
+            WhenFull::Shed => BOUNDS,
+        };
         let bounds = match order {
-            Order::Arrival => BOUNDS,
+            Order::Arrival => bounds,
             Order::ByKey => Load {
-                batches: BOUNDS.batches / workers.max(1),
-                exchanges: BOUNDS.exchanges / workers.max(1),
+                batches: (bounds.batches / workers.max(1)).max(1),
+                exchanges: (bounds.exchanges / workers.max(1)).max(1),
             },
         };
         Self {
@@ -253,6 +257,9 @@ impl State {
 /// What may be queued. A hundred thousand requests a second fill the exchanges in two thirds of a second; with heads of
 /// 1 KB they are 64 MB. Batches are that many so that those with a single exchange, as on an idle host, do not run out first.
 const BOUNDS: Load = Load { batches: 1024, exchanges: 65_536 };
+
+/// The same where workers wait: there is nothing to bridge, and what waits for long has left the processor's cache.
+const WAITING: Load = Load { batches: 32, exchanges: 1_024 };
 
 #[cfg(test)]
 mod tests {
