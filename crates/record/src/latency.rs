@@ -170,9 +170,9 @@ impl Latencies {
 #[derive(Clone, Default)]
 struct Cell {
     count: u64,
-    /// Status 5xx, or no answer.
+    /// Those that [`is_error`] says are.
     errors: u64,
-    /// Status 4xx.
+    /// Status 4xx of the others.
     client_errors: u64,
     times: Times,
 }
@@ -181,10 +181,11 @@ impl Cell {
     /// `total`: the duration to be measured, if it is.
     fn add(&mut self, exchange: &Exchange, total: Option<u64>) {
         self.count += 1;
-        match exchange.response.as_ref().and_then(|response| response.head.status()) {
-            None | Some(500..) => self.errors += 1,
-            Some(400..=499) => self.client_errors += 1,
-            Some(_) => {}
+        let status = exchange.response.as_ref().and_then(|response| response.head.status());
+        if is_error(exchange.state, status) {
+            self.errors += 1;
+        } else if matches!(status, Some(400..=499)) {
+            self.client_errors += 1;
         }
         if let Some(total) = total {
             self.times.add(total);
@@ -230,6 +231,12 @@ impl Cell {
             distribution,
         }
     }
+}
+
+/// Whether something went wrong at the server's end: it said so, reset the connection, or ended it without an answer. That
+/// an answer was not captured says nothing of the server.
+fn is_error(state: State, status: Option<u16>) -> bool {
+    matches!(status, Some(500..)) || matches!(state, State::Aborted | State::OrphanRequest)
 }
 
 /// Durations in nanoseconds: a list while there are few, as with the routes that a scanner makes up.
@@ -484,6 +491,32 @@ mod tests {
             assert_eq!((summary.total.count, summary.total.measured), (2, 1), "{reason}");
         }
         assert!(latencies(&[base(), timed("CONNECT", "h:443", 502, 1)]).summary().left_out.is_empty());
+    }
+
+    #[test]
+    fn errors_are_the_servers() {
+        let unanswered = |state| Exchange { response: None, state, ..timed("GET", "/", 200, 1_000_000) };
+        let ended = |state, status| Exchange { state, ..timed("GET", "/", status, 1_000_000) };
+        let mut orphan = ended(State::OrphanResponse, 408);
+        orphan.request = None;
+        let cases = [
+            (timed("GET", "/", 499, 1), (0, 1)),
+            (timed("GET", "/", 500, 1), (1, 0)),
+            (unanswered(State::OrphanRequest), (1, 0)),
+            (unanswered(State::Aborted), (1, 0)),
+            (ended(State::Aborted, 200), (1, 0)),
+            (ended(State::Aborted, 404), (1, 0)),
+            (ended(State::Truncated, 503), (1, 0)),
+            (ended(State::Truncated, 200), (0, 0)),
+            (unanswered(State::Truncated), (0, 0)),
+            (unanswered(State::Gap), (0, 0)),
+            (unanswered(State::Midstream), (0, 0)),
+            (orphan, (0, 1)),
+        ];
+        for (exchange, expected) in cases {
+            let total = latencies(std::slice::from_ref(&exchange)).summary().total;
+            assert_eq!((total.errors, total.client_errors), expected, "{exchange:?}");
+        }
     }
 
     #[test]

@@ -35,9 +35,9 @@ pub struct SummaryRow {
     pub count: u64,
     /// Exchanges per second over the run's span; `None` if the run had a single one.
     pub rate_per_s: Option<f64>,
-    /// Those with status 5xx or no answer.
+    /// Those with status 5xx, those that were aborted, and those whose connection ended in order without an answer.
     pub errors: u64,
-    /// Those with status 4xx.
+    /// Those with status 4xx that are no errors already.
     pub client_errors: u64,
     /// Exchanges in the percentiles.
     pub measured: u64,
