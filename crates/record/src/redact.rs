@@ -1,7 +1,15 @@
-//! Masking of credentials: header fields that carry them, signatures in queries, user names and passwords in URLs.
+//! Masking of credentials: header fields that carry them, signatures and tokens in queries, user names and passwords in
+//! URLs.
 //!
-//! As OpenTelemetry has it for `url.full` and `url.query`: the key stays, the value becomes `REDACTED`. Header fields are
-//! masked as a whole, the scheme of `authorization` included: some clients put the secret first.
+//! As OpenTelemetry has it for `url.full` and `url.query`: the key stays, the value becomes `REDACTED`. The keys, in upper
+//! and lower case alike:
+//!
+//! * signatures: `AWSAccessKeyId`, `Signature`, `sig`, `X-Goog-Signature`, `X-Amz-Signature`, `X-Amz-Credential`,
+//!   `X-Amz-Security-Token`
+//! * what clients identify themselves with: `access_token`, `token`, `api_key`, `apikey`, `password`
+//!
+//! The header fields `authorization`, `proxy-authorization`, `cookie` and `set-cookie` are masked as a whole, the scheme of
+//! `authorization` included: some clients put the secret first.
 
 use std::borrow::Cow;
 
@@ -16,7 +24,7 @@ pub fn is_credential_field(name: &[u8]) -> bool {
     CREDENTIAL_FIELDS.iter().any(|credential| name.eq_ignore_ascii_case(credential.as_bytes()))
 }
 
-/// A query (without `?`) with the values of signatures masked.
+/// A query (without `?`) with the values of secret keys masked.
 pub fn mask_query(query: Cow<'_, str>) -> Cow<'_, str> {
     match mask_pairs(&query, true) {
         Some(masked) => Cow::Owned(masked),
@@ -24,8 +32,8 @@ pub fn mask_query(query: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// Wire bytes that are a URL or have some in them, such as a `location` or a path, as text: user information and signatures
-/// masked.
+/// Wire bytes that are a URL or have some in them, such as a `location` or a path, as text: user information and secret
+/// values of queries masked.
 pub fn masked_text(bytes: &[u8]) -> Cow<'_, str> {
     // Most have nothing that would have to be masked or escaped: one look instead of two.
     let is_harmless =
@@ -65,7 +73,7 @@ fn mask_pairs(text: &str, in_query: bool) -> Option<String> {
             let value = next + 1;
             let ends: &[char] = if in_query { &['&'] } else { &['&', '#', '>', '"', ' ', '\t'] };
             let end = text[value..].find(ends).map_or(text.len(), |len| value + len);
-            if is_signature_key(&rest[..key_len]) && value < end {
+            if is_secret_key(&rest[..key_len]) && value < end {
                 let out = out.get_or_insert_default();
                 out.push_str(&text[copied..value]);
                 out.push_str("REDACTED");
@@ -106,15 +114,16 @@ fn mask_user(text: &str) -> Option<String> {
     })
 }
 
-fn is_signature_key(key: &str) -> bool {
-    SIGNATURE_KEYS.contains(&key)
+fn is_secret_key(key: &str) -> bool {
+    SECRET_KEYS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
 }
 
 const CREDENTIAL_FIELDS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
-/// OpenTelemetry's four ("Matching of query parameter keys against the sensitive list SHOULD be case-sensitive"), then those
-/// of today's AWS signatures (version 4), which serve the same end.
-const SIGNATURE_KEYS: [&str; 7] = [
+/// OpenTelemetry's four, then those of today's AWS signatures (version 4), which serve the same end, then what APIs without
+/// signatures use. OpenTelemetry would compare them case-sensitively ("SHOULD"); servers are not that strict, and a secret
+/// shown is worse than a number masked.
+const SECRET_KEYS: [&str; 12] = [
     "AWSAccessKeyId",
     "Signature",
     "sig",
@@ -122,6 +131,11 @@ const SIGNATURE_KEYS: [&str; 7] = [
     "X-Amz-Signature",
     "X-Amz-Credential",
     "X-Amz-Security-Token",
+    "access_token",
+    "token",
+    "api_key",
+    "apikey",
+    "password",
 ];
 
 #[cfg(test)]
@@ -139,9 +153,21 @@ mod tests {
         assert_eq!(mask("X-Goog-Signature=x;y&c"), "X-Goog-Signature=REDACTED&c");
         assert_eq!(mask("a=b;sig=c"), "a=b;sig=REDACTED");
         assert_eq!(mask("X-Amz-Signature=0a1b"), "X-Amz-Signature=REDACTED");
-        assert_eq!(mask("sig=&design=1&sig&assig=2&SIG=3"), "sig=&design=1&sig&assig=2&SIG=3");
+        assert_eq!(mask("sig=&design=1&sig&assig=2&sigs=3"), "sig=&design=1&sig&assig=2&sigs=3");
         assert_eq!(mask(""), "");
         assert!(matches!(mask_query("a=1&b=2".into()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn keys_in_any_case() {
+        for key in SECRET_KEYS {
+            for key in [key.to_owned(), key.to_ascii_lowercase(), key.to_ascii_uppercase()] {
+                assert_eq!(mask_query(format!("a=1&{key}=s&b=2").into()), format!("a=1&{key}=REDACTED&b=2"));
+                assert_eq!(mask_urls(format!("/p?{key}=s#f").into()), format!("/p?{key}=REDACTED#f"));
+            }
+        }
+        let others = "tokens=1&my_token=2&api-key=3&passwords=4&pass=5";
+        assert_eq!(mask_query(others.into()), others);
     }
 
     #[test]
@@ -167,15 +193,15 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain split: every pair but those of signatures is as before.
+        /// Against a plain split: every pair but those of secrets is as before.
         #[test]
         fn other_pairs_stay(pairs in proptest::collection::vec(
-            ("(sig|Signature|a|b|sigs|)", "[a-z=@/:é]{0,6}"), 0..6)) {
+            ("(sig|signature|TOKEN|a|b|sigs|)", "[a-z=@/:é]{0,6}"), 0..6)) {
             let query = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("&");
             let expected = pairs
                 .iter()
                 .map(|(key, value)| match key.as_str() {
-                    "sig" | "Signature" if !value.is_empty() => format!("{key}=REDACTED"),
+                    "sig" | "signature" | "TOKEN" if !value.is_empty() => format!("{key}=REDACTED"),
                     _ => format!("{key}={value}"),
                 })
                 .collect::<Vec<_>>()
