@@ -92,8 +92,8 @@ impl Latencies {
             total.merge(cell);
         }
         let span_ns = self.span.map_or(0, |(first, last)| last - first);
-        // A single exchange spans its own duration, which says nothing of a rate.
-        let rate_span = Some(span_ns).filter(|span| *span > 0 && total.count > 1);
+        // A single exchange spans its own duration, which says nothing of a rate; nor do a few at once.
+        let rate_span = Some(span_ns).filter(|span| *span >= MIN_RATE_SPAN_NANOS && total.count > 1);
         let scale = total.times.range().map(|(min, max)| Scale::new(min, max));
         let mut rows: Vec<_> = self
             .places
@@ -394,6 +394,9 @@ const OTHER_ROUTE: &str = " (other)";
 /// From 32 times on a histogram, of which there are 3,456 counters of 8 bytes, costs less than the list would grow to.
 const FEW: usize = 32;
 
+/// No rate per second without a second.
+const MIN_RATE_SPAN_NANOS: u64 = 1_000_000_000;
+
 /// Below a microsecond a capture's clock says little; an hour is longer than any client waits. Both ends saturate.
 const MIN_NANOS: u64 = 1_000;
 const MAX_NANOS: u64 = 3_600_000_000_000;
@@ -460,8 +463,6 @@ mod tests {
         assert_eq!(summary.rows[0].max_ns, Some(9_000_000));
         assert_eq!(summary.total.count, 6);
         assert_eq!(summary.left_out, [LeftOut { reason: "unanswered", count: 1 }]);
-        // The hand-made exchanges span 1.5 ms.
-        assert_eq!(summary.rows[0].rate_per_s.unwrap().round(), 2667.0);
     }
 
     #[test]
@@ -536,17 +537,38 @@ mod tests {
     }
 
     #[test]
-    fn a_single_exchange_has_no_rate() {
-        let one = timed("GET", "/", 200, 1);
-        assert_eq!(latencies(std::slice::from_ref(&one)).summary().total.rate_per_s, None);
-        let summary = latencies(&[one.clone(), one, timed("GET", "/a", 200, 1)]).summary();
-        assert_eq!(summary.rows[1].rate_per_s.unwrap().round(), 667.0);
+    fn a_rate_needs_more_than_one_exchange_and_a_second() {
+        // From the beginning of a hand-made exchange to its end.
+        const LENGTH: u64 = 1_500_000;
+        let shifted = |by: u64| {
+            let mut exchange = timed("GET", "/", 200, LENGTH);
+            for message in [&mut exchange.request, &mut exchange.response] {
+                let message = message.as_mut().unwrap();
+                (message.first.0, message.last.0) = (message.first.0 + by, message.last.0 + by);
+            }
+            exchange
+        };
+        let mut long = shifted(0);
+        long.response.as_mut().unwrap().last.0 += 5_000_000_000;
+        let rate = |exchanges: &[Exchange]| {
+            let summary = latencies(exchanges).summary();
+            assert_eq!(summary.rows[0].rate_per_s, summary.total.rate_per_s);
+            summary.total.rate_per_s
+        };
+        assert_eq!(rate(&[long]), None);
+        assert_eq!(rate(&[shifted(0), shifted(20_000_000), shifted(25_000_000)]), None);
+        assert_eq!(rate(&[shifted(0), shifted(999_999_999 - LENGTH)]), None);
+        assert_eq!(rate(&[shifted(0), shifted(1_000_000_000 - LENGTH)]), Some(2.0));
+        let short = latencies(&[shifted(0), shifted(25_000_000)]).summary();
+        assert!(serde_json::to_value(&short).unwrap()["total"]["rate_per_s"].is_null());
+        assert_eq!(short.to_string().lines().last().unwrap().split_whitespace().nth(2), Some("-"));
     }
 
     #[test]
     fn nothing_is_a_summary_too() {
         let summary = latencies(&[]).summary();
         assert_eq!((summary.rows.len(), summary.total.count, summary.scale), (0, 0, None));
+        assert_eq!(summary.to_string(), "no exchanges\n");
     }
 
     fn any_exchange() -> impl Strategy<Value = Exchange> {

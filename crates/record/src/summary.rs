@@ -33,7 +33,7 @@ pub struct SummaryRow {
     pub route: String,
     /// Exchanges, those left out of the percentiles included.
     pub count: u64,
-    /// Exchanges per second over the run's span; `None` if the run had a single one.
+    /// Exchanges per second over the run's span; `None` if that is shorter than a second or the run had a single one.
     pub rate_per_s: Option<f64>,
     /// Those with status 5xx, those that were aborted, and those whose connection ended in order without an answer.
     pub errors: u64,
@@ -96,6 +96,9 @@ impl Scale {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.total.count == 0 {
+            return writeln!(f, "no exchanges");
+        }
         let shown = &self.rows[..self.rows.len().min(MAX_ROWS)];
         let hidden = &self.rows[shown.len()..];
         let scale = match self.scale {
