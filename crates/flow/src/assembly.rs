@@ -77,6 +77,26 @@ impl<H: Handler> Assembly<'_, H> {
         }
     }
 
+    /// Whether the bytes from `offset` to `end` have come before, or been given up, and if `fin` a FIN behind them.
+    pub(crate) fn has_seen(&self, stream: &Stream, offset: u64, end: u64, fin: bool) -> bool {
+        let hold = stream.hold.map(|id| self.holds.get(id));
+        let fin_seen = match hold {
+            _ if stream.ended => end == stream.next,
+            Some(hold) => hold.fin.is_some_and(|known| known.offset == end),
+            None => false,
+        };
+        if fin && !fin_seen {
+            return false;
+        }
+        if end <= stream.next {
+            return true;
+        }
+        let Some(hold) = hold else { return false };
+        let offset = offset.max(stream.next);
+        let range = Range { offset, end, bytes: &[], acknowledged: None };
+        offset < end && compare(hold, range).0 == range.len()
+    }
+
     /// Looks whether the holes of a stream may be given up now.
     pub(crate) fn settle(&mut self, entry: &mut Entry<H::State>, from: Peer) {
         while let Some(id) = entry.stream(from).hold {

@@ -1,5 +1,9 @@
 //! Where one direction of a flow stands.
 
+use std::num::NonZero;
+
+use gannet_packet::Timestamp;
+
 use crate::hold::HoldId;
 use crate::sequence::Recent;
 
@@ -34,8 +38,10 @@ pub(crate) struct Stream {
     pub(crate) syn: bool,
     /// The FIN has been reached; `next` is the length of the stream.
     pub(crate) ended: bool,
-    /// Shift of the windows that the sender of this stream announces.
-    pub(crate) scale: Option<u8>,
+    /// Shift of the windows that the sender of this stream announces, plus one.
+    scale: Option<NonZero<u8>>,
+    /// The time of its newest segment.
+    pub(crate) newest: Newest,
     /// Its last segments, to know copies by.
     pub(crate) recent: Recent,
 }
@@ -67,6 +73,17 @@ impl Stream {
         self.base.wrapping_add(self.next as u32)
     }
 
+    /// Shift of the windows that the sender of this stream announces.
+    #[inline]
+    pub(crate) fn scale(&self) -> Option<u8> {
+        self.scale.map(|scale| scale.get() - 1)
+    }
+
+    /// Sets the shift, which is at most 14.
+    pub(crate) fn set_scale(&mut self, shift: Option<u8>) {
+        self.scale = shift.map(|shift| NonZero::<u8>::MIN.saturating_add(shift));
+    }
+
     /// In the midst of its bytes, without a hole: its start is known, its end is not.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
@@ -91,12 +108,62 @@ impl Stream {
     }
 }
 
+/// A time in half the space of one: units of 256 ns, the last bit set to tell it from none. Half of its range is 9 minutes,
+/// which is why the exact time of the flow is asked first.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Newest(u32);
+
+impl Newest {
+    /// Whether `time` lies before it; `last_seen` is the newest time of both directions.
+    #[inline]
+    pub(crate) fn is_after(self, time: Timestamp, last_seen: Timestamp) -> bool {
+        time < last_seen && self.0 != 0 && Self::since(self, time) < 0
+    }
+
+    /// Takes note of a segment; `last_seen` is the newest time of both directions before it.
+    #[inline]
+    pub(crate) fn raise(&mut self, time: Timestamp, last_seen: Timestamp) {
+        if time >= last_seen || self.0 == 0 || self.since(time) > 0 {
+            self.0 = Self::clock(time);
+        }
+    }
+
+    fn since(self, time: Timestamp) -> i32 {
+        Self::clock(time).wrapping_sub(self.0) as i32
+    }
+
+    fn clock(time: Timestamp) -> u32 {
+        (time.0 >> 8) as u32 | 1
+    }
+}
+
 /// The window assumed when the handshake was not seen: the largest there is (RFC 7323: 65535 << 14).
 pub(crate) const REACH_UNKNOWN: i64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_newest_time_is_compared_across_its_wrap() {
+        let mut newest = Newest::default();
+        let s = |s: u64| Timestamp(1_700_000_000_000_000_000 + s * 1_000_000_000);
+        let before = |time: Timestamp| Timestamp(time.0 - 1_000);
+        assert!(!newest.is_after(s(0), s(1)), "none yet");
+        let mut last_seen = s(0);
+        // Any pause, longer than its range, too.
+        for second in [0, 1, 500, 1_100, 5_000, 6_099] {
+            newest.raise(s(second), last_seen);
+            last_seen = s(second);
+            assert!(newest.is_after(before(last_seen), last_seen) && !newest.is_after(last_seen, last_seen));
+            newest.raise(before(last_seen), last_seen);
+            assert!(newest.is_after(before(last_seen), last_seen), "it does not go back");
+        }
+        let other_direction = s(6_200);
+        assert!(!newest.is_after(s(6_150), other_direction));
+        newest.raise(s(6_150), other_direction);
+        assert!(newest.is_after(s(6_149), other_direction));
+    }
 
     #[test]
     fn offsets_go_on_where_sequence_numbers_wrap() {

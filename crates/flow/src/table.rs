@@ -161,18 +161,22 @@ impl<H: Handler> FlowTable<H> {
         if !plain {
             return false;
         }
+        // New bytes are no copy of anything; an acknowledgement may be.
+        if len == 0 && stream.newest.is_after(now.time, last_seen) {
+            return false;
+        }
         if let Some(mark) = mark(segment) {
-            // New bytes are no copy of anything; an acknowledgement may be.
             if len == 0 && stream.recent.contains(mark, now.time) {
                 return false;
             }
             stream.recent.push(mark, now.time);
         }
+        stream.newest.raise(now.time, entry.flow.last_seen);
         entry.flow.last_seen = last_seen;
         let facts = &mut entry.flow.streams[from as usize];
         facts.packets += 1;
         facts.bytes += u64::from(len);
-        let scale = stream.scale.filter(|_| opposite.scale.is_some()).unwrap_or(0);
+        let scale = stream.scale().filter(|_| opposite.scale().is_some()).unwrap_or(0);
         opposite.window = opposite.window.max(u32::from(tcp.window) << scale);
         let acknowledged = opposite.acknowledge(tcp.acknowledgement, opposite.next.max(opposite.acked));
         if len == 0 {
@@ -318,14 +322,18 @@ impl<H: Handler> FlowTable<H> {
         let sequence = segment.tcp.sequence.wrapping_add(u32::from(syn));
         let in_order =
             segment.wire_len != 0 && stream.start == Start::Known && stream.next_sequence() == sequence;
+        let marked = mark.is_some_and(|mark| stream.recent.contains(mark, now.time));
+        // New bytes are no copy of anything.
+        if !in_order && (marked || assembly.is_late_copy(entry, from, segment, sequence)) {
+            entry.flow.streams[from as usize].duplicates += 1;
+            return Outcome::Duplicate;
+        }
+        let last_seen = entry.flow.last_seen;
+        let stream = entry.stream(from);
         if let Some(mark) = mark {
-            // New bytes are no copy of anything.
-            if !in_order && stream.recent.contains(mark, now.time) {
-                entry.flow.streams[from as usize].duplicates += 1;
-                return Outcome::Duplicate;
-            }
             stream.recent.push(mark, now.time);
         }
+        stream.newest.raise(now.time, last_seen);
         if entry.state.is_none() {
             return assembly.late(entry, from, segment, sequence);
         }
@@ -385,11 +393,18 @@ impl<H: Handler> FlowTable<H> {
             Start::Provisional => stream.base.wrapping_sub(first) <= PROVISIONAL_REACH,
         };
         let answer = has(segment, TcpFlags::ACK);
-        if entry.state.is_none() {
-            return !answer || !same;
-        }
         if same {
+            // A new connection of the same ports has another initial sequence number (RFC 6528): this one is the old one's,
+            // copied or sent again. Of a flow that is over and whose sender was never heard it begins the next.
+            return entry.state.is_none() && !answer && stream.start == Start::Unknown;
+        }
+        let opened = entry.flow.opened.0;
+        if (1..=COPIES_WITHIN_NS).contains(&opened.saturating_sub(segment.moment.time.0)) {
+            // Sent before this flow began, captured by another interface: of the flow before it.
             return false;
+        }
+        if entry.state.is_none() {
+            return true;
         }
         // A SYN+ACK alone could be anybody's; of a new connection it acknowledges something new, too.
         let opposite = &entry.streams[from.opposite() as usize];
@@ -530,6 +545,47 @@ impl<H: Handler> FlowTable<H> {
 
 /// How a segment stands to the streams of its flow.
 impl<H: Handler> Assembly<'_, H> {
+    /// Whether a segment is the copy of one that was taken a while ago: nothing of it is new, and time runs backwards.
+    ///
+    /// Interfaces that see the same packets (both ends of a pair, ports of a bridge) are read a block of one after a block
+    /// of the other, so copies come too late for the marks of the last segments. What is sent again has a later time.
+    #[inline]
+    fn is_late_copy(
+        &self,
+        entry: &Entry<H::State>,
+        from: Peer,
+        segment: &Segment<'_>,
+        sequence: u32,
+    ) -> bool {
+        let stream = &entry.streams[from as usize];
+        stream.newest.is_after(segment.moment.time, entry.flow.last_seen)
+            && self.is_known(entry, from, segment, sequence)
+    }
+
+    /// Whether everything that a segment says has been said before.
+    #[cold]
+    fn is_known(&self, entry: &Entry<H::State>, from: Peer, segment: &Segment<'_>, sequence: u32) -> bool {
+        let stream = &entry.streams[from as usize];
+        let opposite = &entry.streams[from.opposite() as usize];
+        let offset = stream.offset(sequence);
+        let end = offset + i64::from(segment.wire_len);
+        let start = match stream.start {
+            Start::Unknown => false,
+            Start::Provisional => segment.wire_len == 0,
+            Start::Known => true,
+        };
+        let syn = !has(segment, TcpFlags::SYN) || stream.syn && offset == 0;
+        let ack = !has(segment, TcpFlags::ACK)
+            || opposite.start != Start::Unknown
+                && opposite.offset(segment.tcp.acknowledgement) <= opposite.acked as i64;
+        start
+            && syn
+            && ack
+            && offset >= 0
+            && !has(segment, TcpFlags::RST)
+            && self.has_seen(stream, offset as u64, end as u64, has(segment, TcpFlags::FIN))
+    }
+
     /// A segment of a flow that is closed.
     #[cold]
     fn late(
@@ -574,7 +630,7 @@ impl<H: Handler> Assembly<'_, H> {
             return;
         }
         stream.syn = true;
-        stream.scale = window_scale(segment.options);
+        stream.set_scale(window_scale(segment.options));
         entry.flow.midstream = false;
         let handshake = &mut entry.flow.handshake;
         let time = if has(segment, TcpFlags::ACK) { &mut handshake.syn_ack } else { &mut handshake.syn };
@@ -636,8 +692,8 @@ impl<H: Handler> Assembly<'_, H> {
             return None;
         }
         let syn = has(segment, TcpFlags::SYN);
-        let both_scale = entry.streams[0].scale.is_some() && entry.streams[1].scale.is_some();
-        let scale = entry.stream(from).scale.filter(|_| both_scale && !syn).unwrap_or(0);
+        let both_scale = entry.streams[0].scale().is_some() && entry.streams[1].scale().is_some();
+        let scale = entry.stream(from).scale().filter(|_| both_scale && !syn).unwrap_or(0);
         let window = u32::from(segment.tcp.window) << scale;
         let opposite = entry.stream(from.opposite());
         opposite.window = opposite.window.max(window);
@@ -722,9 +778,15 @@ fn opens_a_flow(segment: &Segment<'_>) -> bool {
 /// window of a sender that has just begun, or what a mirror puts out of order.
 const PROVISIONAL_REACH: u32 = 64 << 10;
 
+/// How much earlier than a flow's first segment a copy of another's may be, in nanoseconds: some blocks of a capture ring,
+/// and little enough that a clock that is set back costs no flow.
+const COPIES_WITHIN_NS: u64 = 1_000_000_000;
+
 /// The least window assumed, in bytes.
 const REACH_MIN: u32 = 64 << 10;
 
+#[cfg(test)]
+mod copies;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

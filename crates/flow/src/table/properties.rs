@@ -275,7 +275,7 @@ proptest! {
                 let mut run = Run::new(limits);
                 for built in &merged {
                     if built.flow % tables == table {
-                        assert_ne!(run.table.segment(&built.segment()), Outcome::Duplicate);
+                        run.table.segment(&built.segment());
                         assert_eq!(run.table.check(), []);
                     }
                     if built.position % every == 0 {
