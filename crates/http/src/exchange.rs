@@ -53,11 +53,12 @@ pub struct Connection {
 pub enum State {
     /// Request and response were seen to their ends.
     Complete,
-    /// The response (or the request) was cut off: by a time-out, an eviction, the end of the capture.
+    /// The response (or the request) was cut off, or had not begun yet: by a time-out, an eviction, the end of the capture.
     Truncated,
     /// Bytes of a head or of framing were missing; a gap inside a body of known length leaves an exchange complete.
     Gap,
-    /// The connection ended in order without an answer.
+    /// The connection, or the server's direction of it, ended in order without an answer; or no packet of the server was
+    /// captured.
     OrphanRequest,
     /// A response without a request.
     OrphanResponse,

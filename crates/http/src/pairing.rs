@@ -306,14 +306,17 @@ impl Http1 {
         // The last response may have been half a head.
         self.settle(context, now, true);
         let mut interim = std::mem::take(&mut self.interim);
-        let server_ended = self.ended[self.client.opposite() as usize] || self.responses().position == 0;
+        // A server that had ended in order owed no answer to the end of the capture, and of one that the capture has no
+        // packet of none could be seen.
+        let server = self.client.opposite();
+        let no_answer = self.ended[server as usize] || context.flow.stream(server).packets == 0;
         while let Some(part) = self.next_pending() {
             let state = match (part.fate, reason) {
                 _ if part.server_losses != self.server_losses => State::Gap,
                 (Fate::Broken, _) => State::Gap,
                 (_, CloseReason::Reset { .. }) => State::Aborted,
                 (Fate::Whole, CloseReason::Finished) => State::OrphanRequest,
-                (Fate::Whole, _) if server_ended => State::OrphanRequest,
+                (Fate::Whole, _) if no_answer => State::OrphanRequest,
                 _ => State::Truncated,
             };
             self.emit_request(context, part, std::mem::take(&mut interim), state, now);

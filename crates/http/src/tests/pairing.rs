@@ -121,6 +121,23 @@ fn requests_without_an_answer() {
         let mut lane = Lane::new();
         lane.client(get("/1")).server(answer(200)).client(get("/2")).close(reason);
         assert_eq!(lines(&lane.taken())[1..], [format!("GET /2 0 > - {state}")]);
+        // Whether or not the connection had an answer before.
+        let mut lane = Lane::new();
+        lane.flow.streams[SERVER as usize].packets = 1;
+        lane.client(get("/1")).close(reason);
+        assert_eq!(lines(&lane.taken()), [format!("GET /1 0 > - {state}")]);
+    }
+    // The server's direction is over, or was never seen: no answer was cut off.
+    for ended in [true, false] {
+        for reason in [CloseReason::EndOfInput, CloseReason::Idle, CloseReason::Evicted] {
+            let mut lane = Lane::new();
+            lane.client(get("/1"));
+            if ended {
+                lane.fin(SERVER);
+            }
+            lane.close(reason);
+            assert_eq!(lines(&lane.taken()), ["GET /1 0 > - orphan-request"]);
+        }
     }
 }
 
