@@ -130,7 +130,7 @@ impl<S: Sink> Http<S> {
             Verdict::Tls => return ignore(stage, &mut self.counters.tls),
             Verdict::Other => {
                 if !held.as_mut().is_some_and(|held| held.pass(data)) {
-                    ignore(stage, &mut self.counters.other);
+                    ignore(stage, unrecognised(&mut self.counters, flow));
                 }
                 return;
             }
@@ -271,7 +271,7 @@ impl<S: Sink> Handler for Http<S> {
     fn close(&mut self, state: Self::State, flow: &Flow, reason: CloseReason, now: Moment) {
         match state.0 {
             Stage::Undecided { held: None, .. } => self.counters.empty += 1,
-            Stage::Undecided { .. } => self.counters.other += 1,
+            Stage::Undecided { .. } => *unrecognised(&mut self.counters, flow) += 1,
             Stage::Http1(mut http1) => {
                 self.counters.one_sided += u64::from(is_one_sided(flow));
                 http1.close(&mut self.context(flow), reason, now);
@@ -291,6 +291,11 @@ impl<S: Sink> Handler for Http<S> {
     fn wants_more(&self, state: &Self::State) -> bool {
         !matches!(state.0, Stage::Ignored | Stage::Tunnel(_))
     }
+}
+
+/// Where a flow counts of which nothing could be recognised.
+fn unrecognised<'c>(counters: &'c mut Counters, flow: &Flow) -> &'c mut u64 {
+    if flow.midstream { &mut counters.midstream_unknown } else { &mut counters.other }
 }
 
 fn ignore(stage: &mut Stage, counter: &mut u64) {

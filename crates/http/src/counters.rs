@@ -6,7 +6,8 @@ gannet_packet::counters! {
     /// Sums over all connections of one worker.
     ///
     /// ```text
-    ///   flows = HTTP/1 + HTTP/2 + TLS + other + excluded by port + without payload (+ not known yet, while open)
+    ///   flows = HTTP/1 + HTTP/2 + TLS + other + joined in the middle of something + excluded by port
+    ///           + without payload (+ not known yet, while open)
     ///   requests = exchanges with a request;  final responses = exchanges with a response
     ///   bytes = those of messages + skipped + of tunnels, as far as delivered
     ///   exchanges = complete + truncated + gap + orphan requests + orphan responses + aborted + midstream
@@ -19,6 +20,9 @@ gannet_packet::counters! {
         pub tls: u64,
         /// Something else, or nothing that could be recognised.
         pub other: u64,
+        /// Began before the capture, and no start line was in what was seen of them: the middle of a long message, or
+        /// something else.
+        pub midstream_unknown: u64,
         /// Not looked at, because of `--ports`.
         pub excluded: u64,
         pub empty: u64,
@@ -69,10 +73,11 @@ impl Counters {
     /// The identities that do not hold. Empty once every flow has been closed, or the program has a defect.
     pub fn check(&self) -> Vec<Violation> {
         let mut audit = Audit::default();
+        let known = self.http1 + self.http2 + self.tls + self.other;
         audit.hold(
-            "flows = HTTP/1 + HTTP/2 + TLS + other + excluded + empty",
+            "flows = HTTP/1 + HTTP/2 + TLS + other + midstream unknown + excluded + empty",
             self.flows,
-            self.http1 + self.http2 + self.tls + self.other + self.excluded + self.empty,
+            known + self.midstream_unknown + self.excluded + self.empty,
         );
         let states = self.complete + self.truncated + self.gap + self.orphan_requests;
         let states = states + self.orphan_responses + self.aborted + self.exchanges_midstream;

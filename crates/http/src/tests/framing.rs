@@ -332,6 +332,19 @@ fn other_protocols_are_let_go() {
     assert_eq!(counters(b"\x16\x03\x01\x02", b"").tls, 1);
     assert_eq!(counters(b"EHLO x\r\n", b"").other, 1);
     assert_eq!(counters(b"US", b"220 ready\r\n").other, 1);
+    // Joined in the middle of a body: it may well be HTTP.
+    let mut lane = Lane::midstream();
+    lane.server(vec![b'x'; 3_000]).close(CloseReason::EndOfInput);
+    let counters = lane.http.counters();
+    assert_eq!((counters.midstream_unknown, counters.other, counters.midstream), (1, 0, 0));
+    // So it may when it has been given up.
+    let mut lane = Lane::midstream();
+    let body = vec![b'x'; 1 << 20];
+    while lane.wanted() {
+        lane.server(&body);
+    }
+    lane.close(CloseReason::Finished);
+    assert_eq!((lane.http.counters().midstream_unknown, lane.http.counters().other), (1, 0));
     let mut lane = Lane::new();
     lane.close(CloseReason::Finished);
     assert_eq!(lane.http.counters().empty, 1);
