@@ -9,7 +9,7 @@ use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig
 use gannet_record::{HeaderSelection, Routes};
 use gannet_sink::{Format, SinkSpec, Target};
 
-use super::{Run, Summary, around, capture, refuse_rotation_of_a_file};
+use super::{Run, Summary, around, capture, files_of_capture, refuse_rotation_of_a_file, refuse_same_files};
 use crate::args::HttpArgs;
 use crate::exit::Error;
 use crate::units::{self, FormatName, HeaderList, OutputSpec};
@@ -65,6 +65,13 @@ pub(crate) fn http(
         Some(path) => Some(Summary::File(path.clone())),
         None => terminal.then_some(Summary::Stderr),
     };
+    let mut named = files_of_capture(&args.capture);
+    named.extend(args.record.as_deref().map(|path| ("--record", path)));
+    named.extend(args.output.iter().filter_map(|output| Some(("-o", output.file.as_deref()?))));
+    if let Some(Summary::File(path)) = &summary {
+        named.push(("--summary", path));
+    }
+    refuse_same_files(&named)?;
     let run = around(RunConfig { capture, record, http: Some(http) }, &args.capture);
     Ok(Run { summary, ..run })
 }
@@ -96,12 +103,9 @@ fn sinks(outputs: &[OutputSpec], terminal: bool, colour: bool) -> Result<Vec<Sin
             FormatName::Jsonl => Format::Jsonl,
             FormatName::None => continue,
         };
-        if sinks.iter().any(|sink| sink.target == target) {
-            return Err(Error::usage(match &output.file {
-                None => "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE"
-                    .to_owned(),
-                Some(path) => format!("-o: two outputs go to {}", path.display()),
-            }));
+        if target == Target::Stdout && sinks.iter().any(|sink| sink.target == target) {
+            let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
+            return Err(Error::usage(text));
         }
         sinks.push(SinkSpec { format, target });
     }
@@ -172,7 +176,10 @@ mod tests {
         // Tests have no terminal.
         assert_eq!(config("").sinks, [SinkSpec { format: Format::Jsonl, target: Target::Stdout }]);
         assert!(refusal("-o text -o jsonl").contains("two outputs go to standard output"));
-        assert!(refusal("-o text:a -o jsonl:a").contains("two outputs go to a"));
+        assert!(refusal("-o text:a -o jsonl:./a").contains("-o and -o name the same file"));
+        assert!(refusal("-o text:a --summary=a").contains("-o and --summary name the same file"));
+        assert!(refusal("-o text:a --record a").contains("--record and -o name the same file"));
+        assert!(refusal("-r Cargo.toml -o text:./Cargo.toml").contains("-r and -o name the same file"));
     }
 
     #[test]

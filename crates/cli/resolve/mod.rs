@@ -76,6 +76,9 @@ pub(crate) fn recording(
         flush_per_packet: args.capture.packet_buffered,
     };
     refuse_contradictions(&capture, &record)?;
+    let mut named = files_of_capture(&args.capture);
+    named.extend(args.write.as_deref().filter(|path| *path != Path::new("-")).map(|path| ("-w", path)));
+    refuse_same_files(&named)?;
     Ok(around(RunConfig { capture, record: Some(record), http: None }, &args.capture))
 }
 
@@ -251,15 +254,10 @@ fn refuse_contradictions(capture: &CaptureConfig, config: &RecordConfig) -> Resu
         }
     }
     refuse_rotation_of_a_file(config, "-w")?;
-    if let Input::Files(files) = &capture.input {
-        if files.iter().filter(|file| **file == FileInput::Stdin).count() > 1 {
-            return Err(Error::usage("-r - is given twice, and there is only one standard input"));
-        }
-        if let Output::Path(path) = &config.output
-            && files.iter().any(|file| matches!(file, FileInput::Path(input) if same_file(input, path)))
-        {
-            return Err(Error::usage(format!("-r and -w name the same file, {}", path.display())));
-        }
+    if let Input::Files(files) = &capture.input
+        && files.iter().filter(|file| **file == FileInput::Stdin).count() > 1
+    {
+        return Err(Error::usage("-r - is given twice, and there is only one standard input"));
     }
     Ok(())
 }
@@ -278,13 +276,39 @@ fn refuse_rotation_of_a_file(config: &RecordConfig, flag: &str) -> Result<(), Er
     Ok(())
 }
 
-/// Whether both paths lead to one regular file, by whatever names.
+/// Two flags must not name one file: whoever writes last would overwrite the other, or what is still to be read.
+fn refuse_same_files(named: &[(&str, &Path)]) -> Result<(), Error> {
+    for (index, (flag, path)) in named.iter().enumerate() {
+        // Files may be read twice.
+        let others = named[..index].iter().filter(|(other, _)| (*other, *flag) != ("-r", "-r"));
+        if let Some((other, _)) = others.into_iter().find(|(_, other)| same_file(path, other)) {
+            return Err(Error::usage(format!("{other} and {flag} name the same file, {}", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// The files that a run reads and those that the flags of every capture make it write.
+fn files_of_capture(capture: &CaptureArgs) -> Vec<(&str, &Path)> {
+    let read = capture.read.iter().filter(|path| *path != Path::new("-")).map(|path| ("-r", path.as_path()));
+    read.chain(capture.stats_json.as_deref().map(|path| ("--stats-json", path))).collect()
+}
+
+/// Whether both paths lead to one file, by whatever names, also to one that is not there yet.
 fn same_file(left: &Path, right: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let identity = |path: &Path| {
-        std::fs::metadata(path).ok().filter(|meta| meta.is_file()).map(|meta| (meta.dev(), meta.ino()))
-    };
-    identity(left).is_some_and(|left| identity(right) == Some(left))
+    let facts = |path: &Path| std::fs::metadata(path).ok();
+    match (facts(left), facts(right)) {
+        (Some(left), Some(right)) => left.is_file() && (left.dev(), left.ino()) == (right.dev(), right.ino()),
+        (None, None) => place(left).is_some_and(|left| place(right) == Some(left)),
+        _ => false,
+    }
+}
+
+/// Where a file that is not there yet would be.
+fn place(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(parent.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// What else names the interface if neither `-i` nor `-r` is there; the first that is set and not empty.

@@ -221,7 +221,7 @@ impl fmt::Display for Capturing {
             self.output
         )?;
         match self.filter {
-            Some(filter) => write!(f, ", only {filter}"),
+            Some(filter) => write!(f, ", filter: {filter}"),
             None => Ok(()),
         }
     }
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(
             Event::Capturing(capturing).to_string(),
             "capturing on any, link type of each frame, snapshot length 262144, 2 workers, ring 256 MiB in 1 MiB \
-             blocks, to a.pcapng, only TCP"
+             blocks, to a.pcapng, filter: TCP"
         );
     }
 

@@ -14,9 +14,9 @@
 use std::io::Read;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, SendTimeoutError, Sender, bounded, unbounded};
 use gannet_flow::Moment;
 use gannet_packet::{Frame, LinkType, Packet, PacketType, Timestamp};
 use gannet_pcap::{Merge, StreamReader};
@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::files::{advance, buffered_reader, is_wanted, path_of};
 use crate::ledger::{Counters, CpuTime, Ledger, Report};
 use crate::privileges;
-use crate::records::{finish_records, http_report, merged, records_hub, seed};
+use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
 
 pub(crate) fn run(
     capture: &CaptureConfig,
@@ -52,7 +52,11 @@ pub(crate) fn run(
     }
     privileges::restrict_thread(&[])?;
     hub.start()?;
-    let output = hub.reports().into_iter().map(|sink| sink.name).collect::<Vec<_>>().join(" and ");
+    let mut outputs: Vec<_> = hub.reports().into_iter().map(|sink| sink.name).collect();
+    if outputs.is_empty() {
+        outputs.push("no output but the report".to_owned());
+    }
+    let output = outputs.join(" and ");
     for input in files {
         events(Event::Reading { path: path_of(input).to_owned(), output: output.clone() });
     }
@@ -70,6 +74,9 @@ pub(crate) fn run(
     let ended = std::thread::scope(|scope| {
         let mut team = Team::start(scope, &plan, &hub, &counters)?;
         let result = feed(&mut reading, &mut team, files, control, &hub, events, &counters, begun);
+        if control.stopping() {
+            hub.hurry();
+        }
         // Workers end when nothing more can come.
         let latencies = team.join();
         result.and(latencies)
@@ -103,8 +110,10 @@ fn feed(
     begun: Instant,
 ) -> Result<(), Error> {
     let mut more = true;
+    let mut told = Vec::new();
     while more {
         more = reading.batch(team, files)?;
+        team.send(control, hub);
         match control.take() {
             Some(Command::Report) => {
                 let mut ledger = Ledger::files(reading.read, reading.filtered, counters);
@@ -117,6 +126,7 @@ fn feed(
             Some(Command::Rotate) => hub.reopen(),
             Some(Command::Snaplen(_) | Command::Direction(_)) | None => {}
         }
+        tell_of_reopening(hub, &mut told, events);
         if control.stopping() || hub.is_closed() {
             return Ok(());
         }
@@ -167,8 +177,11 @@ impl Reading<'_> {
             let caplen = frame.data.len().min(self.capture.snaplen.get() as usize);
             frame.data = &frame.data[..caplen];
             bytes += caplen;
-            // There is one, because there is a packet.
-            let Some((buffer, base)) = self.merge.sources()[source].buffer() else { continue };
+            let Some((buffer, base)) = self.merge.sources()[source].buffer() else {
+                debug_assert!(false, "a packet lies in a buffer");
+                self.filtered += 1;
+                continue;
+            };
             let known = buffers.iter().rposition(|known| Arc::ptr_eq(known, buffer));
             let place = Place {
                 buffer: known.unwrap_or_else(|| {
@@ -179,7 +192,7 @@ impl Reading<'_> {
             };
             team.add(&frame, place, position);
         }
-        team.send(buffers, Moment { time: self.clock, position: self.read });
+        team.end_batch(buffers, Moment { time: self.clock, position: self.read });
         Ok(more)
     }
 }
@@ -189,6 +202,8 @@ struct Team<'scope> {
     workers: Vec<ScopedJoinHandle<'scope, Latencies>>,
     inputs: Vec<Sender<Batch>>,
     filling: Vec<Vec<Item>>,
+    /// What is to be sent, one for each worker.
+    waiting: Vec<Option<Batch>>,
     spare: Receiver<Vec<Item>>,
 }
 
@@ -228,7 +243,8 @@ impl<'scope> Team<'scope> {
         counters: &'env [Counters],
     ) -> Result<Self, Error> {
         let (give_back, spare) = unbounded();
-        let mut team = Self { workers: Vec::new(), inputs: Vec::new(), filling: Vec::new(), spare };
+        let mut team =
+            Self { workers: Vec::new(), inputs: Vec::new(), filling: Vec::new(), waiting: Vec::new(), spare };
         for (number, counters) in counters.iter().enumerate() {
             let (sender, batches) = bounded(BATCHES_AHEAD);
             let worker = FileWorker {
@@ -244,6 +260,7 @@ impl<'scope> Team<'scope> {
             team.workers.push(thread);
             team.inputs.push(sender);
             team.filling.push(Vec::new());
+            team.waiting.push(None);
         }
         Ok(team)
     }
@@ -270,13 +287,31 @@ impl<'scope> Team<'scope> {
         });
     }
 
-    /// Sends every worker its part of the batch.
-    fn send(&mut self, buffers: Vec<Arc<Vec<u8>>>, end: Moment) {
+    /// The batch is whole.
+    fn end_batch(&mut self, buffers: Vec<Arc<Vec<u8>>>, end: Moment) {
         let buffers = Arc::new(buffers);
-        for (filling, input) in self.filling.iter_mut().zip(&self.inputs) {
+        for (filling, waiting) in self.filling.iter_mut().zip(&mut self.waiting) {
             let items = std::mem::replace(filling, self.spare.try_recv().unwrap_or_default());
-            // Fails only if the worker has ended by a panic, which `join` reports.
-            let _ = input.send(Batch { items, buffers: Arc::clone(&buffers), end });
+            *waiting = Some(Batch { items, buffers: Arc::clone(&buffers), end });
+        }
+    }
+
+    /// Sends every worker its part of the batch. A worker may wait for an output that nobody reads: once the run is to end,
+    /// nobody waits for that any more.
+    fn send(&mut self, control: &Control, hub: &Hub) {
+        for (waiting, input) in self.waiting.iter_mut().zip(&self.inputs) {
+            while let Some(batch) = waiting.take() {
+                match input.send_timeout(batch, LOOK_AROUND) {
+                    Err(SendTimeoutError::Timeout(batch)) => {
+                        *waiting = Some(batch);
+                        if control.stopping() {
+                            hub.hurry();
+                        }
+                    }
+                    // A worker that has ended has panicked, which `join` reports.
+                    Ok(()) | Err(SendTimeoutError::Disconnected(_)) => {}
+                }
+            }
         }
     }
 
@@ -361,3 +396,6 @@ const BATCHES_AHEAD: usize = 4;
 
 /// Whoever wrote a file can at most make one worker do all the work.
 const DISPATCH_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// How long a worker is waited for before the reader looks whether the run is to end.
+const LOOK_AROUND: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
 //! A live capture from set-up to report.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileTypeExt;
@@ -14,6 +15,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use gannet_packet::{LinkType, PacketType};
 use gannet_record::{Interfaces, Latencies};
 use gannet_recorder::{CountsSource, Destination, InterfaceKey, KernelCounts, Output, Writer};
+use gannet_ring::fanout::FanoutMode;
 use gannet_ring::interfaces::{Counters as DeviceCounters, link_type_of_arphrd};
 use gannet_ring::prelude::Prelude;
 use gannet_ring::{RingConfig, Target};
@@ -28,7 +30,7 @@ use crate::error::Error;
 use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger, Ledger, Report};
 use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
-use crate::records::{finish_records, http_report, merged, records_hub, seed};
+use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
 use crate::source::{Interface, Source};
 use crate::worker::{Common, News, Order, Worker};
 
@@ -44,6 +46,15 @@ pub(crate) fn run(
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let one_stream = destination.as_ref().is_some_and(Destination::is_one_stream);
     let workers = config.workers(one_stream, cores.len()).get();
+    if workers > 1 && config.http.is_some() && !matches!(capture.fanout, FanoutMode::Flow | FanoutMode::Hash)
+    {
+        let text = format!(
+            "--fanout {} gives the packets of a connection to several workers, and HTTP is read on one: use flow or hash, \
+             or --workers 1",
+            capture.fanout
+        );
+        return Err(Error::Usage(text));
+    }
     if workers > 1 && config.record.as_ref().is_some_and(|record| record.format != Format::Pcapng) {
         let text =
             "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
@@ -124,6 +135,8 @@ struct Outputs {
     records: Option<Hub>,
     /// The names of the interfaces that records come from.
     names: Interfaces,
+    /// What the user has been told of outputs that could not be opened again.
+    told: RefCell<Vec<String>>,
 }
 
 impl Outputs {
@@ -140,7 +153,7 @@ impl Outputs {
         let records = config.http.as_ref();
         let records = records.map(|http| records_hub(http, &names, workers, true)).transpose()?;
         let (Some(record), Some(destination)) = (&config.record, destination) else {
-            return Ok(Self { packets: None, records, names });
+            return Ok(Self { packets: None, records, names, told: RefCell::default() });
         };
         if let Destination::Special(path) = &destination
             && std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo())
@@ -152,7 +165,8 @@ impl Outputs {
         }
         let link_type = main_link_type(first)?;
         let plan = output_plan(record, &config.capture, destination, link_type, name)?;
-        Ok(Self { packets: Some(Output::open(plan, kernel_counts(interfaces))?), records, names })
+        let packets = Some(Output::open(plan, kernel_counts(interfaces))?);
+        Ok(Self { packets, records, names, told: RefCell::default() })
     }
 
     /// Starts the threads. They have the privileges that the calling thread has now.
@@ -189,7 +203,7 @@ impl Outputs {
         let records = self.records.iter().flat_map(|hub| hub.reports()).map(|sink| sink.name);
         let mut names: Vec<_> = packets.chain(records).collect();
         if names.is_empty() {
-            names.push("the summary".to_owned());
+            names.push("no output but the report".to_owned());
         }
         names.join(" and ")
     }
@@ -197,6 +211,9 @@ impl Outputs {
     fn notices(&self, events: &dyn Fn(Event)) {
         for notice in self.packets.iter().flat_map(|output| output.notices().try_iter()) {
             events(event_of(notice));
+        }
+        if let Some(records) = &self.records {
+            tell_of_reopening(records, &mut self.told.borrow_mut(), events);
         }
     }
 
@@ -220,6 +237,9 @@ impl Outputs {
     fn hurry(&self) {
         if let Some(packets) = &self.packets {
             packets.hurry();
+        }
+        if let Some(records) = &self.records {
+            records.hurry();
         }
     }
 
@@ -636,7 +656,7 @@ fn give_up_privileges(
 }
 
 /// The implied filter of an HTTP analysis, in the user's words; see [`Prelude::only_tcp`].
-const ONLY_TCP: &str = "TCP, what may carry it (VLAN, VXLAN, GRE, IP in IP), and fragments";
+const ONLY_TCP: &str = "TCP, tunnels (VXLAN, GRE, IP in IP), fragments";
 
 /// How long the main thread sleeps when nothing else is due.
 const TICK: Duration = Duration::from_millis(250);

@@ -6,6 +6,7 @@ use gannet_record::{Interfaces, Latencies, RecordOptions};
 use gannet_sink::{Hub, HubConfig, Order, WhenFull};
 
 use crate::config::HttpConfig;
+use crate::control::Event;
 use crate::error::Error;
 use crate::ledger::{HttpReport, Ledger};
 
@@ -40,6 +41,17 @@ pub(crate) fn finish_records(hub: Hub, ledger: &mut Ledger) {
         ledger.sinks.iter().find_map(|sink| Some(format!("{}: {}", sink.name, sink.failure.as_ref()?)));
     if ledger.failure.is_none() {
         ledger.failure = failure;
+    }
+}
+
+/// Tells, once for each reason, of outputs that could not be opened again by name.
+pub(crate) fn tell_of_reopening(hub: &Hub, told: &mut Vec<String>, events: &dyn Fn(Event)) {
+    for failure in hub.reports().into_iter().filter_map(|sink| Some((sink.name, sink.reopen_failure?))) {
+        let text = format!("{} could not be opened again, so the old file goes on: {}", failure.0, failure.1);
+        if !told.contains(&text) {
+            events(Event::Warning(text.clone()));
+            told.push(text);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use gannet_packet::Timestamp;
 use gannet_pcap::{StreamReader, ng};
 
 use crate::compact::Encoding;
+use crate::error::Error;
 use crate::file::{CaptureFile, InterfaceKey, lock, now};
 use crate::output::{FileSummary, Notice, Shared};
 use crate::repair;
@@ -89,9 +90,6 @@ impl Keeper<'_> {
             for file in series.take_retired() {
                 if Arc::strong_count(&file) == 1 {
                     close(self.shared, &file);
-                    // Closing waits for the disk, and small files are full soon: the next one is not to wait for all that
-                    // are to be closed. A failure shows again in the next turn.
-                    let _ = series.prepare();
                 } else {
                     series.put_back_retired(file);
                 }
@@ -139,6 +137,10 @@ fn close(shared: &Shared, file: &CaptureFile) {
     let tail = statistics(shared, file);
     let cut = file.finish(&tail).unwrap_or_else(|error| {
         shared.notify(Notice::Trouble(format!("closing {}: {error}", file.path().display())));
+        // A file that has not got its name is no output; what else failed is in the accounts.
+        if !file.final_path().exists() {
+            lock(&shared.failure).get_or_insert(Error::Write { path: file.path().to_owned(), source: error });
+        }
         file.had_faults()
     });
     file.unlock();

@@ -146,6 +146,8 @@ pub(crate) struct Shared {
     last_counts: Mutex<BTreeMap<InterfaceKey, KernelCounts>>,
     /// With the time at which each was begun.
     pub(crate) closed: Mutex<Vec<(Timestamp, FileSummary)>>,
+    /// Why the output as a whole has failed, if it has: the first reason.
+    pub(crate) failure: Mutex<Option<Error>>,
     notices: Sender<Notice>,
     noticed: Mutex<Vec<Notice>>,
     nudge: Sender<()>,
@@ -171,6 +173,7 @@ impl Output {
             counts,
             last_counts: Mutex::default(),
             closed: Mutex::default(),
+            failure: Mutex::default(),
             notices,
             noticed: Mutex::default(),
             nudge,
@@ -253,7 +256,7 @@ impl Output {
         let mut files: Vec<_> = files.into_iter().map(|(_, file)| file).collect();
         let mut lost =
             files.iter().fold((0, 0), |sum, file| (sum.0 + file.lost_packets, sum.1 + file.lost_bytes));
-        let mut failure = None;
+        let mut failure = lock(&self.shared.failure).take();
         for series in lock(&self.shared.series).values() {
             let Series::Stream(stream) = series else { continue };
             let bytes = stream.finish().unwrap_or_else(|source| {

@@ -150,8 +150,8 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Led
         (http.complete, "complete"),
         (http.truncated, "truncated"),
         (http.gap, "with a gap"),
-        (http.orphan_requests, "requests without an answer"),
-        (http.orphan_responses, "answers without a request"),
+        (http.orphan_requests, "without an answer"),
+        (http.orphan_responses, "without a request"),
         (http.aborted, "aborted"),
         (http.exchanges_midstream, "begun before the capture"),
     ];
@@ -179,6 +179,11 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Led
             "connections are TLS, for which there are no keys",
         ),
         (analysis.flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured"),
+        (
+            analysis.flows.cut_bytes,
+            "byte of streams was cut off by the snapshot length (-s)",
+            "bytes of streams were cut off by the snapshot length (-s)",
+        ),
     ];
     for (count, one, several) in notes.into_iter().filter(|(count, ..)| *count != 0) {
         write!(f, "\n{count} {}", if count == 1 { one } else { several })?;
@@ -190,26 +195,26 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Led
                 reasons.push(format!("{count} {words}"));
             }
         };
-        reason(http.other, "connections of other protocols");
-        reason(http.excluded, "connections on other ports than --ports");
-        reason(http.empty, "connections without data");
-        reason(http.midstream, "connections that began before the capture");
-        reason(analysis.account(Analysed::Cut).packets, "packets cut by the snapshot length");
-        reason(analysis.account(Analysed::Fragment).packets, "IP fragments");
-        reason(analysis.account(Analysed::OtherProtocol).packets, "packets that are not TCP");
-        if ledger.total.processed.packets == 0 {
-            reasons.push("no packets came".to_owned());
-        }
+        reason(http.other, "connection(s) of other protocols");
+        reason(http.excluded, "connection(s) on other ports than --ports");
+        reason(http.empty, "connection(s) without data");
+        reason(http.midstream, "connection(s) that began before the capture");
+        reason(analysis.account(Analysed::Cut).packets, "packet(s) cut by the snapshot length");
+        reason(analysis.account(Analysed::Fragment).packets, "IP fragment(s)");
+        reason(analysis.account(Analysed::OtherProtocol).packets, "packet(s) that are not TCP");
         if !reasons.is_empty() {
-            write!(f, "\nno exchange was found in: {}", reasons.join(", "))?;
+            write!(f, "\nno exchange was found in {}", reasons.join(", "))?;
+        } else if ledger.total.processed.packets == 0 {
+            f.write_str("\nno packets came: only TCP and what may carry it is captured")?;
         }
     }
     for sink in &ledger.sinks {
-        write!(f, "\n{} records written to {}", sink.written, sink.name)?;
-        if sink.closed {
-            f.write_str(", whose reader has closed it")?;
-        } else if sink.shed != 0 {
-            write!(f, ", {} shed because it was too slow or failed", sink.shed)?;
+        write!(f, "\n{} written to {}", plural(sink.written, "record"), sink.name)?;
+        match (sink.closed, sink.shed) {
+            (false, 0) => {}
+            (false, shed) => write!(f, ", {shed} shed because it was too slow or failed")?,
+            (true, 0) => f.write_str(", whose reader has closed it")?,
+            (true, shed) => write!(f, ", whose reader has closed it before {shed} more")?,
         }
         if let Some(failure) = &sink.failure {
             write!(f, ": {failure}")?;
@@ -272,11 +277,12 @@ struct SinkJson<'a>(&'a SinkReport);
 
 impl Serialize for SinkJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(5))?;
+        let mut map = serializer.serialize_map(Some(6))?;
         map.serialize_entry("name", &self.0.name)?;
         map.serialize_entry("made", &self.0.made)?;
         map.serialize_entry("written", &self.0.written)?;
         map.serialize_entry("shed", &self.0.shed)?;
+        map.serialize_entry("closed", &self.0.closed)?;
         map.serialize_entry("failure", &self.0.failure)?;
         map.end()
     }
