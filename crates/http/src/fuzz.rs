@@ -34,7 +34,8 @@ pub fn streams(bytes: &[u8]) {
 
     let requests = messages(Role::Requests, client, whole, methods, &config);
     assert_eq!(requests, messages(Role::Requests, client, cuts, methods, &config));
-    let responses = messages(Role::Responses, server, whole, methods, &config);
+    let mut like_a_head = false;
+    let responses = messages_and(Role::Responses, server, whole, methods, &config, &mut like_a_head);
     assert_eq!(responses, messages(Role::Responses, server, cuts, methods, &config));
 
     let first = connection(client, server, whole, &config);
@@ -43,7 +44,9 @@ pub fn streams(bytes: &[u8]) {
     let paired = |found: &Found| found.exchanges.iter().all(|exchange| exchange.request.is_some());
     // A line that begins like a request and does not end like one is known by its end alone, which may be too far away.
     let both_known = first.http1 == second.http1;
-    if requests.clean && responses.clean && both_known && paired(&first) && paired(&second) {
+    // A body that begins like a response is taken for one while its request is not known, if enough of it is in the segment.
+    let certain = requests.clean && responses.clean && !like_a_head;
+    if certain && both_known && paired(&first) && paired(&second) {
         assert_eq!(format!("{:?}", first.exchanges), format!("{:?}", second.exchanges));
         assert_eq!(first.heads, second.heads);
     }
@@ -57,7 +60,20 @@ struct Messages {
     clean: bool,
 }
 
-fn messages(role: Role, bytes: &[u8], mut cuts: Cuts<'_>, methods: u8, config: &HttpConfig) -> Messages {
+fn messages(role: Role, bytes: &[u8], cuts: Cuts<'_>, methods: u8, config: &HttpConfig) -> Messages {
+    messages_and(role, bytes, cuts, methods, config, &mut false)
+}
+
+/// The same; says besides whether what follows a head begins like the next one, though it is a body. Only in one piece it
+/// can be seen.
+fn messages_and(
+    role: Role,
+    bytes: &[u8],
+    mut cuts: Cuts<'_>,
+    methods: u8,
+    config: &HttpConfig,
+    like_a_head: &mut bool,
+) -> Messages {
     let flow = flow(false);
     let mut stream = Stream::new(role, false);
     let mut found = Vec::new();
@@ -92,6 +108,8 @@ fn messages(role: Role, bytes: &[u8], mut cuts: Cuts<'_>, methods: u8, config: &
                     found.push(format!("{:?} {ending:?}", parsed.head));
                     if stream.body(ending) {
                         found.push(format!("{:?}", stream.message));
+                    } else {
+                        *like_a_head |= piece.starts_with(b"HTTP/1.");
                     }
                     if ending == Ending::Switch {
                         return Messages { found, clean: true };

@@ -198,7 +198,7 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Led
         reason(http.other, "connection(s) of other protocols");
         reason(http.excluded, "connection(s) on other ports than --ports");
         reason(http.empty, "connection(s) without data");
-        reason(http.midstream, "connection(s) that began before the capture");
+        reason(http.midstream_unknown, "connection(s) that began before the capture");
         reason(analysis.account(Analysed::Cut).packets, "packet(s) cut by the snapshot length");
         reason(analysis.account(Analysed::Fragment).packets, "IP fragment(s)");
         reason(analysis.account(Analysed::OtherProtocol).packets, "packet(s) that are not TCP");
