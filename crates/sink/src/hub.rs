@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use gannet_record::RecordOptions;
 
@@ -69,6 +70,9 @@ pub enum WhenFull {
 /// Each has a thread, named after its format, that writes out as soon as it has nothing else to do, and at the latest
 /// after 100 ms. The process must ignore SIGPIPE, as Rust's runtime makes it do before `main`: a reader that has gone is
 /// then the end of its output, not of the process.
+///
+/// A reader that stays and does not read holds up a run that waits for its outputs, as a pager does. It does not hold up
+/// the end of a run that must not wait (live), nor of one that [`Hub::hurry`] has told to end: see [`Hub::finish`].
 pub struct Hub {
     sinks: Arc<[Arc<Sink>]>,
     /// Waiting for their threads.
@@ -149,12 +153,20 @@ impl Hub {
         self.queues().for_each(Queue::reopen);
     }
 
+    /// The run is to end: lanes wait for room no more, they shed what finds none. Wakes those that wait.
+    pub fn hurry(&self) {
+        self.queues().for_each(Queue::hurry);
+    }
+
     /// What the outputs have done so far.
     pub fn reports(&self) -> Vec<SinkReport> {
         self.sinks.iter().map(|sink| sink.report()).collect()
     }
 
     /// Writes what is queued and ends the outputs. All lanes must be gone.
+    ///
+    /// Where lanes do not wait (live, or after [`Hub::hurry`]) this takes 2 s at most: the thread of an output that nobody
+    /// reads stays behind in its `write`, and what it has not written is shed. Otherwise it waits as long as lanes would.
     pub fn finish(mut self) -> Vec<SinkReport> {
         self.stop();
         self.reports()
@@ -165,8 +177,15 @@ impl Hub {
         for (sink, _) in self.opened.drain(..) {
             sink.settle();
         }
+        let deadline = Instant::now() + MAX_END;
         for (sink, thread) in self.threads.drain(..) {
-            if thread.join().is_err() {
+            let is_patient = sink.queue().is_some_and(Queue::is_patient);
+            while !is_patient && !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(POLL_DELAY);
+            }
+            if !is_patient && !thread.is_finished() {
+                sink.leave(NOT_READ);
+            } else if thread.join().is_err() {
                 sink.settle();
             }
         }
@@ -203,3 +222,8 @@ impl Drop for Lane {
         }
     }
 }
+
+/// What a reader gets for the rest at the end of a run, all outputs together.
+const MAX_END: Duration = Duration::from_secs(2);
+const POLL_DELAY: Duration = Duration::from_millis(1);
+const NOT_READ: &str = "nobody read it within 2 s of the end";

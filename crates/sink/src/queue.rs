@@ -70,6 +70,8 @@ struct State {
     ended: bool,
     /// Nobody takes anything any more.
     closed: bool,
+    /// Lanes wait no more.
+    hurried: bool,
 }
 
 struct Lane {
@@ -124,7 +126,7 @@ impl Queue {
         let exchanges = batch.exchanges.len();
         let mut state = self.lock();
         let is_empty = exchanges == 0;
-        while !is_empty && !self.has_room(&state, lane, exchanges) && self.when_full == WhenFull::Wait {
+        while !is_empty && !self.has_room(&state, lane, exchanges) && self.may_wait(&state) {
             state = self.space.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed || state.ended {
@@ -191,6 +193,17 @@ impl Queue {
         self.ready.notify_all();
     }
 
+    /// From now on lanes shed what finds no room instead of waiting.
+    pub(crate) fn hurry(&self) {
+        self.lock().hurried = true;
+        self.space.notify_all();
+    }
+
+    /// Whether the run has time for a reader that is slower than it is.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.may_wait(&self.lock())
+    }
+
     /// Nothing more will come: what is queued is handed out, then the end.
     pub(crate) fn end(&self) {
         self.lock().ended = true;
@@ -230,6 +243,10 @@ impl Queue {
         let fits = load.batches < self.bounds.batches && load.exchanges + exchanges <= self.bounds.exchanges;
         // One batch always fits, however large.
         fits || load.batches == 0 || state.closed || state.ended
+    }
+
+    fn may_wait(&self, state: &State) -> bool {
+        self.when_full == WhenFull::Wait && !state.hurried
     }
 
     /// Wakes the output's thread if it waits and there is something for it.
@@ -334,6 +351,24 @@ mod tests {
         queue.push(lanes[1], &batch(0, 0));
         queue.push(lanes[1], &batch(1, 1));
         assert_eq!(taken(&queue), [[0], [1]]);
+    }
+
+    #[test]
+    fn a_hurried_queue_sheds_what_would_have_waited() {
+        let queue = queue(Order::Arrival, WhenFull::Wait, 1, 1, 10);
+        let lane = queue.add_lane();
+        assert_eq!(queue.push(lane, &batch(0, 1)), Pushed::Queued);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| queue.push(lane, &batch(1, 1)));
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!waiting.is_finished() && queue.is_patient());
+            queue.hurry();
+            assert_eq!(waiting.join().unwrap(), Pushed::Shed);
+        });
+        assert!(!queue.is_patient());
+        assert_eq!(queue.push(lane, &batch(2, 1)), Pushed::Shed);
+        assert_eq!(taken(&queue), [[0]]);
+        assert_eq!(queue.push(lane, &batch(3, 1)), Pushed::Queued, "there is room again");
     }
 
     proptest! {

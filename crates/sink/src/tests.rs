@@ -191,6 +191,74 @@ fn a_slow_reader_sheds_when_nobody_may_wait() {
     assert_eq!(listener.join().unwrap(), report.written);
 }
 
+/// As much as fills a pipe, the buffer and the queue, to a reader that does not read; then the end.
+#[test]
+fn a_reader_that_does_not_read_outlives_no_live_run() {
+    let ((reader, path, _keep), (other, other_path, _other_keep)) = (pipe(), pipe());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("out");
+    let sinks = vec![jsonl(path), jsonl(other_path), jsonl(&file)];
+    let hub = started(HubConfig { when_full: WhenFull::Shed, ..config(sinks) });
+    let lane = hub.lane();
+    for number in 0..30 {
+        lane.send(batch(0, number, 100));
+    }
+    drop(lane);
+    let start = Instant::now();
+    let reports = hub.finish();
+    // Together, not one after the other.
+    let took = start.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_millis(3_500)).contains(&took), "{took:?}");
+    for report in &reports {
+        assert_eq!((report.made, report.written + report.shed), (3_000, 3_000), "{report:?}");
+    }
+    for report in &reports[..2] {
+        assert!(report.shed > 0 && !report.closed);
+        assert_eq!(report.failure.as_deref(), Some("nobody read it within 2 s of the end"));
+    }
+    assert_eq!((reports[2].written, reports[2].failure.as_ref()), (3_000, None));
+    // The threads end now.
+    drop((reader, other));
+}
+
+#[test]
+fn a_reader_that_does_not_read_outlives_no_hurried_run() {
+    let (reader, path, _keep) = pipe();
+    let hub = started(config(vec![jsonl(path)]));
+    let lane = hub.lane();
+    let sender = thread::spawn(move || (0..1_000).for_each(|number| lane.send(batch(0, number, 10))));
+    wait_until(|| hub.reports()[0].made > 320);
+    thread::sleep(Duration::from_millis(50));
+    assert!(!sender.is_finished(), "it waits");
+    hub.hurry();
+    sender.join().unwrap();
+    let start = Instant::now();
+    let report = only(hub.finish());
+    assert!(start.elapsed() < Duration::from_millis(3_500));
+    assert_eq!((report.made, report.closed), (10_000, false));
+    assert_eq!(report.failure.as_deref(), Some("nobody read it within 2 s of the end"));
+    drop(reader);
+}
+
+/// A pager reads when its user gets to it: a run that has the time loses nothing.
+#[test]
+fn a_reader_that_reads_late_gets_everything() {
+    let (mut reader, path, keep) = pipe();
+    let hub = started(config(vec![jsonl(path)]));
+    let lane = hub.lane();
+    lane.send(batch(0, 0, 1_000));
+    let listener = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(2_500));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text.lines().count()
+    });
+    drop((lane, keep));
+    let report = only(hub.finish());
+    assert_eq!((report.written, report.shed, report.failure), (1_000, 0, None));
+    assert_eq!(listener.join().unwrap(), 1_000);
+}
+
 #[test]
 fn a_reader_that_leaves_is_a_normal_end() {
     let (mut reader, path, keep) = pipe();

@@ -22,6 +22,8 @@ pub(crate) struct Sink {
     shed: AtomicU64,
     /// It will write no more: the reader has gone, or writing failed.
     is_over: AtomicBool,
+    /// See [`Sink::settle`].
+    is_settled: AtomicBool,
     notes: Mutex<Notes>,
 }
 
@@ -43,6 +45,7 @@ impl Sink {
             written: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            is_settled: AtomicBool::new(false),
             notes: Mutex::default(),
         }
     }
@@ -78,9 +81,11 @@ impl Sink {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         // Written and shed before made: what is under way must not make the parts more than the whole.
         let (written, shed) = (self.written.load(Ordering::Relaxed), self.shed.load(Ordering::Relaxed));
+        let made = self.made.load(Ordering::Relaxed);
+        let shed = if self.is_settled.load(Ordering::Relaxed) { made.saturating_sub(written) } else { shed };
         SinkReport {
             name,
-            made: self.made.load(Ordering::Relaxed),
+            made,
             written,
             shed,
             failure: notes.failure.clone(),
@@ -89,10 +94,19 @@ impl Sink {
         }
     }
 
-    /// The thread has panicked or never was, and all lanes are gone: what was made and not written is lost.
+    /// The thread has panicked, never was, or is left alone, and all lanes are gone: what was made and not written is lost.
+    /// Said of the account rather than reckoned here, so that it is right, too, if a thread left alone does get on.
     pub(crate) fn settle(&self) {
-        let lost = self.made.load(Ordering::Relaxed).saturating_sub(self.written.load(Ordering::Relaxed));
-        self.shed.store(lost, Ordering::Relaxed);
+        self.is_settled.store(true, Ordering::Relaxed);
+    }
+
+    /// Its thread is in the middle of writing and nobody waits for it any more: `why`.
+    pub(crate) fn leave(&self, why: &str) {
+        self.note(|notes| {
+            notes.failure.get_or_insert_with(|| why.to_owned());
+        });
+        self.end_early(0);
+        self.settle();
     }
 
     fn note(&self, change: impl FnOnce(&mut Notes)) {
