@@ -52,7 +52,7 @@ pub struct WriterPlan {
     pub flush_each_block: bool,
     /// Size of a ring block.
     pub block_bytes: usize,
-    /// How many writes may be under way or wait for their turn before the next one waits, see [`MOST_WRITES`].
+    /// How many writes may be under way or wait for their turn before the next one waits, see [`crate::MOST_WRITES`].
     pub most_writes: usize,
 }
 
