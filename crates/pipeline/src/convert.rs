@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use caps::Capability;
-use gannet_packet::{LinkType, PacketType};
+use gannet_packet::LinkType;
 use gannet_pcap::{Merge, PacketSource};
 use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
 
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{advance, is_wanted, open, path_of, reader};
+use crate::files::{advance, open, path_of, reader, wanted};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
@@ -121,15 +121,10 @@ impl Conversion<'_> {
     fn take(&mut self, merge: &Merge<Box<dyn PacketSource + '_>>) {
         let Some((source, packet)) = merge.packet() else { return };
         self.read += 1;
-        let mut frame = packet.frame;
-        // Only where the file tells the direction can it be asked for.
-        if packet.flags.is_none() {
-            frame.packet_type = PacketType::Host;
-        }
-        if !is_wanted(self.capture, frame.packet_type) {
+        let Some(frame) = wanted(self.capture, &packet) else {
             self.filtered += 1;
             return;
-        }
+        };
         let number = frame.interface;
         let key = InterfaceKey { source: source as u32, ifindex: number as i32 };
         let describe = |_| merge.interface(number).map_or_else(InterfaceDescription::default, description);

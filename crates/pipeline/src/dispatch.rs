@@ -28,7 +28,7 @@ use crate::analysis::{Analysis, AnalysisPlan};
 use crate::config::{CaptureConfig, FileInput, HttpConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{advance, buffered_reader, is_wanted, path_of};
+use crate::files::{advance, buffered_reader, path_of, wanted};
 use crate::ledger::{Counters, CpuTime, Ledger, Report};
 use crate::privileges;
 use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
@@ -110,7 +110,8 @@ fn feed(
     begun: Instant,
 ) -> Result<(), Error> {
     let mut more = true;
-    let mut told = Vec::new();
+    // Until it has been asked for there is nothing to tell, and asking costs more than a batch should.
+    let (mut reopened, mut told) = (false, Vec::new());
     while more {
         more = reading.batch(team, files)?;
         team.send(control, hub);
@@ -123,10 +124,15 @@ fn feed(
                 let (cpu, duration) = (CpuTime::of_process(), begun.elapsed());
                 events(Event::Report(Box::new(Report { ledger, cpu, duration, ..Report::default() })));
             }
-            Some(Command::Rotate) => hub.reopen(),
+            Some(Command::Rotate) => {
+                hub.reopen();
+                reopened = true;
+            }
             Some(Command::Snaplen(_) | Command::Direction(_)) | None => {}
         }
-        tell_of_reopening(hub, &mut told, events);
+        if reopened {
+            tell_of_reopening(hub, &mut told, events);
+        }
         if control.stopping() || hub.is_closed() {
             return Ok(());
         }
@@ -159,14 +165,10 @@ impl Reading<'_> {
             packets += 1;
             let position = self.read;
             self.read += 1;
-            let mut frame = packet.frame;
-            if packet.flags.is_none() {
-                frame.packet_type = PacketType::Host;
-            }
-            if !is_wanted(self.capture, frame.packet_type) {
+            let Some(mut frame) = wanted(self.capture, &packet) else {
                 self.filtered += 1;
                 continue;
-            }
+            };
             self.clock = self.clock.max(frame.timestamp);
             // Numbers of the merge run without gaps, so that the names get the same ones.
             while self.named <= frame.interface {

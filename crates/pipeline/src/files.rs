@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use gannet_packet::PacketType;
-use gannet_pcap::{Format, Merge, PacketSource, SliceReader, StreamReader};
+use gannet_packet::{Frame, PacketType};
+use gannet_pcap::{Format, Merge, Packet, PacketSource, SliceReader, StreamReader};
 use gannet_ring::mapped::MappedFile;
 
 use crate::config::{CaptureConfig, Direction, FileInput};
@@ -70,13 +70,19 @@ pub(crate) fn path_of(input: &FileInput) -> &Path {
     }
 }
 
-/// Whether a packet is to be taken, by the way it went.
-pub(crate) fn is_wanted(config: &CaptureConfig, packet_type: PacketType) -> bool {
-    let sent = packet_type == PacketType::Outgoing;
+/// The frame of a packet that is to be taken by the way it went; `None` for one that is kept out.
+pub(crate) fn wanted<'a>(config: &CaptureConfig, packet: &Packet<'a>) -> Option<Frame<'a>> {
+    let mut frame = packet.frame;
+    // Only where the file tells the direction can it be asked for.
+    if packet.flags.is_none() {
+        frame.packet_type = PacketType::Host;
+    }
+    let sent = frame.packet_type == PacketType::Outgoing;
     let direction = match config.direction {
         Direction::InOut => true,
         Direction::In => !sent,
         Direction::Out => sent,
     };
-    direction && config.packet_type.is_none_or(|wanted| wanted == packet_type)
+    let kind = config.packet_type.is_none_or(|wanted| wanted == frame.packet_type);
+    (direction && kind).then_some(frame)
 }
