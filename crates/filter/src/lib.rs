@@ -1,10 +1,33 @@
-//! Packet filters: the classic BPF machine that Linux runs on sockets, in user space and without any socket.
+//! Packet filters: the pcap-filter language, compiled to classic BPF without libpcap, and the machine that runs it.
 //!
-//! [`bpf`] holds the machine: instructions, checked programs, an assembler with labels, a listing in the manner
-//! of `tcpdump -d`, and a virtual machine that gives the kernel's answer for a packet. Attaching a program to a
-//! socket is the business of `gannet-ring`; this crate only makes, checks, prints and runs them.
+//! ```text
+//!  text ─lex─► tokens ─parse─► syntax ─resolve─► Tree ─lower─► Graph ─optimise─► Graph ─emit─► Program
+//!              places          words    names,   numbers,      blocks,           fewer         checked,
+//!              kept            only     refusals one meaning   one link type     blocks        classic BPF
+//! ```
+//!
+//! Each pass is a file or folder of its own and knows only its neighbours' types:
+//! - `lex`, `parse`: what is written, with the place of every word;
+//! - [`mod@resolve`]: what it means, names replaced by numbers ([`mod@names`]), what makes no sense refused: a [`tree::Tree`];
+//! - [`mod@lower`]: where that lies in a packet of one [`Link`] type: an [`ir::Graph`];
+//! - [`mod@optimise`], [`mod@emit`]: the same verdicts in fewer instructions, in the kernel's encoding: a [`Program`].
+//!
+//! The manual page pcap-filter(7) is the specification and libpcap's behaviour the judge. Attaching a program to a
+//! socket is the business of `gannet-ring`; this crate makes, checks, prints and runs them.
 #![forbid(unsafe_code)]
 
 pub mod bpf;
+pub mod compile;
+pub mod emit;
+pub mod error;
+pub mod ir;
+pub mod lower;
+pub mod names;
+pub mod optimise;
+pub mod resolve;
+pub mod tree;
 
 pub use bpf::{Assembler, Instruction, Program, Skb};
+pub use compile::{Link, Options, Snaplen, compile};
+pub use error::{Error, ErrorKind};
+pub use names::Names;
