@@ -35,6 +35,8 @@ pub enum ErrorKind {
     RejectsAll,
     /// More than a classic BPF program, or this compiler, takes.
     TooLarge,
+    /// A pass broke a promise to the next one: a fault of this compiler, never of the expression.
+    Internal,
 }
 
 impl Error {

@@ -15,6 +15,7 @@
 //! blocks lie and how far jumps reach, which [`emit`](crate::emit) decides.
 
 use crate::bpf::Instruction;
+use crate::bpf::insn::{JEQ, JGE, JGT, JMP, JSET, K, X};
 
 /// A filter as blocks.
 ///
@@ -111,5 +112,21 @@ impl Block {
             End::Return(_) | End::ReturnA => (None, None),
         };
         first.into_iter().chain(second)
+    }
+}
+
+impl Condition {
+    /// The opcode and the constant of the conditional jump that asks this.
+    pub fn encoded(self) -> (u16, u32) {
+        let operation = match self.test {
+            Comparison::Equal => JEQ,
+            Comparison::Greater => JGT,
+            Comparison::GreaterOrEqual => JGE,
+            Comparison::AnyBit => JSET,
+        };
+        match self.operand {
+            Operand::Constant(value) => (JMP | operation | K, value),
+            Operand::X => (JMP | operation | X, 0),
+        }
     }
 }
