@@ -23,6 +23,7 @@ pub mod error;
 pub mod ir;
 pub mod lower;
 pub mod names;
+pub mod opcodes;
 pub mod optimise;
 pub mod resolve;
 pub mod tree;

@@ -24,9 +24,8 @@ fn write_line(f: &mut fmt::Formatter<'_>, at: usize, insn: Instruction) -> fmt::
         let next = at + 1;
         let (then, other) = (next + usize::from(insn.jt), next + usize::from(insn.jf));
         write!(f, "({at:03}) {mnemonic:<8} {operand:<16} jt {then}\tjf {other}")
-    } else if operand.is_empty() {
-        write!(f, "({at:03}) {mnemonic}")
     } else {
+        // tcpdump leaves the blanks behind an instruction without operand; so do we, to be the same byte for byte.
         write!(f, "({at:03}) {mnemonic:<8} {operand}")
     }
 }
@@ -82,14 +81,14 @@ fn operand(at: usize, insn: Instruction) -> String {
         LD_LEN | LDX_LEN => "#pktlen".to_owned(),
         LDX_MSH => format!("4*([{}]&0xf)", k as i32),
         JUMP_ALWAYS => format!("{}", at as u64 + 1 + u64::from(k)),
-        RET_K => format!("#{k}"),
+        RET_K => format!("#{}", k as i32),
         ALU_NEG | MISC_TAX | MISC_TXA | RET_A => String::new(),
         code if code & X != 0 => "x".to_owned(),
         code if code & 0x07 == JMP => format!("#{k:#x}"),
         code => match code & 0xf0 {
             // Bit masks read better in hexadecimal, and libpcap prints them so.
             AND | OR | XOR => format!("#{k:#x}"),
-            _ => format!("#{k}"),
+            _ => format!("#{}", k as i32),
         },
     }
 }
@@ -111,7 +110,7 @@ fn ancillary_name(ancillary: Ancillary) -> &'static str {
         Ancillary::VlanTag => "vlan_tci",
         Ancillary::VlanTagPresent => "vlanp",
         Ancillary::PayloadOffset => "poff",
-        Ancillary::Random => "rand",
+        Ancillary::Random => "random",
         Ancillary::VlanTpid => "vlan_tpid",
     }
 }
@@ -164,6 +163,7 @@ mod tests {
             Instruction::statement(RET_A, 0),
         ])
         .unwrap();
+        // Each ~ is a blank that tcpdump leaves at the end of a line.
         let expected = "\
 (000) ld       #0x10
 (001) st       M[1]
@@ -173,11 +173,11 @@ mod tests {
 (005) and      #0xff
 (006) lsh      #2
 (007) add      x
-(008) neg
-(009) tax
+(008) neg     ~
+(009) tax     ~
 (010) ld       #pktlen
 (011) ja       12
-(012) ret";
-        assert_eq!(program.to_string(), expected);
+(012) ret     ~";
+        assert_eq!(program.to_string(), expected.replace('~', " "));
     }
 }

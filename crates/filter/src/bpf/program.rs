@@ -102,6 +102,22 @@ pub enum ProgramError {
     NoReturn,
 }
 
+impl ProgramError {
+    /// The index of the instruction that breaks the rule; `None` if the program as a whole does.
+    pub const fn at(&self) -> Option<usize> {
+        match *self {
+            Self::Length(_) | Self::NoReturn => None,
+            Self::Opcode { at, .. }
+            | Self::Jump { at }
+            | Self::DivisionByZero { at }
+            | Self::Shift { at }
+            | Self::Scratch { at, .. }
+            | Self::Unset { at, .. }
+            | Self::Ancillary { at, .. } => Some(at),
+        }
+    }
+}
+
 fn check(instructions: &[Instruction]) -> Result<(), ProgramError> {
     let len = instructions.len();
     if len == 0 || len > MAX_INSTRUCTIONS {
