@@ -29,5 +29,5 @@ pub use latency::{Latencies, MAX_KEYS};
 pub use record::{HeaderSelection, Record, RecordOptions};
 pub use route::Routes;
 pub use summary::{LeftOut, Scale, Summary, SummaryRow};
-pub use text::{printable, wire_text};
+pub use text::{columns, printable, shortened, wire_text};
 pub use time::ShortDuration;

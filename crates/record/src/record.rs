@@ -168,6 +168,11 @@ impl<'a> Record<'a> {
         self.url.and_then(|url| url.host).map(wire_text)
     }
 
+    /// The host asked for and the port if it was given, as they were written.
+    pub fn authority(&self) -> Option<Cow<'a, str>> {
+        self.url.and_then(|url| url.authority).map(wire_text)
+    }
+
     /// The path asked for, without query.
     pub fn path(&self) -> Option<Cow<'a, str>> {
         let path = self.url?.path?;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{ShortDuration, printable};
+use crate::{ShortDuration, columns, printable, shortened};
 
 /// The latency table: `Display` is what the terminal shows, `Serialize` all of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -94,6 +94,7 @@ impl Scale {
     }
 }
 
+/// A table for people, as wide as the formatter's width, or 110 columns.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.total.count == 0 {
@@ -118,7 +119,7 @@ impl fmt::Display for Summary {
         let mut lines = vec![heading];
         lines.extend(shown.iter().map(Line::new));
         let total = Line { route: "total".into(), ..Line::new(&self.total) };
-        let widths = Widths::of(lines.iter().chain([&total]));
+        let widths = Widths::of(lines.iter().chain([&total]), f.width().unwrap_or(DEFAULT_WIDTH));
         for line in &lines {
             line.write(f, &widths)?;
         }
@@ -163,14 +164,14 @@ struct Widths {
 }
 
 impl Widths {
-    fn of<'a>(lines: impl Iterator<Item = &'a Line> + Clone) -> Self {
+    fn of<'a>(lines: impl Iterator<Item = &'a Line> + Clone, width: usize) -> Self {
         let widest = |text: fn(&Line, usize) -> &str, at| {
-            lines.clone().map(|line| text(line, at).chars().count()).max().unwrap_or(0)
+            lines.clone().map(|line| columns(text(line, at).chars())).max().unwrap_or(0)
         };
         let numbers = std::array::from_fn(|at| widest(|line, at| &line.numbers[at], at));
         let picture = widest(|line, _| &line.picture, 0);
         let others = numbers.iter().map(|width| width + GUTTER).sum::<usize>() + GUTTER + picture;
-        let room = MAX_WIDTH.saturating_sub(others).max(MIN_ROUTE_WIDTH);
+        let room = width.saturating_sub(others).max(MIN_ROUTE_WIDTH);
         Self { route: widest(|line, _| &line.route, 0).min(room), numbers }
     }
 }
@@ -199,8 +200,9 @@ impl Line {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
-        let route = shortened(&self.route, widths.route);
-        let mut line = format!("{route:width$}", width = widths.route);
+        let route = shortened(&self.route, widths.route, widths.route.saturating_sub(1) / 2);
+        let mut line = route.into_owned();
+        line.extend(std::iter::repeat_n(' ', widths.route.saturating_sub(columns(line.chars()))));
         for (number, width) in self.numbers.iter().zip(widths.numbers) {
             line.push_str(&format!("{:GUTTER$}{number:>width$}", ""));
         }
@@ -218,17 +220,6 @@ fn picture(distribution: &[u64]) -> String {
         count => BARS[(u128::from(count) * top / u128::from(max)) as usize],
     };
     distribution.iter().map(|count| bar(*count)).collect()
-}
-
-/// At most `width` characters of `text`; what is cut is cut in the middle: beginnings and ends tell routes apart.
-fn shortened(text: &str, width: usize) -> String {
-    let chars = text.chars().count();
-    if chars <= width {
-        return text.to_owned();
-    }
-    let tail = width.saturating_sub(1) / 2;
-    let head = width.saturating_sub(1) - tail;
-    text.chars().take(head).chain(['…']).chain(text.chars().skip(chars - tail)).collect()
 }
 
 /// Digits in groups of three: `1,234,567`.
@@ -259,7 +250,7 @@ fn rate(per_second: f64) -> String {
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const GUTTER: usize = 2;
 /// So that the table fits on a terminal of usual width.
-const MAX_WIDTH: usize = 110;
+const DEFAULT_WIDTH: usize = 110;
 const MIN_ROUTE_WIDTH: usize = 12;
 /// What fits on a screen.
 const MAX_ROWS: usize = 25;
@@ -374,7 +365,7 @@ total               1,234,574  176,368  12,345    0  1.3 ms  2.6 ms   13 ms  130
     #[test]
     fn a_table_fits_whatever_the_routes_are() {
         let text = a_morning().to_string();
-        assert!(text.lines().all(|line| line.chars().count() <= MAX_WIDTH), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= DEFAULT_WIDTH), "{text}");
         let routes: Vec<_> =
             text.lines().filter_map(|line| line.split_once("  ")).map(|(route, _)| route).collect();
         assert!(routes[1].starts_with("GET /static/") && routes.contains(&"total"), "{text}");

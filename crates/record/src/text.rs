@@ -38,6 +38,38 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// At most `room` columns of `text`, `tail` of them from its end; between them `…` stands for what was cut.
+///
+/// For terminals: give it text that is [`printable`].
+pub fn shortened(text: &str, room: usize, tail: usize) -> Cow<'_, str> {
+    if text.len() <= room || columns(text.chars()) <= room {
+        return text.into();
+    }
+    let rest = room.saturating_sub(1);
+    let tail = tail.min(rest);
+    let after = |(at, char): (usize, char)| (at + char.len_utf8(), char);
+    let head_end = fitting(text.char_indices().map(after), rest - tail).unwrap_or(0);
+    let tail_start = fitting(text.char_indices().rev(), tail).unwrap_or(text.len());
+    format!("{}…{}", &text[..head_end], &text[tail_start..]).into()
+}
+
+/// Columns on a terminal. East Asian scripts and pictures take two; what lies between them, but for punctuation and
+/// blocks, is taken for wide, too, and makes a line shorter than it could be.
+pub fn columns(chars: impl IntoIterator<Item = char>) -> usize {
+    let wide = |char: &char| *char >= '\u{1100}' && !('\u{2010}'..='\u{25a1}').contains(char);
+    chars.into_iter().map(|char| if wide(&char) { 2 } else { 1 }).sum()
+}
+
+/// The position of the last character that still fits into `room` columns.
+fn fitting(chars: impl Iterator<Item = (usize, char)>, room: usize) -> Option<usize> {
+    let mut used = 0;
+    let fit = chars.take_while(|(_, char)| {
+        used += columns([*char]);
+        used <= room
+    });
+    fit.last().map(|(at, _)| at)
+}
+
 fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() + 16);
     for chunk in bytes.utf8_chunks() {
@@ -71,6 +103,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_in_the_middle() {
+        assert_eq!(shortened("shop.example/a/long/path.js", 15, 4), "shop.examp…h.js");
+        assert_eq!(shortened("日本語日本語", 9, 2), "日本語…語");
+        assert_eq!(shortened("short", 5, 1), "short");
+        assert_eq!(shortened("▁█▁ short", 9, 1), "▁█▁ short");
+    }
 
     /// The way back as the documentation has it.
     fn unescape(text: &str) -> Vec<u8> {

@@ -5,12 +5,14 @@ use memchr::{memchr, memrchr};
 
 /// What a request asks for, from its target and its Host field. RFC 9112, section 3.2: a target is a path with query, an
 /// absolute URI, an authority (CONNECT), or `*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Url<'a> {
     /// Of an absolute URI.
     pub scheme: Option<&'a [u8]>,
     /// Name or address, without user, port and brackets.
     pub host: Option<&'a [u8]>,
+    /// Host and port as they were written, without user.
+    pub authority: Option<&'a [u8]>,
     /// `None` for an authority only.
     pub path: Option<&'a [u8]>,
     /// Without `?`; `None` if there is no `?`.
@@ -22,10 +24,11 @@ impl<'a> Url<'a> {
     /// receives a request with an absolute-form of request-target, the origin server MUST ignore the received Host header
     /// field", RFC 9112, section 3.2.2).
     pub fn of(request: &'a Head) -> Self {
-        let field = || request.field("host").and_then(host);
-        let mut url = Self::of_target(request);
-        url.host = url.host.or_else(field);
-        url
+        let url = Self::of_target(request);
+        match request.field("host") {
+            Some(field) if url.host.is_none() => url.at(field),
+            _ => url,
+        }
     }
 
     /// What the target alone says: whoever has no use for the host need not look for it.
@@ -33,30 +36,35 @@ impl<'a> Url<'a> {
         let target = request.target();
         if target.starts_with(b"/") {
             let (path, query) = split_query(target);
-            return Self { scheme: None, host: None, path: Some(path), query };
+            return Self { path: Some(path), query, ..Self::default() };
         }
         if request.method() == b"CONNECT" {
-            return Self { scheme: None, host: host(target), path: None, query: None };
+            return Self::default().at(target);
         }
         if let Some((scheme, rest)) = split_scheme(target) {
             let end = rest.iter().position(|&byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(end);
             let (path, query) = split_query(rest);
             let path = if path.is_empty() { b"/" } else { path };
-            return Self { scheme: Some(scheme), host: host(authority), path: Some(path), query };
+            return Self { scheme: Some(scheme), path: Some(path), query, ..Self::default() }.at(authority);
         }
         let (path, query) = split_query(target);
-        Self { scheme: None, host: None, path: Some(path), query }
+        Self { path: Some(path), query, ..Self::default() }
+    }
+
+    /// With the host of `[user@]host[:port]`, if it is not empty.
+    fn at(self, authority: &'a [u8]) -> Self {
+        let authority = authority.trim_ascii();
+        let authority = memrchr(b'@', authority).map_or(authority, |at| &authority[at + 1..]);
+        match host(authority) {
+            Some(host) => Self { host: Some(host), authority: Some(authority), ..self },
+            None => self,
+        }
     }
 }
 
-/// The host in `[user@]host[:port]`; `None` if it is empty.
+/// The host in `host[:port]`; `None` if it is empty.
 fn host(authority: &[u8]) -> Option<&[u8]> {
-    let authority = authority.trim_ascii();
-    let authority = match memrchr(b'@', authority) {
-        Some(at) => &authority[at + 1..],
-        None => authority,
-    };
     let host = match authority.strip_prefix(b"[") {
         Some(rest) => rest.split(|&byte| byte == b']').next().unwrap_or(rest),
         None => match memchr(b':', authority) {
@@ -128,5 +136,17 @@ mod tests {
         ] {
             assert_eq!(parts("GET / HTTP/1.1", field)[1], host, "{field}");
         }
+    }
+
+    #[test]
+    fn authorities_are_without_their_user() {
+        let authority = |line, field| {
+            let head = request(line, &[("Host", field)]);
+            Url::of(&head).authority.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        assert_eq!(authority("GET / HTTP/1.1", "h:8080").as_deref(), Some("h:8080"));
+        assert_eq!(authority("GET http://u:p@h:1/ HTTP/1.1", "x").as_deref(), Some("h:1"));
+        assert_eq!(authority("GET / HTTP/1.1", " [::1]:80 ").as_deref(), Some("[::1]:80"));
+        assert_eq!(authority("GET / HTTP/1.1", ":80"), None);
     }
 }

@@ -16,7 +16,7 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use gannet_http::{Exchange, State};
-use gannet_record::{Record, ShortDuration, printable};
+use gannet_record::{Record, ShortDuration, printable, shortened};
 use jiff::tz::TimeZone;
 
 /// Makes lines.
@@ -65,22 +65,19 @@ impl TextLines {
         let used = CLOCK_WIDTH + 2 + self.client_width + 2 + 3 + 2 + 7 + 2 + 6 + 2;
         let used = used + method.chars().count().max(4) + 1 + tag.len();
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used).max(MIN_URL_WIDTH));
-        self.put(out, Style::new(), &shortened(&self.url, room));
+        self.put(out, Style::new(), &shortened(&self.url, room, room.saturating_sub(1) / 3));
         self.put(out, Style::new().fg_color(Some(AnsiColor::Red.into())), &tag);
         out.push(b'\n');
     }
 
-    /// Host, path and query, or the server if there is no request.
+    /// Host, port if it was asked for, path and query; the server if there is no request.
     fn write_url(&mut self, record: &Record<'_>) {
         self.url.clear();
-        match record.host() {
-            Some(host) if host.contains(':') => {
-                // Writing to a String cannot fail, here and below.
-                let _ = write!(self.url, "[{}]", printable(&host));
-            }
-            Some(host) => self.url.push_str(&printable(&host)),
+        match record.authority() {
+            Some(authority) => self.url.push_str(&printable(&authority)),
             None => {
                 let server = record.exchange().connection.server;
+                // Writing to a String cannot fail.
                 let _ = write!(self.url, "{}", std::net::SocketAddr::new(server.address, server.port));
             }
         }
@@ -158,36 +155,6 @@ fn size(bytes: u64) -> String {
     if unit != "B" && value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
 }
 
-/// At most `room` columns of `text`. What is cut is cut behind the middle: the host and the beginning of the path say more
-/// than the end, and the end more than what is between.
-fn shortened(text: &str, room: usize) -> std::borrow::Cow<'_, str> {
-    if text.len() <= room || columns(text.chars()) <= room {
-        return text.into();
-    }
-    let tail = room.saturating_sub(1) / 3;
-    let head = room.saturating_sub(1) - tail;
-    let head_bytes =
-        fitting(text.char_indices().map(|(at, char)| (at + char.len_utf8(), char)), head).unwrap_or(0);
-    let tail_start = fitting(text.char_indices().rev(), tail).unwrap_or(text.len());
-    format!("{}…{}", &text[..head_bytes], &text[tail_start..]).into()
-}
-
-/// The position of the last character that still fits into `room` columns.
-fn fitting(chars: impl Iterator<Item = (usize, char)>, room: usize) -> Option<usize> {
-    let mut used = 0;
-    let fit = chars.take_while(|(_, char)| {
-        used += columns([*char]);
-        used <= room
-    });
-    fit.last().map(|(at, _)| at)
-}
-
-/// Columns on a terminal. East Asian scripts and pictures take two; what lies between them is taken for wide, too, and
-/// makes a line shorter than it could be.
-fn columns(chars: impl IntoIterator<Item = char>) -> usize {
-    chars.into_iter().map(|char| if char >= '\u{1100}' && char != '…' { 2 } else { 1 }).sum()
-}
-
 /// `10:11:12.123`
 const CLOCK_WIDTH: usize = 12;
 /// Of most private addresses; longer ones widen the column.
@@ -204,6 +171,8 @@ mod tests {
     use gannet_http::Untrusted;
     use gannet_record::RecordOptions;
     use proptest::prelude::*;
+
+    use gannet_record::columns;
 
     use super::*;
     use crate::sample::{exchange, options};
@@ -236,8 +205,8 @@ mod tests {
         let text: String =
             [whole, slow, aborted, orphan, v6].iter().map(|exchange| line(&mut lines, exchange)).collect();
         let expected = "\
-10:11:12.123  10.0.0.1     200   1.3 ms  4.2 kB  GET  shop.example/users/42/orders?full=1&sig=REDACTED
-10:11:12.123  10.0.0.1     503   ~2.1 s  4.2 kB  GET  [2001:db8::1]/checkout
+10:11:12.123  10.0.0.1     200   1.3 ms  4.2 kB  GET  shop.example:8080/users/42/orders?full=1&sig=REDACTED
+10:11:12.123  10.0.0.1     503   ~2.1 s  4.2 kB  GET  [2001:db8::1]:80/checkout
 10:11:12.123  10.0.0.1     ---        -       -  GET  10.0.0.2:8080 * [aborted]
 10:11:12.124  10.0.0.1     408        -  4.2 kB  -    10.0.0.2:8080 [orphan-response]
 10:11:12.123  2001:db8::dead:beef  200   1.3 ms  4.2 kB  GET  h/
@@ -268,13 +237,6 @@ mod tests {
         for (bytes, text) in cases.into_iter().chain(more) {
             assert_eq!(size(bytes), text);
         }
-    }
-
-    #[test]
-    fn urls_are_cut_in_the_middle() {
-        assert_eq!(shortened("shop.example/a/long/path.js", 15), "shop.examp…h.js");
-        assert_eq!(shortened("日本語日本語", 9), "日本語…語");
-        assert_eq!(shortened("short", 5), "short");
     }
 
     proptest! {
