@@ -1,11 +1,18 @@
 //! The kernel program that every capture starts with.
 //!
+//! ```text
+//!   packet ─► type and direction ─► only TCP? ─┬─► A, X = 0 ─► the user's filter ─► what it returns, at most the snaplen
+//!                 │                   │        └─► without a filter: the snaplen
+//!                 └───────────────────┴─► 0: not received
+//! ```
+//!
 //! It runs once per packet before the ring: keeps out what `-Q` and `--type` exclude, shows each loopback packet
-//! once, and returns the snaplen. A packet it rejects costs no ring space and is not counted as received.
+//! once, and returns the snaplen or asks the user's filter. A packet it rejects costs no ring space and is not counted as received.
 
 use gannet_filter::Program;
 use gannet_filter::bpf::asm::NEXT;
-use gannet_filter::bpf::{Ancillary, Assembler, Label, Width, net_offset};
+use gannet_filter::bpf::insn::{A, JA, JGT, JMP, K, RET};
+use gannet_filter::bpf::{Ancillary, AssembleError, Assembler, Label, Target, Width, net_offset};
 use gannet_packet::{EtherType, IpProtocol, PacketType};
 
 /// Which packets pass, and how much of each.
@@ -25,11 +32,46 @@ pub struct Prelude {
 }
 
 impl Prelude {
-    /// The program. Sent packets are recognised by `sll_pkttype`, because `PACKET_IGNORE_OUTGOING` has no effect
-    /// on the members of a fanout group.
+    /// The program that lets through what passes here.
     pub fn program(&self) -> Program {
         let mut asm = Assembler::new();
         let reject = asm.label();
+        self.gate(&mut asm, reject);
+        asm.ret(self.snaplen);
+        asm.bind(reject);
+        asm.ret(0);
+        // Some 50 instructions at most and every label bound above: there is nothing that could be refused.
+        asm.assemble().unwrap_or_else(|_| reject_all())
+    }
+
+    /// The program that asks `filter` about what passes here. What `filter` returns are the bytes that are kept, but never more
+    /// than the snaplen, so that one filter serves all snapshot lengths of a run.
+    ///
+    /// The filter may come from anywhere: it begins with A and X at 0 and nothing in scratch memory, as if it stood alone.
+    ///
+    /// # Errors
+    /// Both together are longer than the kernel takes.
+    pub fn with_filter(&self, filter: &Program) -> Result<Program, AssembleError> {
+        let mut asm = Assembler::new();
+        let reject = asm.label();
+        let pass = asm.label();
+        self.gate(&mut asm, reject);
+        asm.ja(pass);
+        // In front of the filter, where the jumps above reach it however long the filter is.
+        asm.bind(reject);
+        asm.ret(0);
+        asm.bind(pass);
+        asm.ldx_imm(0);
+        asm.ld_imm(0);
+        append(&mut asm, filter, self.snaplen);
+        asm.assemble()
+    }
+
+    /// Goes on behind itself with what passes, to `reject` with everything else; leaves scratch memory alone.
+    ///
+    /// Sent packets are recognised by `sll_pkttype`, because `PACKET_IGNORE_OUTGOING` has no effect on the members of a
+    /// fanout group.
+    fn gate(&self, asm: &mut Assembler, reject: Label) {
         let received = asm.label();
         let accept = asm.label();
         asm.ld_ancillary(Ancillary::PacketType);
@@ -50,15 +92,45 @@ impl Prelude {
         }
         asm.bind(accept);
         if self.only_tcp {
-            only_tcp(&mut asm, reject);
+            only_tcp(asm, reject);
         }
-        asm.ret(self.snaplen);
-        asm.bind(reject);
-        asm.ret(0);
-        // Some 50 instructions at most and every label bound above: there is nothing that could be refused.
-        asm.assemble().unwrap_or_else(|_| reject_all())
     }
 }
+
+/// Puts `filter` behind what is there, with its returns bounded by `snaplen`. Distances change, so every instruction gets a
+/// label and every jump is made anew.
+fn append(asm: &mut Assembler, filter: &Program, snaplen: u32) {
+    let instructions = filter.instructions();
+    let labels: Vec<_> = instructions.iter().map(|_| asm.label()).collect();
+    for (at, instruction) in instructions.iter().enumerate() {
+        asm.bind(labels[at]);
+        // A checked program jumps to places of its own only.
+        let to = |distance: usize| labels.get(at + 1 + distance).copied().map_or(NEXT, Target::To);
+        match instruction.code {
+            code if instruction.is_conditional_jump() => {
+                asm.jump(code, instruction.k, to(instruction.jt.into()), to(instruction.jf.into()));
+            }
+            JUMP_ALWAYS => {
+                if let Target::To(label) = to(instruction.k as usize) {
+                    asm.ja(label);
+                }
+            }
+            RETURN_CONSTANT => asm.ret(instruction.k.min(snaplen)),
+            RETURN_A => {
+                let whole = asm.label();
+                asm.jump(JMP | JGT | K, snaplen, NEXT, whole.into());
+                asm.ret(snaplen);
+                asm.bind(whole);
+                asm.ret_a();
+            }
+            code => asm.push(code, instruction.k),
+        }
+    }
+}
+
+const JUMP_ALWAYS: u16 = JMP | JA;
+const RETURN_CONSTANT: u16 = RET | K;
+const RETURN_A: u16 = RET | A;
 
 /// Goes on behind itself with what may carry TCP, to `reject` with everything else.
 ///
@@ -125,6 +197,9 @@ pub fn reject_all() -> Program {
 #[cfg(test)]
 mod tests {
     use gannet_filter::Skb;
+    use gannet_filter::bpf::insn::{ABS, ADD, ALU, JEQ, JSET, LD, LDX, MEM, MISC, ST, STX, TAX, X};
+    use gannet_filter::bpf::{Instruction, ProgramError, VlanTag};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -217,5 +292,114 @@ mod tests {
         for other in [EtherType::ARP, EtherType::LLC, EtherType(0x88cc)] {
             assert!(!carries_tcp(other, &[0; 40]), "{other:?}");
         }
+    }
+
+    /// Any program of these instructions, all of its jumps inside and its last instruction a return. Scratch memory is set first,
+    /// so that loads from it are always allowed.
+    fn any_filter() -> impl Strategy<Value = Program> {
+        let instruction = (0_usize..14, 0_u8..255, 0_u8..255, 0_u32..64);
+        proptest::collection::vec(instruction, 1..600).prop_map(|drawn| {
+            let mut program = vec![Instruction::statement(ST, 3), Instruction::statement(STX, 4)];
+            let count = drawn.len();
+            for (at, (kind, jt, jf, k)) in drawn.into_iter().enumerate() {
+                let ahead = count - at - 1;
+                let within = |distance: u8| usize::from(distance).min(ahead) as u8;
+                program.push(match kind {
+                    0 => Instruction::statement(LD | 0x10 | ABS, k),
+                    1 => Instruction::statement(LD | 0x10 | ABS, net_offset(k)),
+                    2 => Instruction::statement(LDX | MEM, 3 + k % 2),
+                    3 => Instruction::statement(LD | MEM, 3 + k % 2),
+                    4 => Instruction::statement(ST, 3 + k % 2),
+                    5 => Instruction::statement(ALU | ADD | K, k),
+                    6 => Instruction::statement(ALU | ADD | X, 0),
+                    7 => Instruction::statement(MISC | TAX, 0),
+                    8 => Instruction::jump(JMP | JEQ | K, k, within(jt), within(jf)),
+                    9 => Instruction::jump(JMP | JSET | K, k, within(jt), within(jf)),
+                    10 => Instruction::jump(JMP | JGT | X, 0, within(jt), within(jf)),
+                    11 => Instruction::statement(JMP | JA, within(jt).into()),
+                    12 if k % 8 == 0 => Instruction::statement(RET | A, 0),
+                    13 if k % 8 == 0 => Instruction::statement(RET | K, k * 4),
+                    _ => Instruction::statement(LD | 0x10 | ABS, k % 16),
+                });
+            }
+            program.push(Instruction::statement(RET | A, 0));
+            Program::new(program).unwrap()
+        })
+    }
+
+    fn any_prelude() -> impl Strategy<Value = Prelude> {
+        let kinds = prop_oneof![3 => Just(None), 1 => Just(Some(PacketType::Host))];
+        (any::<bool>(), any::<bool>(), kinds, any::<bool>(), prop_oneof![Just(262_144), 1_u32..200]).prop_map(
+            |(incoming, outgoing, packet_type, only_tcp, snaplen)| Prelude {
+                incoming,
+                outgoing,
+                packet_type,
+                only_tcp,
+                snaplen,
+            },
+        )
+    }
+
+    proptest! {
+        /// What passes is what passes the prelude and the filter; of it the smaller of both lengths is kept.
+        #[test]
+        fn prelude_and_filter_are_both_asked(
+            prelude in any_prelude(),
+            filter in any_filter(),
+            packet_type in prop_oneof![Just(PacketType::Host), Just(PacketType::Outgoing)],
+            protocol in prop_oneof![Just(0x0800_u16), Just(0x0806)],
+            bytes in proptest::collection::vec(0_u8..64, 40..100),
+        ) {
+            let skb = Skb {
+                packet_type,
+                protocol,
+                hardware_type: 1,
+                network: 14,
+                vlan: (bytes[0] % 2 == 0).then_some(VlanTag { tpid: 0x8100, tci: 5 }),
+                ..Skb::of(&bytes)
+            };
+            let expected = match prelude.program().run(&skb) {
+                0 => 0,
+                snaplen => filter.run(&skb).min(snaplen),
+            };
+            prop_assert_eq!(prelude.with_filter(&filter).unwrap().run(&skb), expected);
+        }
+    }
+
+    /// Registers are 0 where a filter begins, whatever the prelude left in them.
+    #[test]
+    fn a_filter_begins_with_empty_registers() {
+        let return_a = Instruction::statement(RET | A, 0);
+        let add_x = Instruction::statement(ALU | ADD | X, 0);
+        let filter = Program::new(vec![add_x, return_a]).unwrap();
+        for only_tcp in [false, true] {
+            let program = Prelude { only_tcp, ..ALL }.with_filter(&filter).unwrap();
+            // A UDP packet to port 4789: the prelude leaves the port in A and the header's length in X.
+            let packet = ipv4(17, 0, 5, &[0x30, 0x39, 0x12, 0xb5, 0, 8, 0, 0]);
+            let skb = Skb {
+                protocol: 0x0800,
+                packet_type: PacketType::Outgoing,
+                hardware_type: 1,
+                ..Skb::of(&packet)
+            };
+            assert_eq!(program.run(&skb), 0);
+        }
+    }
+
+    #[test]
+    fn scratch_memory_is_the_filters_own() {
+        let load = Instruction::statement(LD | MEM, 0);
+        let filter =
+            Program::new(vec![Instruction::statement(ST, 0), load, Instruction::statement(RET | A, 0)]);
+        assert!(ALL.with_filter(&filter.unwrap()).is_ok());
+    }
+
+    #[test]
+    fn programs_that_are_too_long_together_are_refused() {
+        let filter = |len: usize| Program::new(vec![Instruction::statement(RET | K, 1); len]).unwrap();
+        let own = ALL.with_filter(&filter(1)).unwrap().instructions().len() - 1;
+        assert_eq!(ALL.with_filter(&filter(4096 - own)).unwrap().instructions().len(), 4096);
+        let refusal = ALL.with_filter(&filter(4097 - own)).unwrap_err();
+        assert!(matches!(refusal, AssembleError::Program(ProgramError::Length(4097))), "{refusal:?}");
     }
 }
