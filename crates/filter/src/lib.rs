@@ -20,6 +20,10 @@ pub mod bpf;
 pub mod compile;
 pub mod emit;
 pub mod error;
+pub mod file;
+#[doc(hidden)]
+#[allow(clippy::panic, reason = "a fuzz body reports by panicking")]
+pub mod fuzz;
 pub mod ir;
 pub mod lower;
 pub mod names;
@@ -28,7 +32,8 @@ pub mod optimise;
 pub mod resolve;
 pub mod tree;
 
-pub use bpf::{Assembler, Instruction, Program, Skb};
+pub use bpf::{Assembler, Instruction, Machine, Program, Skb};
 pub use compile::{Link, Options, Snaplen, compile};
 pub use error::{Error, ErrorKind};
+pub use file::{FileFilter, FileOptions};
 pub use names::Names;

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!   Assembler ──assemble()──► Program ──► Display: the listing
-//!                               │   └──► run(&Skb) -> u32
+//!                               │   ├──► run(&Skb) -> u32
+//!                               │   └──► Machine: the same answers, faster
 //!                               └──► instructions(): what setsockopt takes
 //! ```
 //!
@@ -17,10 +18,12 @@
 pub mod asm;
 pub mod insn;
 mod listing;
+mod machine;
 pub mod program;
 mod vm;
 
 pub use asm::{AssembleError, Assembler, Label, NEXT, Target};
 pub use insn::{Ancillary, Instruction, Width, ll_offset, net_offset};
+pub use machine::Machine;
 pub use program::{Program, ProgramError};
 pub use vm::{Skb, VlanTag};

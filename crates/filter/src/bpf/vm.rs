@@ -72,7 +72,7 @@ impl<'a> Skb<'a> {
 
     /// A load of `width` at `k`; `None` when it leaves the packet.
     #[inline]
-    fn load(&self, width: Width, k: u32) -> Option<u32> {
+    pub(super) fn load(&self, width: Width, k: u32) -> Option<u32> {
         // `bpf_skb_load_helper_convert_offset`: offsets are signed, the negative ones start at a header.
         let base = match k {
             SKF_NET_OFF.. => (self.network as u64).checked_add(u64::from(k - SKF_NET_OFF))?,
@@ -90,7 +90,7 @@ impl<'a> Skb<'a> {
         })
     }
 
-    fn ancillary(&self, what: Ancillary, a: u32, x: u32) -> u32 {
+    pub(super) fn ancillary(&self, what: Ancillary, a: u32, x: u32) -> u32 {
         match what {
             Ancillary::Protocol => u32::from(self.protocol),
             Ancillary::PacketType => self.packet_type as u32,
@@ -186,7 +186,7 @@ impl Program {
 }
 
 #[inline]
-fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
+pub(super) fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
     Some(match operation {
         ADD => a.wrapping_add(operand),
         SUB => a.wrapping_sub(operand),
@@ -238,7 +238,7 @@ fn find_attribute(data: &[u8], mut at: usize, end: usize, wanted: u32) -> u32 {
 }
 
 /// `Program` guarantees smaller indexes; the mask spares the bounds check.
-const SCRATCH_MASK: usize = SCRATCH_WORDS - 1;
+pub(super) const SCRATCH_MASK: usize = SCRATCH_WORDS - 1;
 /// `NLA_HDRLEN`.
 const ATTRIBUTE_HEADER: usize = 4;
 /// `NLA_ALIGNTO`.
