@@ -10,6 +10,8 @@
 //!   conversation ── one TCP connection with HTTP on it, packet by packet, and every damage a capture can have
 //!   capture ─────── a file of many such connections at once, as a busy server has them
 //!   truth ───────── what records of either must say, and the comparison with what they do say
+//!
+//!   filters ─────── expressions of the filter language, frames to try them on, and libpcap's verdict
 //! ```
 //!
 //! Nothing here uses the decoders of `gannet-packet`: the proofs would share the faults of what they check.
@@ -19,6 +21,7 @@ pub mod block;
 pub mod capture;
 pub mod conversation;
 pub mod disk;
+pub mod filters;
 pub mod generator;
 pub mod lab;
 pub mod random;

@@ -1,0 +1,18 @@
+//! Filters put to the test: expressions nobody would write, frames nobody would send, and what libpcap says of both.
+//!
+//! ```text
+//!   vocabulary ── addresses, ports, tags that both sides draw from, so that verdicts are mixed
+//!       ├──► expression ── text, production by production of pcap-filter(7) ──► oracle ── programs of `tcpdump -ddd`
+//!       └──► frame ─────── bytes, header by header, whole and cut                  │
+//!   foreign ── runs what `Program` refuses: loops, loads of words never stored ◄───┘
+//!   shrink ─── the shortest text that still shows a difference
+//! ```
+//!
+//! Nothing here uses the compiler of `gannet-filter`, only its machine: what is checked has no say in the check.
+
+pub mod expression;
+pub mod foreign;
+pub mod frame;
+pub mod oracle;
+pub mod shrink;
+pub mod vocabulary;
