@@ -23,6 +23,8 @@ pub struct Interface {
     pub fcs_bytes: Option<u8>,
     /// Number of the section (from 0) that describes it.
     pub section: u32,
+    /// Its part of the file is big-endian, as the capturing machine was: the byte order of what `LinkType::NULL` begins with.
+    pub big_endian: bool,
     /// The latest statistics for it, met so far.
     pub statistics: Option<Statistics>,
 }
@@ -39,6 +41,7 @@ impl Interface {
             offset_s: 0,
             fcs_bytes: None,
             section: 0,
+            big_endian: false,
             statistics: None,
         }
     }

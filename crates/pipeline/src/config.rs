@@ -22,6 +22,7 @@ use gannet_ring::netns::NetnsSpec;
 use gannet_sink::SinkSpec;
 use nix::unistd::SysconfVar;
 
+pub use crate::filter::Filter;
 use crate::privileges::User;
 
 /// One run: where packets come from, and what is done with them. At least one of the latter.
@@ -42,6 +43,11 @@ pub struct CaptureConfig {
     pub input: Input,
     /// At most this many bytes of each frame are kept, a VLAN tag that was put back included.
     pub snaplen: NonZeroU32,
+    /// Keep each frame only up to the end of its layer-4 header and so many bytes more. The frames of a [`Filter`] that was
+    /// made elsewhere are as long as that says.
+    pub headers: Option<u32>,
+    /// Which packets are kept, by what is in them; `None` keeps all.
+    pub filter: Option<Filter>,
     /// Which packets are kept, by the way they went through the interface.
     pub direction: Direction,
     /// Keep only packets of this kind; `None` keeps all.
@@ -131,6 +137,8 @@ impl CaptureConfig {
         Self {
             input,
             snaplen: DEFAULT_SNAPLEN,
+            headers: None,
+            filter: None,
             direction: Direction::default(),
             packet_type: None,
             count: None,

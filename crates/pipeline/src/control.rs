@@ -149,6 +149,8 @@ pub enum Event {
         path: PathBuf,
         /// Where its packets go.
         output: String,
+        /// Which of them, if there is a filter.
+        filter: Option<String>,
     },
     /// The kernel granted less ring memory than was asked for.
     RingShrunk {
@@ -197,8 +199,8 @@ pub struct Capturing {
     pub block_bytes: u64,
     /// Where packets and records go, in the user's words: a path, or `standard output`.
     pub output: String,
-    /// The kernel filter that the command implies, in the user's words.
-    pub filter: Option<&'static str>,
+    /// What the kernel lets through, in the user's words: the filter asked for, and what the command implies.
+    pub filter: Option<String>,
 }
 
 impl fmt::Display for Capturing {
@@ -220,10 +222,7 @@ impl fmt::Display for Capturing {
             ByteSize(self.block_bytes),
             self.output
         )?;
-        match self.filter {
-            Some(filter) => write!(f, ", filter: {filter}"),
-            None => Ok(()),
-        }
+        write_filter(f, self.filter.as_deref())
     }
 }
 
@@ -231,7 +230,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Capturing(capturing) => capturing.fmt(f),
-            Self::Reading { path, output } => write!(f, "reading {}, to {output}", path.display()),
+            Self::Reading { path, output, filter } => {
+                write!(f, "reading {}, to {output}", path.display())?;
+                write_filter(f, filter.as_deref())
+            }
             Self::RingShrunk { asked, obtained } => write!(
                 f,
                 "ring of {} per worker could not be had, got {}: free memory, or ask for less with --ring-size",
@@ -253,6 +255,13 @@ impl fmt::Display for Event {
             Self::Report(report) => report.fmt(f),
             Self::Warning(text) => f.write_str(text),
         }
+    }
+}
+
+fn write_filter(f: &mut fmt::Formatter<'_>, filter: Option<&str>) -> fmt::Result {
+    match filter {
+        Some(filter) => write!(f, ", filter: {filter}"),
+        None => Ok(()),
     }
 }
 
@@ -331,7 +340,7 @@ mod tests {
         capturing.interfaces = vec!["any".into()];
         capturing.link_types.clear();
         capturing.workers = 2;
-        capturing.filter = Some("TCP");
+        capturing.filter = Some("TCP".to_owned());
         assert_eq!(
             Event::Capturing(capturing).to_string(),
             "capturing on any, link type of each frame, snapshot length 262144, 2 workers, ring 256 MiB in 1 MiB \

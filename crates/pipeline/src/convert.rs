@@ -10,7 +10,8 @@ use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Ta
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{advance, open, path_of, reader, wanted};
+use crate::files::{advance, open, path_of, reader};
+use crate::filter::{Selection, Taken};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
@@ -34,12 +35,8 @@ pub(crate) fn run(
     refuse_overwriting(files, &destination)?;
     let mut merge = Merge::new(readers);
     let mut more = advance(&mut merge, files)?;
-    // The main file is for the first packet's link type; a file without packets may still name one.
-    let link_type = merge
-        .packet()
-        .map(|(_, packet)| packet.frame.link_type)
-        .or_else(|| merge.sources().iter().find_map(|source| Some(source.interfaces().first()?.link_type)))
-        .unwrap_or(LinkType::ETHERNET);
+    let selection = Selection::new(capture, files);
+    let link_type = main_link_type(&merge, &selection)?;
     let needs_override = needs_override(&destination, true);
     let mut output =
         Output::open(output_plan(config, capture, destination, link_type, "file")?, Box::new(|_| None))?;
@@ -52,19 +49,18 @@ pub(crate) fn run(
     privileges::restrict_thread(keep)?;
     output.start()?;
     for input in files {
-        events(Event::Reading { path: path_of(input).to_owned(), output: output.name() });
+        let (path, filter) = (path_of(input).to_owned(), capture.filter_text());
+        events(Event::Reading { path, output: output.name(), filter });
     }
     let mut conversion = Conversion {
-        capture,
+        selection,
         counters: Counters::new(),
         booked: Tally::default(),
         writer: Writer::new(&output, writer_plan(config, capture, 0, 1, false))?,
-        read: 0,
-        filtered: 0,
     };
     let mut turn = 0_u32;
-    while more && !conversion.is_full() {
-        conversion.take(&merge);
+    while more && !conversion.selection.is_full() {
+        conversion.take(&merge)?;
         turn = turn.wrapping_add(1);
         if turn.is_multiple_of(PACKETS_PER_TURN) {
             conversion.writer.complete(None);
@@ -103,35 +99,23 @@ pub(crate) fn run(
 
 /// What a conversion carries from packet to packet.
 struct Conversion<'a> {
-    capture: &'a CaptureConfig,
+    selection: Selection<'a>,
     counters: Counters,
     booked: Tally,
     writer: Writer,
-    read: u64,
-    filtered: u64,
 }
 
 impl Conversion<'_> {
-    /// True once as many packets as asked for have been taken.
-    fn is_full(&self) -> bool {
-        self.capture.count.is_some_and(|count| self.read - self.filtered >= count.get())
-    }
-
     /// Records the packet that the merge stands at, unless it is filtered.
-    fn take(&mut self, merge: &Merge<Box<dyn PacketSource + '_>>) {
-        let Some((source, packet)) = merge.packet() else { return };
-        self.read += 1;
-        let Some(frame) = wanted(self.capture, &packet) else {
-            self.filtered += 1;
-            return;
-        };
+    fn take(&mut self, merge: &Merge<Box<dyn PacketSource + '_>>) -> Result<(), Error> {
+        let Some(Taken { source, frame, .. }) = self.selection.take(merge)? else { return Ok(()) };
         let number = frame.interface;
         let key = InterfaceKey { source: source as u32, ifindex: number as i32 };
         let describe = |_| merge.interface(number).map_or_else(InterfaceDescription::default, description);
         let view = SourceView { source: source as u32, describe: &describe, lagging: false };
-        let caplen = frame.data.len().min(self.capture.snaplen.get() as usize) as u64;
-        self.counters.processed(1, caplen);
+        self.counters.processed(1, frame.data.len() as u64);
         self.writer.record_frame(&frame, key, view);
+        Ok(())
     }
 
     fn book(&mut self) {
@@ -140,7 +124,8 @@ impl Conversion<'_> {
 
     fn report(&self, begun: Instant) -> Report {
         Report {
-            ledger: Ledger::files(self.read, self.filtered, [&self.counters]),
+            ledger: Ledger::files(self.selection.read, self.selection.filtered, [&self.counters]),
+            filter: self.selection.filter_text(),
             cpu: CpuTime::of_process(),
             duration: begun.elapsed(),
             ..Report::default()
@@ -151,11 +136,26 @@ impl Conversion<'_> {
         let tally = self.writer.finish();
         book(&self.counters, &mut self.booked, tally);
         Report {
-            ledger: Ledger::files(self.read, self.filtered, [&self.counters]),
+            ledger: Ledger::files(self.selection.read, self.selection.filtered, [&self.counters]),
+            filter: self.selection.filter_text(),
             duration: begun.elapsed(),
             ..Report::default()
         }
     }
+}
+
+/// The link type of the main file: the first packet's; a file without packets may still name one. The filter must go with it.
+fn main_link_type(
+    merge: &Merge<Box<dyn PacketSource + '_>>,
+    selection: &Selection<'_>,
+) -> Result<LinkType, Error> {
+    let of_packet = merge.packet().and_then(|(_, packet)| merge.interface(packet.frame.interface));
+    let first = |source: usize| Some((source, merge.sources().get(source)?.interfaces().first()?));
+    let Some((source, interface)) = of_packet.or_else(|| (0..merge.sources().len()).find_map(first)) else {
+        return Ok(LinkType::ETHERNET);
+    };
+    selection.expect(source, interface)?;
+    Ok(interface.link_type)
 }
 
 fn description((_, interface): (usize, &gannet_pcap::Interface)) -> InterfaceDescription {

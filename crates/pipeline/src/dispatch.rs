@@ -28,7 +28,8 @@ use crate::analysis::{Analysis, AnalysisPlan};
 use crate::config::{CaptureConfig, FileInput, HttpConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{advance, buffered_reader, path_of, wanted};
+use crate::files::{advance, buffered_reader, path_of};
+use crate::filter::{Selection, Taken};
 use crate::ledger::{Counters, CpuTime, Ledger, Report};
 use crate::privileges;
 use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
@@ -41,7 +42,14 @@ pub(crate) fn run(
     events: &dyn Fn(Event),
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let readers = files.iter().map(buffered_reader).collect::<Result<_, _>>()?;
+    let readers = files.iter().map(buffered_reader).collect::<Result<Vec<_>, _>>()?;
+    let selection = Selection::new(capture, files);
+    for (source, reader) in readers.iter().enumerate() {
+        // What is known before the first packet.
+        if let Some(interface) = reader.interfaces().first() {
+            selection.expect(source, interface)?;
+        }
+    }
     let cpus = core_affinity::get_core_ids().unwrap_or_default().len();
     let workers = capture.workers.resolve(false, cpus).get();
     let names = Interfaces::default();
@@ -58,17 +66,16 @@ pub(crate) fn run(
     }
     let output = outputs.join(" and ");
     for input in files {
-        events(Event::Reading { path: path_of(input).to_owned(), output: output.clone() });
+        let (path, filter) = (path_of(input).to_owned(), capture.filter_text());
+        events(Event::Reading { path, output: output.clone(), filter });
     }
     let counters: Vec<_> = (0..workers).map(|_| Counters::new()).collect();
     let plan = AnalysisPlan { config, seed: seed(), workers, interfaces: names };
     let mut reading = Reading {
-        capture,
+        selection,
         merge: Merge::new(readers),
         names: plan.interfaces.clone(),
         named: 0,
-        read: 0,
-        filtered: 0,
         clock: Timestamp::default(),
     };
     let ended = std::thread::scope(|scope| {
@@ -85,12 +92,13 @@ pub(crate) fn run(
     for (source, warning) in reading.merge.warnings() {
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
     }
-    let mut ledger = Ledger::files(reading.read, reading.filtered, &counters);
+    let mut ledger = Ledger::files(reading.selection.read, reading.selection.filtered, &counters);
     ledger.recording = false;
     finish_records(hub, &mut ledger);
     Ok(Report {
         ledger,
         http: http_report(latencies),
+        filter: capture.filter_text(),
         cpu: CpuTime::of_process(),
         duration: begun.elapsed(),
         ..Report::default()
@@ -117,12 +125,19 @@ fn feed(
         team.send(control, hub);
         match control.take() {
             Some(Command::Report) => {
-                let mut ledger = Ledger::files(reading.read, reading.filtered, counters);
+                let mut ledger = Ledger::files(reading.selection.read, reading.selection.filtered, counters);
                 (ledger.recording, ledger.sinks) = (false, hub.reports());
                 // What is on the way to the workers counts as not read yet.
                 ledger.received = ledger.total.processed.packets;
                 let (cpu, duration) = (CpuTime::of_process(), begun.elapsed());
-                events(Event::Report(Box::new(Report { ledger, cpu, duration, ..Report::default() })));
+                let filter = reading.selection.filter_text();
+                events(Event::Report(Box::new(Report {
+                    ledger,
+                    filter,
+                    cpu,
+                    duration,
+                    ..Report::default()
+                })));
             }
             Some(Command::Rotate) => {
                 hub.reopen();
@@ -142,12 +157,10 @@ fn feed(
 
 /// The files, and how far they have been read.
 struct Reading<'a> {
-    capture: &'a CaptureConfig,
+    selection: Selection<'a>,
     merge: Merge<StreamReader<Box<dyn Read>>>,
     names: Interfaces,
     named: u32,
-    read: u64,
-    filtered: u64,
     /// The newest time stamp so far.
     clock: Timestamp,
 }
@@ -159,14 +172,13 @@ impl Reading<'_> {
         let (mut packets, mut bytes) = (0, 0);
         let mut more = true;
         while packets < BATCH_PACKETS && bytes < BATCH_BYTES {
-            let full = self.capture.count.is_some_and(|count| self.read - self.filtered >= count.get());
-            more = !full && advance(&mut self.merge, files)?;
-            let Some((source, packet)) = self.merge.packet().filter(|_| more) else { break };
+            more = !self.selection.is_full() && advance(&mut self.merge, files)?;
+            if !more {
+                break;
+            }
             packets += 1;
-            let position = self.read;
-            self.read += 1;
-            let Some(mut frame) = wanted(self.capture, &packet) else {
-                self.filtered += 1;
+            let position = self.selection.read;
+            let Some(Taken { source, frame, data_offset }) = self.selection.take(&self.merge)? else {
                 continue;
             };
             self.clock = self.clock.max(frame.timestamp);
@@ -176,12 +188,10 @@ impl Reading<'_> {
                 self.names.add(interface.map(|(_, interface)| interface.name.clone()).unwrap_or_default());
                 self.named += 1;
             }
-            let caplen = frame.data.len().min(self.capture.snaplen.get() as usize);
-            frame.data = &frame.data[..caplen];
-            bytes += caplen;
+            bytes += frame.data.len();
             let Some((buffer, base)) = self.merge.sources()[source].buffer() else {
                 debug_assert!(false, "a packet lies in a buffer");
-                self.filtered += 1;
+                self.selection.filtered += 1;
                 continue;
             };
             let known = buffers.iter().rposition(|known| Arc::ptr_eq(known, buffer));
@@ -190,11 +200,11 @@ impl Reading<'_> {
                     buffers.push(Arc::clone(buffer));
                     buffers.len() - 1
                 }),
-                offset: (packet.data_offset - base) as usize,
+                offset: (data_offset - base) as usize,
             };
             team.add(&frame, place, position);
         }
-        team.end_batch(buffers, Moment { time: self.clock, position: self.read });
+        team.end_batch(buffers, Moment { time: self.clock, position: self.selection.read });
         Ok(more)
     }
 }

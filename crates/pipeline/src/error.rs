@@ -37,6 +37,16 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// A filter that does not go with what is captured or read.
+    #[error("{}{source}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+    Filter {
+        /// The file and its link type; `None` live.
+        place: Option<String>,
+        /// The expression.
+        text: String,
+        /// What is wrong with it.
+        source: gannet_filter::Error,
+    },
     /// Things asked for that do not go together.
     #[error("{0}")]
     Usage(String),
@@ -55,7 +65,7 @@ impl Error {
             Self::Ring(_) | Self::Privileges(_) | Self::Thread(_) | Self::Worker(_) => Failure::Open,
             Self::Output(_) | Self::Records(_) => Failure::Output,
             Self::Input { .. } | Self::Open { .. } => Failure::Input,
-            Self::Usage(_) => Failure::Usage,
+            Self::Usage(_) | Self::Filter { .. } => Failure::Usage,
         }
     }
 }

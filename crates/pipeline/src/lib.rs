@@ -19,6 +19,7 @@ mod convert;
 mod dispatch;
 mod error;
 mod files;
+pub mod filter;
 pub mod ledger;
 mod live;
 mod plan;

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use caps::Capability;
 use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, unbounded};
+use gannet_filter::Program;
 use gannet_packet::{LinkType, PacketType};
 use gannet_record::{Interfaces, Latencies};
 use gannet_recorder::{CountsSource, Destination, InterfaceKey, KernelCounts, Output, Writer};
 use gannet_ring::fanout::FanoutMode;
 use gannet_ring::interfaces::{Counters as DeviceCounters, link_type_of_arphrd};
-use gannet_ring::prelude::Prelude;
+use gannet_ring::prelude::{Prelude, reject_all};
 use gannet_ring::{RingConfig, Target};
 use gannet_sink::{Hub, SinkReport};
 
@@ -27,6 +28,7 @@ use crate::config::{
 };
 use crate::control::{ByteSize, Capturing, Command, Control, Event};
 use crate::error::Error;
+use crate::filter::{in_words, kernel_filter};
 use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger, Ledger, Report};
 use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
@@ -60,6 +62,7 @@ pub(crate) fn run(
             "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
         return Err(Error::Usage(text.to_owned()));
     }
+    let filter = kernel_filter(capture, specs, &prelude(config))?;
     let interfaces = interfaces(config, specs, workers, events);
     let places = places(capture, &cores)?;
     let mut sources = open_rings(&interfaces, workers, &places, events)?;
@@ -84,7 +87,7 @@ pub(crate) fn run(
     for (number, sources) in sources.drain(..).enumerate() {
         let place = places.get(number % places.len().max(1)).copied();
         let started = outputs.equipment(config, number, workers, seed).and_then(|equipment| {
-            running.start(config, number, sources, equipment, place, news_sender.clone())
+            running.start(config, number, sources, equipment, filter.clone(), place, news_sender.clone())
         });
         if let Err(error) = started {
             // What made the start fail says more than what a worker that was ended by it found.
@@ -116,6 +119,7 @@ pub(crate) fn run(
     Ok(Report {
         ledger,
         files,
+        filter: capture.filter_text(),
         http: http_report(latencies),
         cpu: CpuTime::of_process(),
         duration,
@@ -268,12 +272,14 @@ struct Running {
 }
 
 impl Running {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one worker, each owned by it from here on")]
     fn start(
         &mut self,
         config: &RunConfig,
         number: usize,
         sources: Vec<Source>,
         equipment: Equipment,
+        filter: Option<Arc<Program>>,
         place: Option<CoreId>,
         news: Sender<News>,
     ) -> Result<(), Error> {
@@ -284,6 +290,8 @@ impl Running {
             writer: equipment.writer,
             analysis: equipment.analysis,
             prelude: prelude(config),
+            filter,
+            program: reject_all(),
             common: Arc::clone(&self.common),
             orders,
             news: news.clone(),
@@ -372,6 +380,7 @@ impl Running {
             Command::Report => {
                 let report = Report {
                     ledger: self.ledger_so_far(outputs),
+                    filter: config.filter_text(),
                     cpu: CpuTime::of_process(),
                     duration: begun.elapsed(),
                     ..Report::default()
@@ -475,6 +484,7 @@ fn interfaces(
     }
     // A worker's ring memory is shared out over its interfaces; a ring of less than four blocks is none.
     let block_bytes = u64::from(config.block_bytes.get());
+    let filter = config.filter_text().unwrap_or_default();
     let ring_bytes = (request.bytes / specs.len() as u64).max(MIN_BLOCKS * block_bytes);
     specs
         .iter()
@@ -492,7 +502,10 @@ fn interfaces(
                 time_source: config.time_source,
             };
             let fanout = (workers > 1).then_some(config.fanout);
-            Arc::new(Interface::new(number as u32, target, spec.netns.clone(), ring, fanout, workers))
+            let netns = spec.netns.clone();
+            let mut interface = Interface::new(number as u32, target, netns, ring, fanout, workers);
+            interface.filter.clone_from(&filter);
+            Arc::new(interface)
         })
         .collect()
 }
@@ -593,7 +606,7 @@ fn capturing(
         ring_bytes: sources.iter().map(|source| source.ring.ring_bytes()).sum(),
         block_bytes: u64::from(config.capture.block_bytes.get()),
         output: outputs.names(),
-        filter: config.http.as_ref().map(|_| ONLY_TCP),
+        filter: in_words(config.capture.filter_text().as_deref(), config.http.is_some()),
     }
 }
 
@@ -654,9 +667,6 @@ fn give_up_privileges(
     privileges::restrict_thread(&keep)?;
     Ok(())
 }
-
-/// The implied filter of an HTTP analysis, in the user's words; see [`Prelude::only_tcp`].
-const ONLY_TCP: &str = "TCP, tunnels (VXLAN, GRE, IP in IP), fragments";
 
 /// How long the main thread sleeps when nothing else is due.
 const TICK: Duration = Duration::from_millis(250);

@@ -34,6 +34,8 @@ pub(crate) struct Interface {
     pub(crate) target: Target,
     pub(crate) netns: Option<NetnsSpec>,
     pub(crate) ring: RingConfig,
+    /// The filter in force, in the user's words; empty for none.
+    pub(crate) filter: String,
     /// Asks for the device's counters, in its own network namespace; opened while that could be entered.
     pub(crate) facts: Option<Interfaces>,
     /// `None` for one worker.
@@ -69,6 +71,7 @@ impl Interface {
             target,
             netns,
             ring,
+            filter: String::new(),
             facts,
             fanout,
             group: Mutex::default(),
@@ -200,7 +203,7 @@ impl Source {
             } else {
                 "time stamps: kernel".to_owned()
             },
-            filter: String::new(),
+            filter: self.interface.filter.clone(),
         }
     }
 

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
+use gannet_filter::Program;
 use gannet_record::Latencies;
 use gannet_recorder::{Recorded, SourceView, Tally, Writer};
 use gannet_ring::Block;
@@ -26,6 +27,7 @@ use crate::analysis::Analysis;
 use crate::config::Direction;
 use crate::control::Event;
 use crate::error::Error;
+use crate::filter::too_long;
 use crate::ledger::{Account, Counters};
 use crate::plan::book;
 use crate::source::{DRAIN_MARGIN, Source};
@@ -66,6 +68,10 @@ pub(crate) struct Worker {
     /// `None` in a run that analyses nothing.
     pub(crate) analysis: Option<Analysis>,
     pub(crate) prelude: Prelude,
+    /// What is asked about packets that the prelude lets through; `None` takes them all.
+    pub(crate) filter: Option<Arc<Program>>,
+    /// Both as they were attached last: what goes onto the ring of an interface that returns.
+    pub(crate) program: Program,
     pub(crate) common: Arc<Common>,
     pub(crate) orders: Receiver<Order>,
     pub(crate) news: Sender<News>,
@@ -205,9 +211,8 @@ impl Worker {
             analysis.flush();
             analysis.publish(counters);
         }
-        let filter = self.prelude.program();
         for index in 0..self.sources.len() {
-            if let Some(event) = self.sources[index].look_after(&filter) {
+            if let Some(event) = self.sources[index].look_after(&self.program) {
                 self.tell(News::Event(event));
             }
         }
@@ -276,10 +281,14 @@ impl Worker {
         }
     }
 
-    fn set_filter(&self) -> Result<(), Error> {
-        let program = self.prelude.program();
+    /// Attaches prelude and filter as they are now.
+    fn set_filter(&mut self) -> Result<(), Error> {
+        self.program = match &self.filter {
+            None => self.prelude.program(),
+            Some(filter) => self.prelude.with_filter(filter).map_err(too_long)?,
+        };
         for source in &self.sources {
-            source.ring.open_filter(&program)?;
+            source.ring.open_filter(&self.program)?;
         }
         Ok(())
     }

@@ -106,6 +106,7 @@ impl Header {
                 _ => Resolution::Decimal(6),
             },
             fcs_bytes: self.fcs_bytes,
+            big_endian: self.big_endian,
             ..Interface::new(self.link_type, self.snaplen)
         }
     }

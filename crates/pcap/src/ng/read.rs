@@ -137,6 +137,7 @@ impl Chain {
         }
         let mut interface = Interface::new(LinkType(link_type), snaplen);
         interface.section = self.sections.saturating_sub(1);
+        interface.big_endian = big_endian;
         for (code, value) in Options::new(options, big_endian) {
             match (code, value) {
                 (option::IF_NAME, _) => interface.name = text(value),

@@ -10,6 +10,8 @@ use serde::ser::{SerializeMap, Serializer};
 use gannet_record::Summary;
 use gannet_sink::SinkReport;
 
+use crate::filter::in_words;
+
 use super::{Account, Amount, Analysed, AnalysisLedger, Ledger, WorkerLedger};
 
 /// What a run did: the ledger, the files, the time and the CPU it took. `Display` is the report on the terminal,
@@ -26,6 +28,8 @@ pub struct Report {
     pub cpu: CpuTime,
     /// How long the capture was open, or the files were being read.
     pub duration: Duration,
+    /// The filter asked for, in the user's words.
+    pub filter: Option<String>,
     /// Several workers wrote to one file: its packets are in order for each worker only.
     pub unordered: bool,
 }
@@ -98,6 +102,10 @@ impl fmt::Display for Report {
         if let Some(filtered @ 1..) = ledger.filtered {
             write!(f, "\n{} kept out by the filter", Packets(filtered))?;
         }
+        let only_tcp = ledger.filtered.is_none() && ledger.total.analysis.is_some();
+        if let Some(filter) = in_words(self.filter.as_deref(), only_tcp) {
+            write!(f, "\nfilter: {filter}")?;
+        }
         if ledger.total.cut_by_snaplen != 0 {
             write!(f, "\n{} cut to the snapshot length", Packets(ledger.total.cut_by_snaplen))?;
         }
@@ -125,7 +133,7 @@ impl fmt::Display for Report {
             )?;
         }
         if let Some(analysis) = &ledger.total.analysis {
-            exchanges(f, analysis, ledger)?;
+            exchanges(f, analysis, self)?;
         }
         Ok(())
     }
@@ -144,7 +152,8 @@ fn packets_analysed(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger) -> fm
 }
 
 /// The exchanges by state; where there are none, why that may be.
-fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Ledger) -> fmt::Result {
+fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
+    let ledger = &report.ledger;
     let http = &analysis.http;
     let states = [
         (http.complete, "complete"),
@@ -202,10 +211,18 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ledger: &Led
         reason(analysis.account(Analysed::Cut).packets, "packet(s) cut by the snapshot length");
         reason(analysis.account(Analysed::Fragment).packets, "IP fragment(s)");
         reason(analysis.account(Analysed::OtherProtocol).packets, "packet(s) that are not TCP");
+        reason(ledger.filtered.unwrap_or(0), "packet(s) kept out by the filter");
+        let live = ledger.filtered.is_none();
         if !reasons.is_empty() {
             write!(f, "\nno exchange was found in {}", reasons.join(", "))?;
-        } else if ledger.total.processed.packets == 0 {
+        } else if ledger.total.processed.packets == 0 && live {
             f.write_str("\nno packets came: only TCP and what may carry it is captured")?;
+        }
+        if let (Some(filter), true) = (&report.filter, live) {
+            write!(
+                f,
+                "\nwhat the filter '{filter}' keeps out was not looked at, and the kernel does not count it"
+            )?;
         }
     }
     for sink in &ledger.sinks {
@@ -244,6 +261,7 @@ impl Serialize for Report {
         map.serialize_entry("interfaces", &ledger.interfaces)?;
         let workers: Vec<_> = ledger.workers.iter().map(WorkerJson).collect();
         map.serialize_entry("workers", &workers)?;
+        map.serialize_entry("filter", &self.filter)?;
         map.serialize_entry("unordered", &self.unordered)?;
         map.serialize_entry("failure", &ledger.failure)?;
         if let Some(analysis) = &ledger.total.analysis {
@@ -357,6 +375,31 @@ mod tests {
         page.processed(4, 1);
         let running = Report { ledger: Ledger::live(vec![interface(4, 0)], [&page]), ..Report::default() };
         assert!(running.to_string().ends_with("\n  4 packets on the way to the output"));
+    }
+
+    #[test]
+    fn the_report_names_the_filter() {
+        let page = Counters::new();
+        let live = Ledger::live(vec![interface(0, 0)], [&page]);
+        let mut report = Report { ledger: live, filter: Some("port 80".to_owned()), ..Report::default() };
+        assert!(report.to_string().ends_with("\nfilter: port 80"), "{report}");
+        page.publish(&AnalysisLedger::default());
+        report.ledger = Ledger::live(vec![interface(0, 0)], [&page]);
+        let text = report.to_string();
+        assert!(
+            text.contains("\nfilter: TCP, tunnels (VXLAN, GRE, IP in IP), fragments; of these port 80\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nno packets came") && text.contains("the filter 'port 80' keeps out"),
+            "{text}"
+        );
+        // A file's packets are counted, whatever kept them out.
+        report.ledger = Ledger::files(5, 5, [&page]);
+        let text = report.to_string();
+        assert!(text.contains("\n5 packets kept out by the filter\nfilter: port 80"), "{text}");
+        assert!(text.contains("no exchange was found in 5 packet(s) kept out by the filter"), "{text}");
+        assert!(!text.contains("no packets came"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,248 @@
+//! Which packets are taken by what is in them, and how much of each.
+//!
+//! ```text
+//!   Filter ──┬─ live ──► one program for all interfaces ──► behind the kernel's prelude
+//!   (text)   └─ files ─► a program for each link type, when its first packet comes ──► virtual machine
+//! ```
+//!
+//! The program's return value is how many bytes of a packet are kept, 0 rejects it; so a snapshot length that is computed
+//! (`-s headers`) is a program as well, with or without a filter.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use gannet_filter::bpf::{AssembleError, ProgramError};
+use gannet_filter::{FileFilter, FileOptions, Link, Names, Options, Program, Snaplen};
+use gannet_packet::{Frame, LinkType};
+use gannet_pcap::{Interface, Merge, PacketSource};
+use gannet_ring::interfaces::Interfaces;
+use gannet_ring::prelude::Prelude;
+
+use crate::config::{CaptureConfig, FileInput, InterfaceName, InterfaceSpec};
+use crate::control::link_type_name;
+use crate::error::Error;
+use crate::files::{path_of, wanted};
+
+/// A packet filter: an expression, or a program that was made elsewhere.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    text: String,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Expression(Arc<Names>),
+    Opcodes(Arc<Program>),
+}
+
+impl Filter {
+    /// An expression of the filter language. Whether it means something is found out here; whether it does so for a link type,
+    /// when a run begins or meets it.
+    ///
+    /// # Errors
+    /// What is wrong with it whatever the link type.
+    pub fn expression(text: impl Into<String>, names: Names) -> Result<Self, gannet_filter::Error> {
+        let text = text.into();
+        gannet_filter::resolve::resolve(&text, &names)?;
+        Ok(Self { text, form: Form::Expression(Arc::new(names)) })
+    }
+
+    /// A program for frames of whatever link type it was made for: it is run as it is. `text` is what messages call it.
+    pub fn opcodes(text: impl Into<String>, program: Program) -> Self {
+        Self { text: text.into(), form: Form::Opcodes(Arc::new(program)) }
+    }
+
+    /// True for a program that was made elsewhere: what it keeps of a packet is its own business.
+    pub fn is_opcodes(&self) -> bool {
+        matches!(self.form, Form::Opcodes(_))
+    }
+}
+
+impl fmt::Display for Filter {
+    /// The expression as it was given.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl CaptureConfig {
+    /// The filter in the user's words.
+    pub(crate) fn filter_text(&self) -> Option<String> {
+        self.filter.as_ref().map(ToString::to_string)
+    }
+
+    /// What programs return for packets that pass.
+    fn keep(&self) -> Snaplen {
+        match self.headers {
+            Some(extra) => Snaplen::Headers { extra },
+            None => Snaplen::Fixed(self.snaplen.get()),
+        }
+    }
+}
+
+/// The filter's program for live interfaces, all of them together. That it fits behind `prelude` is made sure of.
+pub(crate) fn kernel_filter(
+    capture: &CaptureConfig,
+    specs: &[InterfaceSpec],
+    prelude: &Prelude,
+) -> Result<Option<Arc<Program>>, Error> {
+    let nobody = Names::default();
+    let expression = match &capture.filter {
+        Some(Filter { form: Form::Opcodes(program), .. }) => Err(Arc::clone(program)),
+        Some(Filter { form: Form::Expression(names), text }) => {
+            Ok(Some((text.as_str(), names.as_ref(), netmask(specs))))
+        }
+        None => Ok(capture.headers.map(|_| ("", &nobody, 0))),
+    };
+    let filter = match expression {
+        Err(program) => Some(program),
+        Ok(None) => None,
+        Ok(Some((text, names, netmask))) => {
+            let options =
+                Options { link: Link::Kernel, snaplen: capture.keep(), optimise: true, netmask, names };
+            let refused = |source| Error::Filter { place: None, text: text.to_owned(), source };
+            Some(Arc::new(gannet_filter::compile(text, &options).map_err(refused)?))
+        }
+    };
+    if let Some(filter) = &filter {
+        prelude.with_filter(filter).map_err(too_long)?;
+    }
+    Ok(filter)
+}
+
+/// A filter that the kernel does not take together with the prelude.
+pub(crate) fn too_long(error: AssembleError) -> Error {
+    Error::Usage(match error {
+        AssembleError::Program(ProgramError::Length(instructions)) => format!(
+            "the filter is too long: {instructions} instructions with those that a capture needs, and the kernel takes {}",
+            gannet_filter::bpf::insn::MAX_INSTRUCTIONS
+        ),
+        error => format!("the filter cannot be attached: {error}"),
+    })
+}
+
+/// What is let through, in the user's words: by a filter, and by the prelude of an HTTP analysis ([`Prelude::only_tcp`]).
+pub(crate) fn in_words(filter: Option<&str>, only_tcp: bool) -> Option<String> {
+    match (filter, only_tcp) {
+        (None, false) => None,
+        (Some(filter), false) => Some(filter.to_owned()),
+        (None, true) => Some(ONLY_TCP.to_owned()),
+        (Some(filter), true) => Some(format!("{ONLY_TCP}; of these {filter}")),
+    }
+}
+
+/// The implied filter of an HTTP analysis.
+const ONLY_TCP: &str = "TCP, tunnels (VXLAN, GRE, IP in IP), fragments";
+
+/// The mask of the network that a single interface is in, by its first address; 0 for several interfaces, which are in as many
+/// networks.
+fn netmask(specs: &[InterfaceSpec]) -> u32 {
+    let [InterfaceSpec { name: InterfaceName::Named(name), netns }] = specs else { return 0 };
+    let facts = gannet_ring::netns::enter(netns.as_ref(), || {
+        Interfaces::open().and_then(|interfaces| interfaces.by_name(name))
+    });
+    let Ok(Ok(facts)) = facts else { return 0 };
+    let first = facts.addresses.iter().find_map(|(address, prefix)| match address {
+        IpAddr::V4(_) => Some(*prefix),
+        IpAddr::V6(_) => None,
+    });
+    first.map_or(0, |prefix| u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0))
+}
+
+/// Takes packets of files, or leaves them.
+pub(crate) struct Selection<'a> {
+    capture: &'a CaptureConfig,
+    files: &'a [FileInput],
+    /// What is run on packets; `None` if all are taken and cut at a constant.
+    filter: Option<FileFilter>,
+    /// Packets seen.
+    pub(crate) read: u64,
+    /// Those of them that were left.
+    pub(crate) filtered: u64,
+}
+
+impl<'a> Selection<'a> {
+    pub(crate) fn new(capture: &'a CaptureConfig, files: &'a [FileInput]) -> Self {
+        let options = |names| FileOptions { snaplen: capture.keep(), names, ..FileOptions::default() };
+        let filter = match &capture.filter {
+            Some(Filter { form: Form::Opcodes(program), .. }) => Some(FileFilter::of_program(program)),
+            Some(Filter { form: Form::Expression(names), text }) => {
+                Some(FileFilter::new(text.clone(), options(Arc::clone(names))))
+            }
+            None => capture.headers.map(|_| FileFilter::new("", options(Arc::default()))),
+        };
+        Self { capture, files, filter, read: 0, filtered: 0 }
+    }
+
+    /// The filter in the user's words.
+    pub(crate) fn filter_text(&self) -> Option<String> {
+        self.capture.filter_text()
+    }
+
+    /// True once as many packets as asked for have been taken.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.capture.count.is_some_and(|count| self.read - self.filtered >= count.get())
+    }
+
+    /// Makes the program for packets of an interface that are going to come, so that a filter that does not go with them is
+    /// refused before outputs are opened.
+    pub(crate) fn expect(&self, source: usize, interface: &Interface) -> Result<(), Error> {
+        let Some(filter) = &self.filter else { return Ok(()) };
+        let made = filter.machine(interface.link_type, interface.big_endian);
+        made.map(|_| ()).map_err(|error| self.refused(source, interface.link_type, error))
+    }
+
+    /// The packet that the merge stands at, as much of it as is to be kept; `None` if it is left.
+    #[inline]
+    pub(crate) fn take<'m, S: PacketSource>(
+        &mut self,
+        merge: &'m Merge<S>,
+    ) -> Result<Option<Taken<'m>>, Error> {
+        let Some((source, packet)) = merge.packet() else { return Ok(None) };
+        self.read += 1;
+        let Some(mut frame) = wanted(self.capture, &packet) else {
+            self.filtered += 1;
+            return Ok(None);
+        };
+        let mut keep = self.capture.snaplen.get();
+        if let Some(filter) = &self.filter {
+            let link_type = frame.link_type;
+            // The byte order of the file means something for this link type only.
+            let big_endian = link_type == LinkType::NULL
+                && merge.interface(frame.interface).is_some_and(|(_, interface)| interface.big_endian);
+            let machine = filter.machine(link_type, big_endian);
+            let machine = machine.map_err(|error| self.refused(source, link_type, error))?;
+            keep = keep.min(machine.run(frame.data, frame.orig_len));
+            if keep == 0 {
+                self.filtered += 1;
+                return Ok(None);
+            }
+        }
+        frame.data = &frame.data[..frame.data.len().min(keep as usize)];
+        Ok(Some(Taken { source, frame, data_offset: packet.data_offset }))
+    }
+
+    #[cold]
+    fn refused(&self, source: usize, link_type: LinkType, error: &gannet_filter::Error) -> Error {
+        let path = self.files.get(source).map_or(Path::new("-"), path_of);
+        Error::Filter {
+            place: Some(format!("{}, link type {}", path.display(), link_type_name(link_type))),
+            text: self.capture.filter_text().unwrap_or_default(),
+            source: error.clone(),
+        }
+    }
+}
+
+/// A packet that is taken.
+pub(crate) struct Taken<'m> {
+    /// The file that it is from.
+    pub(crate) source: usize,
+    /// The packet, cut to what is kept of it.
+    pub(crate) frame: Frame<'m>,
+    /// Where its bytes are in the file.
+    pub(crate) data_offset: u64,
+}
