@@ -1,6 +1,8 @@
 //! Compares gannet with its peers on the same traffic in one run.
 #![forbid(unsafe_code)]
 
+mod capture_a;
+mod filter;
 mod http;
 mod process;
 mod record;
@@ -9,6 +11,7 @@ mod report;
 mod table;
 mod tools;
 mod trial;
+mod verdict;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +30,8 @@ enum Arguments {
     Record(record::RecordArguments),
     /// HTTP exchanges from a file and live: time, memory, CPU per packet, loss, and whether every record is right
     Http(http::HttpArguments),
+    /// Filters over a capture file: time, and whether the same packets pass
+    Filter(filter::FilterArguments),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +40,7 @@ fn main() -> ExitCode {
     let result = install_handlers(&stop).and_then(|()| match &arguments {
         Arguments::Record(arguments) => record::record(arguments, &stop).map(|()| true),
         Arguments::Http(arguments) => http::http(arguments, &stop),
+        Arguments::Filter(arguments) => filter::filter(arguments, &stop),
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -24,12 +24,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::ValueEnum;
-use gannet_testkit::capture::{self, Plan};
 
-use crate::report::{Report, Scratch, progress};
+use crate::capture_a::capture_a;
+use crate::report::{Report, Scratch};
 use crate::table;
+use crate::verdict::Verdict;
 
 #[derive(clap::Args)]
 pub(crate) struct HttpArguments {
@@ -108,11 +109,11 @@ pub(crate) fn http(arguments: &HttpArguments, stop: &AtomicBool) -> anyhow::Resu
         runs: if arguments.quick { 1 } else { arguments.runs.max(1) },
         stop,
     };
-    let mut verdict = Verdict { report: Report::new(arguments.out.clone()), failed: 0, unmet: 0 };
+    let mut verdict = Verdict::new(Report::new(arguments.out.clone()));
     verdict.print(&table::header(&arguments.disk, versions(&gannet)))?;
 
     if parts.contains(&Part::File) || parts.contains(&Part::Latency) {
-        let capture = capture_a(arguments, &mut verdict)?;
+        let capture = capture_a(&arguments.capture, arguments.quick, &mut verdict)?;
         if parts.contains(&Part::File) {
             file::compare(&setup, &capture, arguments.cpu, &mut verdict).context("file")?;
         }
@@ -132,44 +133,6 @@ pub(crate) fn http(arguments: &HttpArguments, stop: &AtomicBool) -> anyhow::Resu
     verdict.close()
 }
 
-/// The capture to read: the one named, or made now.
-fn capture_a(arguments: &HttpArguments, verdict: &mut Verdict) -> anyhow::Result<PathBuf> {
-    let (path, size) = if arguments.quick && !arguments.capture.exists() {
-        (arguments.capture.with_extension("quick.pcap"), QUICK_CAPTURE_BYTES)
-    } else {
-        (arguments.capture.clone(), CAPTURE_BYTES)
-    };
-    let truth = path.with_extension("truth.jsonl");
-    ensure!(truth.exists() || !path.exists(), "{} is there and {} is not", path.display(), truth.display());
-    if !path.exists() {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        progress(&format!("making {}", path.display()));
-        // Under other names until they are whole: what Ctrl-C leaves must not be taken for a capture.
-        let making = [path.with_extension("part.pcap"), path.with_extension("part.truth.jsonl")];
-        let made = make_capture(&making, size).and_then(|()| {
-            // The truth first: a capture that is there has one.
-            fs::rename(&making[1], &truth)?;
-            Ok(fs::rename(&making[0], &path)?)
-        });
-        if made.is_err() {
-            making.iter().for_each(|path| drop(fs::remove_file(path)));
-        }
-        made.with_context(|| format!("making {}", path.display()))?;
-    }
-    let bytes = fs::metadata(&path)?.len();
-    verdict.print(&format!("capture      {} ({bytes} bytes)\n", path.display()))?;
-    Ok(path)
-}
-
-fn make_capture([capture, truth]: &[PathBuf; 2], size: u64) -> anyhow::Result<()> {
-    let plan = Plan { seed: 1, size_bytes: size, connections: 1_000 };
-    let truth = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(truth)?);
-    capture::generate(&plan, fs::File::create(capture)?, truth)?;
-    Ok(())
-}
-
 fn versions(gannet: &Path) -> impl Iterator<Item = (String, Command)> {
     let query = |package: &str| {
         let mut command = Command::new("dpkg-query");
@@ -182,50 +145,3 @@ fn versions(gannet: &Path) -> impl Iterator<Item = (String, Command)> {
     all.extend(["httpry", "tcpdump", "tshark", "nginx-light", "wrk", "nghttp2-client"].map(query));
     all.into_iter()
 }
-
-/// What held and what did not, printed as it is found.
-struct Verdict {
-    report: Report,
-    failed: usize,
-    unmet: usize,
-}
-
-impl Verdict {
-    fn print(&mut self, text: &str) -> anyhow::Result<()> {
-        self.report.print(text)
-    }
-
-    /// Something that must be so.
-    fn check(&mut self, what: &str, holds: bool, detail: &str) -> anyhow::Result<()> {
-        self.failed += usize::from(!holds);
-        let word = if holds { "ok    " } else { "FAILED" };
-        self.print(&format!("{word} {what}{}{detail}\n", if detail.is_empty() { "" } else { ": " }))
-    }
-
-    /// Something that should be at most so much.
-    fn at_most(&mut self, what: &str, value: f64, limit: f64) -> anyhow::Result<()> {
-        self.limit(what, value, "at most", limit, value <= limit)
-    }
-
-    /// Something that should be at least so much.
-    fn at_least(&mut self, what: &str, value: f64, limit: f64) -> anyhow::Result<()> {
-        self.limit(what, value, "at least", limit, value >= limit)
-    }
-
-    fn limit(&mut self, what: &str, value: f64, word: &str, limit: f64, met: bool) -> anyhow::Result<()> {
-        self.unmet += usize::from(!met);
-        let verdict = if met { "met" } else { "NOT met" };
-        self.print(&format!("limit  {what}: {value:.3}, {word} {limit}: {verdict}\n"))
-    }
-
-    fn close(mut self) -> anyhow::Result<bool> {
-        let (failed, unmet) = (self.failed, self.unmet);
-        self.print(&format!("\n{failed} checks failed, {unmet} limits not met\n"))?;
-        Ok(failed == 0)
-    }
-}
-
-/// Capture A.
-const CAPTURE_BYTES: u64 = 3_000_000_000;
-
-const QUICK_CAPTURE_BYTES: u64 = 100_000_000;
