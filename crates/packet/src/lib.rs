@@ -12,17 +12,20 @@ mod flow;
 mod frame;
 mod packet;
 mod protocol;
+mod tunnel;
 
 pub use counters::{Audit, Violation};
+pub use decode::Surroundings;
 pub use flow::{Endpoint, FlowKey, Side};
 pub use frame::{Frame, LinkType, PacketType, Timestamp};
 pub use packet::{
     End, Fragment, Ip, Layer, LayerKind, Malformed, Packet, Payload, TcpFlags, TcpHeader, Transport,
 };
-pub use protocol::{EtherType, IpProtocol, is_vxlan_port};
+pub use protocol::{EtherType, IpProtocol};
+pub use tunnel::{Decap, Tunnel, TunnelKind, TunnelKinds, UnknownTunnel, Vlans, is_vxlan_port};
 
-/// How far headers are followed. The fanout program of `gannet-ring` keeps the same bounds, so that it tells
-/// flows apart wherever [`Packet::decode`] does.
+/// How far headers are followed. The fanout program of `gannet-ring` keeps the same bounds but that for tunnels, where
+/// its own is lower.
 pub mod bounds {
     /// VLAN tags in a row. Two are usual (QinQ); frames with more than this are counted as malformed.
     pub const VLAN_TAGS: usize = 4;
@@ -31,8 +34,12 @@ pub mod bounds {
     /// IPv6 extension headers of one packet. RFC 8200 recommends each of its kinds once, destination options
     /// twice: six that can be skipped.
     pub const IPV6_EXTENSIONS: usize = 8;
-    /// Tunnels inside one another: VXLAN in GRE is 2.
-    pub const TUNNELS: usize = 2;
+    /// Tunnels inside one another. A mirror's VXLAN around an overlay's Geneve around IP in IP is 3.
+    pub const TUNNELS: usize = 4;
+    /// Extension headers of GTP-U. TS 29.281 defines a handful, of which a packet has one or two.
+    pub const GTPU_EXTENSIONS: usize = 8;
+    /// Entries of a source route in GRE (RFC 1701).
+    pub const GRE_ROUTES: usize = 8;
     /// Headers of a frame altogether.
     pub const LAYERS: usize = 24;
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{FlowKey, IpProtocol, Side, bounds};
+use crate::{FlowKey, IpProtocol, Side, Tunnel, TunnelKind, Vlans, bounds};
 
 /// The headers of one frame.
 ///
@@ -23,8 +23,14 @@ pub struct Packet {
     /// The flow of the innermost IP packet and which end sent it. Fragments and protocols without ports have
     /// ports 0. `None` without an IP header, and when the packet is malformed or too short for its ports.
     pub flow: Option<(FlowKey, Side)>,
-    /// Tunnels passed on the way to `ip`.
+    /// Tunnels inside one another that were opened; labels and PPPoE below the outermost IP header do not count.
     pub tunnels: u8,
+    /// The innermost tunnel around `ip`.
+    pub tunnel: Option<Tunnel>,
+    /// The VLAN tags passed.
+    pub vlans: Vlans,
+    /// The tunnel that was recognised and left closed, as [`Decap`](crate::Decap) asks for. Decoding ended in front of it.
+    pub unopened: Option<TunnelKind>,
 }
 
 impl Packet {
@@ -77,6 +83,14 @@ pub enum LayerKind {
     Authentication,
     Gre,
     Vxlan,
+    Geneve,
+    Gtpu,
+    Erspan,
+    EtherIp,
+    Pppoe,
+    Ppp,
+    /// Of an Ethernet pseudowire.
+    ControlWord,
     Tcp,
     Udp,
     UdpLite,
@@ -146,6 +160,16 @@ pub enum Malformed {
     Gre,
     /// The packet ends within the VXLAN header.
     Vxlan,
+    /// The datagram ends within the Geneve header or its options.
+    Geneve,
+    /// The datagram ends within the GTP-U header, its extensions included, or these have an impossible length.
+    Gtpu,
+    /// The packet ends within the ERSPAN header.
+    Erspan,
+    /// The packet ends within the EtherIP header.
+    EtherIp,
+    /// The frame ends within the PPPoE or PPP header, or the PPPoE length is above what it holds.
+    Pppoe,
     /// More than [`bounds::TUNNELS`] tunnels inside one another.
     TunnelDepth,
     /// More than [`bounds::LAYERS`] headers, or one that starts beyond 65535 bytes.
@@ -154,7 +178,7 @@ pub enum Malformed {
 
 impl Malformed {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 27] = [
         Self::LinkHeader,
         Self::Vlan,
         Self::VlanDepth,
@@ -175,6 +199,11 @@ impl Malformed {
         Self::TransportHeader,
         Self::Gre,
         Self::Vxlan,
+        Self::Geneve,
+        Self::Gtpu,
+        Self::Erspan,
+        Self::EtherIp,
+        Self::Pppoe,
         Self::TunnelDepth,
         Self::LayerDepth,
     ];
@@ -202,6 +231,11 @@ impl Malformed {
             Self::TransportHeader => "transport_header",
             Self::Gre => "gre",
             Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::Gtpu => "gtpu",
+            Self::Erspan => "erspan",
+            Self::EtherIp => "etherip",
+            Self::Pppoe => "pppoe",
             Self::TunnelDepth => "tunnel_depth",
             Self::LayerDepth => "layer_depth",
         }

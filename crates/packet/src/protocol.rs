@@ -28,6 +28,14 @@ impl EtherType {
     pub const MPLS_UPSTREAM: Self = Self(0x8848);
     /// IEEE 802.1ad service tag, the outer one of QinQ.
     pub const SERVICE_VLAN: Self = Self(0x88a8);
+    /// A PPPoE session's packets.
+    pub const PPPOE_SESSION: Self = Self(0x8864);
+    /// PPP, in GRE version 1 only.
+    pub const PPP: Self = Self(0x880b);
+    /// ERSPAN type I and II, in GRE only.
+    pub const ERSPAN: Self = Self(0x88be);
+    /// ERSPAN type III, in GRE only.
+    pub const ERSPAN3: Self = Self(0x22eb);
     /// The outer tag of QinQ before it had a standard.
     pub const OLD_QINQ: Self = Self(0x9100);
 
@@ -92,6 +100,8 @@ impl IpProtocol {
     pub const NO_NEXT_HEADER: Self = Self(59);
     /// IPv6 destination options.
     pub const DESTINATION_OPTIONS: Self = Self(60);
+    /// Ethernet inside IP.
+    pub const ETHERIP: Self = Self(97);
     /// SCTP.
     pub const SCTP: Self = Self(132);
     /// UDP-Lite.
@@ -102,11 +112,4 @@ impl IpProtocol {
     pub const fn has_ports(self) -> bool {
         matches!(self, Self::TCP | Self::UDP | Self::DCCP | Self::SCTP | Self::UDP_LITE)
     }
-}
-
-/// Whether datagrams to this UDP port carry VXLAN: 4789 (RFC 7348) and 8472, which Linux took before there was
-/// a number and still takes by default. They count as VXLAN only with the I flag set.
-#[inline]
-pub const fn is_vxlan_port(port: u16) -> bool {
-    matches!(port, 4789 | 8472)
 }

@@ -9,7 +9,9 @@ use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use gannet_packet::{End, Frame, LayerKind, LinkType, Packet, PacketType, Side, Timestamp, Transport};
+use gannet_packet::{
+    End, Frame, LayerKind, LinkType, Packet, PacketType, Side, Timestamp, Transport, TunnelKind,
+};
 use pcap_parser::{
     Block, LegacyPcapReader, PcapBlockOwned, PcapError, PcapNGReader, traits::PcapReaderIterator,
 };
@@ -90,10 +92,38 @@ fn compare(captured: &Captured, row: &Row) -> Result<(), String> {
     }
     // The tags that are 802.1Q: tshark lists the id of an 802.1ad tag elsewhere.
     let vlans = offsets(&packet, LayerKind::Vlan).into_iter().filter(|at| data[at - 2..*at] != [0x88, 0xa8]);
+    compare_tunnel(&packet, row)?;
     let id = |at: usize| u16::from_be_bytes([data[at] & 0xf, data[at + 1]]);
     listed("vlan.id", vlans.map(|at| id(at).to_string()), row)?;
 
     compare_transport(&packet, row)
+}
+
+/// The number of the innermost tunnel, in whichever column it is.
+fn compare_tunnel(packet: &Packet, row: &Row) -> Result<(), String> {
+    // tshark shows the datagram's behind the fragment that completes it.
+    if packet.end == End::Fragment {
+        return Ok(());
+    }
+    let Some(tunnel) = packet.tunnel else {
+        // Where no tunnel was opened there is none, but around packets that are not followed: PPP's own, ARP.
+        let columns = ["vxlan.vni", "geneve.vni", "gtp.teid"];
+        return columns.iter().try_for_each(|column| same(column, "", &row[*column]));
+    };
+    let column = match tunnel.kind {
+        TunnelKind::Vxlan => "vxlan.vni",
+        TunnelKind::Geneve => "geneve.vni",
+        TunnelKind::Gtpu => "gtp.teid",
+        TunnelKind::Pppoe => "pppoe.session_id",
+        TunnelKind::Mpls => "mpls.label",
+        _ => return Ok(()),
+    };
+    let theirs = last(&row[column]);
+    let theirs = match theirs.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => theirs.parse().ok(),
+    };
+    same(column, &format!("{:?}", tunnel.id), &format!("{theirs:?}"))
 }
 
 fn compare_transport(packet: &Packet, row: &Row) -> Result<(), String> {
@@ -118,7 +148,7 @@ fn compare_transport(packet: &Packet, row: &Row) -> Result<(), String> {
             same("tcp.flags", &u16::from(tcp.flags.0).to_string(), &(flags & 0xff).to_string())?;
             same("tcp.len", &packet.payload.wire_len.to_string(), last(&row["tcp.len"]))
         }
-        // Inside UDP tshark goes on to tunnels that are not followed here; ours is then not the last one.
+        // Inside UDP tshark goes on to what is not followed here; ours is then not the last one.
         Transport::Udp => {
             let (from, to) = ports.ok_or("UDP without a flow")?;
             let number = offsets(packet, LayerKind::Udp).len() - 1;
@@ -142,8 +172,6 @@ fn followed<'a>(protocols: &'a str, packet: &Packet) -> Vec<&'a str> {
         match token {
             // Not layers of their own.
             "ethertype" => {}
-            // Tunnels that are left to later stages.
-            "geneve" | "gtp" | "pppoes" | "ppp" => break,
             "ieee8021ad" => layers.push("vlan"),
             token if TOKENS.contains(&token) => {
                 // The frame that completes a datagram shows the datagram's layers behind the fragment's.
@@ -181,6 +209,10 @@ fn token(kind: LayerKind) -> Option<&'static str> {
         LayerKind::Authentication => "ah",
         LayerKind::Gre => "gre",
         LayerKind::Vxlan => "vxlan",
+        LayerKind::Geneve => "geneve",
+        LayerKind::Gtpu => "gtp",
+        LayerKind::Pppoe => "pppoes",
+        LayerKind::Ppp => "ppp",
         LayerKind::Tcp => "tcp",
         LayerKind::Udp => "udp",
         LayerKind::Sctp => "sctp",
@@ -190,7 +222,7 @@ fn token(kind: LayerKind) -> Option<&'static str> {
     })
 }
 
-const TOKENS: [&str; 19] = [
+const TOKENS: [&str; 23] = [
     "eth",
     "sll",
     "null",
@@ -206,6 +238,10 @@ const TOKENS: [&str; 19] = [
     "ah",
     "gre",
     "vxlan",
+    "geneve",
+    "gtp",
+    "pppoes",
+    "ppp",
     "tcp",
     "udp",
     "icmp",

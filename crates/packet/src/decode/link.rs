@@ -1,4 +1,4 @@
-//! Link headers, VLAN tags and MPLS labels: everything in front of IP.
+//! Link headers and VLAN tags: everything in front of IP but what counts as a tunnel.
 
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 
@@ -41,6 +41,7 @@ impl Decoder<'_> {
             }
             vlan if vlan.is_vlan() => self.vlan(),
             mpls if mpls.is_mpls() => self.mpls(),
+            EtherType::PPPOE_SESSION => self.pppoe(),
             _ => Err(End::Unknown),
         }
     }
@@ -52,27 +53,10 @@ impl Decoder<'_> {
         self.vlan_tags += 1;
         let tag = SingleVlanHeaderSlice::from_slice(self.rest())
             .map_err(|e| self.short(e.required_len, Malformed::Vlan))?;
-        let ether_type = tag.ether_type().0;
+        let (ether_type, slice) = (tag.ether_type().0, tag.slice());
+        self.packet.vlans.push(u16::from_be_bytes([slice[0], slice[1]]));
         self.pass(LayerKind::Vlan, VLAN_LEN)?;
         self.type_or_length(ether_type)
-    }
-
-    /// A label stack (RFC 3032). It does not name what follows; the first four bits are an IP version, or else
-    /// a pseudowire that only the routers know.
-    fn mpls(&mut self) -> Step {
-        for _ in 0..bounds::MPLS_LABELS {
-            let label: &[u8; 4] = self.peek(Malformed::Mpls)?;
-            self.pass(LayerKind::Mpls, label.len())?;
-            if label[2] & MPLS_BOTTOM != 0 {
-                return match self.rest().first().map(|byte| byte >> 4) {
-                    Some(4) => Ok(Next::Ipv4),
-                    Some(6) => Ok(Next::Ipv6),
-                    Some(_) => Err(End::Unknown),
-                    None => Err(self.short(1, Malformed::Mpls)),
-                };
-            }
-        }
-        Err(End::Malformed(Malformed::MplsDepth))
     }
 
     /// IEEE 802.2 LLC, followed only into SNAP with an ethertype (RFC 1042: "the organization code of zero").
@@ -136,8 +120,6 @@ fn cooked_protocol(hardware: u16, protocol: u16) -> Step {
 
 const ETHERNET_LEN: usize = 14;
 const VLAN_LEN: usize = 4;
-/// The bottom-of-stack bit in the third byte of an MPLS label.
-const MPLS_BOTTOM: u8 = 0x01;
 /// Ethertypes start at 1536; up to here the field is a length. What lies between is neither, and is left to
 /// the ethertypes, where nobody knows it.
 const MAX_802_3_LEN: u16 = 1500;

@@ -1,20 +1,27 @@
 //! From a frame to its headers: a loop in which every header names the next.
 //!
 //! ```text
-//!   link type ─► Ethernet ─► ethertype ─► VLAN, MPLS ─┐
-//!                   ▲            ▲  └─────────────────┘
+//!   link type ─► Ethernet ─► ethertype ─► VLAN, MPLS, PPPoE ─┐
+//!                   ▲            ▲  └────────────────────────┘
 //!                   │            └── LLC/SNAP, cooked, null, raw
 //!                   │                 ▼
 //!                   │          IPv4, IPv6 ─► protocol ─► extension headers ─┐
 //!                   │              ▲            ▲  └────────────────────────┘
 //!                   │              │            ├──► TCP, ICMP, ...: the end
-//!                   └── GRE, VXLAN ┴── IP in IP ┴──► UDP
+//!                   └── tunnels ───┴────────────┴──► UDP
 //! ```
+//!
+//! Tunnels are opened as [`Decap`] says, [`bounds::TUNNELS`] of them inside one another. Where a tunnel shows by its UDP
+//! port only, what is in the datagram has to look like it as well; else it is a datagram like any other.
 //!
 //! Two ends are kept apart. `captured` is where the bytes end that we have, `wire` where the packet ended by the
 //! lengths in its headers. A header that ends beyond `captured` but not beyond `wire` was cut by the snaplen;
 //! one that ends beyond `wire` makes the packet malformed. Lengths of 0, which offloading leaves in super-frames
 //! (IPv4 total length, IPv6 payload length), mean that the frame's length is to be trusted.
+//!
+//! Mirrors (of a cloud's network, of a switch) send copies of frames in tunnels that carry Ethernet, cut to what the way
+//! to the collector takes, and nothing says so but the lengths: an IP packet that is longer than such a tunnel holds was
+//! cut, like one that is longer than its frame.
 //!
 //! Most frames are a plain TCP segment in Ethernet and go a shorter way, which is no other: see `plain`.
 //!
@@ -28,21 +35,37 @@ mod link;
 mod network;
 mod plain;
 mod transport;
+mod tunnel;
 
 use crate::packet::*;
-use crate::{EtherType, Frame, IpProtocol, LinkType, bounds};
+use crate::tunnel::DEFAULT;
+use crate::{Decap, EtherType, Frame, IpProtocol, LinkType, Tunnel, TunnelKind, TunnelKinds, Vlans, bounds};
 
 impl Packet {
-    /// Finds the headers of a frame. Never fails: [`Packet::end`] says how far it came and why it stopped.
+    /// Finds the headers of a frame, in all tunnels that are known. Never fails: [`Packet::end`] says how far it came and
+    /// why it stopped.
     #[inline(always)]
     pub fn decode(frame: &Frame<'_>) -> Self {
+        Self::decode_with(frame, &DEFAULT)
+    }
+
+    /// Likewise, in those tunnels that `decap` wants opened.
+    #[inline(always)]
+    pub fn decode_with(frame: &Frame<'_>, decap: &Decap) -> Self {
         match plain::plain(frame) {
             Some(packet) => packet,
             None => {
-                let (end, packet) = Self::decode_any(frame);
+                let (end, packet) = Self::decode_any(frame, decap, &Surroundings::NONE);
                 Self { end, ..packet }
             }
         }
+    }
+
+    /// Likewise for a datagram that was put together from fragments: it lies in the tunnels and VLANs of the fragment that
+    /// completed it, whose [`surroundings`](Packet::surroundings) these are.
+    pub fn decode_inside(frame: &Frame<'_>, decap: &Decap, around: &Surroundings) -> Self {
+        let (end, packet) = Self::decode_any(frame, decap, around);
+        Self { end, ..packet }
     }
 
     /// The loop: where it ended, and what it found up to there.
@@ -50,8 +73,8 @@ impl Packet {
     /// Not a packet as the caller's, for which the two ways would have to share one place in memory: a plain packet is
     /// taken apart in registers.
     #[inline(never)]
-    fn decode_any(frame: &Frame<'_>) -> (End, Self) {
-        let mut decoder = Decoder::new(frame);
+    fn decode_any(frame: &Frame<'_>, decap: &Decap, around: &Surroundings) -> (End, Self) {
+        let mut decoder = Decoder::new(frame, decap, around);
         let mut next = match frame.link_type {
             LinkType::ETHERNET => Next::Ethernet,
             LinkType::SLL => Next::LinuxCooked,
@@ -82,6 +105,27 @@ impl Packet {
     }
 }
 
+/// What lies around a datagram that is decoded on its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    tunnels: u8,
+    tunnel: Option<Tunnel>,
+    vlans: Vlans,
+}
+
+impl Surroundings {
+    /// Nothing.
+    pub const NONE: Self = Self { tunnels: 0, tunnel: None, vlans: Vlans::NONE };
+}
+
+impl Packet {
+    /// What lies around the innermost IP packet. The header around the tunnel is not among it: it stays in its frame.
+    pub fn surroundings(&self) -> Surroundings {
+        let tunnel = self.tunnel.map(|tunnel| Tunnel { outer_ip: None, ..tunnel });
+        Surroundings { tunnels: self.tunnels, tunnel, vlans: self.vlans }
+    }
+}
+
 /// Which header comes next.
 #[derive(Clone, Copy)]
 enum Next {
@@ -103,6 +147,7 @@ type Step = Result<Next, End>;
 /// The state of the loop. Invariants: `at <= captured <= data.len()` and `captured <= wire`.
 struct Decoder<'a> {
     data: &'a [u8],
+    decap: &'a Decap,
     /// Where the next header starts.
     at: usize,
     /// Where the captured part of the current packet ends.
@@ -115,13 +160,18 @@ struct Decoder<'a> {
     addresses: Option<(std::net::IpAddr, std::net::IpAddr)>,
     /// The innermost IP length was 0: lengths below it may be 0 as well.
     length_unknown: bool,
+    /// The tunnel that was entered last, whether or not there is an IP header in it.
+    entered: Option<Tunnel>,
+    /// It may be a mirror's: the IP packet in it is cut rather than malformed if there is less of it than it says.
+    mirrored: bool,
     packet: Packet,
 }
 
 impl<'a> Decoder<'a> {
-    fn new(frame: &Frame<'a>) -> Self {
+    fn new(frame: &Frame<'a>, decap: &'a Decap, around: &Surroundings) -> Self {
         Self {
             data: frame.data,
+            decap,
             at: 0,
             captured: frame.data.len(),
             // In damaged files the original length may be below the captured one.
@@ -130,6 +180,8 @@ impl<'a> Decoder<'a> {
             extensions: 0,
             addresses: None,
             length_unknown: false,
+            entered: around.tunnel,
+            mirrored: false,
             packet: Packet {
                 layers: [Layer::default(); bounds::LAYERS],
                 layer_count: 0,
@@ -138,7 +190,10 @@ impl<'a> Decoder<'a> {
                 transport: Transport::None,
                 payload: Payload::default(),
                 flow: None,
-                tunnels: 0,
+                tunnels: around.tunnels,
+                tunnel: None,
+                vlans: around.vlans,
+                unopened: None,
             },
         }
     }
@@ -206,13 +261,14 @@ impl<'a> Decoder<'a> {
     /// it falls away.
     ///
     /// A frame that holds less than its outermost IP header says was cut by a tool that did not keep the original
-    /// length; such captures exist, so the header is believed and the rest counts as not captured.
+    /// length; such captures exist, so the header is believed and the rest counts as not captured. Likewise in what may be
+    /// a mirror's tunnel.
     ///
     /// # Errors
-    /// `reason` when a packet inside a tunnel is longer than what the tunnel carries.
+    /// `reason` when a packet inside a tunnel of any other kind is longer than what the tunnel carries.
     #[inline]
     fn limit_ip(&mut self, len: usize, reason: Malformed) -> Result<(), End> {
-        if self.packet.ip.is_none() {
+        if self.packet.ip.is_none() || self.mirrored {
             self.wire = self.wire.max(self.at + len);
         }
         self.limit(len, reason)
@@ -233,7 +289,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// Decodes `data` under every link type and checks what [`Packet`] promises.
+/// Decodes `data` under every link type, with tunnels opened and not, and checks what [`Packet`] promises.
 #[doc(hidden)]
 pub fn fuzz_decode(data: &[u8]) {
     let [a, b, data @ ..] = data else { return };
@@ -249,6 +305,14 @@ pub fn fuzz_decode(data: &[u8]) {
         LinkType::IPV6,
         LinkType(u16::from(*b)),
     ];
+    let some = Decap {
+        // Any three kinds but these.
+        kinds: [a >> 4, b >> 4, b & 0x0f].into_iter().fold(TunnelKinds::ALL, |kinds, number| {
+            TunnelKind::ALL.get(usize::from(number)).map_or(kinds, |&kind| kinds.without(kind))
+        }),
+        vnis: (b & 1 != 0).then(|| std::collections::BTreeSet::from([42])),
+        ..Decap::ALL
+    };
     for link_type in link_types {
         let frame = Frame {
             data,
@@ -260,8 +324,25 @@ pub fn fuzz_decode(data: &[u8]) {
         };
         let packet = Packet::decode(&frame);
         check(&frame, &packet);
-        let (end, other) = Packet::decode_any(&frame);
+        assert_eq!(packet.unopened, None);
+        let (end, other) = Packet::decode_any(&frame, &DEFAULT, &Surroundings::NONE);
         assert_eq!(packet, Packet { end, ..other }, "the short way and the loop disagree");
+
+        let closed = Packet::decode_with(&frame, &Decap::NONE);
+        check(&frame, &closed);
+        assert_eq!((closed.tunnels, closed.tunnel), (0, None));
+        let partly = Packet::decode_with(&frame, &some);
+        check(&frame, &partly);
+        assert!(partly.tunnel.is_none_or(|tunnel| some.opens(tunnel.kind, tunnel.id)));
+        for less in [closed, partly] {
+            match less.unopened {
+                None => assert_eq!(less, packet, "nothing was left closed, yet the packet is another"),
+                Some(_) => assert!(packet.layers().starts_with(less.layers()) && less.malformed().is_none()),
+            }
+        }
+        let inner = Packet::decode_inside(&frame, &DEFAULT, &packet.surroundings());
+        check(&frame, &inner);
+        assert!(inner.tunnels >= packet.tunnels);
     }
 }
 
@@ -292,6 +373,13 @@ fn check(frame: &Frame<'_>, packet: &Packet) {
     assert!(packet.end != End::Cut || !whole || packet.payload.captured_len < packet.payload.wire_len);
     assert!(packet.flow.is_none() || packet.ip.is_some());
     assert!(usize::from(packet.tunnels) <= bounds::TUNNELS);
+    assert!(packet.tunnel.is_none() || packet.ip.is_some());
+    if let (Some(tunnel), Some(ip)) = (packet.tunnel, packet.ip) {
+        assert!(tunnel.outer_ip.is_none_or(|outer| outer < ip.offset));
+        let addresses = tunnel.outer_addresses(frame.data);
+        assert_eq!(addresses.is_some(), tunnel.outer_ip.is_some());
+    }
+    assert_eq!(packet.vlans.outermost().is_some(), packet.vlans.innermost().is_some());
     if let Some((key, _)) = packet.flow {
         assert!(key.low() <= key.high());
     }

@@ -97,6 +97,8 @@ impl Decoder<'_> {
         });
         self.packet.transport = Transport::None;
         self.packet.flow = None;
+        self.packet.tunnel = self.entered;
+        self.mirrored = false;
         self.addresses = Some(addresses);
         self.extensions = 0;
         self.vlan_tags = 0;

@@ -10,7 +10,7 @@
 //! finds something, the loop finds the same: a test holds them against each other.
 
 use crate::packet::*;
-use crate::{EtherType, FlowKey, Frame, IpProtocol, LinkType, bounds};
+use crate::{EtherType, FlowKey, Frame, IpProtocol, LinkType, Vlans, bounds};
 
 /// The headers of a frame that is as plain as that; `None` of any other.
 ///
@@ -65,6 +65,9 @@ pub(super) fn plain(frame: &Frame<'_>) -> Option<Packet> {
         },
         flow: Some(FlowKey::v4(source, destination, IpProtocol::TCP)),
         tunnels: 0,
+        tunnel: None,
+        vlans: Vlans::NONE,
+        unopened: None,
     })
 }
 

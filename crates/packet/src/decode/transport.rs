@@ -1,10 +1,10 @@
-//! Transport headers and the tunnels that IP and UDP carry.
+//! Transport headers.
 
 use etherparse::{TcpHeaderSlice, UdpHeaderSlice, err::tcp};
 
-use super::{Decoder, Next, Step};
+use super::{Decoder, Step};
+use crate::IpProtocol;
 use crate::packet::{End, LayerKind, Malformed, TcpFlags, TcpHeader, Transport};
-use crate::{EtherType, IpProtocol, bounds, is_vxlan_port};
 
 impl Decoder<'_> {
     pub(super) fn protocol(&mut self, protocol: IpProtocol) -> Step {
@@ -16,8 +16,8 @@ impl Decoder<'_> {
             IpProtocol::DCCP => self.ports(LayerKind::Dccp),
             IpProtocol::UDP_LITE => self.ports(LayerKind::UdpLite),
             IpProtocol::GRE => self.gre(),
-            IpProtocol::IPV4 => self.tunnel(Next::Ipv4),
-            IpProtocol::IPV6 => self.tunnel(Next::Ipv6),
+            IpProtocol::IPV4 | IpProtocol::IPV6 => self.ip_in_ip(protocol),
+            IpProtocol::ETHERIP => self.ether_ip(),
             IpProtocol::AUTHENTICATION => self.extension(protocol),
             IpProtocol::HOP_BY_HOP
             | IpProtocol::ROUTING
@@ -35,7 +35,7 @@ impl Decoder<'_> {
     }
 
     /// These numbers are headers of their own in IPv6 only.
-    fn is_ipv6(&self) -> bool {
+    pub(super) fn is_ipv6(&self) -> bool {
         matches!(self.addresses, Some((std::net::IpAddr::V6(_), _)))
     }
 
@@ -70,8 +70,10 @@ impl Decoder<'_> {
             .map_err(|e| self.short(e.required_len, Malformed::UdpHeader))?;
         let (len, header_len) = (usize::from(header.length()), header.slice().len());
         let port = header.destination_port();
-        // RFC 2675, section 4: in a jumbogram "a zero in the UDP Length field" means the IP payload's length.
-        if len != 0 || !self.length_unknown {
+        // RFC 2675, section 4: in a jumbogram "a zero in the UDP Length field" means the IP payload's length. Where offloading
+        // has made a tunnel's super-frame of more than 64 KiB, the field has the length's lower 16 bits.
+        let len_fits = len != 0 && self.wire_len() <= usize::from(u16::MAX);
+        if len_fits || !self.length_unknown {
             if len < header_len {
                 return Err(End::Malformed(Malformed::UdpLength));
             }
@@ -79,51 +81,10 @@ impl Decoder<'_> {
         }
         self.pass(LayerKind::Udp, header_len)?;
         self.packet.transport = Transport::Udp;
-        if is_vxlan_port(port) && self.wire_len() != 0 {
-            return self.vxlan();
+        match self.decap.of_port(port) {
+            Some(kind) if self.wire_len() != 0 => self.udp_tunnel(kind),
+            _ => Err(End::Transport),
         }
-        Err(End::Transport)
-    }
-
-    /// VXLAN (RFC 7348, section 5: "The I flag MUST be set to 1 for a valid VXLAN Network ID"). Without it the
-    /// port is just a port.
-    fn vxlan(&mut self) -> Step {
-        if self.peek::<1>(Malformed::Vxlan)?[0] & VXLAN_I == 0 {
-            return Err(End::Transport);
-        }
-        self.peek::<8>(Malformed::Vxlan)?;
-        self.pass(LayerKind::Vxlan, 8)?;
-        self.tunnel(Next::Ethernet)
-    }
-
-    /// GRE (RFC 2784, RFC 2890). Version 1 (PPTP) and source routes (RFC 1701) are not followed.
-    fn gre(&mut self) -> Step {
-        let &[f1, f2, p1, p2] = self.peek(Malformed::Gre)?;
-        let flags = u16::from_be_bytes([f1, f2]);
-        self.set_flow(0, 0);
-        if flags & (GRE_ROUTING | GRE_VERSION) != 0 {
-            return Err(End::Unknown);
-        }
-        let optional = [GRE_CHECKSUM, GRE_KEY, GRE_SEQUENCE].iter().filter(|&bit| flags & bit != 0).count();
-        let len = 4 + 4 * optional;
-        if self.rest().len() < len {
-            return Err(self.short(len, Malformed::Gre));
-        }
-        self.pass(LayerKind::Gre, len)?;
-        match EtherType(u16::from_be_bytes([p1, p2])) {
-            ether_type if ether_type.0 < MIN_ETHER_TYPE => Err(End::Unknown),
-            ether_type => self.tunnel(Next::EtherType(ether_type)),
-        }
-    }
-
-    /// Enters a tunnel. What was read so far stays the result until an inner IP header replaces it.
-    fn tunnel(&mut self, inner: Next) -> Step {
-        if usize::from(self.packet.tunnels) == bounds::TUNNELS {
-            return Err(End::Malformed(Malformed::TunnelDepth));
-        }
-        self.packet.tunnels += 1;
-        self.vlan_tags = 0;
-        Ok(inner)
     }
 
     fn icmp(&mut self, protocol: IpProtocol) -> Step {
@@ -149,13 +110,3 @@ impl Decoder<'_> {
         Err(End::Transport)
     }
 }
-
-/// Set when the VXLAN header carries a network identifier.
-const VXLAN_I: u8 = 0x08;
-const GRE_CHECKSUM: u16 = 0x8000;
-const GRE_ROUTING: u16 = 0x4000;
-const GRE_KEY: u16 = 0x2000;
-const GRE_SEQUENCE: u16 = 0x1000;
-const GRE_VERSION: u16 = 0x0007;
-/// Smaller protocol types of GRE are not ethertypes.
-const MIN_ETHER_TYPE: u16 = 0x0600;

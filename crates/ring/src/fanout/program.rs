@@ -2,14 +2,26 @@
 //!
 //! What it hashes, the first that applies:
 //! 1. an IP fragment, the first one included: addresses and protocol, as only the first knows the ports;
-//! 2. a tunnel (VXLAN, GRE, IP in IP): the packet inside, by these same rules. A tunnel more than
-//!    [`bounds::TUNNELS`] deep goes by addresses and protocol, so that whatever it carries stays together;
+//! 2. a tunnel (VXLAN to its usual ports, GRE around IP or Ethernet, IP in IP): the packet inside, by these same rules. A
+//!    tunnel more than [`TUNNELS`] deep goes by addresses and protocol, so that whatever it carries stays together;
 //! 3. TCP, UDP, SCTP, DCCP, UDP-Lite: addresses, ports, protocol;
 //! 4. any other IP packet: addresses and protocol;
 //! 5. anything else: the ethertype.
 //!
 //! Where a bound is met (tags, labels, extension headers) the rule for what was read so far applies. Coarser is
 //! never wrong, as long as all packets of a flow are treated alike.
+//!
+//! The decoder of `gannet-packet` opens more than this. What goes by its outer packet:
+//!
+//! ```text
+//!   GRE around MPLS, PPP, ERSPAN; EtherIP         addresses and protocol: together, all of a pair of hosts
+//!   PPPoE, Ethernet pseudowires of MPLS           the ethertype: together, all of the link
+//!   Geneve, GTP-U, VXLAN to other ports or with   addresses and ports: where each direction has a source port of its
+//!   its generic protocol extension                own, the directions of an inner flow reach different workers
+//!   tunnels deeper than two, tunnels in fragments as the rules above say
+//! ```
+//!
+//! In the last two rows, packets have to be handed to the worker of their inner flow.
 //!
 //! The program runs in `fanout_demux_bpf` (`net/packet/af_packet.c`) and does not see what a filter sees. Offset
 //! 0 is the network header of a received packet but the MAC header of an outgoing one, therefore every load goes
@@ -58,7 +70,10 @@ pub fn flow_program(seed: u32) -> Program {
 }
 
 /// IP headers inside one another that are read: the outer one and one for each tunnel.
-const LEVELS: usize = bounds::TUNNELS + 1;
+const LEVELS: usize = TUNNELS + 1;
+/// Tunnels inside one another that are followed, less than the decoder's [`bounds::TUNNELS`]: each costs a copy of all
+/// the code. Two are a mirror's and an overlay's.
+pub(super) const TUNNELS: usize = 2;
 
 // Scratch words.
 /// Offset of the header at hand from the network header.
@@ -360,7 +375,8 @@ impl Writer {
         // X is still where the UDP header starts.
         asm.bind(vxlan);
         asm.ld_ind(Width::Byte, net_offset(UDP_LEN));
-        asm.jset(VXLAN_I, NEXT, store);
+        asm.alu(AND, VXLAN_I | VXLAN_P);
+        asm.jeq(VXLAN_I, NEXT, store);
         asm.txa();
         asm.alu(ADD, UDP_LEN + VXLAN_LEN);
         asm.st(AT);
@@ -515,6 +531,8 @@ const VERSION_6: u32 = 0x60;
 const MPLS_BOTTOM: u32 = 0x100;
 /// Set when the VXLAN header carries a network identifier.
 const VXLAN_I: u32 = 0x08;
+/// Set when it may carry something else than Ethernet.
+const VXLAN_P: u32 = 0x04;
 const GRE_ROUTING: u32 = 0x4000;
 const GRE_VERSION: u32 = 0x0007;
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use gannet_filter::{Program, Skb};
-use gannet_packet::{End, Frame, LinkType, Packet, PacketType, Timestamp, bounds};
+use gannet_packet::{Decap, End, Frame, LinkType, Packet, PacketType, Timestamp, bounds};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -247,7 +247,11 @@ fn ip() -> impl Strategy<Value = Ip> {
 
 /// Ports other than the tunnels', which mean something else.
 fn port() -> impl Strategy<Value = u16> {
-    any::<u16>().prop_map(|port| if gannet_packet::is_vxlan_port(port) { 80 } else { port })
+    let tunnels = Decap::ALL;
+    any::<u16>().prop_map(move |port| {
+        let lists = [&tunnels.vxlan_ports, &tunnels.geneve_ports, &tunnels.gtpu_ports];
+        if lists.iter().any(|ports| ports.contains(&port)) { 80 } else { port }
+    })
 }
 
 fn hop() -> impl Strategy<Value = Hop> {
@@ -512,7 +516,7 @@ fn seeds_spread_differently() {
 fn too_deep_a_tunnel_stays_together() {
     let inside = |port| {
         let mut hop = tcp_hop(1, 2, [port, 80]);
-        for _ in 0..=bounds::TUNNELS {
+        for _ in 0..=program::TUNNELS {
             let ip = Ip::V4 { source: 3, destination: 4, options: 0, id: 0, fragment: 0 };
             hop = Hop {
                 ip,
@@ -527,4 +531,20 @@ fn too_deep_a_tunnel_stays_together() {
         value(&hop)
     };
     assert_eq!(inside(1000), inside(2000));
+}
+
+/// The generic protocol extension may have an IP packet where Ethernet is looked for.
+#[test]
+fn vxlan_that_names_its_contents_goes_by_its_outer_flow() {
+    let hash = |flags: u8, inner_port: u16| {
+        let ip = Ip::V4 { source: 3, destination: 4, options: 0, id: 0, fragment: 0 };
+        let inner = Box::new(tcp_hop(1, 2, [inner_port, 80]));
+        let carries = Carried::Vxlan { port: 4789, source_ports: [7, 9], tags: vec![], inner };
+        let (protocol, mut net) = Hop { ip, carries }.build(From::A);
+        net[28] = flags;
+        both(&program(), &net, protocol, PacketType::Host)
+    };
+    assert_ne!(hash(0x08, 1000), hash(0x08, 2000));
+    assert_eq!(hash(0x0c, 1000), hash(0x0c, 2000));
+    assert_eq!(hash(0x0c, 1000), hash(0x00, 1000));
 }

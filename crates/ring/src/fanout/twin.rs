@@ -5,7 +5,7 @@
 
 use gannet_packet::{EtherType, IpProtocol, PacketType, bounds, is_vxlan_port};
 
-use super::program::{ABSORB_SHIFT, FACTOR, FINAL_SHIFT, FINALISER};
+use super::program::{ABSORB_SHIFT, FACTOR, FINAL_SHIFT, FINALISER, TUNNELS};
 
 /// The value of [`flow_program`](super::flow_program)`(seed)` for a packet.
 ///
@@ -184,7 +184,7 @@ impl Walk<'_> {
         match IpProtocol(self.protocol as u8) {
             IpProtocol::UDP => {
                 let ports = self.word(0)?;
-                if is_vxlan_port(ports as u16) && self.byte(8)? & 0x08 != 0 {
+                if is_vxlan_port(ports as u16) && self.byte(8)? & 0x0c == 0x08 {
                     self.at += 16;
                     return Some(self.enter(Next::Ethernet));
                 }
@@ -221,7 +221,7 @@ impl Walk<'_> {
 
     /// Goes into a tunnel, unless it is too deep.
     fn enter(&mut self, inner: Next) -> Next {
-        if self.tunnels == bounds::TUNNELS {
+        if self.tunnels == TUNNELS {
             return Next::Finish;
         }
         self.tunnels += 1;
