@@ -1,7 +1,7 @@
 //! What moves the headers for everything written after it: VLAN tags, MPLS labels, PPPoE, Geneve, VXLAN.
 
 use super::headers::{At, Framing, Place, statement};
-use super::predicate::{Predicate, constant, with_x};
+use super::predicate::{Open, Predicate, Way, constant, with_x};
 use super::transport::IpVersion;
 use super::{Lowering, ethertype};
 use crate::bpf::Instruction;
@@ -113,17 +113,21 @@ impl Lowering<'_> {
             statement(ALU | ADD | K, ETHERNET_LEN - ETHERNET_TYPE),
             statement(MISC | TAX, 0),
         ];
-        let is_ethernet = self.graph.ask(measure, constant(Comparison::Equal, ethertype::BRIDGED_ETHERNET));
-        let store = self.always_after(vec![statement(STX, payload_word)]);
-        let detour = self.graph.run(behind_ethernet, store);
-        let moved = self.graph.through(is_ethernet, detour, store);
+        let mut open = Open::default();
+        let holds = constant(Comparison::Equal, 0);
+        let store = vec![statement(STX, payload_word), statement(LD | IMM, 0)];
+        let store = self.graph.branch(store, holds, Way::Holds, Way::Fails, &mut open);
+        let detour = self.graph.goto(behind_ethernet, store);
+        let is_ethernet = constant(Comparison::Equal, ethertype::BRIDGED_ETHERNET);
+        let measure = self.graph.branch(measure, is_ethernet, Way::To(detour), Way::To(store), &mut open);
         self.headers.framing = Framing::Ethernet;
         self.headers.type_field = Place { variable: Some(type_word), constant: 0 };
         self.headers.link = Place { variable: Some(link_word), constant: 0 };
         self.headers.payload = Place { variable: Some(payload_word), constant: 0 };
         self.headers.network = 0;
         self.headers.link_may_miss = true;
-        Ok(self.graph.and(found, moved))
+        self.moving.extend([type_word, link_word, payload_word]);
+        Ok(self.graph.enter(found, measure, open))
     }
 
     /// `vxlan [VNI]`: an Ethernet frame follows.
@@ -143,6 +147,7 @@ impl Lowering<'_> {
         self.headers.network = 0;
         self.headers.network_llc = ETHERNET_LLC_LEN;
         self.headers.link_may_miss = false;
+        self.moving.push(word);
         Ok(self.graph.and(found, moved))
     }
 

@@ -182,37 +182,6 @@ pub(super) enum At {
     Transport6(u32),
 }
 
-/// Scratch words in use.
-///
-/// They are given out in libpcap's order (the last one again if it is free, else the next free one in turn), so that
-/// programs can be compared and the 17th word is refused where libpcap refuses it.
-#[derive(Debug, Default)]
-pub(super) struct ScratchWords {
-    used: [bool; SCRATCH_WORDS],
-    at: usize,
-}
-
-impl ScratchWords {
-    /// A word; `None` if all are in use.
-    pub(super) fn take(&mut self) -> Option<u32> {
-        for _ in 0..SCRATCH_WORDS {
-            if !self.used[self.at] {
-                self.used[self.at] = true;
-                return Some(self.at as u32);
-            }
-            self.at = (self.at + 1) % SCRATCH_WORDS;
-        }
-        None
-    }
-
-    /// Gives a word back.
-    pub(super) fn give_back(&mut self, word: u32) {
-        if let Some(used) = self.used.get_mut(word as usize) {
-            *used = false;
-        }
-    }
-}
-
 /// An instruction that is no jump.
 pub(super) fn statement(code: u16, k: u32) -> Instruction {
     Instruction::statement(code, k)

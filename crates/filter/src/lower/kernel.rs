@@ -87,6 +87,7 @@ impl Lowering<'_> {
             statement(ALU | LSH | K, VLAN_TAG_LEN.trailing_zeros()),
             statement(ST, word),
         ];
+        self.moving.push(word);
         let recorded = self.graph.ask(statements, constant(Comparison::Equal, 0));
         let mut in_frame = None;
         for tpid in [ethertype::VLAN, ethertype::SERVICE_VLAN, ethertype::OLD_QINQ] {

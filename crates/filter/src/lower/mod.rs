@@ -4,16 +4,19 @@
 //! Primitives look there, and `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` move it for all that is written after them.
 
 mod arithmetic;
+mod chain;
 mod encapsulation;
 mod headers;
 mod kernel;
 mod link;
 mod network;
 mod predicate;
+mod scratch;
 mod transport;
 
-use self::headers::{At, Headers, ScratchWords, statement};
+use self::headers::{At, Headers, statement};
 use self::predicate::{Builder, Predicate, constant};
+use self::scratch::ScratchWords;
 use crate::bpf::insn::*;
 use crate::bpf::{Instruction, Width};
 use crate::compile::{Options, Snaplen};
@@ -31,6 +34,7 @@ pub fn lower(tree: &Tree, options: &Options<'_>) -> Result<Graph, Error> {
         graph: Builder::default(),
         headers: Headers::of(options.link),
         scratch: ScratchWords::default(),
+        moving: Vec::new(),
         span: 0..0,
     };
     let Some(predicate) = lowering.tree(tree)? else {
@@ -39,7 +43,9 @@ pub fn lower(tree: &Tree, options: &Options<'_>) -> Result<Graph, Error> {
     };
     let end = lowering.pass();
     let pass = lowering.graph.end(Vec::new(), end);
-    Ok(lowering.graph.finish(predicate, pass))
+    let mut graph = lowering.graph.finish(predicate, pass);
+    scratch::set_before_use(&mut graph, &lowering.moving);
+    Ok(graph)
 }
 
 /// The state of lowering.
@@ -49,6 +55,8 @@ struct Lowering<'a> {
     /// Where headers are for the next primitive.
     headers: Headers,
     scratch: ScratchWords,
+    /// The scratch words that say where headers are, for all the rest of the program.
+    moving: Vec<u32>,
     /// The place of the step at hand.
     span: Span,
 }
@@ -85,7 +93,7 @@ impl Lowering<'_> {
         match *test {
             Test::Protocol(protocol) => self.protocol(protocol),
             Test::ProtocolNumber { within, number } => self.protocol_number(within, number),
-            Test::ProtocolChain { .. } => Err(self.link_error("`protochain` is not there yet")),
+            Test::ProtocolChain { within, number } => self.protocol_chain(within, number),
             Test::Address { within, direction, ref networks } => self.address(within, direction, networks),
             Test::LinkAddress { direction, address } => self.link_address(direction, address),
             Test::DecnetAddress { direction, address } => self.decnet_address(direction, address),

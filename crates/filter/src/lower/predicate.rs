@@ -27,11 +27,6 @@ impl Predicate {
     pub(super) fn not(self) -> Self {
         Self { head: self.head, holds: self.fails, fails: self.holds }
     }
-
-    /// The block that it begins with.
-    pub(super) fn head(self) -> BlockId {
-        self.head
-    }
 }
 
 /// Blocks being built.
@@ -50,10 +45,53 @@ impl Builder {
         Predicate { head, holds: Exits::one(head, THEN), fails: Exits::one(head, OTHERWISE) }
     }
 
-    /// A block that only does something, then goes on at `next`.
-    pub(super) fn run(&mut self, statements: Vec<Instruction>, next: Predicate) -> Predicate {
-        let head = self.push(Block { statements, end: End::Goto(next.head) });
-        Predicate { head, ..next }
+    /// A block that asks `condition`, with ways out that may lead to blocks already made.
+    pub(super) fn branch(
+        &mut self,
+        statements: Vec<Instruction>,
+        condition: Condition,
+        then: Way,
+        otherwise: Way,
+        open: &mut Open,
+    ) -> BlockId {
+        let target = |way| if let Way::To(block) = way { block } else { NOWHERE };
+        let end = End::Branch { condition, then: target(then), otherwise: target(otherwise) };
+        let block = self.push(Block { statements, end });
+        for (way, side) in [(then, THEN), (otherwise, OTHERWISE)] {
+            let chain = match way {
+                Way::To(_) => continue,
+                Way::Holds => &mut open.holds,
+                Way::Fails => &mut open.fails,
+            };
+            let exit = Exits::one(block, side);
+            *chain = Some(match *chain {
+                Some(exits) => self.chain(exits, exit),
+                None => exit,
+            });
+        }
+        block
+    }
+
+    /// A block that only does something.
+    pub(super) fn goto(&mut self, statements: Vec<Instruction>, next: BlockId) -> BlockId {
+        self.push(Block { statements, end: End::Goto(next) })
+    }
+
+    /// Where `asked` holds, what begins with `head` and has the ways out `open`.
+    pub(super) fn enter(&mut self, asked: Predicate, head: BlockId, open: Open) -> Predicate {
+        self.connect(asked.holds, head);
+        let fails = match open.fails {
+            Some(fails) => self.chain(asked.fails, fails),
+            None => asked.fails,
+        };
+        Predicate { head: asked.head, holds: open.holds.unwrap_or(Exits::NONE), fails }
+    }
+
+    /// Where `asked` holds, `head`, a block of the same piece of graph as `other`; elsewhere `other`.
+    pub(super) fn enter_or(&mut self, asked: Predicate, head: BlockId, other: Predicate) -> Predicate {
+        self.connect(asked.holds, head);
+        self.connect(asked.fails, other.head);
+        Predicate { head: asked.head, ..other }
     }
 
     /// Holds where both do; `second` is asked only where `first` holds.
@@ -70,13 +108,6 @@ impl Builder {
         Predicate { head: first.head, holds, fails: second.fails }
     }
 
-    /// Where `first` holds, goes through `detour`, which ends up at the head of `next` as well.
-    pub(super) fn through(&mut self, first: Predicate, detour: Predicate, next: Predicate) -> Predicate {
-        self.connect(first.holds, detour.head);
-        self.connect(first.fails, next.head);
-        Predicate { head: first.head, ..next }
-    }
-
     /// Asks `yes` where `first` holds and `no` where not.
     pub(super) fn choose(&mut self, first: Predicate, yes: Predicate, no: Predicate) -> Predicate {
         self.connect(first.holds, yes.head);
@@ -84,13 +115,6 @@ impl Builder {
         let holds = self.chain(yes.holds, no.holds);
         let fails = self.chain(yes.fails, no.fails);
         Predicate { head: first.head, holds, fails }
-    }
-
-    /// Puts statements before all others of a block.
-    pub(super) fn prepend(&mut self, block: BlockId, mut statements: Vec<Instruction>) {
-        let block = &mut self.blocks[block.0 as usize];
-        statements.append(&mut block.statements);
-        block.statements = statements;
     }
 
     /// The graph that ends with `pass` where `predicate` holds and rejects the packet elsewhere.
@@ -126,12 +150,36 @@ impl Builder {
     }
 
     fn chain(&mut self, first: Exits, second: Exits) -> Exits {
+        if first.first == NO_EXIT {
+            return second;
+        }
+        if second.first == NO_EXIT {
+            return first;
+        }
         self.next_exits[(first.last >> 1) as usize][(first.last & 1) as usize] = second.first;
         Exits { first: first.first, last: second.last }
     }
 }
 
-/// A chain of ways out that have no target yet; never empty. A way out is its block's number, doubled, plus its side.
+/// Where a way out leads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// To a block.
+    To(BlockId),
+    /// Out, the predicate holds.
+    Holds,
+    /// Out, it does not.
+    Fails,
+}
+
+/// The ways out of a piece of graph that is being made block by block.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Open {
+    holds: Option<Exits>,
+    fails: Option<Exits>,
+}
+
+/// A chain of ways out that have no target yet. A way out is its block's number, doubled, plus its side.
 #[derive(Clone, Copy, Debug)]
 struct Exits {
     first: u32,
@@ -139,6 +187,8 @@ struct Exits {
 }
 
 impl Exits {
+    const NONE: Self = Self { first: NO_EXIT, last: NO_EXIT };
+
     fn one(block: BlockId, side: u32) -> Self {
         let exit = block.0 << 1 | side;
         Self { first: exit, last: exit }
