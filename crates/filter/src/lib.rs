@@ -16,6 +16,7 @@
 //! socket is the business of `gannet-ring`; this crate makes, checks, prints and runs them.
 #![forbid(unsafe_code)]
 
+mod advice;
 pub mod bpf;
 pub mod compile;
 pub mod emit;
@@ -25,12 +26,16 @@ pub mod file;
 #[allow(clippy::panic, reason = "a fuzz body reports by panicking")]
 pub mod fuzz;
 pub mod ir;
+mod lex;
 pub mod lower;
 pub mod names;
 pub mod opcodes;
 pub mod optimise;
+mod parse;
 pub mod resolve;
+mod syntax;
 pub mod tree;
+mod words;
 
 pub use bpf::{Assembler, Instruction, Machine, Program, Skb};
 pub use compile::{Link, Options, Snaplen, compile};
