@@ -41,11 +41,18 @@ impl Foreign {
     pub fn run(&self, skb: &Skb<'_>) -> Option<u32> {
         match &self.program {
             Some(program) => Some(program.run(skb)),
-            None => self.interpret(skb),
+            None => self.interpret(skb, &mut 0),
         }
     }
 
-    fn interpret(&self, skb: &Skb<'_>) -> Option<u32> {
+    /// How often it jumps backward on these bytes.
+    pub fn turns(&self, skb: &Skb<'_>) -> u64 {
+        let mut turns = 0;
+        let _ = self.interpret(skb, &mut turns);
+        turns
+    }
+
+    fn interpret(&self, skb: &Skb<'_>, turns: &mut u64) -> Option<u32> {
         let (mut a, mut x) = (0_u32, 0_u32);
         let mut memory = [0_u32; SCRATCH_WORDS];
         let mut at = 0_i64;
@@ -77,7 +84,10 @@ impl Foreign {
                     let Some(value) = arithmetic(insn.code & 0xf0, a, operand) else { return Some(0) };
                     a = value;
                 }
-                JMP if insn.code & 0xf0 == JA => at += i64::from(k as i32),
+                JMP if insn.code & 0xf0 == JA => {
+                    *turns += u64::from((k as i32) < 0);
+                    at += i64::from(k as i32);
+                }
                 JMP => {
                     let holds = match insn.code & 0xf0 {
                         JEQ => a == operand,
@@ -167,7 +177,10 @@ mod tests {
                     Instruction::statement(ALU | alu | X, 0),
                     Instruction::statement(RET | A, 0),
                 ]);
-                assert_eq!(foreign.interpret(&skb), foreign.program().map(|program| program.run(&skb)));
+                assert_eq!(
+                    foreign.interpret(&skb, &mut 0),
+                    foreign.program().map(|program| program.run(&skb))
+                );
             }
         }
     }

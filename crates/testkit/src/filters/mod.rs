@@ -5,11 +5,13 @@
 //!       ├──► expression ── text, production by production of pcap-filter(7) ──► oracle ── programs of `tcpdump -ddd`
 //!       └──► frame ─────── bytes, header by header, whole and cut                  │
 //!   foreign ── runs what `Program` refuses: loops, loads of words never stored ◄───┘
-//!   shrink ─── the shortest text that still shows a difference
+//!   compare ── ours and libpcap's over the frames, a difference made small by shrink
 //! ```
 //!
 //! Nothing here uses the compiler of `gannet-filter`, only its machine: what is checked has no say in the check.
 
+pub mod compare;
+pub mod corpus;
 pub mod expression;
 pub mod foreign;
 pub mod frame;

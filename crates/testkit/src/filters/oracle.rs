@@ -54,6 +54,25 @@ impl Oracle {
         Ok(Self { directory: directory.to_owned() })
     }
 
+    /// The same for tests: `None` after a loud line on stderr where there is no tcpdump.
+    ///
+    /// # Panics
+    /// If there is none and the environment holds `REQUIRE_NETNS=1`: where everything must be tested, nothing may be left out silently.
+    pub fn or_skip(directory: &Path) -> Option<Self> {
+        match Self::new(directory) {
+            Ok(oracle) => Some(oracle),
+            Err(error) => {
+                assert!(
+                    std::env::var_os("REQUIRE_NETNS").is_none_or(|value| value != "1"),
+                    "REQUIRE_NETNS=1, and tcpdump cannot be run: {error}"
+                );
+                // Written to the file itself: the test harness shows captured output of failures only.
+                let _ = writeln!(io::stderr(), "SKIPPED, needs tcpdump: {error}");
+                None
+            }
+        }
+    }
+
     /// Compiles an expression for frames of a savefile.
     ///
     /// # Errors
