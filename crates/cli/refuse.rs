@@ -16,9 +16,6 @@ pub(crate) fn not_built(error: &clap::Error) -> Option<String> {
         ErrorKind::UnknownArgument => {
             let argument = named(ContextKind::InvalidArg)?;
             let flag = argument.split_once('=').map_or(argument, |(flag, _)| flag);
-            if flag == "-F" || !argument.starts_with('-') {
-                return Some(format!("filters are not built yet, so '{argument}' cannot be used"));
-            }
             FLAGS.contains(&flag).then(|| format!("{flag} is not built yet"))
         }
         ErrorKind::InvalidSubcommand => {
@@ -59,7 +56,6 @@ const FLAGS: &[&str] = &[
     "--rate-threshold",
     "--rates",
     "--reindex",
-    "--resolve",
     "--schema",
     "--since",
     "--slower",
@@ -82,19 +78,6 @@ mod tests {
 
     fn sentence(args: &[&str]) -> Option<String> {
         not_built(&Cli::command().try_get_matches_from(args).unwrap_err())
-    }
-
-    #[test]
-    fn filters_are_refused_in_every_form() {
-        for args in [
-            &["gannet", "record", "tcp"][..],
-            &["gannet", "record", "-i", "eth0", "tcp", "port", "80"],
-            &["gannet", "record", "-F", "file"],
-            &["gannet", "record", "-Ffile"],
-        ] {
-            let sentence = sentence(args).unwrap();
-            assert!(sentence.starts_with("filters are not built yet"), "{args:?}: {sentence}");
-        }
     }
 
     #[test]

@@ -64,18 +64,29 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// tcpdump's `-s`: a number of bytes, 0 for the default. More than the default is refused, because libpcap's
-/// readers refuse such a file.
-pub(crate) fn snaplen(text: &str) -> Result<NonZeroU32, String> {
-    if text.starts_with("headers") {
-        return Err("cutting at the end of the headers is not built yet; give a number of bytes".to_owned());
-    }
-    let bytes: u32 = text.parse().map_err(|_| "a number of bytes")?;
-    match NonZeroU32::new(bytes) {
-        None => Ok(DEFAULT_SNAPLEN),
-        Some(bytes) if bytes <= DEFAULT_SNAPLEN => Ok(bytes),
-        Some(_) => Err(format!("at most {DEFAULT_SNAPLEN}, which is what other tools can read")),
-    }
+/// tcpdump's `-s`: a number of bytes, 0 for the default, or `headers`, `headers+N`. More than the default is refused, because
+/// libpcap's readers refuse such a file.
+pub(crate) fn snaplen(text: &str) -> Result<SnaplenArg, String> {
+    const HINT: &str = "a number of bytes, headers, or headers+N";
+    let number = |text: &str| match text.parse::<u32>() {
+        Ok(bytes) if bytes <= DEFAULT_SNAPLEN.get() => Ok(bytes),
+        Ok(_) => Err(format!("at most {DEFAULT_SNAPLEN}, which is what other tools can read")),
+        Err(_) => Err(HINT.to_owned()),
+    };
+    Ok(match text.strip_prefix("headers") {
+        Some("") => SnaplenArg::Headers(0),
+        Some(extra) => SnaplenArg::Headers(number(extra.strip_prefix('+').ok_or(HINT)?)?),
+        None => SnaplenArg::Bytes(NonZeroU32::new(number(text)?).unwrap_or(DEFAULT_SNAPLEN)),
+    })
+}
+
+/// How much of a packet is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SnaplenArg {
+    /// At most so many bytes.
+    Bytes(NonZeroU32),
+    /// Up to the end of the layer-4 header, and so many bytes more.
+    Headers(u32),
 }
 
 /// `auto` or a number.
@@ -274,11 +285,15 @@ mod tests {
 
     #[test]
     fn snapshot_lengths() {
-        assert_eq!(snaplen("0").unwrap().get(), 262_144);
-        assert_eq!(snaplen("64").unwrap().get(), 64);
-        assert_eq!(snaplen("262144").unwrap().get(), 262_144);
+        for (text, bytes) in [("0", 262_144), ("64", 64), ("262144", 262_144)] {
+            assert_eq!(snaplen(text), Ok(SnaplenArg::Bytes(NonZeroU32::new(bytes).unwrap())));
+        }
+        assert_eq!(snaplen("headers"), Ok(SnaplenArg::Headers(0)));
+        assert_eq!(snaplen("headers+16"), Ok(SnaplenArg::Headers(16)));
         assert!(snaplen("262145").is_err() && snaplen("-1").is_err() && snaplen("64k").is_err());
-        assert!(snaplen("headers+16").unwrap_err().contains("not built yet"));
+        for wrong in ["headers16", "headers+", "headers+-1", "headers+262145", "header", ""] {
+            assert!(snaplen(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

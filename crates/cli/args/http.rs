@@ -92,5 +92,5 @@ Examples:
       gannet http -i eth0 --duration 1m -o none --summary --route '/users/{id}' --route '/static/*'
   Lines on the terminal and JSON in a file:
       gannet http -i lo --ports 8080 -o text -o jsonl:requests.jsonl
-  From a capture file:
-      gannet http -r capture.pcapng";
+  Of one server, from a capture file:
+      gannet http -r capture.pcapng host 10.0.0.1 and port 80";

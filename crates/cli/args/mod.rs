@@ -16,7 +16,7 @@ use gannet_pipeline::config::{Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 
 pub(crate) use self::http::HttpArgs;
-use crate::units::{self, CpuList};
+use crate::units::{self, CpuList, SnaplenArg};
 
 /// Records network packets and turns them into HTTP records, on many cores; loses none silently.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ use crate::units::{self, CpuList};
     arg_required_else_help = true,
     max_term_width = 110,
     after_long_help = OVERVIEW,
-    after_help = "Exit status: 0 done, 2 usage or bad file, 3 capture not opened, 4 loss with --strict, 5 output.\n\
+    after_help = "Exit status: 0 done, 2 usage, bad filter or bad file, 3 capture not opened, 4 loss with --strict, 5 output.\n\
                   `gannet --help` has examples, `gannet record --help` every flag."
 )]
 pub(crate) struct Cli {
@@ -147,6 +147,26 @@ pub(crate) struct CaptureArgs {
     #[arg(short, long, value_name = "FILE", env = "GANNET_READ")]
     pub(crate) read: Vec<PathBuf>,
 
+    /// Which packets: a filter as tcpdump takes it, in one word or several
+    ///
+    /// Live it runs in the kernel, on interfaces of every kind at once. Quote what the shell would take for itself, as in
+    /// 'tcp[tcpflags] & tcp-syn != 0'. Flags may stand before and behind; what follows -- is filter to the end.
+    #[arg(value_name = "FILTER", env = "GANNET_FILTER", allow_negative_numbers = true, value_delimiter = None)]
+    pub(crate) filter: Vec<String>,
+
+    /// Read the filter from a file: an expression, or a list of opcodes
+    ///
+    /// Lists are those of `tcpdump -ddd`, `tcpdump -dd` and bpfc; they are run as they are, on frames from the link header on.
+    /// In an expression a comment goes from # to the end of the line. Excludes FILTER.
+    #[arg(short = 'F', long, value_name = "FILE", env = "GANNET_FILTER_FILE")]
+    pub(crate) filter_file: Option<PathBuf>,
+
+    /// Ask DNS for host names in the filter that /etc/hosts does not have
+    ///
+    /// Once, before the capture is opened. Without it such a name is a mistake.
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_RESOLVE")]
+    pub(crate) resolve: bool,
+
     /// Keep packets of this direction
     ///
     /// On loopback each packet is seen once whatever the direction.
@@ -157,11 +177,12 @@ pub(crate) struct CaptureArgs {
     #[arg(long = "type", value_enum, value_name = "KIND", env = "GANNET_TYPE")]
     pub(crate) packet_type: Option<PacketTypeArg>,
 
-    /// Keep at most N bytes of each packet; 0 is the default [default: 262144]
+    /// Keep at most N bytes of each packet, or its headers; 0 is the default [default: 262144]
     ///
-    /// The default is the most that other tools can read, and above any frame a network card delivers.
-    #[arg(short, long, value_name = "N", value_parser = units::snaplen, env = "GANNET_SNAPLEN")]
-    pub(crate) snaplen: Option<NonZeroU32>,
+    /// `headers` keeps up to the end of the TCP, UDP or other layer-4 header, `headers+N` so many bytes more; live the kernel
+    /// finds the place. The default is the most that other tools can read, and above any frame a network card delivers.
+    #[arg(short, long, value_name = "N|headers[+N]", value_parser = units::snaplen, env = "GANNET_SNAPLEN")]
+    pub(crate) snaplen: Option<SnaplenArg>,
 
     /// Do not make the interface promiscuous
     ///
@@ -244,7 +265,7 @@ pub(crate) struct CaptureArgs {
     #[arg(short, long, value_parser = BoolishValueParser::new(), env = "GANNET_QUIET", help_heading = REPORTS)]
     pub(crate) quiet: bool,
 
-    /// Show addresses as numbers; always so, as no names are looked up
+    /// Ask nobody for names, which is the default: --resolve turned off
     #[arg(short = 'n', long, value_parser = BoolishValueParser::new(), env = "GANNET_NUMERIC", help_heading = REPORTS)]
     pub(crate) numeric: bool,
 
@@ -342,7 +363,7 @@ variable, such as GANNET_RING_SIZE for --ring-size; the command line wins.
 
 Exit status:
   0  done; Ctrl-C, SIGTERM and a reader that closes the pipe are normal ends
-  2  wrong usage, or a file that is not what it should be
+  2  wrong usage, a filter that means nothing, or a file that is not what it should be
   3  the capture could not be opened: permission, no such interface
   4  packets were lost and --strict was given
   5  the output could not be opened or written
@@ -365,8 +386,14 @@ Examples:
       gannet record -i eth0 -w /var/captures/ --workers 4 --cpus 2,4,6,8 --ring-size 1GiB --strict
   The first 1000 packets that came in, 96 bytes of each, to another program:
       gannet record -i eth0 -Q in -s 96 -c 1000 -w - | tcpdump -nr -
+  The web traffic of two hosts, on whatever interface it comes:
+      gannet record -w web.pcapng 'port (80 or 443) and host (10.0.0.1 or 10.0.0.2)'
+  The headers of everything but ssh, and 64 bytes more of each packet:
+      gannet record -i eth0 -s headers+64 -w headers.pcapng not port 22
   An interface of a container:
       gannet record --netns 4711 -i eth0 -w container.pcapng
+  What tcpdump would select of a file:
+      gannet record -r in.pcapng -w syn.pcapng 'tcp[tcpflags] & tcp-syn != 0'
   A pcapng file with several link types or sections, as classic pcap:
       gannet record -r in.pcapng --format pcap -w out.pcap";
 
@@ -399,7 +426,8 @@ mod tests {
         let command = Cli::command();
         for name in ["record", "http"] {
             for arg in command.find_subcommand(name).unwrap().get_arguments() {
-                let long = arg.get_long().unwrap();
+                // The words of the filter are no flag, and named after what they are.
+                let long = arg.get_long().unwrap_or(arg.get_id().as_str());
                 if ["list-interfaces", "help"].contains(&long) {
                     continue;
                 }

@@ -4,6 +4,7 @@
 //! machine, and become a [`RunConfig`] and what this program does around the run. Whatever cannot work is
 //! refused here, before anything is opened.
 
+mod filter;
 mod http;
 
 use std::ffi::OsString;
@@ -14,9 +15,10 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use gannet_packet::PacketType;
 use gannet_pipeline::config::{
-    CaptureConfig, Direction, FileInput, Format, Input, InterfaceName, InterfaceSpec, Output, RecordConfig,
-    RunConfig, TimeSource, Workers, WriterMode, page_bytes,
+    CaptureConfig, Direction, FileInput, Filter, Format, Input, InterfaceName, InterfaceSpec, Output,
+    RecordConfig, RunConfig, TimeSource, Workers, WriterMode, page_bytes,
 };
+use gannet_pipeline::filter::check_live;
 use gannet_pipeline::privileges::User;
 use gannet_ring::netns::NetnsSpec;
 use gannet_ring::receive::MAX_BLOCK_BYTES;
@@ -26,6 +28,7 @@ use crate::args::{
     CaptureArgs, DirectionArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
 };
 use crate::exit::Error;
+use crate::units::SnaplenArg;
 
 /// A run and what the program does around it.
 #[derive(Debug)]
@@ -102,6 +105,14 @@ fn capture(
     let mut config = CaptureConfig::new(input(capture, matches, environment)?);
     engine(&mut config, capture)?;
     selection(&mut config, capture);
+    config.filter = filter::filter(capture, matches)?;
+    if config.headers.is_some() && config.filter.as_ref().is_some_and(Filter::is_opcodes) {
+        let text = "-s headers is computed by the filter's program, and a list of opcodes says itself how much it keeps";
+        return Err(Error::usage(text));
+    }
+    if let Input::Live { .. } = config.input {
+        check_live(&config).map_err(|error| Error { exit: error.failure().into(), cause: error.into() })?;
+    }
     config.stats_interval = capture.stats;
     config.user = capture
         .user
@@ -126,7 +137,11 @@ fn selection(config: &mut CaptureConfig, capture: &CaptureArgs) {
         PacketTypeArg::Others => PacketType::OtherHost,
         PacketTypeArg::Outgoing => PacketType::Outgoing,
     });
-    config.snaplen = capture.snaplen.unwrap_or(config.snaplen);
+    match capture.snaplen {
+        Some(SnaplenArg::Bytes(bytes)) => config.snaplen = bytes,
+        Some(SnaplenArg::Headers(extra)) => config.headers = Some(extra),
+        None => {}
+    }
     config.count = capture.count;
     config.duration = capture.duration;
 }
@@ -325,7 +340,7 @@ mod tests {
 
     /// Variables of the test's own environment that would change its outcome are not expected: none begins with
     /// `GANNET_` unless somebody exports it for all of his shells.
-    fn resolve(line: &str) -> Result<Run, Error> {
+    pub(super) fn resolve(line: &str) -> Result<Run, Error> {
         resolve_in(line, &[])
     }
 
@@ -343,7 +358,7 @@ mod tests {
         interfaces.into_iter().map(|spec| (spec.name.to_string(), spec.netns)).collect()
     }
 
-    fn refusal(line: &str) -> String {
+    pub(super) fn refusal(line: &str) -> String {
         let error = resolve(line).unwrap_err();
         assert_eq!(error.exit, crate::exit::Exit::Usage, "{line}");
         error.cause.to_string()

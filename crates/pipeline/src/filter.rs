@@ -83,34 +83,39 @@ impl CaptureConfig {
     }
 }
 
+/// Whether the filter can be used live, before anything is opened for it.
+///
+/// # Errors
+/// What live interfaces do not have, or a filter that is too long.
+pub fn check_live(capture: &CaptureConfig) -> Result<(), Error> {
+    compile_live(capture, 0).map(|_| ())
+}
+
 /// The filter's program for live interfaces, all of them together. That it fits behind `prelude` is made sure of.
 pub(crate) fn kernel_filter(
     capture: &CaptureConfig,
     specs: &[InterfaceSpec],
     prelude: &Prelude,
 ) -> Result<Option<Arc<Program>>, Error> {
-    let nobody = Names::default();
-    let expression = match &capture.filter {
-        Some(Filter { form: Form::Opcodes(program), .. }) => Err(Arc::clone(program)),
-        Some(Filter { form: Form::Expression(names), text }) => {
-            Ok(Some((text.as_str(), names.as_ref(), netmask(specs))))
-        }
-        None => Ok(capture.headers.map(|_| ("", &nobody, 0))),
-    };
-    let filter = match expression {
-        Err(program) => Some(program),
-        Ok(None) => None,
-        Ok(Some((text, names, netmask))) => {
-            let options =
-                Options { link: Link::Kernel, snaplen: capture.keep(), optimise: true, netmask, names };
-            let refused = |source| Error::Filter { place: None, text: text.to_owned(), source };
-            Some(Arc::new(gannet_filter::compile(text, &options).map_err(refused)?))
-        }
-    };
+    let netmask = if capture.filter.is_some() { netmask(specs) } else { 0 };
+    let filter = compile_live(capture, netmask)?;
     if let Some(filter) = &filter {
         prelude.with_filter(filter).map_err(too_long)?;
     }
     Ok(filter)
+}
+
+fn compile_live(capture: &CaptureConfig, netmask: u32) -> Result<Option<Arc<Program>>, Error> {
+    let nobody = Names::default();
+    let (text, names) = match (&capture.filter, capture.headers) {
+        (Some(Filter { form: Form::Opcodes(program), .. }), _) => return Ok(Some(Arc::clone(program))),
+        (Some(Filter { form: Form::Expression(names), text }), _) => (text.as_str(), names.as_ref()),
+        (None, Some(_)) => ("", &nobody),
+        (None, None) => return Ok(None),
+    };
+    let options = Options { link: Link::Kernel, snaplen: capture.keep(), optimise: true, netmask, names };
+    let refused = |source| Error::Filter { place: None, text: text.to_owned(), source };
+    gannet_filter::compile(text, &options).map(|program| Some(Arc::new(program))).map_err(refused)
 }
 
 /// A filter that the kernel does not take together with the prelude.

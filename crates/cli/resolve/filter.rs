@@ -1,0 +1,112 @@
+//! The filter: words of the command line, or a file.
+
+use std::path::Path;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use gannet_filter::file::without_comments;
+use gannet_filter::{Names, opcodes};
+use gannet_pipeline::config::Filter;
+
+use crate::args::CaptureArgs;
+use crate::exit::{Error, Exit};
+
+/// What is filtered by; `None` if nothing was said, or nothing but blanks.
+pub(super) fn filter(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Option<Filter>, Error> {
+    let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    if capture.resolve && capture.numeric && typed("resolve") == typed("numeric") {
+        return Err(Error::usage("-n and --resolve exclude each other: names are either asked for or not"));
+    }
+    // What was typed wins over the environment.
+    let asks = capture.resolve && (typed("resolve") || !capture.numeric);
+    let mut names = Names::default();
+    names.ask_resolver = asks;
+    let words = Some(capture.filter.join(" ")).filter(|words| !words.trim().is_empty());
+    match (words, capture.filter_file.as_deref()) {
+        (Some(_), Some(_)) if typed("filter") == typed("filter_file") => Err(Error::usage(
+            "-F and a filter on the command line exclude each other: write all of it into the file, or none",
+        )),
+        (Some(words), file) if file.is_none() || typed("filter") => expression(&words, names, None).map(Some),
+        (_, Some(path)) => from_file(path, names),
+        (_, None) => Ok(None),
+    }
+}
+
+/// The contents of `-F`.
+fn from_file(path: &Path, names: Names) -> Result<Option<Filter>, Error> {
+    let bytes =
+        std::fs::read(path).map_err(|error| Error::usage(format!("-F {}: {error}", path.display())))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Error::usage(format!("-F {}: neither an expression nor a list of opcodes", path.display()))
+    })?;
+    if opcodes::is_list(&text) {
+        let program =
+            opcodes::parse(&text).map_err(|error| Error::usage(format!("-F {}: {error}", path.display())))?;
+        return Ok(Some(Filter::opcodes(format!("the opcodes of {}", path.display()), program)));
+    }
+    let text = without_comments(&text);
+    // One line, as it is shown in reports and kept in recordings. A blank for each line feed, so that places stay where they are.
+    let text = text.replace(['\n', '\r'], " ");
+    match text.trim_end() {
+        blank if blank.trim().is_empty() => Ok(None),
+        text => expression(text, names, Some(path)).map(Some),
+    }
+}
+
+fn expression(text: &str, names: Names, file: Option<&Path>) -> Result<Filter, Error> {
+    Filter::expression(text, names).map_err(|error| {
+        let place = file.map(|path| format!("-F {}: ", path.display())).unwrap_or_default();
+        Error::new(Exit::Usage, format!("{place}{}", error))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{refusal, resolve};
+
+    fn text(line: &str) -> Option<String> {
+        resolve(line).unwrap().config.capture.filter.map(|filter| filter.to_string())
+    }
+
+    #[test]
+    fn words_are_joined_and_flags_may_stand_anywhere() {
+        assert_eq!(text(""), None);
+        for line in
+            ["-i lo port 80", "port 80 -i lo", "port -i lo 80", "-i lo -- port 80", "-c 5 port -U 80 -s 96"]
+        {
+            assert_eq!(text(line).as_deref(), Some("port 80"), "{line}");
+        }
+        assert_eq!(text("! port 80 && ( tcp or udp )").as_deref(), Some("! port 80 && ( tcp or udp )"));
+        assert_eq!(text("len > 0 -q and ip[0] - 1 != -1").as_deref(), Some("len > 0 and ip[0] - 1 != -1"));
+    }
+
+    #[test]
+    fn a_file_has_an_expression_or_opcodes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str, contents: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, contents).unwrap();
+            path.display().to_string()
+        };
+        let expression = path("expression", "# the web\nport 80 # or\n  or port 443\n");
+        let found = text(&format!("-F {expression}")).unwrap();
+        assert_eq!(found.split_whitespace().collect::<Vec<_>>(), ["port", "80", "or", "port", "443"]);
+        assert!(!found.contains('\n'));
+        assert_eq!(text(&format!("-F {}", path("empty", " # nothing\n"))), None);
+        let opcodes = path("opcodes", "4\n48 0 0 9\n21 0 1 6\n6 0 0 96\n6 0 0 0\n");
+        let filter = resolve(&format!("-F {opcodes}")).unwrap().config.capture.filter.unwrap();
+        assert!(filter.is_opcodes() && filter.to_string().contains(&opcodes), "{filter}");
+
+        assert!(refusal(&format!("-F {expression} port 80")).contains("-F and a filter"));
+        assert!(refusal(&format!("-F {opcodes} -s headers")).contains("list of opcodes"));
+        assert!(refusal("-F /no/such/file").contains("/no/such/file"));
+        assert!(refusal(&format!("-F {}", path("short", "4\n48 0 0\n"))).contains("line 2"));
+        assert!(refusal(&format!("-F {}", path("bad", "port port"))).contains("bad: "));
+    }
+
+    #[test]
+    fn names_are_asked_for_or_not() {
+        assert!(refusal("-n --resolve port 80").contains("exclude each other"));
+        assert_eq!(text("--resolve port 80").as_deref(), Some("port 80"));
+    }
+}
