@@ -3,8 +3,9 @@
 use gannet_packet::LinkType;
 
 use crate::bpf::Program;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::names::Names;
+use crate::tree::{Op, Test, Tree};
 use crate::{emit, lower, optimise, resolve};
 
 /// What an expression is compiled for.
@@ -80,7 +81,20 @@ pub fn compile(text: &str, options: &Options<'_>) -> Result<Program, Error> {
     let tree = resolve::resolve(text, options.names)?;
     let mut graph = lower::lower(&tree, options)?;
     if options.optimise {
-        optimise::optimise(&mut graph)?;
+        match optimise::optimise(&mut graph) {
+            Err(error) if error.kind == ErrorKind::RejectsAll && !is_refused_for_rejecting(&tree) => {
+                return Ok(Program::constant(0));
+            }
+            result => result?,
+        }
     }
     emit::emit(&graph)
+}
+
+/// Whether libpcap would notice, and refuse, that no packet can pass. It notices when it optimises, which it leaves where a program has
+/// loops or moves headers by what it reads.
+fn is_refused_for_rejecting(tree: &Tree) -> bool {
+    !tree.steps.iter().any(|step| {
+        matches!(step.op, Op::Test(Test::ProtocolChain { .. } | Test::Geneve(_) | Test::Vxlan(_)))
+    })
 }

@@ -1,7 +1,7 @@
 //! Arithmetic: values in scratch words, and the protocol tests that reading a header implies.
 //!
 //! Every value is worked out into a scratch word, as in libpcap: simple, and the optimiser makes direct operations of it. All
-//! implied tests of both sides come before the first statement, so nothing is read from a header that is not there.
+//! implied tests of both sides of a relation come before the first statement. An operator passes on those of its left operand only.
 
 use super::Lowering;
 use super::headers::{At, statement};
@@ -118,11 +118,9 @@ impl Lowering<'_> {
         self.scratch.give_back(right.word);
         let word = self.scratch_word()?;
         statements.push(statement(ST, word));
-        let implied = match (left.implied, right.implied) {
-            (Some(left), Some(right)) => Some(self.graph.and(left, right)),
-            (left, right) => left.or(right),
-        };
-        Ok(Operand { statements, implied, word })
+        // What the right operand implies is forgotten, as in libpcap: `len + ip[0] > 100` asks for no IP, and the customary
+        // `ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) != 0` for no TCP.
+        Ok(Operand { statements, implied: left.implied, word })
     }
 
     /// Refuses to divide by 0 and to shift by more than 31.

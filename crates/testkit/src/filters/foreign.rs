@@ -15,6 +15,15 @@ pub struct Foreign {
     program: Option<Program>,
 }
 
+/// What a run of a program was like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Jumps backward.
+    pub turns: u64,
+    /// It ended because a load lay beyond the bytes, or at a division by 0.
+    pub cut_short: bool,
+}
+
 impl Foreign {
     /// Any instructions at all.
     pub fn new(instructions: Vec<Instruction>) -> Self {
@@ -41,18 +50,18 @@ impl Foreign {
     pub fn run(&self, skb: &Skb<'_>) -> Option<u32> {
         match &self.program {
             Some(program) => Some(program.run(skb)),
-            None => self.interpret(skb, &mut 0),
+            None => self.interpret(skb, &mut Trace::default()),
         }
     }
 
-    /// How often it jumps backward on these bytes.
-    pub fn turns(&self, skb: &Skb<'_>) -> u64 {
-        let mut turns = 0;
-        let _ = self.interpret(skb, &mut turns);
-        turns
+    /// What happens on these bytes.
+    pub fn trace(&self, skb: &Skb<'_>) -> Trace {
+        let mut trace = Trace::default();
+        let _ = self.interpret(skb, &mut trace);
+        trace
     }
 
-    fn interpret(&self, skb: &Skb<'_>, turns: &mut u64) -> Option<u32> {
+    fn interpret(&self, skb: &Skb<'_>, trace: &mut Trace) -> Option<u32> {
         let (mut a, mut x) = (0_u32, 0_u32);
         let mut memory = [0_u32; SCRATCH_WORDS];
         let mut at = 0_i64;
@@ -73,7 +82,10 @@ impl Foreign {
                         LEN => Some(skb.len),
                         _ => load(skb, B, u64::from(k)).map(|byte| 4 * (byte & 15)),
                     };
-                    let Some(value) = value else { return Some(0) };
+                    let Some(value) = value else {
+                        trace.cut_short = true;
+                        return Some(0);
+                    };
                     *(if insn.class() == LD { &mut a } else { &mut x }) = value;
                 }
                 ST | STX => match memory.get_mut(k as usize) {
@@ -81,11 +93,14 @@ impl Foreign {
                     None => return Some(0),
                 },
                 ALU => {
-                    let Some(value) = arithmetic(insn.code & 0xf0, a, operand) else { return Some(0) };
+                    let Some(value) = arithmetic(insn.code & 0xf0, a, operand) else {
+                        trace.cut_short = true;
+                        return Some(0);
+                    };
                     a = value;
                 }
                 JMP if insn.code & 0xf0 == JA => {
-                    *turns += u64::from((k as i32) < 0);
+                    trace.turns += u64::from((k as i32) < 0);
                     at += i64::from(k as i32);
                 }
                 JMP => {
@@ -178,7 +193,7 @@ mod tests {
                     Instruction::statement(RET | A, 0),
                 ]);
                 assert_eq!(
-                    foreign.interpret(&skb, &mut 0),
+                    foreign.interpret(&skb, &mut Trace::default()),
                     foreign.program().map(|program| program.run(&skb))
                 );
             }
