@@ -298,8 +298,8 @@ const COOKED_802_3: u32 = 1;
 const COOKED_802_2: u32 = 4;
 /// `AF_INET`, the same everywhere.
 const FAMILY_IPV4: u32 = 2;
-/// `AF_INET6` of NetBSD and OpenBSD, FreeBSD, macOS, in libpcap's order.
-const FAMILIES_IPV6: [u32; 3] = [24, 28, 30];
+/// `AF_INET6` of macOS, of NetBSD and OpenBSD, of FreeBSD, in libpcap's order.
+const FAMILIES_IPV6: [u32; 3] = [30, 24, 28];
 /// The byte with the bottom-of-stack bit of the last label, from what follows the labels.
 const MPLS_BOTTOM: u32 = -2_i32 as u32;
 const SUPERVISORY_MASK: u32 = 0x0f;

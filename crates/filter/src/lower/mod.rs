@@ -12,6 +12,8 @@ mod link;
 mod network;
 mod predicate;
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use self::headers::{At, Headers, statement};
