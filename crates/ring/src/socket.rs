@@ -117,12 +117,11 @@ impl PacketSocket {
     /// Replaces the program of before without a moment in between. The socket is never locked
     /// (`SO_LOCK_FILTER`), which would forbid fanout data and every later filter.
     pub fn set_filter(&self, program: &Program) -> Result<(), Error> {
-        sys::set_program(self.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &kernel_program(program))
-            .map_err(|source| self.call("SO_ATTACH_FILTER", source))
+        attach_filter(self.as_fd(), program).map_err(|source| self.call("SO_ATTACH_FILTER", source))
     }
 
-    /// Starts reception of all protocols on the target.
-    pub(crate) fn bind(&self) -> Result<(), Error> {
+    /// Starts reception of all protocols on the target; a [`ReceiveRing`](crate::ReceiveRing) does it by itself.
+    pub fn bind(&self) -> Result<(), Error> {
         let ifindex = self.ifindex()?;
         sys::bind_packet(self.as_fd(), ifindex, libc::ETH_P_ALL as u16)
             .map_err(|source| self.call("bind", source))
@@ -218,6 +217,14 @@ impl AsRawFd for PacketSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+}
+
+/// Makes the kernel run `program` on what any socket receives, whatever its family; see [`PacketSocket::set_filter`].
+///
+/// # Errors
+/// `EINVAL` if the kernel refuses the program.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &Program) -> io::Result<()> {
+    sys::set_program(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &kernel_program(program))
 }
 
 fn kernel_program(program: &Program) -> Vec<libc::sock_filter> {
