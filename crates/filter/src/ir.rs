@@ -42,7 +42,7 @@ pub struct Block {
 }
 
 /// How a block ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// Goes on at one of two blocks.
     Branch {
@@ -112,6 +112,65 @@ impl Block {
             End::Return(_) | End::ReturnA => (None, None),
         };
         first.into_iter().chain(second)
+    }
+}
+
+/// One of the two ways out of a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// The condition holds.
+    Then,
+    /// It does not; never taken by anything but a branch.
+    Otherwise,
+}
+
+impl End {
+    /// The ways that it has; a `Goto` has one.
+    pub fn ways(&self) -> &'static [Way] {
+        match self {
+            Self::Branch { .. } => &[Way::Then, Way::Otherwise],
+            Self::Goto(_) => &[Way::Then],
+            Self::Return(_) | Self::ReturnA => &[],
+        }
+    }
+
+    /// Where a way leads; a `Goto` leads to the same block by both.
+    pub fn by(&self, way: Way) -> Option<BlockId> {
+        match *self {
+            Self::Branch { then, otherwise, .. } => Some(if way == Way::Then { then } else { otherwise }),
+            Self::Goto(next) => Some(next),
+            Self::Return(_) | Self::ReturnA => None,
+        }
+    }
+
+    /// Has a way lead to another block. Nothing happens to an end without ways.
+    pub fn turn(&mut self, way: Way, to: BlockId) {
+        match self {
+            Self::Branch { then, otherwise, .. } => *(if way == Way::Then { then } else { otherwise }) = to,
+            Self::Goto(next) => *next = to,
+            Self::Return(_) | Self::ReturnA => {}
+        }
+    }
+
+    /// The block where it goes on whatever the condition says.
+    pub fn only_way(&self) -> Option<BlockId> {
+        match *self {
+            Self::Branch { then, otherwise, .. } => (then == otherwise).then_some(then),
+            Self::Goto(next) => Some(next),
+            Self::Return(_) | Self::ReturnA => None,
+        }
+    }
+}
+
+impl Comparison {
+    /// Whether it holds for `a` and `operand`.
+    pub fn holds(self, a: u32, operand: u32) -> bool {
+        match self {
+            Self::Equal => a == operand,
+            Self::Greater => a > operand,
+            Self::GreaterOrEqual => a >= operand,
+            Self::AnyBit => a & operand != 0,
+        }
     }
 }
 

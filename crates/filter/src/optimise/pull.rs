@@ -1,0 +1,116 @@
+//! Pulling branches up a chain, to where A already holds what they ask about.
+//!
+//! `A or B or A'`, where A and A' ask about the same value, is a chain of blocks with the same `then`:
+//!
+//! ```text
+//!     1: v1 == 80 ? ─then─┐                      1: v1 == 80 ? ─then─┐
+//!         │ otherwise     │                          │               │
+//!     2: v2 == 80 ? ──────┤         ──►          3: v1 == 53 ? ──────┤     3 no longer needs its load: A holds v1
+//!         │               │                          │               │
+//!     3: v1 == 53 ? ──────┤                      2: v2 == 80 ? ──────┤
+//!         │               ▼                          │               ▼
+//! ```
+//!
+//! `A and B and A'` is the same with the ways exchanged. Between two tests of one value there may be ones of others, so
+//! a test is pulled over the first different one, again and again, until all of a value's tests stand together.
+
+use super::Blocks;
+use super::atoms::ATOM_A;
+use super::order::{Inward, Levels};
+use super::values::Value;
+use crate::ir::{BlockId, Graph, Way};
+
+/// Pulls at most two branches up in front of or behind each block; whether any was.
+pub(super) fn pull_up(graph: &mut Graph, levels: &Levels, inward: &mut Inward, blocks: &Blocks) -> bool {
+    // What any block wants from those before it may not be written in a chain that changes its order. Asking about all
+    // blocks at once stays true while edges move.
+    let shared = levels.from_bottom().fold(0, |shared, id| shared | blocks.traffic[id.0 as usize].wants);
+    let private = |id: BlockId| blocks.traffic[id.0 as usize].writes & shared == 0;
+    let mut pulled = false;
+    for id in levels.from_bottom() {
+        for same in [Way::Then, Way::Otherwise] {
+            pulled |= Chain { graph, inward, blocks, same }.pull(id, &private);
+        }
+    }
+    pulled
+}
+
+struct Chain<'a> {
+    graph: &'a mut Graph,
+    inward: &'a mut Inward,
+    blocks: &'a Blocks,
+    /// The way that leads to the same block from all of the chain; the other way leads down the chain.
+    same: Way,
+}
+
+impl Chain<'_> {
+    /// Looks at the chain from `top` down.
+    fn pull(&mut self, top: BlockId, private: &impl Fn(BlockId) -> bool) -> bool {
+        let Some(common) = self.graph.block(top).end.by(self.same) else { return false };
+        let Some(value) = self.value_before(top) else { return false };
+        // First those that ask about the value that A holds on arrival, then one that asks about another.
+        let mut edges_to_first = None;
+        let mut first = top;
+        while self.a_after(first) == value {
+            let Some(next) = self.down(first, common) else { return false };
+            edges_to_first = Some((first, self.along()));
+            first = next;
+        }
+        // Then others, then the one to pull.
+        let mut above = first;
+        let pull = loop {
+            if !private(above) {
+                return false;
+            }
+            let Some(next) = self.down(above, common) else { return false };
+            if self.a_after(next) == value {
+                break next;
+            }
+            above = next;
+        };
+        if !private(pull) {
+            return false;
+        }
+        let Some(behind) = self.graph.block(pull).end.by(self.along()) else { return false };
+        self.turn((above, self.along()), behind);
+        match edges_to_first {
+            Some(edge) => self.turn(edge, pull),
+            None => {
+                for edge in self.inward.edges(top).to_vec() {
+                    self.turn(edge, pull);
+                }
+            }
+        }
+        self.turn((pull, self.along()), first);
+        true
+    }
+
+    /// What A holds for everybody who arrives at a block; `None` if that differs or nobody does.
+    fn value_before(&self, id: BlockId) -> Option<Value> {
+        let mut values = self.inward.edges(id).iter().map(|&(from, _)| self.a_after(from));
+        let first = values.next()?;
+        values.all(|value| value == first).then_some(first)
+    }
+
+    fn a_after(&self, id: BlockId) -> Value {
+        self.blocks.ends[id.0 as usize][ATOM_A]
+    }
+
+    /// The next block of the chain: it has the common way, too, and is reached from here alone.
+    fn down(&self, id: BlockId, common: BlockId) -> Option<BlockId> {
+        let next = self.graph.block(id).end.by(self.along())?;
+        let is_branch = self.graph.block(next).end.ways().len() == 2;
+        let belongs = is_branch
+            && self.graph.block(next).end.by(self.same) == Some(common)
+            && self.inward.edges(next).len() == 1;
+        belongs.then_some(next)
+    }
+
+    fn along(&self) -> Way {
+        if self.same == Way::Then { Way::Otherwise } else { Way::Then }
+    }
+
+    fn turn(&mut self, edge: (BlockId, Way), to: BlockId) {
+        self.inward.redirect(self.graph, edge, to);
+    }
+}

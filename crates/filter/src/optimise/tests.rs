@@ -1,0 +1,280 @@
+//! Against libpcap's own programs, and against a slow interpreter of graphs.
+//!
+//! `filters-1.10.3.jsonl` has for each expression and link type what libpcap generates before and after optimising. The former,
+//! cut into blocks again, is what this optimiser gets; the latter is what it is measured by.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::bpf::insn::*;
+use crate::bpf::{Instruction, Program, Skb, VlanTag};
+use crate::emit::emit;
+use crate::ir::{Block, Comparison, Condition};
+
+/// One line of the list.
+struct Pair {
+    expression: String,
+    link: String,
+    plain: Vec<Instruction>,
+    /// What libpcap made of it, or how it refused it.
+    optimised: Result<Vec<Instruction>, String>,
+}
+
+/// The lines that have an unoptimised program. The form is that of Python's `json.dumps`.
+fn pairs(path: &Path) -> Vec<Pair> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut pairs = Vec::new();
+    for line in text.lines() {
+        let field = |name: &str, end: &str| {
+            let from = line.find(&format!("\"{name}\": ")).unwrap() + name.len() + 4;
+            let rest = &line[from..];
+            rest[..rest.find(end).unwrap_or(rest.len())].to_owned()
+        };
+        let program = |name: &str| {
+            let text = field(name, "]]");
+            (text.starts_with("[[")).then(|| {
+                let numbers: Vec<u32> = text
+                    .split(|c: char| !c.is_ascii_digit())
+                    .filter(|word| !word.is_empty())
+                    .map(|word| word.parse().unwrap())
+                    .collect();
+                numbers
+                    .chunks(4)
+                    .map(|n| Instruction::jump(n[0] as u16, n[3], n[1] as u8, n[2] as u8))
+                    .collect()
+            })
+        };
+        let Some(plain) = program("unopt") else { continue };
+        let optimised = program("opt").ok_or_else(|| field("err", "}").trim_matches('"').to_owned());
+        pairs.push(Pair {
+            expression: field("expr", ", \"dlt\""),
+            link: field("dlt", ", \"opt\""),
+            plain,
+            optimised,
+        });
+    }
+    pairs
+}
+
+/// A program as blocks again; `None` for one with a loop, which libpcap makes for `protochain` and never optimises.
+fn blocks_of(program: &[Instruction]) -> Option<Graph> {
+    let is_end = |insn: Instruction| matches!(insn.class(), JMP | RET);
+    // Long jumps are a matter of layout: edges go on to where they lead.
+    let land = |mut at: usize| {
+        while program[at].code == JMP | JA {
+            at += 1 + program[at].k as usize;
+        }
+        at
+    };
+    if program
+        .iter()
+        .enumerate()
+        .any(|(at, insn)| insn.code == JMP | JA && insn.k as usize >= program.len() - at)
+    {
+        return None;
+    }
+    let mut starts = vec![land(0)];
+    for (at, insn) in program.iter().enumerate() {
+        if insn.is_conditional_jump() {
+            starts.push(land(at + 1 + usize::from(insn.jt)));
+            starts.push(land(at + 1 + usize::from(insn.jf)));
+        } else if insn.code == JMP | JA {
+            starts.push(land(at));
+        }
+    }
+    starts.sort_unstable();
+    starts.dedup();
+    let id = |at: usize| BlockId(starts.binary_search(&at).unwrap() as u32);
+    let blocks = starts.iter().map(|&start| {
+        let end = (start..).find(|&at| is_end(program[at]) || at > start && starts.contains(&at)).unwrap();
+        let insn = program[end];
+        let way_out = if !is_end(insn) {
+            End::Goto(id(end))
+        } else if insn.is_conditional_jump() {
+            let test = match insn.code & 0xf0 {
+                JEQ => Comparison::Equal,
+                JGT => Comparison::Greater,
+                JGE => Comparison::GreaterOrEqual,
+                _ => Comparison::AnyBit,
+            };
+            let operand = if insn.code & X == 0 { Operand::Constant(insn.k) } else { Operand::X };
+            End::Branch {
+                condition: Condition { test, operand },
+                then: id(land(end + 1 + usize::from(insn.jt))),
+                otherwise: id(land(end + 1 + usize::from(insn.jf))),
+            }
+        } else if insn.code == JMP | JA {
+            End::Goto(id(land(end)))
+        } else if insn.code == RET | A {
+            End::ReturnA
+        } else {
+            End::Return(insn.k)
+        };
+        Block { statements: program[start..end].to_vec(), end: way_out }
+    });
+    Some(Graph { blocks: blocks.collect(), entry: id(land(0)) })
+}
+
+/// A small generator, so that a failure is found again by its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % sides
+    }
+}
+
+/// A packet that some of the program's comparisons hold for, of any length.
+fn packet(program: &[Instruction], dice: &mut Dice) -> Vec<u8> {
+    let length = if dice.roll(3) == 0 { dice.roll(120) } else { 120 } as usize;
+    let mut bytes: Vec<u8> =
+        (0..160).map(|_| if dice.roll(2) == 0 { 0 } else { dice.roll(256) as u8 }).collect();
+    if dice.roll(4) > 0 {
+        // Where the usual link types have the IP header, and no options or some in it.
+        for at in [0, 4, 14, 16, 20] {
+            if bytes.len() > at && dice.roll(3) > 0 {
+                bytes[at] = [0x45, 0x60, 0x46][dice.roll(3) as usize];
+            }
+        }
+        for at in [6, 10, 20, 22, 26] {
+            bytes[at..at + 2].fill(0);
+        }
+    }
+    let mut held = None;
+    for insn in program {
+        match insn.class() {
+            LD if matches!(insn.code & 0xe0, ABS | IND) => {
+                let base = if insn.code & 0xe0 == IND { 20 } else { 0 };
+                let width = match insn.code & 0x18 {
+                    H => 2,
+                    B => 1,
+                    _ => 4,
+                };
+                held = Some((insn.k.wrapping_add(base) as usize, width));
+            }
+            JMP if insn.code & X == 0 && dice.roll(2) == 0 => {
+                if let Some((at, width)) = held
+                    && at < bytes.len() - width
+                {
+                    let value = insn.k.wrapping_add(dice.roll(8).saturating_sub(6) as u32).to_be_bytes();
+                    bytes[at..at + width].copy_from_slice(&value[4 - width..]);
+                }
+            }
+            _ => {}
+        }
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn skb<'a>(bytes: &'a [u8], dice: &mut Dice) -> Skb<'a> {
+    Skb {
+        network: 14.min(bytes.len()),
+        protocol: [0x800, 0x86dd, 0x8100][dice.roll(3) as usize],
+        interface_index: dice.roll(3) as u32,
+        vlan: (dice.roll(2) == 0).then(|| VlanTag { tpid: 0x8100, tci: dice.roll(4) as u16 * 100 }),
+        len: bytes.len() as u32 + dice.roll(2) as u32 * 1000,
+        ..Skb::of(bytes)
+    }
+}
+
+fn shared_data() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let data = std::env::var_os("GANNET_CORPUS").map_or(beside, PathBuf::from);
+    let path = data.join("expected/filters/filters-1.10.3.jsonl");
+    if !path.exists() {
+        eprintln!("SKIPPED: no {}", path.display());
+    }
+    path.exists().then_some(path)
+}
+
+/// Lengths of ours and libpcap's programs over a list.
+#[derive(Debug, Default)]
+struct Table {
+    programs: usize,
+    refused: usize,
+    /// Programs of libpcap that load a scratch word before they store it: the kernel takes none of them.
+    unset: usize,
+    ours: usize,
+    theirs: usize,
+    shorter: usize,
+    longer: Vec<String>,
+    much_longer: Vec<String>,
+    wrong: Vec<String>,
+}
+
+fn compare(pairs: &[Pair], packets: u64) -> Table {
+    let mut table = Table::default();
+    for (number, pair) in pairs.iter().enumerate() {
+        let name = format!("{} ({})", pair.expression, pair.link);
+        let Some(mut graph) = blocks_of(&pair.plain) else { continue };
+        let Ok(unoptimised) = emit(&graph) else {
+            table.unset += 1;
+            continue;
+        };
+        // libpcap leaves these as they are, and so loads that nobody needs stay.
+        let left_alone = ["geneve", "protochain"].iter().any(|word| pair.expression.contains(word));
+        let result = if left_alone { tidy(&mut graph) } else { optimise(&mut graph) };
+        let program = match (result, &pair.optimised) {
+            (Ok(()), Ok(_)) => emit(&graph).unwrap_or_else(|error| panic!("{name}: {error}")),
+            (Err(ours), Err(theirs)) if *theirs == ours.message => {
+                table.refused += 1;
+                continue;
+            }
+            (ours, theirs) => {
+                table.wrong.push(format!("{name}: {ours:?}, libpcap {:?}", theirs.as_ref().map(Vec::len)));
+                continue;
+            }
+        };
+        let theirs = pair.optimised.as_ref().unwrap();
+        let (ours, length) = (program.instructions().len(), theirs.len());
+        table.programs += 1;
+        table.ours += ours;
+        table.theirs += length;
+        table.shorter += usize::from(ours < length);
+        if ours > length {
+            table.longer.push(format!("{ours} {length} {name}"));
+        }
+        if 2 * ours > 3 * length {
+            table.much_longer.push(format!("{ours} {length} {name}"));
+        }
+        let Ok(judge) = Program::new(theirs.clone()) else { continue };
+        let mut dice = Dice(number as u64);
+        for _ in 0..packets {
+            let bytes = packet(&pair.plain, &mut dice);
+            let skb = skb(&bytes, &mut dice);
+            if program.run(&skb) != judge.run(&skb) {
+                let plain = unoptimised.run(&skb);
+                table
+                    .wrong
+                    .push(format!("{name}: {plain} before, {} after on {bytes:x?}", program.run(&skb)));
+                break;
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn as_short_and_as_strict_as_libpcap() {
+    let Some(path) = shared_data() else { return };
+    let table = compare(&pairs(&path), 2000);
+    println!("{table:#?}");
+    assert!(table.programs > 500 && table.refused > 20);
+    assert!(table.wrong.is_empty(), "{:#?}", table.wrong);
+    assert!(table.ours <= table.theirs && table.much_longer.is_empty());
+}
+
+/// The same over any list of that form: `GANNET_FILTER_PAIRS=FILE`.
+#[test]
+fn more_pairs() {
+    let Some(path) = std::env::var_os("GANNET_FILTER_PAIRS") else { return };
+    let table = compare(&pairs(Path::new(&path)), 200);
+    println!("{table:#?}");
+    assert!(table.wrong.is_empty() && table.ours <= table.theirs && table.much_longer.is_empty());
+}
