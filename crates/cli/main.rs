@@ -1,7 +1,7 @@
 //! The `gannet` command: flags become a configuration, a configuration becomes a run of the pipeline.
 //!
 //! ```text
-//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, http, interfaces, extract
+//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, http, filter, interfaces, extract
 //!   units ─ text to numbers             refuse ─── what is planned, by name        exit ── statuses, errors
 //! ```
 //!
@@ -12,6 +12,7 @@ mod args;
 mod capture;
 mod exit;
 mod extract;
+mod filter;
 mod http;
 mod interfaces;
 mod manual;
@@ -57,6 +58,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, Error> {
             Some((_, matches)) => http::run(args, matches),
             None => Err(Error::usage("no command")),
         },
+        Command::Filter(args) => filter::run(args),
         Command::Interfaces(args) => interfaces::run(args.netns.as_deref()),
         Command::Extract(args) => extract::run(args),
         Command::Completions { shell } => manual::completions(*shell),

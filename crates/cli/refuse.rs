@@ -67,7 +67,7 @@ const FLAGS: &[&str] = &[
 ];
 
 /// Commands of the contract that this version lacks.
-const COMMANDS: &[&str] = &["bench", "filter", "grep", "httpry", "replay", "show", "stats"];
+const COMMANDS: &[&str] = &["bench", "grep", "httpry", "replay", "show", "stats"];
 
 #[cfg(test)]
 mod tests {

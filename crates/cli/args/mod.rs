@@ -4,6 +4,7 @@
 //! [`crate::resolve`]. Letters keep the meaning they have in tcpdump. Every flag that takes part in a run has an
 //! environment variable, `GANNET_` and its long name; the command line wins over it.
 
+mod filter;
 mod http;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -15,6 +16,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use gannet_pipeline::config::{Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 
+pub(crate) use self::filter::{FilterArgs, LinkArg};
 pub(crate) use self::http::HttpArgs;
 use crate::units::{self, CpuList, SnaplenArg};
 
@@ -56,6 +58,11 @@ pub(crate) enum Command {
     /// Ctrl-C ends the capture: what is under way is still reported, and the report says where every packet and record
     /// went. SIGUSR1 prints the report, SIGHUP opens the output files again.
     Http(Box<HttpArgs>),
+    /// What a filter becomes, and what it takes
+    ///
+    /// Compiles an expression of the pcap-filter language, as tcpdump takes it, to a program for the kernel's classic BPF machine, and
+    /// prints that, explains it, or counts the packets of capture files that match.
+    Filter(FilterArgs),
     /// What can be captured on this machine
     ///
     /// Lists the interfaces with their state, link type, traffic and addresses, and what their drivers lost.
@@ -372,6 +379,7 @@ Examples:
   gannet http                               what HTTP goes through this machine, and how fast
   gannet interfaces                         what can be captured
   gannet record -i eth0 -w eth0.pcapng      until Ctrl-C
+  gannet filter --explain 'tcp port 80'     what a filter does
   gannet extract --verify eth0.pcapng       is the file whole?";
 
 const RECORD_EXAMPLES: &str = "\

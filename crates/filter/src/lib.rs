@@ -21,6 +21,7 @@ pub mod bpf;
 pub mod compile;
 pub mod emit;
 pub mod error;
+pub mod explain;
 pub mod file;
 #[doc(hidden)]
 #[allow(clippy::panic, reason = "a fuzz body reports by panicking")]

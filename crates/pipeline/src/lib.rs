@@ -16,6 +16,7 @@ mod analysis;
 pub mod config;
 pub mod control;
 mod convert;
+pub mod count;
 mod dispatch;
 mod error;
 mod files;

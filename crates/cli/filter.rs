@@ -1,0 +1,151 @@
+//! `gannet filter`: what an expression becomes, and what it takes out of capture files.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use gannet_filter::opcodes::{self, CSource, Decimal};
+use gannet_filter::{
+    FileFilter, FileOptions, Link, Names, Options, Program, Snaplen, explain, file, resolve,
+};
+use gannet_pipeline::config::{DEFAULT_SNAPLEN, FileInput};
+use gannet_pipeline::count::count;
+
+use crate::args::{FilterArgs, LinkArg};
+use crate::exit::{Error, Exit};
+use crate::units::SnaplenArg;
+
+/// Runs the command.
+pub(crate) fn run(args: &FilterArgs) -> Result<Exit, Error> {
+    let source = source(args)?;
+    if matches!((&source, args.snaplen), (Source::Opcodes(_), Some(_))) {
+        return Err(Error::usage("-s is for expressions: a list of opcodes says itself how much it keeps"));
+    }
+    if args.run.is_empty() { print(args, &source) } else { count_in_files(args, source) }
+}
+
+/// What the user gave: words or numbers.
+enum Source {
+    Expression(String),
+    Opcodes(Program),
+}
+
+fn source(args: &FilterArgs) -> Result<Source, Error> {
+    let Some(path) = &args.filter_file else { return Ok(Source::Expression(args.expression.join(" "))) };
+    if !args.expression.is_empty() {
+        return Err(Error::usage("-F and an expression exclude each other"));
+    }
+    let failed = |error: io::Error| Error::usage(format!("cannot read {}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    let limit = MAX_FILE + 1;
+    match path.as_path() {
+        path if path == Path::new("-") => io::stdin().take(limit).read_to_end(&mut bytes),
+        path => std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
+    }
+    .map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(Error::usage(format!("{}: more than {MAX_FILE} bytes is no filter", path.display())));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Error::usage(format!("{}: neither an expression nor a list of opcodes", path.display()))
+    })?;
+    if !opcodes::is_list(&text) {
+        return Ok(Source::Expression(file::without_comments(&text)));
+    }
+    let program = opcodes::parse(&text);
+    program.map(Source::Opcodes).map_err(|error| Error::usage(format!("{}: {error}", path.display())))
+}
+
+fn print(args: &FilterArgs, source: &Source) -> Result<Exit, Error> {
+    let names = names(args);
+    let link = link(args.link);
+    let compiled;
+    let program = match source {
+        Source::Opcodes(program) => program,
+        Source::Expression(text) => {
+            let snaplen = snaplen(args.snaplen);
+            let options = Options { link, snaplen, optimise: !args.no_optimize, netmask: 0, names: &names };
+            compiled = gannet_filter::compile(text, &options).map_err(|error| refused(text, &error))?;
+            &compiled
+        }
+    };
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = match args.dump {
+        _ if args.explain => {
+            if let Source::Expression(expression) = source {
+                let tree =
+                    resolve::resolve(expression, &names).map_err(|error| refused(expression, &error))?;
+                text.push_str(&explain::tree(&tree));
+                text.push('\n');
+            }
+            write!(text, "{}", explain::listing(program, link))
+        }
+        0 | 1 => writeln!(text, "{program}"),
+        2 => write!(text, "{}", CSource(program)),
+        _ => write!(text, "{}", Decimal(program)),
+    };
+    io::stdout().lock().write_all(text.as_bytes()).map_err(Error::stdout)?;
+    Ok(Exit::Done)
+}
+
+fn count_in_files(args: &FilterArgs, source: Source) -> Result<Exit, Error> {
+    let filter = match source {
+        Source::Opcodes(program) => FileFilter::of_program(&program),
+        Source::Expression(text) => {
+            let names = Arc::new(names(args));
+            let options = FileOptions { snaplen: snaplen(args.snaplen), optimise: !args.no_optimize, names };
+            // What is wrong with it whatever the link type is told before any file is opened.
+            resolve::resolve(&text, &options.names).map_err(|error| refused(&text, &error))?;
+            FileFilter::new(text, options)
+        }
+    };
+    let several = args.run.len() > 1;
+    for path in &args.run {
+        let input = if path == Path::new("-") { FileInput::Stdin } else { FileInput::Path(path.clone()) };
+        let count = count(&input, &filter)
+            .map_err(|error| Error { exit: error.failure().into(), cause: error.into() })?;
+        if let Some(warning) = &count.warning {
+            // Fails when nobody reads; there is nobody to tell then.
+            let _ = writeln!(io::stderr().lock(), "gannet: warning: {}: {warning}", path.display());
+        }
+        let name = if several { format!("{}:", path.display()) } else { String::new() };
+        writeln!(io::stdout().lock(), "{name}{}", count.matching).map_err(Error::stdout)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn names(args: &FilterArgs) -> Names {
+    let mut names = Names::default();
+    names.ask_resolver = args.resolve;
+    names
+}
+
+fn snaplen(arg: Option<SnaplenArg>) -> Snaplen {
+    match arg {
+        None => Snaplen::Fixed(DEFAULT_SNAPLEN.get()),
+        Some(SnaplenArg::Bytes(bytes)) => Snaplen::Fixed(bytes.get()),
+        Some(SnaplenArg::Headers(extra)) => Snaplen::Headers { extra },
+    }
+}
+
+fn link(arg: LinkArg) -> Link {
+    match arg {
+        LinkArg::Ethernet => Link::Ethernet,
+        LinkArg::Raw => Link::Raw,
+        LinkArg::Sll => Link::Sll,
+        LinkArg::Sll2 => Link::Sll2,
+        LinkArg::Null => Link::Null,
+        LinkArg::Loop => Link::Loop,
+        LinkArg::Kernel => Link::Kernel,
+    }
+}
+
+/// A refusal with the place that it is about.
+fn refused(text: &str, error: &gannet_filter::Error) -> Error {
+    Error::usage(error.render(text))
+}
+
+/// Longer than any filter: a file of this size was given by mistake.
+const MAX_FILE: u64 = 16 << 20;
