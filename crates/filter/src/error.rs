@@ -1,6 +1,6 @@
 //! Why an expression was refused, and where.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 /// Bytes of the expression, from the first to behind the last.
@@ -51,6 +51,37 @@ impl Error {
         self.help = Some(help.into());
         self
     }
+
+    /// The refusal for people: what is wrong, the expression with carets under the place, and the advice.
+    ///
+    /// ```text
+    /// expected a primitive such as `port 80`, but there is `prot` here
+    ///   tcp and prot 80
+    ///           ^^^^
+    /// help: did you mean `port 80`?
+    /// ```
+    ///
+    /// Lines are ASCII and do not end in a line break. Of a long expression the part around the place is shown; line breaks and tabs are
+    /// spaces there, other control characters and letters beyond ASCII are escaped.
+    pub fn render(&self, text: &str) -> String {
+        let start = floor_boundary(text, self.span.start);
+        let end = floor_boundary(text, self.span.end).max(start);
+        let (marked, marked_cut) = window_after(&text[start..end], MARKED_COLUMNS);
+        let (before, before_cut) = window_before(&text[..start], CONTEXT_COLUMNS);
+        let (after, after_cut) =
+            if marked_cut { (String::new(), true) } else { window_after(&text[end..], CONTEXT_COLUMNS) };
+        let (left, right) = (if before_cut { "..." } else { "" }, if after_cut { "..." } else { "" });
+        let mut shown = self.message.clone();
+        if !text.is_empty() {
+            let line = format!("  {left}{before}{marked}{after}{right}");
+            let indent = 2 + left.len() + before.len();
+            let _ = write!(shown, "\n{}\n{:indent$}{}", line.trim_end(), "", "^".repeat(marked.len().max(1)));
+        }
+        if let Some(help) = &self.help {
+            let _ = write!(shown, "\nhelp: {help}");
+        }
+        shown
+    }
 }
 
 impl fmt::Display for Error {
@@ -61,3 +92,65 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// How much of the expression is shown on either side of the place.
+const CONTEXT_COLUMNS: usize = 40;
+
+/// How much of the place itself is shown and underlined.
+const MARKED_COLUMNS: usize = 60;
+
+/// How much of a word is shown in a message.
+const QUOTED_COLUMNS: usize = 48;
+
+/// A piece of the expression for use in a message: ASCII, and not long.
+pub(crate) fn quoted(piece: &str) -> String {
+    let (shown, cut) = window_after(piece, QUOTED_COLUMNS);
+    if cut { shown + "..." } else { shown }
+}
+
+/// The first columns of a text, and whether there are more.
+fn window_after(text: &str, columns: usize) -> (String, bool) {
+    let mut window = String::new();
+    for letter in text.chars() {
+        let before = window.len();
+        push_ascii(&mut window, letter);
+        if window.len() > columns {
+            window.truncate(before);
+            return (window, true);
+        }
+    }
+    (window, false)
+}
+
+/// The last columns of a text, and whether there are more.
+fn window_before(text: &str, columns: usize) -> (String, bool) {
+    let mut letters = Vec::new();
+    let mut width = 0;
+    for letter in text.chars().rev() {
+        let mut ascii = String::new();
+        push_ascii(&mut ascii, letter);
+        width += ascii.len();
+        if width > columns {
+            return (letters.into_iter().rev().collect(), true);
+        }
+        letters.push(ascii);
+    }
+    (letters.into_iter().rev().collect(), false)
+}
+
+fn push_ascii(to: &mut String, letter: char) {
+    match letter {
+        '\n' | '\r' | '\t' => to.push(' '),
+        ' '..='~' => to.push(letter),
+        other => to.extend(other.escape_default()),
+    }
+}
+
+/// The nearest character boundary at or in front of a byte.
+fn floor_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}

@@ -19,7 +19,7 @@
 //!   decides: `host a and (b or c)`, `host a and (port 80 or 443)`, but not `host a and (b or port 80)`.
 //! - Arithmetic has C's precedence, except that `%` and `^` have none: whatever follows them binds tighter, as it does in front of them.
 
-use crate::advice;
+use crate::advice::{self, Wanted};
 use crate::error::{Error, ErrorKind};
 use crate::lex::{self, Kind, Place, Sign, Token};
 use crate::syntax::{Identifier, IdentifierKind, Item, ItemKind, Primitive, Qualifiers, Sort, Tag};
@@ -94,8 +94,9 @@ enum Pending {
     Join(ItemKind, Place),
     /// Qualifiers; their identifiers follow.
     Head,
-    Binary(Arith),
-    Negate,
+    /// An operator, and where its left side begins.
+    Binary(Arith, Place),
+    Negate(Place),
     Index(Protocol, Place),
     /// A comparison, and where its right side begins in `values`; `from` is where the left side begins in the text.
     Relation {
@@ -238,8 +239,8 @@ enum Behind {
 /// How many symbols libpcap's parser has on its stack for it.
 fn weight(pending: &Pending) -> usize {
     match pending {
-        Pending::Open { .. } | Pending::Not(_) | Pending::Head | Pending::Negate => 1,
-        Pending::Join(..) | Pending::Binary(_) | Pending::Index(..) | Pending::Relation { .. } => 2,
+        Pending::Open { .. } | Pending::Not(_) | Pending::Head | Pending::Negate(_) => 1,
+        Pending::Join(..) | Pending::Binary(..) | Pending::Index(..) | Pending::Relation { .. } => 2,
     }
 }
 
@@ -285,7 +286,7 @@ impl Parser<'_> {
             }
             Kind::Sign(Sign::Minus) if term || expect == Expect::Arithmetic => {
                 self.next();
-                self.push(Pending::Negate, token.place)?;
+                self.push(Pending::Negate(token.place), token.place)?;
                 Ok(Step::Expect(Expect::Arithmetic))
             }
             Kind::Word(Word::Length) if term || expect == Expect::Arithmetic => {
@@ -300,7 +301,7 @@ impl Parser<'_> {
                     return Ok(Step::Expect(Expect::Arithmetic));
                 }
                 if !term {
-                    return Err(self.unexpected("`[` and the offset of the bytes to look at"));
+                    return Err(self.unexpected(Wanted::Other("`[` and the offset of the bytes to look at")));
                 }
                 self.protocol(protocol, token.place)
             }
@@ -335,7 +336,7 @@ impl Parser<'_> {
                 | Word::Protochain
                 | Word::Gateway,
             ) => self.head(Some(protocol), place),
-            Kind::Word(Word::Foreign(family)) => Err(foreign(family, self.peek().place)),
+            Kind::Word(Word::Foreign(family)) => Err(self.foreign(family, self.peek().place)),
             // An identifier right behind a protocol, as in `ether 00:...`, is no head: it needs a direction or a sort.
             _ => {
                 self.primitive(Primitive::Protocol(protocol), place);
@@ -373,7 +374,7 @@ impl Parser<'_> {
             | Word::Protochain
             | Word::Gateway => return self.head(None, place),
             Word::Broadcast | Word::Multicast => return self.cast(None, place),
-            Word::Foreign(family) => return Err(foreign(family, place)),
+            Word::Foreign(family) => return Err(self.foreign(family, place)),
             Word::Mask => return Err(self.unexpected(wanted(Expect::Term))),
             _ => {}
         }
@@ -402,7 +403,7 @@ impl Parser<'_> {
                     Kind::Sign(Sign::Greater) => ByteOperation::Greater,
                     Kind::Sign(Sign::Ampersand) => ByteOperation::And,
                     Kind::Sign(Sign::Bar) => ByteOperation::Or,
-                    _ => return Err(self.unexpected("one of `=` `<` `>` `&` `|`")),
+                    _ => return Err(self.unexpected(Wanted::Other("one of `=` `<` `>` `&` `|`"))),
                 };
                 self.next();
                 let (value, last) = self.plain_number("the value to compare with")?;
@@ -441,7 +442,7 @@ impl Parser<'_> {
         let number = match self.peek().kind {
             Kind::Number(number) => Some(number),
             _ if open == 0 => None,
-            _ => return Err(self.unexpected("a number")),
+            _ => return Err(self.unexpected(Wanted::Other("a number"))),
         };
         let Some(number) = number else { return Ok(self.term(Primitive::Tagged(tag, None), place)) };
         if self.open + open > MAX_OPEN {
@@ -455,15 +456,15 @@ impl Parser<'_> {
         for _ in 0..open {
             last = self.peek().place;
             if !self.take(Sign::Close) {
-                return Err(self.unexpected("`)`"));
+                return Err(self.unexpected(Wanted::Other("`)`")));
             }
         }
         Ok(self.term(Primitive::Tagged(tag, Some((number, first.place.to(last)))), place.to(last)))
     }
 
-    fn plain_number(&mut self, what: &str) -> Result<(u32, Place), Error> {
+    fn plain_number(&mut self, what: &'static str) -> Result<(u32, Place), Error> {
         let token = self.peek();
-        let Kind::Number(number) = token.kind else { return Err(self.unexpected(what)) };
+        let Kind::Number(number) = token.kind else { return Err(self.unexpected(Wanted::Other(what))) };
         self.next();
         Ok((number, token.place))
     }
@@ -489,7 +490,7 @@ impl Parser<'_> {
                     _ => (Word::Source, "`src`"),
                 };
                 if self.peek().kind != Kind::Word(other) {
-                    return Err(self.unexpected(wanted));
+                    return Err(self.unexpected(Wanted::Other(wanted)));
                 }
                 last = self.next().place;
                 direction = joined;
@@ -504,7 +505,7 @@ impl Parser<'_> {
             Kind::Word(Word::Proto) if !directed => Sort::Proto,
             Kind::Word(Word::Protochain) if !directed => Sort::Protochain,
             Kind::Word(Word::Gateway) if !directed => Sort::Gateway,
-            Kind::Word(Word::Foreign(family)) => return Err(foreign(family, token.place)),
+            Kind::Word(Word::Foreign(family)) => return Err(self.foreign(family, token.place)),
             _ => Sort::Unsaid,
         };
         if sort != Sort::Unsaid {
@@ -533,7 +534,7 @@ impl Parser<'_> {
                     self.next();
                     let mask = self.peek();
                     if mask.kind != Kind::Dotted {
-                        return Err(self.unexpected("a mask such as 255.255.0.0"));
+                        return Err(self.unexpected(Wanted::Other("a mask such as 255.255.0.0")));
                     }
                     self.next();
                     (IdentifierKind::DottedMask(token.place, mask.place), mask.place)
@@ -565,7 +566,7 @@ impl Parser<'_> {
     /// Writes an identifier down with the qualifiers that hold for it.
     fn qualified(&mut self, identifier: Identifier) -> Result<(), Error> {
         let Some(qualifiers) = self.qualifiers else {
-            return Err(self.unqualified(identifier));
+            return Err(advice::unqualified(self.text, self.tokens, self.at, identifier));
         };
         let place = match self.stack.last() {
             Some(Pending::Head) => qualifiers.place.to(identifier.place),
@@ -605,8 +606,8 @@ impl Parser<'_> {
             return Ok(Behind::Operand(Operand::Number(number, open.to(token.place)), expect));
         }
         match expect {
-            Expect::Term => Err(self.unexpected("a comparison such as `= 5`")),
-            Expect::Number => Err(self.unexpected("`)`")),
+            Expect::Term => Err(self.unexpected(Wanted::Comparison)),
+            Expect::Number => Err(self.unexpected(Wanted::Other("`)`"))),
             _ => {
                 self.qualified(Identifier { kind: IdentifierKind::Number(number), place })?;
                 Ok(Behind::Operand(Operand::Identifiers, expect))
@@ -617,12 +618,12 @@ impl Parser<'_> {
     fn behind_arithmetic(&mut self, from: Place, expect: Expect) -> Result<Behind, Error> {
         let token = self.peek();
         if let Some(operator) = binary(token.kind) {
-            self.reduce(precedence(operator));
+            let from = self.reduce(precedence(operator), from);
             self.next();
-            self.push(Pending::Binary(operator), token.place)?;
+            self.push(Pending::Binary(operator, from), token.place)?;
             return Ok(Behind::Expect(Expect::Arithmetic));
         }
-        self.reduce(Some(0));
+        let from = self.reduce(Some(0), from);
         match self.stack.last() {
             Some(&Pending::Index(protocol, start)) => {
                 let size = if self.take(Sign::Colon) {
@@ -643,7 +644,7 @@ impl Parser<'_> {
                 };
                 let close = self.peek().place;
                 if !self.take(Sign::CloseBracket) {
-                    return Err(self.unexpected("`]`"));
+                    return Err(self.unexpected(Wanted::Other("`]`")));
                 }
                 self.pop();
                 let place = start.to(close);
@@ -672,11 +673,11 @@ impl Parser<'_> {
                 Ok(Behind::Operand(Operand::Arithmetic(place), expect))
             }
             Some(Pending::Open { holds: Holds::Arithmetic, .. }) => {
-                Err(self.unexpected("`)` or an operator"))
+                Err(self.unexpected(Wanted::Other("`)` or an operator")))
             }
             _ => {
                 let Some(relation) = relation(token.kind) else {
-                    return Err(self.unexpected("a comparison such as `= 5`"));
+                    return Err(self.unexpected(Wanted::Comparison));
                 };
                 self.next();
                 let split = self.values.len();
@@ -686,22 +687,27 @@ impl Parser<'_> {
         }
     }
 
-    /// Applies the operators on top of the stack that bind as tightly as one of that precedence, or tighter. `None` is the precedence of an
-    /// operator that has none: nothing is applied before it is read.
-    fn reduce(&mut self, precedence_behind: Option<u8>) {
-        while let Some(pending) = self.stack.last() {
-            let value = match pending {
-                Pending::Binary(operator) => match (precedence(*operator), precedence_behind) {
-                    (_, Some(0)) => Value::Binary(*operator),
-                    (Some(own), Some(other)) if own >= other => Value::Binary(*operator),
-                    _ => return,
-                },
-                Pending::Negate if precedence_behind.is_some() => Value::Negate,
-                _ => return,
+    /// Applies the operators on top of the stack that bind as tightly as one of that precedence, or tighter, and says where the result begins.
+    /// `None` is the precedence of an operator that has none: nothing is applied before it is read.
+    fn reduce(&mut self, behind: Option<u8>, mut from: Place) -> Place {
+        while let (Some(pending), Some(behind)) = (self.stack.last(), behind) {
+            let value = match *pending {
+                Pending::Binary(operator, left)
+                    if behind == 0 || precedence(operator).is_some_and(|own| own >= behind) =>
+                {
+                    from = left;
+                    Value::Binary(operator)
+                }
+                Pending::Negate(sign) => {
+                    from = sign;
+                    Value::Negate
+                }
+                _ => break,
             };
             self.values.push(value);
             self.pop();
         }
+        from
     }
 
     /// Behind a primitive, an identifier, or something in parentheses made of them.
@@ -721,8 +727,8 @@ impl Parser<'_> {
             *holds = if identifiers { Holds::Identifiers } else { Holds::Expression };
         }
         let (list, open) = match self.stack.last() {
-            Some(&Pending::Open { holds, .. }) => (holds == Holds::Identifiers, true),
-            _ => (false, false),
+            Some(&Pending::Open { holds, place, .. }) => (holds == Holds::Identifiers, Some(place)),
+            _ => (false, None),
         };
         let token = self.peek();
         let join = match token.kind {
@@ -736,7 +742,7 @@ impl Parser<'_> {
             return Ok(Behind::Expect(if list { Expect::Identifier } else { Expect::TermOrIdentifier }));
         }
         match (token.kind, open) {
-            (Kind::Sign(Sign::Close), true) => {
+            (Kind::Sign(Sign::Close), Some(_)) => {
                 self.next();
                 let Some(Pending::Open { expect, qualifiers, .. }) = self.pop() else {
                     return Ok(Behind::Done);
@@ -745,8 +751,8 @@ impl Parser<'_> {
                 let operand = if list { Operand::Identifiers } else { Operand::Term };
                 Ok(Behind::Operand(operand, expect))
             }
-            (Kind::End, false) => Ok(Behind::Done),
-            _ => Err(self.unexpected(if open { "`and`, `or` or `)`" } else { "`and`, `or` or the end" })),
+            (Kind::End, None) => Ok(Behind::Done),
+            _ => Err(self.unexpected(open.map_or(Wanted::Join, Wanted::JoinOrClose))),
         }
     }
 }
@@ -795,26 +801,22 @@ fn relation(kind: Kind) -> Option<Relation> {
     })
 }
 
-fn wanted(expect: Expect) -> &'static str {
+fn wanted(expect: Expect) -> Wanted {
     match expect {
-        Expect::Term | Expect::First | Expect::TermOrIdentifier => "a primitive such as `port 80`",
-        Expect::Identifier | Expect::FirstIdentifier => "an address, number or name",
-        Expect::Number => "a number",
-        Expect::Arithmetic => "a number, `len` or bytes such as `ip[0]`",
+        Expect::Term | Expect::First | Expect::TermOrIdentifier => Wanted::Term,
+        Expect::Identifier | Expect::FirstIdentifier => Wanted::Identifier,
+        Expect::Number => Wanted::Other("a number"),
+        Expect::Arithmetic => Wanted::Arithmetic,
     }
 }
 
+// Refusals.
 impl Parser<'_> {
-    fn unexpected(&self, wanted: &str) -> Error {
+    fn unexpected(&self, wanted: Wanted) -> Error {
         advice::unexpected(self.text, self.tokens, self.at.min(self.tokens.len() - 1), wanted)
     }
 
-    fn unqualified(&self, identifier: Identifier) -> Error {
-        advice::unqualified(self.text, identifier)
+    fn foreign(&self, family: Family, place: Place) -> Error {
+        advice::foreign(family, place.of(self.text), place)
     }
-}
-
-/// The refusal of a keyword that is about frames of another kind.
-fn foreign(family: Family, place: Place) -> Error {
-    advice::foreign(family, place)
 }

@@ -6,7 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::error::{Error, ErrorKind};
+use crate::advice;
+use crate::error::{Error, ErrorKind, quoted};
 use crate::lex::Place;
 use crate::names::{self, Names};
 use crate::parse;
@@ -137,7 +138,7 @@ impl Resolver<'_> {
                 {
                     return Ok(Test::LinkAddress { direction: qualifiers.direction, address });
                 }
-                let word = identifier.place.of(self.text);
+                let word = quoted(identifier.place.of(self.text));
                 Err(meaning(
                     "an Ethernet address stands behind `ether host`, `ether src` or `ether dst` only",
                     identifier.place,
@@ -150,6 +151,7 @@ impl Resolver<'_> {
     /// An IPv4 address of one to four numbers, its bytes at the left, and how many bits they are.
     fn octets(&self, place: Place) -> Result<(u32, u32), Error> {
         let text = place.of(self.text);
+        let shown = quoted(text);
         let mut address = 0_u32;
         let mut bits = 0;
         for part in text.split('.') {
@@ -157,12 +159,14 @@ impl Resolver<'_> {
             let digits = part.trim_start_matches('0');
             let octet = match (part.is_empty(), digits) {
                 (false, "") => 0,
-                (false, digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => digits
-                    .parse::<u8>()
-                    .map_err(|_| meaning(format!("{text} is no IPv4 address: {part} is above 255"), place))?,
+                (false, digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => {
+                    digits.parse::<u8>().map_err(|_| {
+                        meaning(format!("{shown} is no IPv4 address: {} is above 255", quoted(part)), place)
+                    })?
+                }
                 _ => {
                     return Err(meaning(
-                        format!("{text} is no IPv4 address: its numbers are decimal"),
+                        format!("{shown} is no IPv4 address: its numbers are decimal"),
                         place,
                     ));
                 }
@@ -176,6 +180,7 @@ impl Resolver<'_> {
     /// `1.2.3.4` and `1.2`.
     fn dotted(&self, qualifiers: Qualifiers, place: Place) -> Result<Test, Error> {
         let text = place.of(self.text);
+        let shown = quoted(text);
         match qualifiers.sort {
             Sort::Unsaid | Sort::Host | Sort::Net => {}
             Sort::Gateway => return Err(gateway_number(place)),
@@ -184,14 +189,14 @@ impl Resolver<'_> {
                     format!("`{}` is followed by {}, not by an address", sort_word(other), sort_wants(other)),
                     place,
                 )
-                .with_help(format!("`host {text}` is the address")));
+                .with_help(format!("`host {shown}` is the address")));
             }
         }
         if qualifiers.protocol == Some(Protocol::Decnet) {
             let mut parts = text.split('.').map(wrapping_decimal);
             let (Some(Some(area)), Some(Some(node))) = (parts.next(), parts.next()) else {
                 return Err(meaning(
-                    format!("{text} is no DECnet address: that is AREA.NODE in decimal"),
+                    format!("{shown} is no DECnet address: that is AREA.NODE in decimal"),
                     place,
                 ));
             };
@@ -209,10 +214,15 @@ impl Resolver<'_> {
     /// `10.0.0.0/8` and the like.
     fn masked(&self, qualifiers: Qualifiers, address: u32, mask: u32, place: Place) -> Result<Test, Error> {
         let text = place.of(self.text);
+        let shown = quoted(text);
         if address & !mask != 0 {
-            let network = Ipv4Addr::from(address & mask);
+            let ones = mask.leading_ones();
+            let network = match mask.checked_shl(ones) {
+                Some(0) | None => format!("`net {}/{ones}`", Ipv4Addr::from(address & mask)),
+                Some(_) => Ipv4Addr::from(address & mask).to_string(),
+            };
             return Err(meaning(
-                format!("{text} is no network: the address has bits set behind the mask"),
+                format!("{shown} is no network: the address has bits set behind the mask"),
                 place,
             )
             .with_help(format!(
@@ -221,7 +231,7 @@ impl Resolver<'_> {
             )));
         }
         if qualifiers.sort != Sort::Net {
-            return Err(meaning("only networks have masks", place).with_help(format!("write `net {text}`")));
+            return Err(meaning("only networks have masks", place).with_help(format!("write `net {shown}`")));
         }
         self.address(qualifiers, address, mask, place)
     }
@@ -239,7 +249,7 @@ impl Resolver<'_> {
             }
             Some(Protocol::Link) => Err(no_link_address(place.of(self.text), place)),
             Some(Protocol::Ip6) => Err(meaning(
-                format!("{} is an IPv4 address, which no IPv6 packet has", place.of(self.text)),
+                format!("{} is an IPv4 address, which no IPv6 packet has", quoted(place.of(self.text))),
                 place,
             )),
             Some(other) => Err(self.no_addresses(other, qualifiers, place)),
@@ -251,7 +261,7 @@ impl Resolver<'_> {
         let sort = if qualifiers.sort == Sort::Net { "net" } else { "host" };
         let direction = direction_words(qualifiers.direction);
         meaning(format!("`{word}` cannot be said of an address"), qualifiers.place.to(place))
-            .with_help(format!("write `{word} and {direction}{sort} {}`", place.of(self.text)))
+            .with_help(format!("write `{word} and {direction}{sort} {}`", quoted(place.of(self.text))))
     }
 
     fn ip6(
@@ -262,6 +272,7 @@ impl Resolver<'_> {
         place: Place,
     ) -> Result<Test, Error> {
         let text = place.of(self.text);
+        let shown = quoted(text);
         let length = prefix.unwrap_or(128);
         let Some(length) = u8::try_from(length).ok().filter(|&length| length <= 128) else {
             return Err(meaning(format!("an IPv6 prefix has 128 bits at most, not {length}"), place));
@@ -270,15 +281,17 @@ impl Resolver<'_> {
         if address.to_bits() & !mask != 0 {
             let network = Ipv6Addr::from(address.to_bits() & mask);
             return Err(meaning(
-                format!("{text} is no network: the address has bits set behind the prefix"),
+                format!("{shown} is no network: the address has bits set behind the prefix"),
                 place,
             )
-            .with_help(format!("the network is {network}/{length}; a single machine is `host {address}`")));
+            .with_help(format!(
+                "the network is `net {network}/{length}`, a single machine `host {address}`"
+            )));
         }
         match qualifiers.sort {
             Sort::Unsaid | Sort::Host if length != 128 => {
                 return Err(
-                    meaning("only networks have prefixes", place).with_help(format!("write `net {text}`"))
+                    meaning("only networks have prefixes", place).with_help(format!("write `net {shown}`"))
                 );
             }
             Sort::Unsaid | Sort::Host | Sort::Net => {}
@@ -288,7 +301,7 @@ impl Resolver<'_> {
                     format!("`{}` is followed by {}, not by an address", sort_word(other), sort_wants(other)),
                     place,
                 )
-                .with_help(format!("`host {text}` is the address")));
+                .with_help(format!("`host {shown}` is the address")));
             }
         }
         match qualifiers.protocol {
@@ -298,7 +311,7 @@ impl Resolver<'_> {
                 networks: vec![Network::V6 { address, prefix: length }],
             }),
             Some(protocol @ (Protocol::Ip | Protocol::Arp | Protocol::Rarp)) => Err(meaning(
-                format!("{text} is an IPv6 address, which no {} packet has", words::keyword(protocol)),
+                format!("{shown} is an IPv6 address, which no {} packet has", words::keyword(protocol)),
                 place,
             )),
             Some(Protocol::Link) => Err(no_link_address(text, place)),
@@ -338,11 +351,12 @@ impl Resolver<'_> {
 
     /// A name where an identifier stands.
     fn named(&self, qualifiers: Qualifiers, name: &str, place: Place) -> Result<Test, Error> {
+        let shown = quoted(name);
         match qualifiers.sort {
             Sort::Net => {
                 let number = self.names.network(name).filter(|&number| number != 0);
                 let Some(mut address) = number else {
-                    return Err(unknown(format!("no network is called `{name}`"), place)
+                    return Err(unknown(format!("no network is called `{shown}`"), place)
                         .with_help("names of networks are looked for in /etc/networks; a network in numbers is `net 192.168.0.0/16`"));
                 };
                 let mut mask = u32::MAX;
@@ -378,6 +392,7 @@ impl Resolver<'_> {
     }
 
     fn host(&self, qualifiers: Qualifiers, name: &str, place: Place) -> Result<Test, Error> {
+        let shown = quoted(name);
         match qualifiers.protocol {
             Some(Protocol::Link) => {
                 let address = self.ether(name, place)?;
@@ -398,7 +413,7 @@ impl Resolver<'_> {
                 (IpAddr::V6(address), Some(protocol @ (Protocol::Arp | Protocol::Rarp))) => {
                     let protocol = words::keyword(protocol);
                     return Err(meaning(
-                        format!("`{name}` has an IPv6 address, {address}, which no {protocol} packet has"),
+                        format!("`{shown}` has an IPv6 address, {address}, which no {protocol} packet has"),
                         place,
                     )
                     .with_help("write the IPv4 address that is meant"));
@@ -409,37 +424,44 @@ impl Resolver<'_> {
         }
         if networks.is_empty() {
             let version = if qualifiers.protocol == Some(Protocol::Ip6) { "IPv6" } else { "IPv4" };
-            return Err(unknown(format!("`{name}` has no {version} address"), place));
+            return Err(unknown(format!("`{shown}` has no {version} address"), place));
         }
         Ok(Test::Address { within: qualifiers.protocol, direction: qualifiers.direction, networks })
     }
 
     /// The addresses of a host; at least one.
     fn addresses(&self, name: &str, place: Place) -> Result<Vec<IpAddr>, Error> {
+        let shown = quoted(name);
         if let Some(address) = names::numeric_host(name) {
             return Ok(vec![address]);
         }
         let known = self.names.host(name);
         if known.is_empty() {
-            let message = format!("no host is called `{name}`");
+            let message = format!("no host is called `{shown}`");
+            let near = advice::nearest(name, true)
+                .map_or(String::new(), |keyword| format!("; or is it the keyword `{keyword}`?"));
             return Err(if self.names.ask_resolver {
-                unknown(message, place).with_help("neither the hosts file nor the resolver knows the name")
-            } else {
                 unknown(message, place)
-                    .with_help("only the hosts file (/etc/hosts) is read; --resolve allows DNS")
+                    .with_help(format!("neither the hosts file nor the resolver knows the name{near}"))
+            } else {
+                unknown(message, place).with_help(format!(
+                    "only the hosts file (/etc/hosts) is read; --resolve allows DNS{near}"
+                ))
             });
         }
         Ok(known)
     }
 
     fn ether(&self, name: &str, place: Place) -> Result<[u8; 6], Error> {
+        let shown = quoted(name);
         self.names.ether(name).ok_or_else(|| {
-            unknown(format!("the Ethernet address of `{name}` is not known"), place)
+            unknown(format!("the Ethernet address of `{shown}` is not known"), place)
                 .with_help("only the ethers file (/etc/ethers) is read")
         })
     }
 
     fn gateway(&self, qualifiers: Qualifiers, name: &str, place: Place) -> Result<Test, Error> {
+        let shown = quoted(name);
         match qualifiers.protocol {
             None | Some(Protocol::Ip | Protocol::Arp | Protocol::Rarp) => {}
             Some(other) => {
@@ -460,23 +482,27 @@ impl Resolver<'_> {
             })
             .collect();
         if addresses.is_empty() {
-            return Err(unknown(format!("`{name}` has no IPv4 address"), place));
+            return Err(unknown(format!("`{shown}` has no IPv4 address"), place));
         }
         Ok(Test::Gateway { within: qualifiers.protocol, link_address, addresses })
     }
 
     /// The port of a service, and the one transport protocol that has it there.
     fn service(&self, name: &str, place: Place) -> Result<(u16, Option<Transport>), Error> {
+        let shown = quoted(name);
         if let Some(port) = numeric_service(name) {
             return Ok((port, None));
         }
         match self.names.service(name) {
             Some(service) => Ok((service.port, service.transport)),
             None => {
-                let error = unknown(format!("no service is called `{name}`"), place);
+                let error = unknown(format!("no service is called `{shown}`"), place);
+                if let Some(keyword) = advice::nearest(name, true) {
+                    return Err(error.with_help(format!("did you mean the keyword `{keyword}`?")));
+                }
                 Err(match name.split_once('-') {
                     Some((first, last)) if all_digits(first) && all_digits(last) => {
-                        error.with_help(format!("several ports are `portrange {name}`"))
+                        error.with_help(format!("several ports are `portrange {shown}`"))
                     }
                     _ => error.with_help(
                         "names of services are looked for in /etc/services; a port in numbers is `port 80`",
@@ -488,11 +514,12 @@ impl Resolver<'_> {
 
     /// `80-90`, `ftp-data`... the first dash separates, as in libpcap, whatever the names look like.
     fn service_range(&self, name: &str, place: Place) -> Result<(i64, i64, Option<Transport>), Error> {
+        let shown = quoted(name);
         if let Some((first, last)) = scanned_range(name) {
             return Ok((i64::from(first), i64::from(last), None));
         }
         let Some((first, last)) = name.split_once('-') else {
-            return Err(unknown(format!("`{name}` is no range of ports"), place)
+            return Err(unknown(format!("`{shown}` is no range of ports"), place)
                 .with_help("a range is written `portrange 8000-8080`"));
         };
         let (first, first_of) = self.service(first, place)?;
@@ -508,17 +535,19 @@ impl Resolver<'_> {
         of: Option<Transport>,
         place: Place,
     ) -> Result<Option<Transport>, Error> {
+        let shown = quoted(name);
         match (said, of) {
             (Some(said), Some(of)) if said != of => {
                 let (said, of) = (transport_word(said), transport_word(of));
-                Err(meaning(format!("the service `{name}` is {of}, not {said}"), place)
-                    .with_help(format!("write `{of} port {name}` or the number")))
+                Err(meaning(format!("the service `{shown}` is {of}, not {said}"), place)
+                    .with_help(format!("write `{of} port {shown}` or the number")))
             }
             (said, of) => Ok(said.or(of)),
         }
     }
 
     fn protocol_name(&self, qualifiers: Qualifiers, name: &str, place: Place) -> Result<u32, Error> {
+        let shown = quoted(name);
         let (found, layer) = match qualifiers.protocol {
             None | Some(Protocol::Ip | Protocol::Ip6) => (self.names.protocol(name), "IP"),
             Some(Protocol::Link) => (find(ETHERNET_PROTOCOLS, name), "Ethernet"),
@@ -526,7 +555,7 @@ impl Resolver<'_> {
             Some(other) => return Err(no_proto(other, qualifiers.place)),
         };
         found.ok_or_else(|| {
-            unknown(format!("no {layer} protocol is called `{name}`"), place)
+            unknown(format!("no {layer} protocol is called `{shown}`"), place)
                 .with_help("a protocol in numbers is `proto 47`")
         })
     }
@@ -745,7 +774,7 @@ fn radio(place: Place) -> Error {
 }
 
 fn no_link_address(text: &str, place: Place) -> Error {
-    meaning(format!("{text} is no Ethernet address"), place)
+    meaning(format!("{} is no Ethernet address", quoted(text)), place)
         .with_help("those are written `ether host 00:00:5e:00:53:01`")
 }
 
