@@ -20,16 +20,26 @@ use super::order::{Inward, Levels};
 use super::values::Value;
 use crate::ir::{BlockId, Graph, Way};
 
-/// Pulls at most two branches up in front of or behind each block; whether any was.
-pub(super) fn pull_up(graph: &mut Graph, levels: &Levels, inward: &mut Inward, blocks: &Blocks) -> bool {
+/// Pulls at most two branches up in front of or behind each block; whether any was. Every step along a chain costs one of
+/// `budget`, and at its end nothing more is pulled.
+pub(super) fn pull_up(
+    graph: &mut Graph,
+    levels: &Levels,
+    inward: &mut Inward,
+    blocks: &Blocks,
+    budget: &mut usize,
+) -> bool {
     // What any block wants from those before it may not be written in a chain that changes its order. Asking about all
     // blocks at once stays true while edges move.
     let shared = levels.from_bottom().fold(0, |shared, id| shared | blocks.traffic[id.0 as usize].wants);
     let private = |id: BlockId| blocks.traffic[id.0 as usize].writes & shared == 0;
     let mut pulled = false;
+    let mut in_vain = [vec![false; graph.blocks.len()], vec![false; graph.blocks.len()]];
     for id in levels.from_bottom() {
-        for same in [Way::Then, Way::Otherwise] {
-            pulled |= Chain { graph, inward, blocks, same }.pull(id, &private);
+        for (same, in_vain) in [Way::Then, Way::Otherwise].into_iter().zip(&mut in_vain) {
+            let done = Chain { graph, inward, blocks, budget, in_vain, same }.pull(id, &private);
+            in_vain[id.0 as usize] = !done;
+            pulled |= done;
         }
     }
     pulled
@@ -39,6 +49,9 @@ struct Chain<'a> {
     graph: &'a mut Graph,
     inward: &'a mut Inward,
     blocks: &'a Blocks,
+    budget: &'a mut usize,
+    /// From which blocks nothing could be pulled up in this round.
+    in_vain: &'a [bool],
     /// The way that leads to the same block from all of the chain; the other way leads down the chain.
     same: Way,
 }
@@ -53,6 +66,11 @@ impl Chain<'_> {
         let mut first = top;
         while self.a_after(first) == value {
             let Some(next) = self.down(first, common) else { return false };
+            // The search from `next` for the same value would be this one. Without this, long chains of one value would be
+            // gone through from each of their blocks.
+            if self.in_vain[next.0 as usize] {
+                return false;
+            }
             edges_to_first = Some((first, self.along()));
             first = next;
         }
@@ -97,7 +115,8 @@ impl Chain<'_> {
     }
 
     /// The next block of the chain: it has the common way, too, and is reached from here alone.
-    fn down(&self, id: BlockId, common: BlockId) -> Option<BlockId> {
+    fn down(&mut self, id: BlockId, common: BlockId) -> Option<BlockId> {
+        *self.budget = self.budget.checked_sub(1)?;
         let next = self.graph.block(id).end.by(self.along())?;
         let is_branch = self.graph.block(next).end.ways().len() == 2;
         let belongs = is_branch

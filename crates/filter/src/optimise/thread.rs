@@ -21,20 +21,21 @@ use crate::bpf::insn::{JEQ, JMP, K};
 use crate::ir::{BlockId, Graph, Way};
 
 /// Moves every edge as far as the facts on it reach; whether any moved, and whether one moved past a block whose two ways
-/// are the same.
+/// are the same. Steps that move one cost of `budget`, and at its end nothing more moves.
 pub(super) fn thread(
     graph: &mut Graph,
     levels: &Levels,
     blocks: &mut Blocks,
     facts: &Facts,
     values: &mut Values,
+    budget: &mut usize,
 ) -> Threaded {
     let mut done = Threaded::default();
     // From the returns upward: below the edge at hand everything has moved already, above it nothing has, so that the
     // edges that dominate it are still those the facts were made from.
     for id in levels.from_bottom() {
         for &way in graph.block(id).end.ways() {
-            Thread { graph, blocks, facts, values }.follow((id, way), &mut done);
+            Thread { graph, blocks, facts, values, budget }.follow((id, way), &mut done);
         }
         // What this block's successors want, now that it has its last ones.
         let after =
@@ -58,6 +59,7 @@ struct Thread<'a> {
     blocks: &'a Blocks,
     facts: &'a Facts,
     values: &'a mut Values,
+    budget: &'a mut usize,
 }
 
 impl Thread<'_> {
@@ -73,7 +75,9 @@ impl Thread<'_> {
         while let Some(next) = self.graph.block(edge.0).end.by(edge.1)
             && let Some(target) = self.decided(edge, next)
             && self.may_pass_by(edge.0, next, target)
+            && let Some(rest) = self.budget.checked_sub(STEP_COST)
         {
+            *self.budget = rest;
             self.graph.blocks[edge.0.0 as usize].end.turn(edge.1, target);
             done.moved = true;
         }
@@ -113,3 +117,6 @@ impl Thread<'_> {
         }
     }
 }
+
+/// What moving an edge on by a block costs, in units of the [budget](super::BUDGET).
+const STEP_COST: usize = 20;

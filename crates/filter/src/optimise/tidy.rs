@@ -1,12 +1,119 @@
-//! What can be left out once libpcap would be done, without changing the verdict on any packet.
+//! What can be left out without changing the verdict on any packet, however short.
+//!
+//! ```text
+//!    ldb [9]                      1 ──► 2 (both ways)           st M[0]   (nobody loads it)
+//!    == 6 ? ── Return 0     ──►   1 ──► 2 without asking   ──►  nothing
+//!       `───── Return 0
+//!       ──► Return 0, as a load outside the packet would have it
+//! ```
 
+use super::order::{Inward, Levels};
+use super::values::Values;
+use super::{Blocks, Loads, Scope, analyse, merge, simplify};
 use crate::error::Error;
-use crate::ir::Graph;
+use crate::ir::{BlockId, End, Graph, Way};
 
-/// Makes a graph smaller and keeps its verdict on every packet, however short: for graphs that libpcap would not optimise.
+/// Makes a graph smaller and keeps its verdict on every packet: for graphs that libpcap would not optimise, and for what it
+/// leaves of those that it does.
 ///
 /// # Errors
 /// [`Meaning`](crate::ErrorKind::Meaning) if constant arithmetic divides by zero or shifts by more than 31 bits.
-pub fn tidy(_graph: &mut Graph) -> Result<(), Error> {
+pub fn tidy(graph: &mut Graph) -> Result<(), Error> {
+    for _ in 0..ROUNDS {
+        let levels = Levels::of(graph);
+        let mut changed = reject_early(graph, &levels);
+        changed |= ask_nothing_in_vain(graph, &levels);
+        changed |= skip_empty(graph, &levels);
+        changed |= statements(graph)?;
+        changed |= merge::merge_equal(graph);
+        if !changed {
+            break;
+        }
+    }
     Ok(())
 }
+
+/// Has blocks that can only end in a rejection reject at once: a load that fails on the way rejects as well.
+fn reject_early(graph: &mut Graph, levels: &Levels) -> bool {
+    let mut rejects = vec![false; graph.blocks.len()];
+    let mut changed = false;
+    for id in levels.from_bottom() {
+        let block = &graph.blocks[id.0 as usize];
+        let surely = match block.end {
+            End::Return(value) => value == 0,
+            End::ReturnA => false,
+            End::Branch { .. } | End::Goto(_) => block.successors().all(|next| rejects[next.0 as usize]),
+        };
+        if surely {
+            rejects[id.0 as usize] = true;
+            let block = &mut graph.blocks[id.0 as usize];
+            changed |= block.end != End::Return(0) || !block.statements.is_empty();
+            block.statements.clear();
+            block.end = End::Return(0);
+        }
+    }
+    changed
+}
+
+/// Branches with one way need no condition.
+fn ask_nothing_in_vain(graph: &mut Graph, levels: &Levels) -> bool {
+    let mut changed = false;
+    for id in levels.from_bottom() {
+        let end = &mut graph.blocks[id.0 as usize].end;
+        if let (End::Branch { .. }, Some(next)) = (*end, end.only_way()) {
+            *end = End::Goto(next);
+            changed = true;
+        }
+    }
+    changed
+}
+
+/// Leads edges past blocks that do nothing, and has blocks end like the empty block they go to.
+fn skip_empty(graph: &mut Graph, levels: &Levels) -> bool {
+    let mut changed = false;
+    for id in levels.from_bottom() {
+        for way in [Way::Then, Way::Otherwise] {
+            let Some(next) = graph.block(id).end.by(way) else { continue };
+            if let Some(beyond) = past_empty(graph, next) {
+                graph.blocks[id.0 as usize].end.turn(way, beyond);
+                changed = true;
+            }
+        }
+        if let End::Goto(next) = graph.block(id).end {
+            let next = graph.block(next);
+            if next.statements.is_empty() && matches!(next.end, End::Return(_) | End::ReturnA) {
+                graph.blocks[id.0 as usize].end = next.end;
+                changed = true;
+            }
+        }
+    }
+    if let Some(beyond) = past_empty(graph, graph.entry) {
+        graph.entry = beyond;
+        changed = true;
+    }
+    changed
+}
+
+/// Where an empty block goes on; its own way has been led past others before.
+fn past_empty(graph: &Graph, id: BlockId) -> Option<BlockId> {
+    match graph.block(id).end {
+        End::Goto(next) if graph.block(id).statements.is_empty() => Some(next),
+        _ => None,
+    }
+}
+
+/// Folds constants, takes out what is idle or dead but for loads that can fail.
+fn statements(graph: &mut Graph) -> Result<bool, Error> {
+    let levels = Levels::of(graph);
+    let mut blocks: Blocks = analyse(graph, &levels);
+    let inward = Inward::of(graph, &levels);
+    let mut values = Values::default();
+    let mut changed = false;
+    for id in levels.from_top() {
+        changed |= simplify(graph, id, Scope::Statements, &inward, &mut blocks, &mut values, Loads::Stay)?;
+    }
+    Ok(changed)
+}
+
+/// Rounds at most: each makes the graph smaller, and what a few leave is not worth more.
+const ROUNDS: usize = 8;
