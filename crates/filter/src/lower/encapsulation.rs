@@ -1,6 +1,6 @@
 //! What moves the headers for everything written after it: VLAN tags, MPLS labels, PPPoE, Geneve, VXLAN.
 
-use super::headers::{At, Framing, Place, statement};
+use super::headers::{At, Framing, LLC_LEN, Place, statement};
 use super::predicate::{Open, Predicate, Way, constant, with_x};
 use super::transport::IpVersion;
 use super::{Lowering, ethertype};
@@ -145,7 +145,7 @@ impl Lowering<'_> {
         self.headers.type_field = frame.plus(ETHERNET_TYPE);
         self.headers.payload = frame.plus(ETHERNET_LEN);
         self.headers.network = 0;
-        self.headers.network_llc = ETHERNET_LLC_LEN;
+        self.headers.network_llc = LLC_LEN;
         self.headers.link_may_miss = false;
         self.moving.push(word);
         Ok(self.graph.and(found, moved))
@@ -217,7 +217,6 @@ const PPP_LEN: u32 = 2;
 const UDP_LEN: u32 = 8;
 const ETHERNET_TYPE: u32 = 12;
 const ETHERNET_LEN: u32 = 14;
-const ETHERNET_LLC_LEN: u32 = 3;
 /// The identifier and a reserved byte, in both tunnel headers.
 const TUNNEL_VNI: u32 = 4;
 const TUNNEL_VNI_MASK: u32 = 0xffff_ff00;

@@ -98,7 +98,8 @@ impl Headers {
             type_field: Place::fixed(type_field),
             payload: Place::fixed(payload),
             network: 0,
-            network_llc: if framing == Framing::Ethernet { 3 } else { 0 },
+            // 802.2, which cooked headers have as well, but libpcap does not look behind it there.
+            network_llc: if matches!(framing, Framing::Ethernet | Framing::Kernel) { LLC_LEN } else { 0 },
             labels: 0,
             link_may_miss: false,
         }
@@ -187,5 +188,7 @@ pub(super) fn statement(code: u16, k: u32) -> Instruction {
     Instruction::statement(code, k)
 }
 
+/// Bytes of an 802.2 header with a one-byte control field.
+pub(super) const LLC_LEN: u32 = 3;
 /// Bytes of an IPv6 header.
 pub(super) const IPV6_LEN: u32 = 40;

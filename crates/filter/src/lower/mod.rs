@@ -7,6 +7,7 @@ mod arithmetic;
 mod chain;
 mod encapsulation;
 mod headers;
+mod keep;
 mod kernel;
 mod link;
 mod network;
@@ -21,9 +22,9 @@ use self::predicate::{Builder, Predicate, constant};
 use self::scratch::ScratchWords;
 use crate::bpf::insn::*;
 use crate::bpf::{Instruction, Width};
-use crate::compile::{Options, Snaplen};
+use crate::compile::Options;
 use crate::error::{Error, ErrorKind, Span};
-use crate::ir::{Block, BlockId, Comparison, End, Graph};
+use crate::ir::{Comparison, Graph};
 use crate::tree::{ByteOperation, Direction, Op, Test, Tree};
 
 /// Finds out where in a frame of `options.link` the tree's tests look.
@@ -39,12 +40,8 @@ pub fn lower(tree: &Tree, options: &Options<'_>) -> Result<Graph, Error> {
         moving: Vec::new(),
         span: 0..0,
     };
-    let Some(predicate) = lowering.tree(tree)? else {
-        let pass = Block { statements: Vec::new(), end: lowering.pass() };
-        return Ok(Graph { blocks: vec![pass], entry: BlockId(0) });
-    };
-    let end = lowering.pass();
-    let pass = lowering.graph.end(Vec::new(), end);
+    let predicate = lowering.tree(tree)?;
+    let pass = keep::keep(&mut lowering.graph, options.link, options.snaplen);
     let mut graph = lowering.graph.finish(predicate, pass);
     scratch::set_before_use(&mut graph, &lowering.moving);
     Ok(graph)
@@ -224,14 +221,6 @@ impl Lowering<'_> {
     fn always_after(&mut self, mut statements: Vec<Instruction>) -> Predicate {
         statements.push(statement(LD | IMM, 0));
         self.graph.ask(statements, constant(Comparison::Equal, 0))
-    }
-
-    /// How the program ends for a packet that passes.
-    fn pass(&self) -> End {
-        match self.options.snaplen {
-            Snaplen::Fixed(bytes) => End::Return(bytes),
-            Snaplen::Headers { .. } => End::Return(262_144),
-        }
     }
 
     fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {

@@ -117,8 +117,9 @@ impl Builder {
         Predicate { head: first.head, holds, fails }
     }
 
-    /// The graph that ends with `pass` where `predicate` holds and rejects the packet elsewhere.
-    pub(super) fn finish(mut self, predicate: Predicate, pass: BlockId) -> Graph {
+    /// The graph that ends with `pass` where `predicate` holds and rejects the packet elsewhere; without one nothing is asked.
+    pub(super) fn finish(mut self, predicate: Option<Predicate>, pass: BlockId) -> Graph {
+        let Some(predicate) = predicate else { return Graph { blocks: self.blocks, entry: pass } };
         let reject = self.end(Vec::new(), End::Return(0));
         self.connect(predicate.holds, pass);
         self.connect(predicate.fails, reject);
