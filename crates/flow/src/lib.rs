@@ -11,12 +11,15 @@
 //! from 0 up to the end; the first copy of a byte wins; every payload byte given to the table is in exactly one
 //! account of [`Counters`]. The frame's time stamp is the only clock. What this crate refuses to do: look into
 //! payloads, read a clock, allocate per in-order segment.
+//!
+//! In front of the table, [`Fragments`] puts IP datagrams together that came in pieces.
 #![forbid(unsafe_code)]
 
 mod assembly;
 mod counters;
 mod entry;
 mod flow;
+mod fragments;
 #[doc(hidden)]
 pub mod fuzz;
 mod handler;
@@ -31,6 +34,9 @@ mod wheel;
 
 pub use counters::Counters;
 pub use flow::{Flow, Handshake, Peer, StreamFacts};
+#[doc(hidden)]
+pub use fragments::fuzz::fragments as fuzz_fragments;
+pub use fragments::{Datagram, FragmentCounters, FragmentLimits, Fragments, Refusal, Taken};
 pub use gannet_packet::Violation;
 pub use handler::{CloseReason, Data, Gap, GapReason, Handler, Retransmission, StreamEnd};
 pub use segment::{Moment, Segment};

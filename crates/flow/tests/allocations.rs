@@ -1,4 +1,4 @@
-//! In-order segments of known flows allocate nothing.
+//! In-order segments of known flows allocate nothing, nor do fragments.
 //!
 //! The counting allocator is the only unsafe code around this crate, and it is not in it.
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
@@ -9,9 +9,12 @@ use std::cell::Cell;
 use std::net::Ipv4Addr;
 
 use gannet_flow::{
-    CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Segment, StreamEnd,
+    CloseReason, Data, Flow, FlowTable, FragmentLimits, Fragments, Gap, Handler, Limits, Moment, Outcome,
+    Segment, StreamEnd, Taken,
 };
-use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, TcpFlags, TcpHeader, Timestamp};
+use gannet_packet::{
+    Endpoint, FlowKey, Frame, IpProtocol, LinkType, Packet, PacketType, Side, TcpFlags, TcpHeader, Timestamp,
+};
 
 struct Counting;
 
@@ -120,4 +123,50 @@ fn segments_of_known_flows_allocate_nothing() {
     assert_eq!(table.handler().0, u64::from(800 * FLOWS) * LEN as u64);
     assert_eq!(table.open_flows(), FLOWS as usize);
     assert_eq!(table.counters().out_of_order, u64::from(200 * FLOWS));
+}
+
+/// Datagrams of three fragments, the last one first; every eighth is never completed.
+#[test]
+fn fragments_allocate_nothing() {
+    let mut fragments = Fragments::new(FragmentLimits { datagrams: 64, ..FragmentLimits::default() }, 1);
+    let give = |fragments: &mut Fragments, ids: std::ops::Range<u16>| {
+        let before = ALLOCATIONS.get();
+        let mut completed = 0;
+        for id in ids {
+            let time = Timestamp(u64::from(id) * 1_000_000);
+            for (offset, more, len) in [(2_960, false, 100), (1_480, true, 1_480), (0, true, 1_480)] {
+                let mut data = [7; 1_500];
+                let total = 20 + len as u16;
+                let field = (offset / 8) | u16::from(more) << 13;
+                data[..12].copy_from_slice(&[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 200, 0, 0]);
+                data[2..4].copy_from_slice(&total.to_be_bytes());
+                data[4..6].copy_from_slice(&id.to_be_bytes());
+                data[6..8].copy_from_slice(&field.to_be_bytes());
+                let frame = Frame {
+                    data: &data[..usize::from(total)],
+                    timestamp: time,
+                    orig_len: u32::from(total),
+                    link_type: LinkType::RAW,
+                    interface: 0,
+                    packet_type: PacketType::Host,
+                };
+                if id % 8 == 7 && offset == 1_480 {
+                    continue;
+                }
+                let taken = fragments.take(&frame, &Packet::decode(&frame), u64::from(id));
+                if let Taken::Completed(datagram) = taken {
+                    completed += 1;
+                    fragments.recycle(datagram);
+                }
+            }
+            fragments.tick(time);
+        }
+        (ALLOCATIONS.get() - before, completed)
+    };
+    assert_ne!(give(&mut fragments, 0..16).0, 0, "the allocator counts");
+    // Until as many datagrams are held, and as many remembered, as there may be.
+    give(&mut fragments, 16..2_000);
+    assert_eq!(give(&mut fragments, 2_000..10_000), (0, 7_000));
+    assert!(fragments.counters().evicted > 1_000);
+    assert_eq!(fragments.check(), []);
 }

@@ -15,7 +15,8 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(std::env::args_os().nth(1).ok_or(io::ErrorKind::InvalidInput)?);
     let frames = frames();
     for (index, (frame, network_at)) in frames.iter().enumerate() {
-        write(&root, "frame", index, frame)?;
+        // In front of a frame are two bytes that choose how it is taken.
+        write(&root, "frame", index, &[&[0, 0], &frame[..]].concat())?;
         let protocol = [frame[network_at - 2], frame[network_at - 1]];
         write(&root, "fanout", index, &[&[15, protocol[0], protocol[1]], &frame[*network_at..]].concat())?;
     }
@@ -34,6 +35,12 @@ fn main() -> io::Result<()> {
     }
     for (index, script) in conversations().iter().enumerate() {
         write(&root, "flow", index, script)?;
+    }
+    for (index, frame) in tunnels(&frames[0].0).iter().enumerate() {
+        write(&root, "frame", frames.len() + index, &[&[0, 0], &frame[..]].concat())?;
+    }
+    for (index, script) in fragments().iter().enumerate() {
+        write(&root, "fragments", index, script)?;
     }
     for (index, (client, server)) in HTTP.iter().enumerate() {
         let split = (client.len() as u16).to_be_bytes();
@@ -76,6 +83,60 @@ fn frames() -> Vec<(Vec<u8>, usize)> {
         }
     }
     frames
+}
+
+/// A frame in tunnels of other kinds than those of [`Shape`].
+fn tunnels(frame: &[u8]) -> Vec<Vec<u8>> {
+    let packet = &frame[14..];
+    let ethernet =
+        |ether_type: u16, payload: &[u8]| [&frame[..12], &ether_type.to_be_bytes(), payload].concat();
+    let ip = |protocol: u8, payload: &[&[u8]]| {
+        let payload = payload.concat();
+        let mut header = [0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        header[2..4].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
+        ethernet(0x0800, &[&header[..], &payload].concat())
+    };
+    let udp = |port: u16, payload: &[&[u8]]| {
+        let payload = payload.concat();
+        let mut header = [0xc0, 0, 0, 0, 0, 0, 0, 0];
+        header[2..4].copy_from_slice(&port.to_be_bytes());
+        header[4..6].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+        ip(17, &[&header, &payload])
+    };
+    let [high, low] = (packet.len() as u16).to_be_bytes();
+    let [ppp_high, ppp_low] = (2 + packet.len() as u16).to_be_bytes();
+    vec![
+        ethernet(0x8847, &[&[0, 1, 0, 64, 0, 2, 1, 64], packet].concat()),
+        ethernet(0x8847, &[&[0, 2, 1, 64, 0, 0, 0, 7], frame].concat()),
+        ethernet(0x8864, &[&[0x11, 0, 0, 9, ppp_high, ppp_low, 0, 0x21], packet].concat()),
+        ip(4, &[packet]),
+        ip(97, &[&[0x30, 0], frame]),
+        ip(47, &[&[0xb0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1], packet]),
+        ip(47, &[&[0x40, 0, 8, 0, 0, 0, 0, 0, 8, 0, 4, 4, 10, 0, 0, 9, 0, 0, 0, 0], packet]),
+        ip(47, &[&[0x20, 0, 0x65, 0x58, 0, 0, 5, 1], frame]),
+        ip(47, &[&[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, 5, 0, 0, 0, 0], frame]),
+        ip(47, &[&[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0], frame]),
+        ip(
+            47,
+            &[&[0x30, 0x81, 0x88, 0x0b, ppp_high, ppp_low, 0, 9, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0x21], packet],
+        ),
+        udp(4789, &[&[0x0c, 0, 0, 1, 0, 0, 42, 0], packet]),
+        udp(6081, &[&[1, 0, 0x65, 0x58, 0, 0, 42, 0, 1, 2, 3, 0], frame]),
+        udp(2152, &[&[0x30, 255, high, low, 0, 0, 0, 9], packet]),
+        udp(2152, &[&[0x34, 255, high, low.wrapping_add(8), 0, 0, 0, 9, 0, 0, 0, 0x85, 1, 16, 9, 0], packet]),
+    ]
+}
+
+/// Fragments in the six bytes for each that `gannet_flow::fuzz_fragments` reads, behind its choice of limits: kind, id,
+/// offset, length, where the contents are taken from, pace.
+fn fragments() -> Vec<Vec<u8>> {
+    let script = |limits: [u8; 2], steps: &[[u8; 6]]| [&limits[..], steps.as_flattened()].concat();
+    // Kinds: 1 is IPv6, 16 is followed by more, 64 carries IPv4.
+    vec![
+        script([0xff, 0], &[[0, 1, 4, 16, 0, 1], [0x10, 1, 2, 16, 4, 1], [0x10, 1, 0, 16, 8, 1], [15; 6]]),
+        script([0xff, 0], &[[0x11, 1, 0, 24, 0, 1], [1, 1, 3, 9, 4, 1], [0x11, 1, 3, 8, 0, 1]]),
+        script([0x0a, 2], &[[0x50, 0, 0, 8, 0, 60], [0x40, 0, 1, 7, 0, 60], [0x12, 2, 1, 8, 0, 0xc1]]),
+    ]
 }
 
 /// Conversations in the eight bytes for each segment that `gannet_flow::fuzz` reads, behind its choice of limits.

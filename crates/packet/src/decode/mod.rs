@@ -106,7 +106,7 @@ impl Packet {
 }
 
 /// What lies around a datagram that is decoded on its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Surroundings {
     tunnels: u8,
     tunnel: Option<Tunnel>,
@@ -116,6 +116,15 @@ pub struct Surroundings {
 impl Surroundings {
     /// Nothing.
     pub const NONE: Self = Self { tunnels: 0, tunnel: None, vlans: Vlans::NONE };
+
+    /// Kind and id of the tunnel and the VLANs as one number, for hashing.
+    pub fn number(&self) -> u64 {
+        let tunnel = self
+            .tunnel
+            .map_or(0, |tunnel| (tunnel.kind as u64 + 1) << 32 | u64::from(tunnel.id.unwrap_or_default()));
+        let vlan = |id: Option<u16>| u64::from(id.unwrap_or_default());
+        tunnel << 24 | vlan(self.vlans.outermost()) << 12 | vlan(self.vlans.innermost())
+    }
 }
 
 impl Packet {
