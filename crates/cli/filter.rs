@@ -104,8 +104,7 @@ fn count_in_files(args: &FilterArgs, source: Source) -> Result<Exit, Error> {
     let several = args.run.len() > 1;
     for path in &args.run {
         let input = if path == Path::new("-") { FileInput::Stdin } else { FileInput::Path(path.clone()) };
-        let count = count(&input, &filter)
-            .map_err(|error| Error { exit: error.failure().into(), cause: error.into() })?;
+        let count = count(&input, &filter).map_err(|error| not_counted(path, error))?;
         if let Some(warning) = &count.warning {
             // Fails when nobody reads; there is nobody to tell then.
             let _ = writeln!(io::stderr().lock(), "gannet: warning: {}: {warning}", path.display());
@@ -139,6 +138,17 @@ fn link(arg: LinkArg) -> Link {
         LinkArg::Null => Link::Null,
         LinkArg::Loop => Link::Loop,
         LinkArg::Kernel => Link::Kernel,
+    }
+}
+
+/// A file that could not be counted; a refusal of the filter with the place in it.
+fn not_counted(path: &Path, error: gannet_pipeline::Error) -> Error {
+    match &error {
+        gannet_pipeline::Error::Filter { place, text, source } => {
+            let place = place.clone().unwrap_or_else(|| path.display().to_string());
+            Error::usage(format!("{place}: {}", source.render(text)))
+        }
+        _ => Error { exit: error.failure().into(), cause: error.into() },
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod convert;
 mod faults;
+mod filter;
+mod filters;
 mod http;
 mod live;
 mod usage;

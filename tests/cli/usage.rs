@@ -13,7 +13,7 @@ fn help_and_version_are_no_mistakes() {
         let outcome = dir.gannet(words).run().exits(0);
         assert!(outcome.text().contains("Usage: gannet") && outcome.stderr.is_empty(), "{words}");
     }
-    for words in ["record --help", "http --help", "interfaces --help", "extract --help"] {
+    for words in ["record --help", "http --help", "filter --help", "interfaces --help", "extract --help"] {
         let help = dir.gannet(words).run().text();
         assert!(help.trim_end().rsplit("\n\n").next().unwrap().starts_with("Examples:"), "{help}");
     }

@@ -133,7 +133,7 @@ mod tests {
     fn a_refusal_names_file_and_link_type() {
         let filter = FileFilter::new("tcp", FileOptions::default());
         // Before the first packet as well.
-        for file in [capture(&[LinkType(147)]), capture(&[LinkType(147)])[..48].to_vec()] {
+        for file in [capture(&[LinkType(147)]), capture(&[LinkType(147)])[..60].to_vec()] {
             let error = count_in(&file, &filter).unwrap_err();
             assert!(
                 matches!(&error, Error::Filter { place: Some(place), .. } if place.contains("147")),

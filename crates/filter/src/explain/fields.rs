@@ -10,6 +10,8 @@ pub(super) struct Meaning {
     pub(super) what: String,
     /// How constants that it is compared with are shown, and what is learnt from a comparison.
     pub(super) kind: Kind,
+    /// Of an address that was masked: what it was, and the mask.
+    pub(super) masked: Option<(String, u32)>,
 }
 
 /// Kinds of values.
@@ -54,7 +56,7 @@ pub(super) enum Layer {
 
 impl Meaning {
     pub(super) fn new(what: impl Into<String>, kind: Kind) -> Self {
-        Self { what: what.into(), kind }
+        Self { what: what.into(), kind, masked: None }
     }
 
     /// A constant beside this value.

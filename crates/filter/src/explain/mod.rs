@@ -219,7 +219,12 @@ impl State {
             Width::Half => "2 bytes",
             Width::Byte => "the byte",
         };
-        transport.unwrap_or_else(|| Meaning::new(format!("{what} at X + {}", k as i32), Kind::Plain))
+        let (from, offset) = match k {
+            SKF_NET_OFF.. => (" of the network header", k - SKF_NET_OFF),
+            SKF_LL_OFF.. => (" of the link header", k - SKF_LL_OFF),
+            _ => ("", k),
+        };
+        transport.unwrap_or_else(|| Meaning::new(format!("{what} at X + {offset}{from}"), Kind::Plain))
     }
 
     /// What an instruction that is no jump changes.
@@ -298,14 +303,30 @@ impl State {
         let what = if operation == AND && insn.k == 0xfff && self.a.what.contains("VLAN tag") {
             "the VLAN id".to_owned()
         } else {
-            format!("{} {sign} {operand}", self.a.what)
+            let bracketed = |what: &str| {
+                if SIGNS.iter().any(|sign| what.contains(sign)) {
+                    format!("({what})")
+                } else {
+                    what.to_owned()
+                }
+            };
+            format!("{} {sign} {}", bracketed(&self.a.what), bracketed(&operand))
+        };
+        let masked = match (operation, self.a.kind) {
+            (AND, Kind::Ipv4Address) if insn.code & X == 0 => Some((self.a.what.clone(), insn.k)),
+            _ => None,
         };
         let kind = if matches!(kind, Kind::Protocol | Kind::FragmentProtocol | Kind::Ethertype) {
             Kind::Plain
         } else {
             kind
         };
-        Meaning::new(if what.len() > LONGEST { "A".to_owned() } else { what }, kind)
+        if what.len() > LONGEST {
+            let short =
+                if insn.code & X != 0 { format!("A {sign} X") } else { format!("A {sign} {operand}") };
+            return Meaning::new(short, Kind::Plain);
+        }
+        Meaning { masked, ..Meaning::new(what, kind) }
     }
 
     /// What a comparison tells on one of its two ways.
@@ -394,12 +415,25 @@ fn comparison(program: &Program, at: usize, insn: Instruction, state: &State) ->
         _ if insn.k.is_power_of_two() && insn.code & X == 0 => "has the bit",
         _ => "has any bit of",
     };
+    if let (Some(net), true) = (&state.a.masked, verb == "is") {
+        // `A & mask is value` of an address is membership in a network.
+        let prefix = net.1.leading_ones();
+        if prefix == net.1.count_ones() && insn.code & X == 0 {
+            let condition = format!("{} is in {operand}/{prefix}", net.0);
+            return ways(program, at, insn, &condition, &state.a.what);
+        }
+    }
     let fragment = state.a.kind == Kind::Fragment && insn.k == 0x1fff && insn.code & 0xf0 == JSET;
     let condition = if fragment {
         "it is not the first fragment (offset above 0)".to_owned()
     } else {
         format!("{} {verb} {operand}", state.a.what)
     };
+    ways(program, at, insn, &condition, &state.a.what)
+}
+
+/// Where a comparison leads.
+fn ways(program: &Program, at: usize, insn: Instruction, condition: &str, compared: &str) -> String {
     let go = |distance: u8| {
         let target = at + 1 + usize::from(distance);
         match program.instructions().get(target) {
@@ -409,12 +443,114 @@ fn comparison(program: &Program, at: usize, insn: Instruction, state: &State) ->
         }
     };
     match (insn.jt, insn.jf) {
-        (then, other) if then == other => format!("whatever {} is: {}", state.a.what, go(then)),
+        (then, other) if then == other => format!("whatever {compared} is: {}", go(then)),
         (0, other) if go(0).starts_with("go") => format!("unless {condition}: {}", go(other)),
         (then, 0) if go(0).starts_with("go") => format!("if {condition}: {}", go(then)),
         (then, other) => format!("if {condition}: {}, else {}", go(then), go(other)),
     }
 }
 
-/// Bytes of a description that a line has room for.
-const LONGEST: usize = 120;
+/// What tells that a description is a calculation.
+const SIGNS: [&str; 10] = [" + ", " - ", " * ", " / ", " | ", " & ", " << ", " >> ", " % ", " ^ "];
+
+/// Bytes of a calculation that a line has room for; a longer one is called by its register.
+const LONGEST: usize = 72;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opcodes;
+
+    fn sentences(list: &str, link: Link) -> Vec<String> {
+        annotate(&opcodes::parse(list).unwrap(), link)
+    }
+
+    /// `vlan 7 and tcp[tcpflags] & tcp-syn != 0`: behind the tag everything lies four bytes further.
+    #[test]
+    fn offsets_are_read_by_what_was_found_out_before() {
+        let list = "18,40 0 0 12,21 2 0 33024,21 1 0 34984,21 0 13 37120,40 0 0 14,84 0 0 4095,21 0 10 7,40 0 0 16,21 0 8 2048,\
+                    48 0 0 27,21 0 6 6,40 0 0 24,69 4 0 8191,177 0 0 18,80 0 0 31,69 0 1 2,6 0 0 262144,6 0 0 0";
+        let expected = [
+            "A = the ethertype",
+            "if the ethertype is VLAN tag (0x8100): go to 4",
+            "if the ethertype is service VLAN tag (0x88a8): go to 4",
+            "unless the ethertype is old QinQ tag (0x9100): reject",
+            "A = the VLAN tag (id in the lower 12 bits)",
+            "A = the VLAN id",
+            "unless the VLAN id is 7: reject",
+            "A = the ethertype",
+            "unless the ethertype is IPv4 (0x0800): reject",
+            "A = the IPv4 protocol",
+            "unless the IPv4 protocol is TCP (6): reject",
+            "A = IPv4 flags and fragment offset",
+            "if it is not the first fragment (offset above 0): reject",
+            "X = the length of the IPv4 header",
+            "A = the TCP flags",
+            "if the TCP flags has the bit SYN: accept, else reject",
+            "accept the packet: keep up to 262144 bytes of it",
+            "reject the packet",
+        ];
+        assert_eq!(sentences(list, Link::Ethernet), expected);
+    }
+
+    #[test]
+    fn the_same_bytes_are_other_fields_elsewhere() {
+        let list = "4,32 0 0 12,84 0 0 4278190080,21 0 1 167772160,6 0 0 1,6 0 0 0".replace("4,32", "5,32");
+        // Without the version nobody knows that it is an address.
+        assert_eq!(sentences(&list, Link::Raw)[0], "A = bytes 12-15 of the frame");
+        let known =
+            "8,48 0 0 0,84 0 0 240,21 0 4 64,32 0 0 12,84 0 0 4278190080,21 0 1 167772160,6 0 0 1,6 0 0 0";
+        let sentences = sentences(known, Link::Raw);
+        assert_eq!(sentences[3], "A = the IPv4 source address");
+        assert_eq!(sentences[5], "if the IPv4 source address is in 10.0.0.0/8: accept, else reject");
+    }
+
+    /// Where two ways meet that know different things, neither's is told.
+    #[test]
+    fn what_ways_disagree_about_is_not_said() {
+        let list = "7,40 0 0 12,21 0 2 34525,48 0 0 20,21 0 0 6,48 0 0 23,22 0 0 0,6 0 0 0";
+        let met = sentences(list, Link::Ethernet);
+        assert_eq!(met[2], "A = the IPv6 next header");
+        assert_eq!(met[3], "whatever the IPv6 next header is: go to 4");
+        assert_eq!(met[4], "A = byte 23 of the frame");
+        assert_eq!(met[6], "never reached");
+    }
+
+    #[test]
+    fn what_the_kernel_knows() {
+        let list = "6,48 0 0 4294963248,21 0 3 1,48 0 0 4294963244,84 0 0 4095,22 0 0 0,6 0 0 0";
+        let sentences = sentences(list, Link::Kernel);
+        assert_eq!(sentences[0], "A = whether there is a VLAN tag in the metadata");
+        assert_eq!(sentences[3], "A = the VLAN id");
+        assert_eq!(sentences[4], "keep as many bytes as the VLAN id");
+    }
+
+    #[test]
+    fn a_listing_has_a_sentence_for_every_instruction() {
+        let program = opcodes::parse("2\n40 0 0 12\n6 0 0 1\n").unwrap();
+        let expected = "\
+(000) ldh      [12]  A = the ethertype
+(001) ret      #1    accept the packet: keep up to 1 bytes of it
+";
+        assert_eq!(listing(&program, Link::Ethernet), expected);
+    }
+
+    #[test]
+    fn trees_are_written_out() {
+        let written = |text: &str| tree(&crate::resolve::resolve(text, &crate::Names::default()).unwrap());
+        assert_eq!(written(""), "every packet\n");
+        let expected = "\
+all of:
+  any of:
+    TCP over IPv4 or IPv6 with source or destination port 80
+    TCP over IPv4 or IPv6 with source or destination port 443
+  not:
+    IPv4, ARP or RARP with source address 10.0.0.0/8
+";
+        assert_eq!(written("tcp port (80 or 443) and not src net 10.0.0.0/8"), expected);
+        assert_eq!(written("ip[2:2] - 20 > 1"), "(bytes 2 to 3 of IPv4 - 20) > 1\n".replace(['(', ')'], ""));
+        // As deep as one likes.
+        let deep = format!("{}tcp", "not ".repeat(2_000));
+        assert!(written(&deep).lines().count() <= 2_001);
+    }
+}
