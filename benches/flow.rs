@@ -1,13 +1,18 @@
-//! What the flow table costs per segment: a thousand flows, their segments by turns, as a busy server's link has them.
+//! What the flow table costs per segment: a thousand flows, their segments by turns, as a busy server's link has them; a
+//! million; and with old ones expiring while new ones come.
 //!
-//! `cargo bench --bench flow`; with `-- --test` each runs once, to see that it still works.
+//! `cargo bench --bench flow`; with `-- --test` each runs once, to see that it still works. Memory is printed to stderr.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, bench};
-use gannet_flow::{CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Segment, StreamEnd};
+use gannet_flow::{
+    CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Segment, StreamEnd,
+};
+use gannet_http::{Exchange, Http, HttpConfig, Sink};
 use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, TcpFlags, TcpHeader, Timestamp};
 
 fn main() {
@@ -67,11 +72,198 @@ fn segments(bencher: Bencher, order: Order) {
     assert_eq!(table.open_flows(), FLOWS as usize);
 }
 
+/// Segments in one go of the benches below, whatever the number of flows.
+const GO: u32 = 1_000_000;
+/// As the pipeline gives them.
+const BLOCK: usize = 32;
+
+/// Established flows whose segments come interleaved: each sends one in every round, in an order that caches cannot foresee.
+#[bench(args = [1_000, 100_000, 1_000_000], sample_count = 8, sample_size = 1)]
+fn interleaved(bencher: Bencher, flows: u32) {
+    let before = resident_bytes();
+    let mut table = FlowTable::new(Limits::default(), 0x5eed, Bytes::default());
+    handshakes(&mut table, flows);
+    let mut number = 0;
+    bencher.counter(ItemsCount::new(GO)).bench_local(|| rounds(&mut table, flows, &mut number));
+    assert_eq!(table.handler().0, u64::from(number) * u64::from(flows) * PAYLOAD.len() as u64);
+    assert_eq!((table.check(), table.open_flows()), (vec![], flows as usize));
+    report("interleaved", flows, before, table.memory());
+}
+
+/// The same without looking ahead.
+#[bench(args = [1_000, 1_000_000], sample_count = 4, sample_size = 1)]
+fn one_by_one(bencher: Bencher, flows: u32) {
+    let mut table = FlowTable::new(Limits::default(), 0x5eed, Bytes::default());
+    handshakes(&mut table, flows);
+    let mut number = 0;
+    bencher.counter(ItemsCount::new(GO)).bench_local(|| {
+        for _ in 0..GO / flows {
+            for place in 0..flows {
+                table.segment(&segment(permuted(place, flows), number, &PAYLOAD, Side::High));
+            }
+            number += 1;
+        }
+    });
+    assert_eq!(table.open_flows(), flows as usize);
+}
+
+/// Established HTTP connections on which nothing but acknowledgements comes.
+#[bench(args = [1_000_000], sample_count = 2, sample_size = 1)]
+fn idle_http(bencher: Bencher, flows: u32) {
+    let before = resident_bytes();
+    let mut table = FlowTable::new(Limits::default(), 0x5eed, Http::new(HttpConfig::default(), Nothing));
+    handshakes(&mut table, flows);
+    let mut number = 1;
+    bencher.counter(ItemsCount::new(GO)).bench_local(|| {
+        for place in 0..flows {
+            table.segment(&segment(permuted(place, flows), number, &[], Side::Low));
+        }
+        number += 2;
+    });
+    assert_eq!(table.open_flows(), flows as usize);
+    report("idle_http", flows, before, table.memory());
+}
+
+/// Flows that open and are never heard of again, as many at a time as `flows`: each new one lets an old one expire.
+#[bench(args = [1_000, 100_000, 1_000_000], sample_count = 3, sample_size = 1)]
+fn expiring(bencher: Bencher, flows: u32) {
+    const STEP_NS: u64 = 20_000;
+    let lives = Duration::from_nanos(u64::from(flows) * STEP_NS);
+    let limits =
+        Limits { flows: 2 << 20, memory: 1 << 30, idle: lives, half_open: lives, ..Limits::default() };
+    let mut table = FlowTable::new(limits, 0x5eed, Bytes::default());
+    let mut opened = 0_u32;
+    let mut open = |table: &mut FlowTable<Bytes>, count: u32| {
+        for _ in 0..count {
+            let time = Timestamp((1 << 50) + u64::from(opened) * STEP_NS);
+            for mut segment in handshake(opened) {
+                segment.moment.time = time;
+                table.segment(&segment);
+            }
+            opened += 1;
+            if opened.is_multiple_of(1_000) {
+                table.tick(Moment { time, position: u64::from(opened) });
+            }
+        }
+    };
+    open(&mut table, flows + flows / 4 + 30_000);
+    bencher.counter(ItemsCount::new(GO)).bench_local(|| open(&mut table, GO / 3));
+    let open_flows = table.open_flows() as u32;
+    assert!((flows..flows + flows / 4 + 30_000).contains(&open_flows), "{open_flows}");
+    assert_eq!((table.check(), table.counters().flows_evicted), (vec![], 0));
+}
+
+/// SYNs of random keys, a legitimate flow beside them that goes on.
+#[bench(args = [20_000_000], sample_count = 1, sample_size = 1)]
+fn syn_flood(bencher: Bencher, syns: u32) {
+    let syns = if std::env::args().any(|argument| argument == "--test") { syns / 20 } else { syns };
+    let before = resident_bytes();
+    let mut table = FlowTable::new(Limits::default(), 0x5eed, Bytes::default());
+    bencher.counter(ItemsCount::new(syns)).bench_local(|| {
+        let mut random = 0x1234_5678_9abc_def1_u64;
+        for segment in handshake(7) {
+            table.segment(&segment);
+        }
+        let mut number = 0;
+        for at in 0..syns {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let end = |address, port| Endpoint { address: Ipv4Addr::from_bits(address).into(), port };
+            let source = end(random as u32 | 0x8000_0000, (random >> 32) as u16);
+            let (key, side) = FlowKey::new(source, end(0x0a01_0001, 80), IpProtocol::TCP);
+            let time = Timestamp((1 << 50) + u64::from(at) * 1_000);
+            let mut syn = Segment { key, side, ..segment(0, 0, &[], side) };
+            syn.tcp.flags = TcpFlags::SYN;
+            syn.moment = Moment { time, position: 100 + u64::from(at) };
+            table.segment(&syn);
+            if at % 1_000 == 0 {
+                let mut next = segment(7, number, &PAYLOAD, Side::High);
+                next.moment = syn.moment;
+                assert_eq!(table.segment(&next), Outcome::Accepted);
+                number += 1;
+                table.tick(syn.moment);
+            }
+        }
+        assert_eq!(table.handler().0, u64::from(number) * PAYLOAD.len() as u64);
+    });
+    assert_eq!(table.check(), []);
+    assert!(table.open_flows() <= Limits::default().half_open_flows + 1);
+    report("syn_flood", table.open_flows() as u32, before, table.memory());
+}
+
+/// One segment of each flow in turn, until as many as a go has.
+fn rounds(table: &mut FlowTable<Bytes>, flows: u32, number: &mut u32) {
+    for _ in 0..GO / flows {
+        for start in (0..flows).step_by(BLOCK) {
+            let block: [Segment<'_>; BLOCK] = std::array::from_fn(|at| {
+                segment(permuted((start + at as u32) % flows, flows), *number, &PAYLOAD, Side::High)
+            });
+            let len = BLOCK.min((flows - start) as usize);
+            table.segments(black_box(&block[..len]), |_, outcome| assert_eq!(outcome, Outcome::Accepted));
+        }
+        *number += 1;
+    }
+}
+
+/// Establishes flows.
+fn handshakes<H: Handler>(table: &mut FlowTable<H>, flows: u32) {
+    for flow in 0..flows {
+        for segment in handshake(flow) {
+            table.segment(&segment);
+        }
+    }
+}
+
+/// The three segments of a handshake.
+fn handshake(flow: u32) -> [Segment<'static>; 3] {
+    let mut syn = segment(flow, 0, &[], Side::Low);
+    (syn.tcp.flags, syn.tcp.sequence) = (TcpFlags::SYN, u32::MAX);
+    let mut answer = segment(flow, 0, &[], Side::High);
+    (answer.tcp.flags, answer.tcp.sequence) = (TcpFlags(TcpFlags::SYN.0 | TcpFlags::ACK.0), u32::MAX);
+    [syn, answer, segment(flow, 0, &[], Side::Low)]
+}
+
+/// The flow whose turn it is: far from the one before.
+fn permuted(place: u32, flows: u32) -> u32 {
+    (u64::from(place) * 618_033 % u64::from(flows)) as u32
+}
+
+const PAYLOAD: [u8; MSS as usize] = [b'x'; MSS as usize];
+
+fn report(name: &str, flows: u32, before: usize, table: usize) {
+    let resident = resident_bytes();
+    let each = resident.saturating_sub(before) / flows.max(1) as usize;
+    eprintln!(
+        "{name}: {flows} flows, table {} MiB, process {} MiB, {each} bytes more for each flow",
+        table >> 20,
+        resident >> 20
+    );
+}
+
+/// Memory of this process that is in use.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * 4_096
+}
+
+/// Takes no exchanges.
+struct Nothing;
+
+impl Sink for Nothing {
+    fn exchange(&mut self, _: Exchange) {}
+}
+
 /// A segment with the options that Linux sends: time stamps.
 fn segment(flow: u32, number: u32, payload: &[u8], side: Side) -> Segment<'_> {
-    let [.., high, low] = flow.to_be_bytes();
+    let [_, middle, high, low] = flow.to_be_bytes();
     let end = |address, port| Endpoint { address: Ipv4Addr::from_octets(address).into(), port };
-    let (key, _) = FlowKey::new(end([10, 0, high, low], 40_000), end([10, 1, 0, 1], 80), IpProtocol::TCP);
+    let (key, _) = FlowKey::new(
+        end([10 + (flow >> 24) as u8, middle, high, low], 40_000),
+        end([200, 1, 0, 1], 80),
+        IpProtocol::TCP,
+    );
     let tcp = TcpHeader {
         offset: 34,
         len: 32,

@@ -71,13 +71,15 @@ pub(crate) struct HttpArgs {
     #[arg(long, value_name = "LIST", value_parser = units::ports, env = "GANNET_PORTS", help_heading = OUTPUT)]
     pub(crate) ports: Option<PortSet>,
 
-    /// Connections that each worker remembers at once [default: 262144]
+    /// Connections that each worker remembers at once [default: 1048576]
     ///
     /// Beyond it the ones that matter least are forgotten, and counted.
     #[arg(long, value_name = "N", env = "GANNET_MAX_FLOWS", help_heading = ENGINE)]
     pub(crate) max_flows: Option<NonZeroUsize>,
 
-    /// Memory of each worker for segments that came before their turn [default: 64MiB]
+    /// Memory of each worker for connections and segments that came before their turn [default: 448MiB]
+    ///
+    /// Used only when there are that many. Beyond it old connections are forgotten and early segments refused, and counted.
     #[arg(long, value_name = "SIZE", value_parser = units::size, env = "GANNET_FLOW_MEMORY", help_heading = ENGINE)]
     pub(crate) flow_memory: Option<NonZeroU64>,
 }

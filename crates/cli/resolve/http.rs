@@ -37,7 +37,7 @@ pub(crate) fn http(
     let mut flows = gannet_flow::Limits::default();
     flows.flows = args.max_flows.map_or(flows.flows, |count| count.get());
     let memory = args.flow_memory.map(|bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX));
-    flows.held_bytes = memory.unwrap_or(flows.held_bytes);
+    flows.memory = memory.unwrap_or(flows.memory);
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
     let http = HttpConfig {

@@ -15,11 +15,12 @@
 use gannet_packet::TcpFlags;
 
 use crate::entry::Entry;
+use crate::flow::Attention;
 use crate::hold::{Fin, Hold, HoldId, Holds, Piece, Room};
 use crate::sequence::has;
 use crate::stream::{Start, Stream};
 use crate::{
-    Counters, Data, Gap, GapReason, Handler, Limits, Moment, Peer, Retransmission, Segment, StreamEnd,
+    Counters, Data, Gap, GapReason, Handler, Limits, Moment, Peer, Retransmission, Segment, StreamEnd, tls,
 };
 
 /// What reassembly works with, besides the entry of the flow.
@@ -81,7 +82,7 @@ impl<H: Handler> Assembly<'_, H> {
     pub(crate) fn has_seen(&self, stream: &Stream, offset: u64, end: u64, fin: bool) -> bool {
         let hold = stream.hold.map(|id| self.holds.get(id));
         let fin_seen = match hold {
-            _ if stream.ended => end == stream.next,
+            _ if stream.ended() => end == stream.next,
             Some(hold) => hold.fin.is_some_and(|known| known.offset == end),
             None => false,
         };
@@ -100,7 +101,7 @@ impl<H: Handler> Assembly<'_, H> {
     /// Looks whether the holes of a stream may be given up now.
     pub(crate) fn settle(&mut self, entry: &mut Entry<H::State>, from: Peer) {
         while let Some(id) = entry.stream(from).hold {
-            let acked = entry.stream(from).acked;
+            let acked = entry.stream(from).acked();
             let hold = self.holds.get_mut(id);
             let Some(hole_end) = hold.hole_end() else {
                 hold.armed = None;
@@ -127,16 +128,22 @@ impl<H: Handler> Assembly<'_, H> {
 
     /// Brings a stream to its end when the flow closes: what is missing becomes gaps, what is held is delivered.
     pub(crate) fn flush(&mut self, entry: &mut Entry<H::State>, from: Peer) {
+        self.give_up_all(entry, from);
+        let stream = entry.stream(from);
+        let (next, acked, ended) = (stream.next, stream.acked(), stream.ended());
+        // One byte more than was seen may be the FIN that the capture missed.
+        if !unwanted(entry) && !ended && acked > next + 1 {
+            self.gap(entry, from, acked, GapReason::NotCaptured);
+        }
+    }
+
+    /// Gives up all holes of a stream and delivers what lies between them.
+    pub(crate) fn give_up_all(&mut self, entry: &mut Entry<H::State>, from: Peer) {
         while let Some(id) = entry.stream(from).hold {
             let Some(hole_end) = self.holds.get(id).hole_end() else { break };
             self.give_up(entry, from, hole_end);
         }
         self.release(entry, from);
-        let &mut Stream { next, acked, ended, .. } = entry.stream(from);
-        // One byte more than was seen may be the FIN that the capture missed.
-        if !entry.unwanted && !ended && acked > next + 1 {
-            self.gap(entry, from, acked, GapReason::NotCaptured);
-        }
     }
 
     /// Drops what is held for a stream.
@@ -153,7 +160,6 @@ impl<H: Handler> Assembly<'_, H> {
         let shift = u64::from(distance);
         let stream = entry.stream(from);
         stream.base = stream.base.wrapping_sub(distance);
-        stream.acked += shift;
         if let Some(id) = stream.hold {
             let hold = self.holds.get_mut(id);
             hold.highest += shift;
@@ -184,7 +190,8 @@ impl<H: Handler> Assembly<'_, H> {
         offset: i64,
         acknowledged: Option<u64>,
     ) {
-        let &mut Stream { next, ended, hold, .. } = entry.stream(from);
+        let stream = entry.stream(from);
+        let (next, ended, hold) = (stream.next, stream.ended(), stream.hold);
         let end = offset + i64::from(segment.wire_len);
         let mut bytes = segment.payload.get(..segment.wire_len as usize).unwrap_or(segment.payload);
         if offset < next as i64 {
@@ -212,10 +219,11 @@ impl<H: Handler> Assembly<'_, H> {
             }
             range = range.part(range.offset, stream_end);
         }
-        if entry.unwanted {
+        if unwanted(entry) {
             // A hole that is skipped here does not matter to anybody.
             self.counters.unwanted_bytes += range.len();
-            advance(entry.stream(from), range.end);
+            self.greet(entry, from, range.offset, range.bytes);
+            entry.stream(from).advance(range.end);
             return;
         }
         if hold.is_none() && range.offset == next {
@@ -238,13 +246,17 @@ impl<H: Handler> Assembly<'_, H> {
         let (seen_before, conflicts) = compare(hold, range);
         self.counters.retransmitted_bytes += seen_before;
         self.counters.conflicting_bytes += conflicts;
-        let facts = &mut entry.flow.streams[from as usize];
-        facts.retransmitted_bytes += seen_before;
-        facts.conflicting_bytes += conflicts;
+        if seen_before != 0 {
+            entry.flow.sent_again(from, seen_before);
+            entry.flow.rare_stream(from).conflicting_bytes += conflicts;
+        }
         if late && seen_before < range.len() {
             self.counters.out_of_order += 1;
-            facts.out_of_order += 1;
+            let facts = entry.flow.rare_stream(from);
+            facts.out_of_order = facts.out_of_order.saturating_add(1);
         }
+        // What fills a hole may have been sent before, and what lies behind one is acknowledged when it is filled.
+        entry.stream(from).round_trip.forget();
 
         let mut cursor = range.offset;
         let mut left = range.len() - seen_before;
@@ -302,7 +314,8 @@ impl<H: Handler> Assembly<'_, H> {
             }
             full => {
                 let hole_end = self.holds.get(id).hole_end().unwrap_or(range.offset).min(range.offset);
-                if full == Room::StreamFull || entry.stream(from).acked >= hole_end {
+                if full == Room::StreamFull || entry.stream(from).acked() >= hole_end {
+                    self.counters.crowded_out_bytes += hole_end.saturating_sub(entry.stream(from).next);
                     self.give_up(entry, from, hole_end);
                     return false;
                 }
@@ -315,12 +328,13 @@ impl<H: Handler> Assembly<'_, H> {
 
     /// The bytes up to `hole_end` will not come.
     fn give_up(&mut self, entry: &mut Entry<H::State>, from: Peer, hole_end: u64) {
-        let &mut Stream { next, acked, .. } = entry.stream(from);
+        let stream = entry.stream(from);
+        let (next, acked) = (stream.next, stream.acked());
         let captured_not = acked.clamp(next, hole_end);
         if captured_not > next {
             self.gap(entry, from, captured_not, GapReason::NotCaptured);
         }
-        if hole_end > captured_not && !entry.unwanted {
+        if hole_end > captured_not && !unwanted(entry) {
             self.gap(entry, from, hole_end, GapReason::Lost);
         }
         self.drain(entry, from);
@@ -368,12 +382,15 @@ impl<H: Handler> Assembly<'_, H> {
     ) {
         let captured = range.bytes.len() as u64;
         let Range { offset, bytes, acknowledged, .. } = range;
-        advance(entry.stream(from), range.end);
+        if offset == 0 || entry.flow.attention.has(Attention::HELLO) {
+            self.greet(entry, from, offset, bytes);
+        }
+        entry.stream(from).advance(range.end);
         self.counters.delivered_bytes += captured;
         let cut = range.len() - captured;
         if cut != 0 {
             self.counters.cut_bytes += cut;
-            entry.flow.streams[from as usize].gap_bytes += cut;
+            entry.flow.missed(from, cut);
         }
         let Some(state) = &mut entry.state else { return };
         if captured != 0 {
@@ -389,18 +406,26 @@ impl<H: Handler> Assembly<'_, H> {
     }
 
     /// Tells the handler that the bytes up to `end` are missing.
-    fn gap(&mut self, entry: &mut Entry<H::State>, from: Peer, end: u64, reason: GapReason) {
+    pub(crate) fn gap(&mut self, entry: &mut Entry<H::State>, from: Peer, end: u64, reason: GapReason) {
         let stream = entry.stream(from);
         let offset = stream.next;
-        advance(stream, end);
+        stream.advance(end);
         let len = end - offset;
         self.counters.gaps += 1;
         self.counters.gap_bytes += len;
-        entry.flow.streams[from as usize].gap_bytes += len;
+        entry.flow.missed(from, len);
         if let Some(state) = &mut entry.state {
             self.handler.gap(state, &entry.flow, Gap { from, offset, len, reason, now: self.now });
         }
         self.ask(entry);
+    }
+
+    /// Looks for a TLS hello in the first bytes of a stream.
+    #[inline(never)]
+    fn greet(&mut self, entry: &mut Entry<H::State>, from: Peer, offset: u64, bytes: &[u8]) {
+        if entry.flow.attention.has(Attention::HELLO) || offset == 0 && tls::may_start(bytes) {
+            entry.flow.greet(from, offset, bytes);
+        }
     }
 
     /// Asks the handler whether it wants more; if not, nothing is held any longer.
@@ -413,29 +438,31 @@ impl<H: Handler> Assembly<'_, H> {
 
     #[cold]
     fn turn_away(&mut self, entry: &mut Entry<H::State>) {
-        entry.unwanted = true;
+        entry.flow.attention.set(Attention::UNWANTED, true);
         for from in [Peer::Originator, Peer::Responder] {
             if let Some(id) = entry.stream(from).hold {
                 // A FIN that waited for bytes waits no more.
                 let &Hold { highest, fin, .. } = self.holds.get(id);
                 self.release(entry, from);
                 let stream = entry.stream(from);
-                advance(stream, stream.next.max(highest).max(fin.map_or(0, |fin| fin.offset)));
-                stream.ended |= fin.is_some();
+                stream.advance(stream.next.max(highest).max(fin.map_or(0, |fin| fin.offset)));
+                if fin.is_some() {
+                    stream.set_ended();
+                }
             }
         }
     }
 
     /// A FIN at `offset`.
     fn fin(&mut self, entry: &mut Entry<H::State>, from: Peer, offset: u64) {
-        let unwanted = entry.unwanted;
+        let unwanted = unwanted(entry);
         let stream = entry.stream(from);
-        if stream.ended || offset < stream.next {
+        if stream.ended() || offset < stream.next {
             return;
         }
         if unwanted {
-            advance(stream, offset);
-            stream.ended = true;
+            stream.advance(offset);
+            stream.set_ended();
             return;
         }
         if offset == stream.next {
@@ -455,7 +482,7 @@ impl<H: Handler> Assembly<'_, H> {
     fn end(&mut self, entry: &mut Entry<H::State>, from: Peer, seen: Moment) {
         self.release(entry, from);
         let stream = entry.stream(from);
-        stream.ended = true;
+        stream.set_ended();
         stream.start = Start::Known;
         let end = StreamEnd { from, offset: stream.next, seen, now: self.now };
         if let Some(state) = &mut entry.state {
@@ -468,12 +495,16 @@ impl<H: Handler> Assembly<'_, H> {
     fn again(&mut self, entry: &mut Entry<H::State>, from: Peer, offset: i64, end: i64) {
         let count = (end - offset) as u64;
         self.counters.retransmitted_bytes += count;
-        entry.flow.streams[from as usize].retransmitted_bytes += count;
         // "the sequence number ... is one less than what is expected": a keep-alive or zero-window probe, whose byte
         // is there to be refused.
         let probe = count == 1 && end == entry.stream(from).next as i64;
         let first = offset.max(0);
-        if probe || entry.unwanted || end <= first {
+        if probe {
+            entry.flow.rare_stream(from).retransmitted_bytes += count;
+            return;
+        }
+        entry.flow.sent_again(from, count);
+        if unwanted(entry) || end <= first {
             return;
         }
         if let Some(state) = &mut entry.state {
@@ -512,11 +543,10 @@ fn compare(hold: &Hold, range: Range<'_>) -> (u64, u64) {
     (seen_before, conflicts)
 }
 
-/// Everything before `next` is settled, the start of the stream with it.
+/// Whether the handler wants no more bytes.
 #[inline]
-fn advance(stream: &mut Stream, next: u64) {
-    stream.next = next;
-    stream.start = Start::Known;
+fn unwanted<S>(entry: &Entry<S>) -> bool {
+    entry.flow.attention.has(Attention::UNWANTED)
 }
 
 /// Lengths of parts of a segment or piece; what does not fit is beyond any buffer.

@@ -43,17 +43,29 @@ gannet_packet::counters! {
         pub gap_bytes: u64,
         /// How often handlers were told so.
         pub gaps: u64,
+        /// Bytes given up because too much waited behind them: the bound of a stream, or of all.
+        pub crowded_out_bytes: u64,
         pub conflicting_bytes: u64,
         pub out_of_order: u64,
+        /// How often a flow went on elsewhere in both directions: the capture missed more than a window.
+        pub resynchronised: u64,
 
         pub flows_opened: u64,
         pub flows_midstream: u64,
         pub flows_finished: u64,
         pub flows_reset: u64,
         pub flows_idle: u64,
+        /// All that were evicted; the next are among them.
         pub flows_evicted: u64,
+        /// Evicted half-open, or with one direction only.
+        pub flows_evicted_half_open: u64,
         pub flows_reused: u64,
         pub flows_at_end: u64,
+
+        /// ICMP errors about segments of known flows.
+        pub icmp_errors: u64,
+        /// ICMP errors about segments of no known flow, or not of its present.
+        pub icmp_errors_without_flow: u64,
     }
 }
 

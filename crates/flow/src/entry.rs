@@ -6,36 +6,25 @@ use crate::{Flow, Peer};
 /// A flow in the table.
 ///
 /// A table of many flows is larger than the caches, so a segment costs what it touches. Fields lie in lines of the cache
-/// (with a state of 16 bytes); a segment in order wants the first two, both streams, and of the facts those of its sender:
+/// (with a state of 16 bytes):
 ///
 /// ```text
-///     0  state, phase   key                                                               each segment
-///    64  last seen, originator   facts of the originator: packets, bytes ...              each segment
-///   128  ...   facts of the responder                                                     each of the responder's
-///   192  ...   id, opened, handshake, links                                               rarely
-///   256  stream of the originator: next, acked, base ...                                  each segment
-///   320  stream of the responder
+///     0  state, key, interface, phase                                                   each segment
+///    64  last seen, history   box of what is rare, links, id, opened, handshake         each segment its first fields
+///   128  stream of the originator: next, acked, base, marks, counts, round trip         each segment
+///   192  stream of the responder                                                        each segment
 /// ```
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Entry<S> {
     /// What the handler keeps; `None` once the flow is closed.
     pub(crate) state: Option<S>,
-    /// Which wheel it is in.
-    pub(crate) phase: Phase,
-    /// The handler wants no more bytes.
-    pub(crate) unwanted: bool,
-    /// The handshake lacks nothing but its last acknowledgement.
-    pub(crate) handshake_waits: bool,
     pub(crate) flow: Flow,
-    /// Its neighbours in a bucket of that wheel.
-    pub(crate) links: Links,
-    /// Both directions, indexed by `Peer as usize` of the sender.
-    pub(crate) streams: [Stream; 2],
 }
 
 /// What decides how long a flow is kept when nothing comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Phase {
     /// One direction, or a handshake without its end.
     HalfOpen,
@@ -57,26 +46,28 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 impl<S> Entry<S> {
     pub(crate) fn new(flow: Flow, state: S) -> Self {
-        Self {
-            flow,
-            streams: [Stream::default(), Stream::default()],
-            state: Some(state),
-            phase: Phase::HalfOpen,
-            unwanted: false,
-            handshake_waits: false,
-            links: Links { previous: NONE, next: NONE },
-        }
+        Self { flow, state: Some(state) }
     }
 
     #[inline]
     pub(crate) fn stream(&mut self, from: Peer) -> &mut Stream {
-        &mut self.streams[from as usize]
+        &mut self.flow.streams[from as usize]
     }
 
     /// Both directions have ended.
     #[inline]
     pub(crate) fn finished(&self) -> bool {
-        self.streams[0].ended && self.streams[1].ended
+        self.flow.streams[0].ended() && self.flow.streams[1].ended()
+    }
+
+    /// Reads from each line that segments touch, so that they are there when a segment comes. The sum means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        let [originator, responder] = &self.flow.streams;
+        u64::from(self.flow.interface)
+            ^ self.flow.last_seen.0
+            ^ u64::from(originator.base)
+            ^ u64::from(responder.base)
     }
 }
 
@@ -114,7 +105,7 @@ impl<S> Slab<S> {
 
     /// Takes an entry out: closed and in no wheel any more.
     pub(crate) fn remove(&mut self, index: u32) {
-        debug_assert!(self.get(index).state.is_none());
+        debug_assert!(self.get(index).state.is_none() && self.get(index).flow.rare.is_none());
         self.len -= 1;
         self.free.push(index);
     }
@@ -145,7 +136,7 @@ impl<S> Slab<S> {
     }
 }
 
-/// Entries in a chunk: one allocation of some hundred kilobytes each time a thousand flows more are open at once.
+/// Entries in a chunk: one allocation of a quarter of a megabyte each time a thousand flows more are open at once.
 const CHUNK: usize = 1 << 10;
 
 #[cfg(test)]
@@ -153,21 +144,20 @@ mod tests {
     use std::mem::offset_of;
 
     use super::*;
-    use crate::StreamFacts;
 
     #[test]
     fn what_a_segment_asks_for_lies_in_few_lines() {
         // The size of a handler's state that is a box and a tag.
-        type Sample = Entry<(Box<u64>, u64)>;
+        type Sample = Entry<Result<Box<u64>, u16>>;
         let line = |offset: usize| offset / 64;
-        assert_eq!(size_of::<Sample>(), 6 * 64);
+        assert_eq!(size_of::<Sample>(), 4 * 64);
+        assert_eq!(size_of::<Entry<()>>(), 4 * 64);
         let flow = offset_of!(Sample, flow);
-        let facts = flow + offset_of!(Flow, streams);
-        assert_eq!(line(offset_of!(Sample, handshake_waits)), 0);
-        assert_eq!(line(flow + size_of::<gannet_packet::FlowKey>() - 1), 0, "the whole key");
+        assert_eq!(flow, 16);
+        assert_eq!(line(flow + offset_of!(Flow, attention)), 0, "the whole key in front of it");
         assert_eq!(line(flow + offset_of!(Flow, last_seen)), 1);
-        assert_eq!(line(facts + offset_of!(StreamFacts, bytes)), 1);
-        assert_eq!(line(facts + size_of::<StreamFacts>() + offset_of!(StreamFacts, bytes)), 2);
-        assert_eq!(line(offset_of!(Sample, streams)), 4);
+        assert_eq!(line(flow + offset_of!(Flow, history)), 1);
+        let streams = flow + offset_of!(Flow, streams);
+        assert_eq!((streams, size_of::<Stream>()), (128, 64));
     }
 }

@@ -1,8 +1,13 @@
 //! What is known of a flow.
 
-use std::num::NonZero;
-
 use gannet_packet::{Endpoint, FlowKey, Side, Timestamp};
+
+use crate::entry::{Links, NONE, Phase};
+use crate::history::{ConnectionState, History};
+use crate::rare::{Rare, RareStream};
+use crate::stream::{Start, Stream};
+use crate::tls::TlsHello;
+use crate::{ConnectionId, IcmpError};
 
 /// An end of a flow by its part in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +20,9 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Originator, Self::Responder];
+
     /// The other end.
     #[inline]
     pub fn opposite(self) -> Self {
@@ -27,36 +35,82 @@ impl Peer {
 
 /// The facts of a flow, which handlers are shown with every event.
 ///
-/// In the order in which segments ask for them: see the table's entries.
+/// A million of these may stand in a table, so that much is kept in few bits and told by methods; in the order in which
+/// segments ask for it: see the table's entries.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Flow {
     /// Its 5-tuple.
     pub key: FlowKey,
-    /// Time of its last segment so far.
-    pub last_seen: Timestamp,
     /// Index of the interface that its first segment was seen on.
     pub interface: u32,
     /// Which side of `key` is the originator.
     pub originator: Side,
     /// Its SYN was not seen: streams begin with the first byte seen, at offset 0.
     pub midstream: bool,
-    /// What happened to each direction so far, indexed by `Peer as usize` of the sender.
-    pub streams: [StreamFacts; 2],
+    pub(crate) phase: Phase,
+    pub(crate) attention: Attention,
+    /// Time of its last segment so far.
+    pub last_seen: Timestamp,
+    pub(crate) history: History,
+    pub(crate) rare: Option<Box<Rare>>,
+    /// Its neighbours in a bucket of the wheel of its phase.
+    pub(crate) links: Links,
     /// Unique in the run and the same for any number of workers: the position of its first packet.
     pub id: u64,
     /// Time of its first segment.
     pub opened: Timestamp,
-    /// The times of the three-way handshake.
-    pub handshake: Handshake,
+    /// SYN, SYN+ACK and ACK of the handshake: nanoseconds since `opened`; [`ABSENT`] and [`FAR`] are none.
+    times: [i32; 3],
+    /// The unit of time whose bucket it is in.
+    pub(crate) filed: u32,
+    /// Both directions, indexed by `Peer as usize` of the sender.
+    pub(crate) streams: [Stream; 2],
+}
+
+/// Why the segments of a flow are to be looked at closely: a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attention(pub(crate) u8);
+
+impl Attention {
+    /// It is not (yet, or any longer) a flow with both directions.
+    pub(crate) const NOT_ESTABLISHED: u8 = 1 << 0;
+    /// The handler wants no more bytes.
+    pub(crate) const UNWANTED: u8 = 1 << 1;
+    /// The handshake lacks nothing but its last acknowledgement.
+    pub(crate) const HANDSHAKE_WAITS: u8 = 1 << 2;
+    /// The window that an end announced last is 0; shifted by the end.
+    pub(crate) const STALLED: u8 = 1 << 3;
+    /// A TLS hello is being collected.
+    pub(crate) const HELLO: u8 = 1 << 5;
+    /// What is rare is counted by the table. No reason for a close look.
+    pub(crate) const RARE_COUNTED: u8 = 1 << 6;
+    /// A SYN or SYN+ACK was sent more than once. No reason either.
+    pub(crate) const SYN_AGAIN: u8 = 1 << 7;
+
+    /// Nothing to look for.
+    #[inline]
+    pub(crate) fn none(self) -> bool {
+        self.0 & !(Self::SYN_AGAIN | Self::RARE_COUNTED) == 0
+    }
+
+    #[inline]
+    pub(crate) fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, bit: u8, to: bool) {
+        self.0 = if to { self.0 | bit } else { self.0 & !bit };
+    }
 }
 
 /// Times of the three-way handshake, as seen at the capture point.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Handshake {
-    pub(crate) syn: Seen,
-    pub(crate) syn_ack: Seen,
-    pub(crate) ack: Seen,
+    syn: Option<Timestamp>,
+    syn_ack: Option<Timestamp>,
+    ack: Option<Timestamp>,
     /// A SYN or SYN+ACK was sent more than once: the times are not those of an undisturbed handshake.
     pub retransmitted: bool,
 }
@@ -64,55 +118,42 @@ pub struct Handshake {
 impl Handshake {
     /// From its times; not retransmitted.
     pub fn new(syn: Option<Timestamp>, syn_ack: Option<Timestamp>, ack: Option<Timestamp>) -> Self {
-        let [syn, syn_ack, ack] = [syn, syn_ack, ack].map(Seen::from);
         Self { syn, syn_ack, ack, retransmitted: false }
     }
 
     /// The first SYN.
     pub fn syn(&self) -> Option<Timestamp> {
-        self.syn.time()
+        self.syn
     }
 
     /// The first SYN+ACK.
     pub fn syn_ack(&self) -> Option<Timestamp> {
-        self.syn_ack.time()
+        self.syn_ack
     }
 
     /// The first acknowledgement of the SYN+ACK.
     pub fn ack(&self) -> Option<Timestamp> {
-        self.ack.time()
+        self.ack
     }
 
-    /// The SYN+ACK was seen, and no acknowledgement of it.
-    pub(crate) fn waits(&self) -> bool {
-        self.syn_ack.time().is_some() && self.ack.time().is_none()
-    }
-}
-
-/// A time or none in the space of a time: kept one nanosecond late, so that 0 is free.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen(Option<NonZero<u64>>);
-
-impl Seen {
-    /// Sets the time unless there is one.
-    pub(crate) fn first(&mut self, time: Timestamp) {
-        if self.0.is_none() {
-            *self = Self::from(Some(time));
-        }
+    /// From SYN to SYN+ACK: the way from the capture point to the responder and back, in nanoseconds. `None` if one was
+    /// not seen or sent twice: it is not known which was answered.
+    pub fn responder_ns(&self) -> Option<u64> {
+        self.between(self.syn, self.syn_ack)
     }
 
-    fn from(time: Option<Timestamp>) -> Self {
-        Self(time.map(|time| NonZero::<u64>::MIN.saturating_add(time.0)))
+    /// From SYN+ACK to its acknowledgement: the way from the capture point to the originator and back.
+    pub fn originator_ns(&self) -> Option<u64> {
+        self.between(self.syn_ack, self.ack)
     }
 
-    fn time(self) -> Option<Timestamp> {
-        self.0.map(|late| Timestamp(late.get() - 1))
+    fn between(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Option<u64> {
+        to?.0.checked_sub(from?.0).filter(|_| !self.retransmitted)
     }
 }
 
 /// What happened to one direction of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
 pub struct StreamFacts {
     /// Segments with or without payload.
     pub packets: u64,
@@ -130,9 +171,70 @@ pub struct StreamFacts {
     pub conflicting_bytes: u64,
     /// Segments that announced a zero window.
     pub zero_windows: u32,
+    /// How long the window announced by this end was 0, up to the last segment of the flow, in nanoseconds.
+    pub zero_window_ns: u64,
+    /// From its data to their acknowledgement, smoothed, in nanoseconds: the way from the capture point to the receiver
+    /// and back.
+    pub round_trip_ns: Option<u64>,
 }
 
 impl Flow {
+    pub(crate) fn new(id: u64, key: FlowKey, originator: Side, interface: u32, opened: Timestamp) -> Self {
+        Self {
+            key,
+            interface,
+            originator,
+            midstream: false,
+            phase: Phase::HalfOpen,
+            attention: Attention(Attention::NOT_ESTABLISHED),
+            last_seen: opened,
+            history: History::default(),
+            rare: None,
+            links: Links { previous: NONE, next: NONE },
+            id,
+            opened,
+            times: [ABSENT; 3],
+            filed: 0,
+            streams: [Stream::default(), Stream::default()],
+        }
+    }
+
+    /// For tests of handlers: a flow that was set up at these times, of which nothing else has been seen; without times it
+    /// is one joined midstream.
+    #[doc(hidden)]
+    pub fn sample(id: u64, key: FlowKey, originator: Side, handshake: Handshake) -> Self {
+        let opened = handshake.syn.unwrap_or_default();
+        let mut flow = Self::new(id, key, originator, 0, opened);
+        flow.midstream = handshake == Handshake::default();
+        for (at, time) in [handshake.syn, handshake.syn_ack, handshake.ack].into_iter().enumerate() {
+            if let Some(time) = time {
+                flow.times[at] = distance(time, opened).unwrap_or(ABSENT);
+            }
+        }
+        flow
+    }
+
+    /// For tests of handlers: changes what happened to a direction.
+    #[doc(hidden)]
+    pub fn sample_stream(&mut self, sender: Peer, change: impl FnOnce(&mut StreamFacts)) {
+        let mut facts = self.stream(sender);
+        change(&mut facts);
+        let stream = &mut self.streams[sender as usize];
+        (stream.packets, stream.bytes) = (facts.packets as u32, facts.bytes as u32);
+        *self.rare_stream(sender) = RareStream {
+            packets_high: (facts.packets >> 32) as u32,
+            bytes_high: (facts.bytes >> 32) as u32,
+            retransmitted_bytes: facts.retransmitted_bytes,
+            gap_bytes: facts.gap_bytes,
+            conflicting_bytes: facts.conflicting_bytes,
+            out_of_order: facts.out_of_order,
+            duplicates: facts.duplicates,
+            zero_windows: facts.zero_windows,
+            stalled_ns: facts.zero_window_ns,
+            ..RareStream::default()
+        };
+    }
+
     /// The address and port of an end.
     #[inline]
     pub fn endpoint(&self, peer: Peer) -> Endpoint {
@@ -144,8 +246,18 @@ impl Flow {
 
     /// What happened to the bytes that `sender` sent.
     #[inline]
-    pub fn stream(&self, sender: Peer) -> &StreamFacts {
-        &self.streams[sender as usize]
+    pub fn stream(&self, sender: Peer) -> StreamFacts {
+        let stream = &self.streams[sender as usize];
+        let mut facts = StreamFacts {
+            packets: u64::from(stream.packets),
+            bytes: u64::from(stream.bytes),
+            round_trip_ns: stream.round_trip.smoothed_ns(),
+            ..StreamFacts::default()
+        };
+        if let Some(rare) = &self.rare {
+            rare.streams[sender as usize].tell(&mut facts, self.last_seen);
+        }
+        facts
     }
 
     /// The part that the end on `side` of the key has.
@@ -153,4 +265,166 @@ impl Flow {
     pub fn peer(&self, side: Side) -> Peer {
         if side == self.originator { Peer::Originator } else { Peer::Responder }
     }
+
+    /// The times of the three-way handshake.
+    pub fn handshake(&self) -> Handshake {
+        let [syn, syn_ack, ack] = [SYN, SYN_ACK, ACK].map(|which| self.time(which));
+        Handshake { syn, syn_ack, ack, retransmitted: self.attention.has(Attention::SYN_AGAIN) }
+    }
+
+    /// What became of it so far, as Zeek's `conn_state`.
+    pub fn state(&self) -> ConnectionState {
+        self.history.state()
+    }
+
+    /// What happened, in the letters of Zeek's `conn.log`.
+    pub fn history(&self) -> String {
+        let mut text = String::new();
+        let rare = self.rare.as_ref().map_or(&[][..], |rare| rare.letters());
+        // Writing to a string does not fail.
+        let _ = self.history.write(rare, &mut text);
+        text
+    }
+
+    /// Length of a direction's stream so far: bytes delivered, and those in gaps.
+    pub fn stream_len(&self, sender: Peer) -> u64 {
+        self.streams[sender as usize].next
+    }
+
+    /// The initial sequence number of an end, if it is known.
+    ///
+    /// The peer's acknowledgement of a SYN that the capture missed tells it, too; nothing tells it of a flow joined
+    /// midstream.
+    pub fn initial_sequence(&self, peer: Peer) -> Option<u32> {
+        let stream = &self.streams[peer as usize];
+        (!self.midstream && stream.start != Start::Unknown).then(|| stream.base.wrapping_sub(1))
+    }
+
+    /// What names this connection at every tap and in every run.
+    pub fn connection_id(&self) -> ConnectionId {
+        ConnectionId::of(self)
+    }
+
+    /// The community id, version 1, seed 0.
+    pub fn community_id(&self) -> String {
+        crate::community::community_id(&self.key, 0)
+    }
+
+    /// What its TLS hellos said, if it began with one.
+    pub fn tls(&self) -> Option<&TlsHello> {
+        self.rare.as_ref()?.tls.as_deref().filter(|hello| hello.client.is_some())
+    }
+
+    /// How many ICMP errors were about its segments, and the first of them.
+    pub fn icmp_errors(&self) -> Option<(u32, IcmpError)> {
+        let rare = self.rare.as_ref()?;
+        rare.icmp.map(|first| (rare.icmp_errors, first))
+    }
+
+    /// Sets a time of the handshake unless it is known.
+    pub(crate) fn seen(&mut self, which: usize, time: Timestamp) {
+        if self.times[which] != ABSENT {
+            return;
+        }
+        self.times[which] = distance(time, self.opened).unwrap_or(FAR);
+        if self.times[which] == FAR {
+            self.rare_mut().handshake[which] = Some(time);
+        }
+    }
+
+    /// The SYN+ACK was seen, and no acknowledgement of it.
+    pub(crate) fn handshake_waits(&self) -> bool {
+        self.times[SYN_ACK] != ABSENT && self.times[ACK] == ABSENT
+    }
+
+    /// What is rare, made if there is nothing yet.
+    #[cold]
+    pub(crate) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    #[inline]
+    pub(crate) fn rare_stream(&mut self, from: Peer) -> &mut RareStream {
+        &mut self.rare_mut().streams[from as usize]
+    }
+
+    /// Payload was sent again: the letter for it, and no round trip is measured with it.
+    #[cold]
+    pub(crate) fn sent_again(&mut self, from: Peer, bytes: u64) {
+        self.streams[from as usize].round_trip.forget();
+        let after = self.history.len();
+        let rare = self.rare_mut();
+        let stream = &mut rare.streams[from as usize];
+        stream.retransmitted_bytes += bytes;
+        stream.retransmissions = stream.retransmissions.saturating_add(1);
+        let count = stream.retransmissions;
+        rare.letter(from, b'T', count, after);
+    }
+
+    /// Bytes will not come.
+    #[cold]
+    pub(crate) fn missed(&mut self, from: Peer, bytes: u64) {
+        let after = self.history.len();
+        let rare = self.rare_mut();
+        let stream = &mut rare.streams[from as usize];
+        stream.gap_bytes += bytes;
+        stream.gaps = stream.gaps.saturating_add(1);
+        let count = stream.gaps;
+        rare.letter(from, b'G', count, after);
+    }
+
+    /// An end announces that it can take nothing, or something again.
+    #[cold]
+    pub(crate) fn stall(&mut self, from: Peer, zero: bool, now: Timestamp) {
+        self.attention.set(Attention::STALLED << from as u8, zero);
+        let after = self.history.len();
+        let rare = self.rare_mut();
+        let stream = &mut rare.streams[from as usize];
+        stream.window(zero, now);
+        if zero {
+            stream.zero_windows = stream.zero_windows.saturating_add(1);
+            let count = stream.zero_windows;
+            rare.letter(from, b'W', count, after);
+        }
+    }
+
+    fn time(&self, which: usize) -> Option<Timestamp> {
+        match self.times[which] {
+            ABSENT => None,
+            FAR => self.rare.as_ref()?.handshake[which],
+            distance => Some(Timestamp(self.opened.0.wrapping_add_signed(i64::from(distance)))),
+        }
+    }
 }
+
+impl RareStream {
+    /// Adds what it knows to the facts of a stream whose flow was last seen then.
+    #[cold]
+    fn tell(&self, facts: &mut StreamFacts, last_seen: Timestamp) {
+        facts.packets += u64::from(self.packets_high) << 32;
+        facts.bytes += u64::from(self.bytes_high) << 32;
+        facts.retransmitted_bytes = self.retransmitted_bytes;
+        facts.out_of_order = self.out_of_order;
+        facts.duplicates = self.duplicates;
+        facts.gap_bytes = self.gap_bytes;
+        facts.conflicting_bytes = self.conflicting_bytes;
+        facts.zero_windows = self.zero_windows;
+        let present = self.stalled_since.map_or(0, |since| last_seen.0.saturating_sub(since.0));
+        facts.zero_window_ns = self.stalled_ns.saturating_add(present);
+    }
+}
+
+/// From `origin` to `time` in nanoseconds, if that is near enough.
+fn distance(time: Timestamp, origin: Timestamp) -> Option<i32> {
+    let distance = i32::try_from(time.0.wrapping_sub(origin.0) as i64).ok()?;
+    (distance > FAR).then_some(distance)
+}
+
+/// The times of a handshake.
+pub(crate) const SYN: usize = 0;
+pub(crate) const SYN_ACK: usize = 1;
+pub(crate) const ACK: usize = 2;
+/// No time.
+const ABSENT: i32 = i32::MIN;
+/// More than two seconds away: kept with what is rare.
+const FAR: i32 = i32::MIN + 1;

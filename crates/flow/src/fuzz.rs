@@ -21,6 +21,8 @@ pub fn segments(bytes: &[u8]) {
     let Some((&[limits, shared], script)) = bytes.split_first_chunk() else { return };
     let limits = Limits {
         flows: if shared & 1 == 0 { 3 } else { 64 },
+        half_open_flows: if shared & 1 == 0 { 2 } else { 64 },
+        memory: 1 << 25,
         held_bytes: if shared & 1 == 0 { 6_000 } else { 1 << 24 },
         held_bytes_per_stream: 400 << (limits & 7),
         idle: Duration::from_millis(4_000),
@@ -37,6 +39,14 @@ pub fn segments(bytes: &[u8]) {
             assert!(of_flow.eq(alone.iter()), "flow {flow} depends on the others");
         }
     }
+}
+
+/// Takes `bytes` as the start of a stream that may be a TLS hello, behind the place where it is cut.
+///
+/// # Panics
+/// If a hello that is cut says other things than the whole one.
+pub fn tls(bytes: &[u8]) {
+    crate::tls::fuzz(bytes);
 }
 
 /// One run over the flows, or over one of them.
@@ -89,7 +99,8 @@ fn run(limits: Limits, wanted: u64, script: &[u8], only: Option<u8>) -> Vec<Even
         };
         table.segment(&segment);
         assert_eq!(table.check(), []);
-        assert!(table.open_flows() <= limits.flows);
+        assert!(table.open_flows() <= limits.flows && table.half_open_flows() <= limits.half_open_flows);
+        assert!(table.memory() <= limits.memory);
         assert!(table.held_memory() <= limits.held_bytes);
     }
     table.finish(moment);

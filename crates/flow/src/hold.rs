@@ -10,7 +10,8 @@
 //! A stream has a hold only while it knows something beyond its next byte. Memory is bounded by the sizes of the buffers,
 //! not of the bytes in them, so that a flood of single bytes does not cost more than is allowed.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use gannet_packet::Timestamp;
 
@@ -41,9 +42,9 @@ impl Piece {
         self.offset + self.len
     }
 
-    /// What it costs of the bounds.
+    /// What its buffer costs of the bounds; its place is charged to the hold.
     fn cost(&self) -> usize {
-        self.bytes.capacity() + PIECE_COST
+        self.bytes.capacity()
     }
 }
 
@@ -77,6 +78,8 @@ pub(crate) struct Hold {
     /// End of the highest byte seen, held or not.
     pub(crate) highest: u64,
     pub(crate) armed: Option<Armed>,
+    /// The time under which it is queued, if it is.
+    queued: Option<Timestamp>,
     /// What the pieces cost.
     cost: usize,
 }
@@ -106,8 +109,10 @@ pub(crate) struct Holds {
     slots: Vec<Hold>,
     free: Vec<u32>,
     pool: Pool,
-    /// Nothing that is armed became so before this.
-    earliest: Timestamp,
+    /// Rows of places to be used again.
+    rows: Vec<VecDeque<Piece>>,
+    /// The holds that are or were armed, by time: one for each of them at least.
+    armed: BinaryHeap<Reverse<(Timestamp, u32)>>,
     cost: usize,
     limit: usize,
     limit_per_stream: usize,
@@ -129,7 +134,8 @@ impl Holds {
             slots: Vec::new(),
             free: Vec::new(),
             pool: Pool::default(),
-            earliest: NEVER,
+            rows: Vec::new(),
+            armed: BinaryHeap::new(),
             cost: 0,
             limit,
             limit_per_stream,
@@ -154,9 +160,12 @@ impl Holds {
             self.recycle(piece);
         }
         let hold = &mut self.slots[id.slot()];
-        let mut pieces = std::mem::take(&mut hold.pieces);
-        pieces.shrink_to(PIECES_KEPT);
-        *hold = Hold { pieces, ..Hold::default() };
+        let queued = hold.queued;
+        let Hold { pieces, .. } = std::mem::replace(hold, Hold { queued, ..Hold::default() });
+        self.cost -= pieces.capacity() * PLACE_COST;
+        if (1..=PLACES_KEPT).contains(&pieces.capacity()) && self.rows.len() < ROWS_KEPT {
+            self.rows.push(pieces);
+        }
         self.free.push(id.slot() as u32);
         left
     }
@@ -172,10 +181,16 @@ impl Holds {
 
     /// Whether `captured` bytes more can be held for a stream.
     pub(crate) fn room(&self, id: HoldId, captured: usize) -> Room {
-        let cost = buffer_size(captured) + PIECE_COST;
-        if self.slots[id.slot()].cost + cost > self.limit_per_stream {
+        let hold = &self.slots[id.slot()];
+        let places = match hold.pieces.capacity() {
+            0 => self.rows.last().map_or(PLACES_MIN, VecDeque::capacity),
+            places if places == hold.pieces.len() => places,
+            _ => 0,
+        };
+        let cost = buffer_size(captured) + places * PLACE_COST;
+        if hold.cost + cost > self.limit_per_stream || hold.pieces.len() >= PIECES_MAX {
             Room::StreamFull
-        } else if self.cost + cost > self.limit {
+        } else if self.memory() + cost > self.limit {
             Room::PoolFull
         } else {
             Room::Enough
@@ -189,11 +204,18 @@ impl Holds {
         self.cost += piece.cost();
         let hold = &mut self.slots[id.slot()];
         hold.cost += piece.cost();
+        let places = hold.pieces.capacity();
+        if places == 0 {
+            hold.pieces = self.rows.pop().unwrap_or_default();
+        }
         let at = hold.first_behind(piece.offset);
         if let Some(armed) = &mut hold.armed {
             armed.bytes += piece.len;
         }
         hold.pieces.insert(at, piece);
+        let more = (hold.pieces.capacity() - places) * PLACE_COST;
+        hold.cost += more;
+        self.cost += more;
     }
 
     /// Takes the first piece out.
@@ -232,27 +254,48 @@ impl Holds {
 
     /// Lets the time of a hold's first hole run.
     pub(crate) fn arm(&mut self, id: HoldId, since: Timestamp, covered: u64) {
-        self.earliest = self.earliest.min(since);
-        self.slots[id.slot()].armed = Some(Armed { since, covered, bytes: 0, segments: 0 });
+        let hold = &mut self.slots[id.slot()];
+        hold.armed = Some(Armed { since, covered, bytes: 0, segments: 0 });
+        if hold.queued.is_none_or(|queued| since < queued) {
+            hold.queued = Some(since);
+            self.armed.push(Reverse((since, id.slot() as u32)));
+        }
     }
 
-    /// Adds to `due` the owners of holds that were armed at `before` or earlier.
+    /// Adds to `due` the owners of holds that were armed at `before` or earlier. They are to be settled: a hold is told once.
     pub(crate) fn due(&mut self, before: Timestamp, due: &mut Vec<u32>) {
-        if before < self.earliest {
-            return;
-        }
-        self.earliest = NEVER;
-        for hold in &self.slots {
+        while let Some(&Reverse((since, slot))) = self.armed.peek() {
+            if since > before {
+                return;
+            }
+            self.armed.pop();
+            let hold = &mut self.slots[slot as usize];
+            // It may have been queued again under an earlier time.
+            if hold.queued == Some(since) {
+                hold.queued = None;
+            }
             let Some(armed) = hold.armed else { continue };
             if armed.since <= before {
                 due.push(hold.owner);
+            } else if hold.queued.is_none() {
+                hold.queued = Some(armed.since);
+                self.armed.push(Reverse((armed.since, slot)));
             }
-            self.earliest = self.earliest.min(armed.since);
         }
     }
 
-    /// What all pieces cost.
+    /// How much they may cost from now on.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// What they cost altogether.
     pub(crate) fn memory(&self) -> usize {
+        self.cost + (self.slots.len() - self.free.len()) * HOLD_COST
+    }
+
+    /// What of that is for pieces, and so within the limit.
+    pub(crate) fn pieces_memory(&self) -> usize {
         self.cost
     }
 
@@ -318,11 +361,19 @@ const SMALLEST: usize = 128;
 const CLASSES: usize = 11;
 /// Bytes of unused buffers that are kept: what a moment of disorder needs. More would keep what one burst took.
 const KEPT_BYTES: usize = 4 << 20;
-/// Places for pieces that an unused hold keeps.
-const PIECES_KEPT: usize = 64;
-/// What a piece costs besides its buffer.
-const PIECE_COST: usize = size_of::<Piece>();
-const NEVER: Timestamp = Timestamp(u64::MAX);
+/// Places of a row that is kept to be used again.
+const PLACES_KEPT: usize = 64;
+/// Rows that are kept.
+const ROWS_KEPT: usize = 1 << 10;
+/// What the place of a piece costs.
+const PLACE_COST: usize = size_of::<Piece>();
+/// Places that the first piece of a hold makes, if there is no row to be used again.
+const PLACES_MIN: usize = 4;
+/// What a hold costs besides its pieces.
+const HOLD_COST: usize = size_of::<Hold>();
+/// Pieces of one stream. A receive buffer of 8 MiB has 6,000 full segments; single bytes are never that many, and finding
+/// their places would take ever longer.
+const PIECES_MAX: usize = 1 << 13;
 
 #[cfg(test)]
 mod tests {
@@ -345,9 +396,9 @@ mod tests {
         hold(&mut holds, id, 20, b"bb");
         assert_eq!(holds.get(id).hole_end(), Some(10));
         assert_eq!([0, 10, 11, 22, 33].map(|at| holds.get(id).first_behind(at)), [0, 0, 1, 2, 3]);
-        assert_eq!(holds.cost, 3 * (SMALLEST + PIECE_COST));
+        assert_eq!(holds.cost, 3 * SMALLEST + PLACES_MIN * PLACE_COST);
         assert_eq!(holds.room(id, 1_000), Room::StreamFull);
-        assert_eq!(holds.room(id, 100), Room::Enough);
+        assert_eq!(holds.room(id, 100), Room::Enough, "there is a place left");
         let first = holds.pop(id).unwrap();
         assert_eq!((first.offset, &first.bytes[..]), (10, &b"a"[..]));
         holds.recycle(first);
@@ -356,11 +407,12 @@ mod tests {
         assert_eq!(holds.close(id), 1);
         assert_eq!(holds.cost, 0);
         assert_eq!(holds.open(8), id, "slots are used again");
+        assert_eq!(holds.memory(), HOLD_COST);
     }
 
     #[test]
     fn the_pool_is_bounded_over_all_streams() {
-        let mut holds = Holds::new(1_000, 800);
+        let mut holds = Holds::new(2 * HOLD_COST + 2 * (256 + 4 * PLACE_COST) + 100, 4 * PLACE_COST + 700);
         let (one, two) = (holds.open(1), holds.open(2));
         hold(&mut holds, one, 1, &[0; 256]);
         hold(&mut holds, two, 1, &[0; 256]);
@@ -383,6 +435,19 @@ mod tests {
         }
         assert_eq!(class(buffer_size(131_073)), None);
         assert_eq!(pool.buffer(0).capacity(), 0);
+    }
+
+    #[test]
+    fn pieces_are_bounded_however_small() {
+        let mut holds = Holds::new(1 << 30, 1 << 30);
+        let id = holds.open(1);
+        for number in 0..PIECES_MAX as u64 {
+            assert_eq!(holds.room(id, 1), Room::Enough);
+            hold(&mut holds, id, number * 2, b"x");
+        }
+        assert_eq!(holds.room(id, 1), Room::StreamFull);
+        holds.close(id);
+        assert_eq!(holds.memory(), 0);
     }
 
     #[test]

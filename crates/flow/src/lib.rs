@@ -16,6 +16,8 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod community;
+mod connection;
 mod counters;
 mod entry;
 mod flow;
@@ -23,15 +25,26 @@ mod fragments;
 #[doc(hidden)]
 pub mod fuzz;
 mod handler;
+mod hash;
+mod history;
 mod hold;
+mod icmp;
+mod index;
+mod limits;
+mod rare;
+mod record;
+mod rtt;
 mod segment;
 mod sequence;
 mod stream;
 mod table;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod wheel;
 
+pub use community::{community_id, community_id_icmp};
+pub use connection::ConnectionId;
 pub use counters::Counters;
 pub use flow::{Flow, Handshake, Peer, StreamFacts};
 #[doc(hidden)]
@@ -39,5 +52,10 @@ pub use fragments::fuzz::fragments as fuzz_fragments;
 pub use fragments::{Datagram, FragmentCounters, FragmentLimits, Fragments, Refusal, Taken};
 pub use gannet_packet::Violation;
 pub use handler::{CloseReason, Data, Gap, GapReason, Handler, Retransmission, StreamEnd};
+pub use history::ConnectionState;
+pub use icmp::{IcmpError, QuotedSegment};
+pub use limits::Limits;
+pub use record::FlowRecord;
 pub use segment::{Moment, Segment};
-pub use table::{FlowTable, Limits, Outcome};
+pub use table::{FlowTable, Outcome};
+pub use tls::{TlsHello, version_name};

@@ -1,13 +1,12 @@
 //! Where one direction of a flow stands.
 
-use std::num::NonZero;
-
 use gannet_packet::Timestamp;
 
 use crate::hold::HoldId;
+use crate::rtt::RoundTrip;
 use crate::sequence::Recent;
 
-/// One direction of a flow: the state between two segments, apart from held bytes.
+/// One direction of a flow: the state between two segments, apart from held bytes and what is rare.
 ///
 /// Sequence numbers are 32 bits and wrap; offsets are 64 bits, count from the first byte behind the SYN (or the first
 /// byte seen) and do not. They are tied by `base + next`: every sequence number is taken as the offset within 2 GiB
@@ -19,35 +18,42 @@ use crate::sequence::Recent;
 ///   │ delivered or gap  │ hole          │ held piece │ hole
 ///   └───────────────────┴───────────────┴────────────┴ ─ ─ ─
 /// ```
-#[derive(Debug, Default)]
-#[repr(align(64))]
+///
+/// As long as a line of the cache, in which its entry lets it lie. A million of these stand in a table, so what rarely grows large is kept small here and goes on
+/// elsewhere: see the carries.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(crate) struct Stream {
-    /// Offset of the next byte for the handler.
+    /// Offset of the next byte for the handler. Set by [`advance`](Self::advance).
     pub(crate) next: u64,
-    /// Offset up to which the peer has acknowledged; counts a FIN like a byte.
-    pub(crate) acked: u64,
     /// Sequence number of offset 0.
     pub(crate) base: u32,
-    /// The largest window that the peer has announced for this stream, in bytes.
-    pub(crate) window: u32,
+    /// Sequence number up to which the peer has acknowledged; counts a FIN like a byte. Never more than 1 GiB behind
+    /// `next`, so that it is not taken for one ahead.
+    acked: u32,
     /// What waits, and what is known beyond `next`.
     pub(crate) hold: Option<HoldId>,
-    /// How sure `base` is.
-    pub(crate) start: Start,
-    /// The sender's SYN was seen.
-    pub(crate) syn: bool,
-    /// The FIN has been reached; `next` is the length of the stream.
-    pub(crate) ended: bool,
-    /// Shift of the windows that the sender of this stream announces, plus one.
-    scale: Option<NonZero<u8>>,
     /// The time of its newest segment.
     pub(crate) newest: Newest,
     /// Its last segments, to know copies by.
     pub(crate) recent: Recent,
+    /// Segments, modulo 2^32; the carry is with what is rare.
+    pub(crate) packets: u32,
+    /// Payload bytes on the wire, likewise.
+    pub(crate) bytes: u32,
+    /// From its data to the acknowledgement.
+    pub(crate) round_trip: RoundTrip,
+    /// The largest window that the peer has announced for this stream, in units of 16 KiB.
+    window: u16,
+    /// How sure `base` is.
+    pub(crate) start: Start,
+    /// [`bits`].
+    bits: u8,
 }
 
 /// How sure the start of a stream is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Start {
     /// Nothing is known.
     #[default]
@@ -56,6 +62,16 @@ pub(crate) enum Start {
     Provisional,
     /// A SYN, or bytes that were delivered.
     Known,
+}
+
+/// What [`Stream::bits`] consists of.
+mod bits {
+    /// The sender's SYN was seen.
+    pub(super) const SYN: u8 = 1 << 0;
+    /// The FIN has been reached; `next` is the length of the stream.
+    pub(super) const ENDED: u8 = 1 << 1;
+    /// Shift of the windows that the sender announces, plus one; 0 if it is not known.
+    pub(super) const SCALE_SHIFT: u8 = 4;
 }
 
 impl Stream {
@@ -73,21 +89,72 @@ impl Stream {
         self.base.wrapping_add(self.next as u32)
     }
 
+    /// Offset up to which the peer has acknowledged; 0 if it has not.
+    #[inline]
+    pub(crate) fn acked(&self) -> u64 {
+        self.offset(self.acked).max(0) as u64
+    }
+
+    /// Everything before `next` is settled, and with it the start of the stream.
+    #[inline]
+    pub(crate) fn advance(&mut self, next: u64) {
+        let acked = self.offset(self.acked);
+        self.next = next;
+        self.start = Start::Known;
+        if next as i64 - acked > REACH_UNKNOWN {
+            self.acked = self.next_sequence().wrapping_sub(REACH_UNKNOWN as u32);
+        }
+    }
+
+    /// Whether the sender's SYN was seen.
+    #[inline]
+    pub(crate) fn syn(&self) -> bool {
+        self.bits & bits::SYN != 0
+    }
+
+    pub(crate) fn set_syn(&mut self) {
+        self.bits |= bits::SYN;
+    }
+
+    /// Whether the FIN has been reached; `next` is then the length of the stream.
+    #[inline]
+    pub(crate) fn ended(&self) -> bool {
+        self.bits & bits::ENDED != 0
+    }
+
+    pub(crate) fn set_ended(&mut self) {
+        self.bits |= bits::ENDED;
+    }
+
     /// Shift of the windows that the sender of this stream announces.
     #[inline]
     pub(crate) fn scale(&self) -> Option<u8> {
-        self.scale.map(|scale| scale.get() - 1)
+        (self.bits >> bits::SCALE_SHIFT).checked_sub(1)
     }
 
     /// Sets the shift, which is at most 14.
     pub(crate) fn set_scale(&mut self, shift: Option<u8>) {
-        self.scale = shift.map(|shift| NonZero::<u8>::MIN.saturating_add(shift));
+        let kept = self.bits & ((1 << bits::SCALE_SHIFT) - 1);
+        self.bits = kept | shift.map_or(0, |shift| shift.min(14) + 1) << bits::SCALE_SHIFT;
+    }
+
+    /// The largest window that the peer has announced, in bytes; rounded up.
+    #[inline]
+    pub(crate) fn window(&self) -> u32 {
+        u32::from(self.window) << WINDOW_SHIFT
+    }
+
+    /// Takes note of a window that the peer announces.
+    #[inline]
+    pub(crate) fn raise_window(&mut self, bytes: u32) {
+        let units = bytes.div_ceil(1 << WINDOW_SHIFT);
+        self.window = self.window.max(units.min(u32::from(u16::MAX)) as u16);
     }
 
     /// In the midst of its bytes, without a hole: its start is known, its end is not.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        self.start == Start::Known && !self.ended && self.hold.is_none()
+        self.start == Start::Known && self.bits & bits::ENDED == 0 && self.hold.is_none()
     }
 
     /// Takes note that the peer has received what is before `sequence`; `highest` is what is known of the stream. Returns
@@ -95,8 +162,8 @@ impl Stream {
     #[inline]
     pub(crate) fn acknowledge(&mut self, sequence: u32, highest: u64) -> u64 {
         let offset = self.offset(sequence);
-        if offset > self.acked as i64 && offset <= highest as i64 + REACH_UNKNOWN {
-            self.acked = offset as u64;
+        if offset > self.offset(self.acked) && offset <= highest as i64 + REACH_UNKNOWN {
+            self.acked = sequence;
         }
         offset.max(0) as u64
     }
@@ -104,6 +171,7 @@ impl Stream {
     /// Lets the stream begin at `sequence`.
     pub(crate) fn begin(&mut self, sequence: u32, start: Start) {
         self.base = sequence;
+        self.acked = sequence;
         self.start = start;
     }
 }
@@ -139,6 +207,8 @@ impl Newest {
 
 /// The window assumed when the handshake was not seen: the largest there is (RFC 7323: 65535 << 14).
 pub(crate) const REACH_UNKNOWN: i64 = 1 << 30;
+/// Windows are kept in 16 bits, rounded up: they only say how far a stream may plausibly jump.
+const WINDOW_SHIFT: u32 = 14;
 
 #[cfg(test)]
 mod tests {
@@ -172,11 +242,46 @@ mod tests {
         assert_eq!(stream.offset(u32::MAX - 9), 0);
         assert_eq!(stream.offset(u32::MAX - 10), -1);
         assert_eq!(stream.offset(5), 15);
-        stream.next = 15;
+        stream.advance(15);
         assert_eq!(stream.offset(u32::MAX - 9), 0);
-        stream.next = (1 << 32) + 15;
+        stream.advance((1 << 32) + 15);
         assert_eq!(stream.next_sequence(), 5);
         assert_eq!(stream.offset(4), (1 << 32) + 14);
         assert_eq!(stream.offset(5_u32.wrapping_sub(1 << 31)), (1 << 32) + 15 - (1 << 31));
+    }
+
+    #[test]
+    fn an_acknowledgement_long_past_is_never_one_ahead() {
+        let mut stream = Stream::default();
+        stream.begin(77, Start::Known);
+        assert_eq!(stream.acknowledge(87, 10), 10);
+        for step in 1..40_u64 {
+            stream.advance(step << 29);
+            assert!(stream.acked() <= stream.next, "{step}");
+        }
+        assert_eq!(stream.acked(), stream.next - (1 << 30));
+        let end = stream.next_sequence();
+        stream.acknowledge(end, stream.next);
+        assert_eq!(stream.acked(), stream.next);
+    }
+
+    #[test]
+    fn bits_do_not_touch_one_another() {
+        let mut stream = Stream::default();
+        assert_eq!((stream.scale(), stream.syn(), stream.ended()), (None, false, false));
+        for shift in (0..=14).chain([255]) {
+            stream.set_scale(Some(shift));
+            assert_eq!(stream.scale(), Some(shift.min(14)));
+        }
+        stream.set_syn();
+        stream.set_ended();
+        assert_eq!((stream.scale(), stream.syn(), stream.ended()), (Some(14), true, true));
+        stream.set_scale(None);
+        assert_eq!((stream.scale(), stream.syn(), stream.ended()), (None, true, true));
+        stream.raise_window(1);
+        assert_eq!(stream.window(), 16 << 10);
+        stream.raise_window(65_535 << 14);
+        stream.raise_window(100_000);
+        assert_eq!(stream.window(), 65_535 << 14);
     }
 }

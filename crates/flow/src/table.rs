@@ -1,60 +1,24 @@
 //! The flow table.
 
-use std::time::Duration;
+use std::hint::black_box;
 
-use gannet_packet::{FlowKey, TcpFlags, Timestamp};
-use hashbrown::HashTable;
+use gannet_packet::{TcpFlags, Timestamp};
 
+use self::judge::{COPIES_WITHIN_NS, PROVISIONAL_REACH, count, opens_a_flow, plausible_reset, reach};
 use crate::assembly::Assembly;
 use crate::entry::{Entry, Phase, Slab};
+use crate::flow::Attention;
+use crate::hash::KeyHash;
 use crate::hold::Holds;
-use crate::sequence::{has, mark, window_scale};
-use crate::stream::{REACH_UNKNOWN, Start, Stream};
-use crate::wheel::{Wheel, same_bucket};
+use crate::index::{INDEX_COST, Index};
+use crate::rare::Rare;
+use crate::sequence::{has, mark};
+use crate::stream::Start;
+use crate::wheel::Wheel;
 use crate::{
-    CloseReason, Counters, Data, Flow, Handler, Handshake, Moment, Peer, Segment, StreamFacts, Violation,
+    CloseReason, Counters, Data, Flow, Handler, IcmpError, Limits, Moment, Peer, QuotedSegment, Segment,
+    Violation,
 };
-
-/// Bounds and times of a table.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Flows at once; beyond it old ones are evicted.
-    pub flows: usize,
-    /// Memory for early bytes, over all flows: whole buffers, not just the bytes in them.
-    pub held_bytes: usize,
-    /// The same for one direction of one flow; beyond it the hole becomes a gap.
-    pub held_bytes_per_stream: usize,
-    /// A flow with nothing seen for this long is over.
-    pub idle: Duration,
-    /// The same for a flow of which only one direction or only a SYN was seen.
-    pub half_open: Duration,
-    /// How long a flow that is over is remembered, so that its late segments do not open a new one.
-    pub linger: Duration,
-    /// How long a hole that the receiver has acknowledged may still be filled: capture points see segments out of order.
-    pub hole_patience: Duration,
-}
-
-impl Default for Limits {
-    /// - 262,144 flows: about 100 MB and the handler's states, used only when there are that many.
-    /// - 64 MiB of early bytes, 8 MiB of one stream. A receiver holds no more than its receive buffer (Linux: 6 MiB,
-    ///   `tcp_rmem`), and a sender no more than that in flight: at 10 Gbit/s a retransmission within 6 ms finds all
-    ///   bytes behind the hole still held. Less makes gaps of losses that were repaired; more costs memory.
-    /// - Idle after 10 minutes: longer than the keep-alive time of common servers and proxies (60 to 350 s).
-    /// - Half-open after a minute: Linux gives up a SYN+ACK after 63 s.
-    /// - Linger 10 s: retransmissions of a FIN come within seconds; ports are reused with a SYN, which needs no waiting.
-    /// - Holes 100 ms: more than any queue between two capture points, less than anybody waits for a record.
-    fn default() -> Self {
-        Self {
-            flows: 1 << 18,
-            held_bytes: 64 << 20,
-            held_bytes_per_stream: 8 << 20,
-            idle: Duration::from_secs(600),
-            half_open: Duration::from_secs(60),
-            linger: Duration::from_secs(10),
-            hole_patience: Duration::from_millis(100),
-        }
-    }
-}
 
 /// What became of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +44,16 @@ pub enum Outcome {
 /// Invariant: every entry is in the index and in the wheel of its phase; entries with a handler's state are open.
 pub struct FlowTable<H: Handler> {
     limits: Limits,
-    seed: u64,
+    /// As many flows as their number and their memory allow.
+    flows_max: usize,
+    hash: KeyHash,
     handler: H,
     counters: Counters,
-    index: HashTable<u32>,
+    index: Index,
     slab: Slab<H::State>,
     holds: Holds,
+    /// Entries with something rare.
+    rares: usize,
     /// Indexed by `Phase as usize`.
     wheels: [Wheel; 3],
     clock: Timestamp,
@@ -97,14 +65,17 @@ pub struct FlowTable<H: Handler> {
 impl<H: Handler> FlowTable<H> {
     /// An empty table. `seed` must not be guessable: keys are chosen by whoever sends packets.
     pub fn new(limits: Limits, seed: u64, handler: H) -> Self {
+        let entries = limits.memory / ENTRIES_SHARE.1 * ENTRIES_SHARE.0 / entry_cost::<H::State>();
         Self {
             limits,
-            seed,
+            flows_max: limits.flows.min(entries).max(1),
+            hash: KeyHash::new(seed),
             handler,
             counters: Counters::default(),
-            index: HashTable::new(),
+            index: Index::new(),
             slab: Slab::new(),
-            holds: Holds::new(limits.held_bytes, limits.held_bytes_per_stream),
+            holds: Holds::new(limits.held_bytes.min(limits.memory), limits.held_bytes_per_stream),
+            rares: 0,
             wheels: [limits.half_open, limits.idle, limits.linger].map(Wheel::new),
             clock: Timestamp::default(),
             due: Vec::new(),
@@ -114,12 +85,41 @@ impl<H: Handler> FlowTable<H> {
 
     /// Takes one segment.
     pub fn segment(&mut self, segment: &Segment<'_>) -> Outcome {
+        self.hashed(segment, self.hash.hash(&segment.key))
+    }
+
+    /// Takes segments, one after the other; `told` is given the number of each and what became of it.
+    ///
+    /// The same as one call of [`segment`](Self::segment) for each, but faster where the table is larger than the caches:
+    /// the entries are looked up ahead, so that loads from memory wait for one another no longer.
+    pub fn segments(&mut self, segments: &[Segment<'_>], mut told: impl FnMut(usize, Outcome)) {
+        for (number, batch) in segments.chunks(BATCH).enumerate() {
+            let mut hashes = [0; BATCH];
+            let mut places = [None; BATCH];
+            for (hash, segment) in hashes.iter_mut().zip(batch) {
+                *hash = self.hash.hash(&segment.key);
+            }
+            if self.slab.len() > CACHED {
+                // Each of these loops only loads, and no load needs another one of its loop.
+                for (place, &hash) in places.iter_mut().zip(&hashes[..batch.len()]) {
+                    *place = self.index.find(hash, |_| true);
+                }
+                let touched = places.iter().flatten().map(|&index| self.slab.get(index).touch());
+                black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            }
+            for (at, (segment, &hash)) in batch.iter().zip(&hashes).enumerate() {
+                told(number * BATCH + at, self.hashed(segment, hash));
+            }
+        }
+    }
+
+    #[inline]
+    fn hashed(&mut self, segment: &Segment<'_>, hash: u32) -> Outcome {
         self.counters.segments += 1;
         self.counters.bytes += u64::from(segment.wire_len);
         self.clock = self.clock.max(segment.moment.time);
-        let hash = segment.key.hash(self.seed);
         let slab = &self.slab;
-        let found = self.index.find(hash, |&index| slab.get(index).flow.key == segment.key).copied();
+        let found = self.index.find(hash, |index| slab.get(index).flow.key == segment.key);
         if let Some(index) = found
             && self.next(index, segment)
         {
@@ -138,25 +138,27 @@ impl<H: Handler> FlowTable<H> {
         let now = segment.moment;
         let len = segment.wire_len;
         let entry = self.slab.get_mut(index);
-        let from = entry.flow.peer(segment.side);
-        let last_seen = entry.flow.last_seen.max(now.time);
-        let [ref mut originator, ref mut responder] = entry.streams;
+        let flow = &mut entry.flow;
+        let from = flow.peer(segment.side);
+        let last_seen = flow.last_seen.max(now.time);
+        let [ref mut originator, ref mut responder] = flow.streams;
         let (stream, opposite) = match from {
             Peer::Originator => (originator, responder),
             Peer::Responder => (responder, originator),
         };
         let tcp = &segment.tcp;
         let flags = tcp.flags.0 & (TcpFlags::ACK.0 | TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0);
+        let (bytes, carry) = stream.bytes.overflowing_add(len);
         let plain = flags == TcpFlags::ACK.0
             && tcp.window != 0
-            && entry.phase == Phase::Established
-            && !entry.unwanted
-            && !entry.handshake_waits
+            && flow.attention.none()
+            && flow.history.knows(from, len != 0)
             && stream.is_plain()
             && opposite.is_plain()
             && stream.next_sequence() == tcp.sequence
             && segment.payload.len() == len as usize
-            && same_bucket(entry.flow.last_seen, last_seen);
+            && !carry
+            && stream.packets != u32::MAX;
         let Some(state) = &mut entry.state else { return false };
         if !plain {
             return false;
@@ -171,33 +173,36 @@ impl<H: Handler> FlowTable<H> {
             }
             stream.recent.push(mark, now.time);
         }
-        stream.newest.raise(now.time, entry.flow.last_seen);
-        entry.flow.last_seen = last_seen;
-        let facts = &mut entry.flow.streams[from as usize];
-        facts.packets += 1;
-        facts.bytes += u64::from(len);
+        stream.newest.raise(now.time, flow.last_seen);
+        flow.last_seen = last_seen;
+        stream.packets += 1;
+        stream.bytes = bytes;
         let scale = stream.scale().filter(|_| opposite.scale().is_some()).unwrap_or(0);
-        opposite.window = opposite.window.max(u32::from(tcp.window) << scale);
-        let acknowledged = opposite.acknowledge(tcp.acknowledgement, opposite.next.max(opposite.acked));
+        opposite.raise_window(u32::from(tcp.window) << scale);
+        opposite.round_trip.acknowledged(tcp.acknowledgement, now.time);
+        let acknowledged = opposite.acknowledge(tcp.acknowledgement, opposite.next.max(opposite.acked()));
         if len == 0 {
             return true;
         }
         let offset = stream.next;
-        stream.next += u64::from(len);
+        if stream.acked() <= offset {
+            stream.round_trip.sent(tcp.sequence.wrapping_add(len), now.time);
+        }
+        stream.advance(offset + u64::from(len));
         self.counters.delivered_bytes += u64::from(len);
         let bytes = segment.payload;
         let data =
             Data { from, offset, bytes, seen: now, now, acknowledged: Some(acknowledged), late: false };
-        self.handler.data(state, &entry.flow, data);
+        self.handler.data(state, flow, data);
         if !self.handler.wants_more(state) {
-            entry.unwanted = true;
+            flow.attention.set(Attention::UNWANTED, true);
         }
         true
     }
 
     /// Takes any segment.
     #[inline(never)]
-    fn any(&mut self, found: Option<u32>, hash: u64, segment: &Segment<'_>) -> Outcome {
+    fn any(&mut self, found: Option<u32>, hash: u32, segment: &Segment<'_>) -> Outcome {
         let bytes = u64::from(segment.wire_len);
         let index = match found {
             Some(index) if !self.is_reused(index, segment) => index,
@@ -214,7 +219,7 @@ impl<H: Handler> FlowTable<H> {
                 self.open(hash, segment)
             }
         };
-        let outcome = self.take(index, segment);
+        let outcome = self.keeping_count(index, |table| table.take(index, segment));
         match outcome {
             Outcome::Accepted => self.counters.accepted += 1,
             Outcome::Duplicate => {
@@ -236,12 +241,12 @@ impl<H: Handler> FlowTable<H> {
     /// Flows expire up to 0.3 s later than their limit says. Events come in the order of the flows' ids.
     pub fn tick(&mut self, now: Moment) {
         let mut due = std::mem::take(&mut self.due);
-        self.wheels[Phase::Lingering as usize].due(&self.slab, now.time, &mut due);
+        self.wheels[Phase::Lingering as usize].due(&mut self.slab, now.time, &mut due);
         for index in due.drain(..) {
             self.forget(index);
         }
         for phase in [Phase::HalfOpen, Phase::Established] {
-            self.wheels[phase as usize].due(&self.slab, now.time, &mut due);
+            self.wheels[phase as usize].due(&mut self.slab, now.time, &mut due);
         }
         let patience = u64::try_from(self.limits.hole_patience.as_nanos()).unwrap_or(u64::MAX);
         if let Some(before) = now.time.0.checked_sub(patience) {
@@ -252,11 +257,16 @@ impl<H: Handler> FlowTable<H> {
         ordered.sort_unstable();
         ordered.dedup();
         for (_, index) in ordered.drain(..) {
-            let (entry, mut assembly) = self.parts(index, now);
-            assembly.settle(entry, Peer::Originator);
-            assembly.settle(entry, Peer::Responder);
-            let &mut Entry { phase, ref flow, .. } = entry;
-            let last_seen = flow.last_seen;
+            self.keeping_count(index, |table| {
+                let (entry, mut assembly) = table.parts(index, now);
+                assembly.settle(entry, Peer::Originator);
+                assembly.settle(entry, Peer::Responder);
+            });
+            let entry = self.slab.get(index);
+            let Flow { phase, last_seen, .. } = entry.flow;
+            if entry.state.is_none() {
+                continue;
+            }
             if entry.finished() {
                 self.close(index, CloseReason::Finished, now);
                 self.linger(index);
@@ -267,6 +277,37 @@ impl<H: Handler> FlowTable<H> {
         }
         self.due = due;
         self.ordered = ordered;
+        while self.memory() > self.limits.memory && self.evict(now) {}
+        self.share_memory();
+    }
+
+    /// An ICMP error about a segment: counted on its flow. False if it is of no flow, or not of its present.
+    pub fn icmp_error(&mut self, error: IcmpError, quoted: &QuotedSegment, now: Moment) -> bool {
+        let slab = &self.slab;
+        let hash = self.hash.hash(&quoted.key);
+        let found = self.index.find(hash, |index| slab.get(index).flow.key == quoted.key);
+        let plausible = found.filter(|&index| {
+            let (entry, assembly) = self.parts(index, now);
+            let from = entry.flow.peer(quoted.side);
+            let stream = &entry.flow.streams[from as usize];
+            let (low, high) = assembly.edges(stream);
+            let reach = reach(entry, from);
+            // Anybody can send one; who cannot see the flow cannot quote it (RFC 5927).
+            entry.state.is_some()
+                && (stream.start == Start::Unknown
+                    || (low - reach..=high + reach).contains(&stream.offset(quoted.sequence)))
+        });
+        let Some(index) = plausible else {
+            self.counters.icmp_errors_without_flow += 1;
+            return false;
+        };
+        self.counters.icmp_errors += 1;
+        self.keeping_count(index, |table| {
+            let rare = table.slab.get_mut(index).flow.rare_mut();
+            rare.icmp_errors = rare.icmp_errors.saturating_add(1);
+            rare.icmp.get_or_insert(error);
+        });
+        true
     }
 
     /// Ends all flows, in the order of their ids.
@@ -275,7 +316,7 @@ impl<H: Handler> FlowTable<H> {
             self.close(index, CloseReason::EndOfInput, now);
             self.forget(index);
         }
-        while let Some(index) = self.wheels[Phase::Lingering as usize].oldest() {
+        while let Some(index) = self.wheels[Phase::Lingering as usize].oldest(&mut self.slab) {
             self.forget(index);
         }
     }
@@ -305,9 +346,19 @@ impl<H: Handler> FlowTable<H> {
         self.clock
     }
 
+    /// The memory that the table takes, of which [`Limits::memory`] is the bound.
+    pub fn memory(&self) -> usize {
+        self.entries_memory() + self.holds.memory()
+    }
+
+    /// Flows of which one direction or only a SYN has been seen, now.
+    pub fn half_open_flows(&self) -> usize {
+        self.wheels[Phase::HalfOpen as usize].len()
+    }
+
     /// The memory that held bytes take, of which [`Limits::held_bytes`] is the bound.
     pub(crate) fn held_memory(&self) -> usize {
-        self.holds.memory()
+        self.holds.pieces_memory()
     }
 
     /// Takes a segment into its flow, or says why not.
@@ -324,8 +375,14 @@ impl<H: Handler> FlowTable<H> {
             segment.wire_len != 0 && stream.start == Start::Known && stream.next_sequence() == sequence;
         let marked = mark.is_some_and(|mark| stream.recent.contains(mark, now.time));
         // New bytes are no copy of anything.
-        if !in_order && (marked || assembly.is_late_copy(entry, from, segment, sequence)) {
-            entry.flow.streams[from as usize].duplicates += 1;
+        if !in_order
+            && (marked && assembly.brings_nothing(entry, from, segment, sequence)
+                || assembly.is_late_copy(entry, from, segment, sequence))
+        {
+            if entry.state.is_some() {
+                let facts = entry.flow.rare_stream(from);
+                facts.duplicates = facts.duplicates.saturating_add(1);
+            }
             return Outcome::Duplicate;
         }
         let last_seen = entry.flow.last_seen;
@@ -352,13 +409,24 @@ impl<H: Handler> FlowTable<H> {
             assembly.syn(entry, from, segment, sequence);
         }
         assembly.begin(entry, from, segment, sequence);
-        let offset = entry.stream(from).offset(sequence);
+        let mut offset = entry.stream(from).offset(sequence);
         if !in_order && !assembly.in_window(entry, from, offset, segment) {
-            return Outcome::OutOfWindow;
+            if !assembly.goes_on_elsewhere(entry, from, segment, sequence) {
+                return Outcome::OutOfWindow;
+            }
+            offset = entry.stream(from).offset(sequence);
         }
         count(entry, from, segment);
         let acknowledged = assembly.acknowledge(entry, from, segment);
         assembly.settle(entry, from.opposite());
+        let stream = entry.stream(from);
+        if segment.wire_len != 0
+            && offset == stream.next as i64
+            && stream.hold.is_none()
+            && stream.acked() <= stream.next
+        {
+            stream.round_trip.sent(sequence.wrapping_add(segment.wire_len), now.time);
+        }
         assembly.take(entry, from, segment, offset, acknowledged);
         assembly.settle(entry, from);
         let finished = entry.finished();
@@ -380,7 +448,7 @@ impl<H: Handler> FlowTable<H> {
     fn is_reused_by(&self, index: u32, segment: &Segment<'_>) -> bool {
         let entry = self.slab.get(index);
         let from = entry.flow.peer(segment.side);
-        let stream = &entry.streams[from as usize];
+        let stream = &entry.flow.streams[from as usize];
         let first = segment.tcp.sequence.wrapping_add(1);
         let copy = mark(segment).is_some_and(|mark| stream.recent.contains(mark, segment.moment.time));
         if copy || has(segment, TcpFlags::RST) {
@@ -407,7 +475,7 @@ impl<H: Handler> FlowTable<H> {
             return true;
         }
         // A SYN+ACK alone could be anybody's; of a new connection it acknowledges something new, too.
-        let opposite = &entry.streams[from.opposite() as usize];
+        let opposite = &entry.flow.streams[from.opposite() as usize];
         let acknowledged = opposite.offset(segment.tcp.acknowledgement);
         !answer
             || opposite.start == Start::Unknown
@@ -415,60 +483,87 @@ impl<H: Handler> FlowTable<H> {
     }
 
     /// Ends a flow whose ports are taken by a new one.
-    fn replace(&mut self, index: u32, hash: u64, now: Moment) {
+    fn replace(&mut self, index: u32, hash: u32, now: Moment) {
         if self.slab.get(index).state.is_some() {
             self.close(index, CloseReason::Reused, now);
         }
-        debug_assert_eq!(hash, self.slab.get(index).flow.key.hash(self.seed));
+        debug_assert_eq!(hash, self.hash.hash(&self.slab.get(index).flow.key));
         self.forget(index);
     }
 
     /// Makes an entry for the flow of a segment.
-    fn open(&mut self, hash: u64, segment: &Segment<'_>) -> u32 {
-        if self.slab.len() >= self.limits.flows.max(1) {
-            self.evict(segment.moment);
+    fn open(&mut self, hash: u32, segment: &Segment<'_>) -> u32 {
+        if self.half_open_flows() >= self.limits.half_open_flows.max(1) {
+            self.evict_from(Phase::HalfOpen, segment.moment);
         }
+        while (self.slab.len() >= self.flows_max || self.memory() > self.limits.memory)
+            && self.evict(segment.moment)
+        {}
         let syn = has(segment, TcpFlags::SYN);
         let answer = syn && has(segment, TcpFlags::ACK);
-        let flow = Flow {
-            id: segment.moment.position,
-            key: segment.key,
-            originator: if answer { segment.side.opposite() } else { segment.side },
-            opened: segment.moment.time,
-            last_seen: segment.moment.time,
-            interface: segment.interface,
-            midstream: !syn,
-            handshake: Handshake::default(),
-            streams: [StreamFacts::default(); 2],
-        };
+        let Moment { time, position } = segment.moment;
+        let originator = if answer { segment.side.opposite() } else { segment.side };
+        let mut flow = Flow::new(position, segment.key, originator, segment.interface, time);
+        flow.midstream = !syn;
+        if answer {
+            flow.history.set_turned();
+        }
         self.counters.flows_opened += 1;
         self.counters.flows_midstream += u64::from(!syn);
         let state = self.handler.open(&flow);
         let index = self.slab.insert(Entry::new(flow, state));
         self.wheels[Phase::HalfOpen as usize].insert(&mut self.slab, index);
-        let (slab, seed) = (&self.slab, self.seed);
-        self.index.insert_unique(hash, index, |&index| slab.get(index).flow.key.hash(seed));
+        self.index.insert(hash, index);
+        self.share_memory();
         index
     }
 
-    /// Makes room for a flow.
+    /// Makes room for a flow. False if there is none to evict.
     #[cold]
-    fn evict(&mut self, now: Moment) {
-        for phase in [Phase::Lingering, Phase::HalfOpen, Phase::Established] {
-            if let Some(index) = self.wheels[phase as usize].oldest() {
-                if phase != Phase::Lingering {
-                    self.close(index, CloseReason::Evicted, now);
-                }
-                self.forget(index);
-                return;
-            }
+    fn evict(&mut self, now: Moment) -> bool {
+        [Phase::Lingering, Phase::HalfOpen, Phase::Established]
+            .into_iter()
+            .any(|phase| self.evict_from(phase, now))
+    }
+
+    /// Ends the flow of a phase that has not been seen for longest. False if there is none.
+    fn evict_from(&mut self, phase: Phase, now: Moment) -> bool {
+        let Some(index) = self.wheels[phase as usize].oldest(&mut self.slab) else { return false };
+        if phase != Phase::Lingering {
+            self.counters.flows_evicted_half_open += u64::from(phase == Phase::HalfOpen);
+            self.close(index, CloseReason::Evicted, now);
         }
+        self.forget(index);
+        true
+    }
+
+    fn entries_memory(&self) -> usize {
+        self.slab.len() * entry_cost::<H::State>() + self.rares * Rare::COST
+    }
+
+    /// Early bytes may have what the entries leave.
+    #[inline]
+    fn share_memory(&mut self) {
+        let left = self.limits.memory.saturating_sub(self.entries_memory());
+        self.holds.set_limit(self.limits.held_bytes.min(left));
+    }
+
+    /// Does something to an entry that may make something rare, which is counted.
+    #[inline]
+    fn keeping_count<T>(&mut self, index: u32, what: impl FnOnce(&mut Self) -> T) -> T {
+        let result = what(self);
+        let flow = &mut self.slab.get_mut(index).flow;
+        if flow.rare.is_some() && !flow.attention.has(Attention::RARE_COUNTED) {
+            flow.attention.set(Attention::RARE_COUNTED, true);
+            self.rares += 1;
+        }
+        result
     }
 
     /// Flushes an open flow and tells the handler that it is over.
     fn close(&mut self, index: u32, reason: CloseReason, now: Moment) {
         let (entry, mut assembly) = self.parts(index, now);
-        for from in [Peer::Originator, Peer::Responder] {
+        for from in Peer::BOTH {
             assembly.flush(entry, from);
         }
         let counter = match reason {
@@ -483,6 +578,12 @@ impl<H: Handler> FlowTable<H> {
         if let Some(state) = entry.state.take() {
             assembly.handler.close(state, &entry.flow, reason, now);
         }
+        entry.flow.attention.set(Attention::HELLO, false);
+        entry.flow.rare = None;
+        if entry.flow.attention.has(Attention::RARE_COUNTED) {
+            entry.flow.attention.set(Attention::RARE_COUNTED, false);
+            self.rares -= 1;
+        }
     }
 
     /// Keeps a closed flow for a while.
@@ -492,24 +593,19 @@ impl<H: Handler> FlowTable<H> {
 
     /// Removes a closed flow.
     fn forget(&mut self, index: u32) {
-        let entry = self.slab.get(index);
-        let (key, phase) = (entry.flow.key, entry.phase);
+        let Flow { key, phase, .. } = self.slab.get(index).flow;
         self.wheels[phase as usize].remove(&mut self.slab, index);
-        if let Ok(found) = self.index.find_entry(self.hash(&key), |&other| other == index) {
-            found.remove();
-        }
+        self.index.remove(self.hash.hash(&key), index);
         self.slab.remove(index);
     }
 
     /// Brings the time of an open flow up to that of a segment.
     #[inline]
     fn touch(&mut self, index: u32, segment: &Segment<'_>) {
-        let entry = self.slab.get(index);
-        let phase = entry.phase;
-        let time = entry.flow.last_seen.max(segment.moment.time);
-        self.wheels[phase as usize].touch(&mut self.slab, index, time);
-        if phase == Phase::HalfOpen && !has(segment, TcpFlags::SYN) {
-            let [originator, responder] = &self.slab.get(index).flow.streams;
+        let flow = &mut self.slab.get_mut(index).flow;
+        flow.last_seen = flow.last_seen.max(segment.moment.time);
+        if flow.phase == Phase::HalfOpen && !has(segment, TcpFlags::SYN) {
+            let [originator, responder] = &flow.streams;
             if originator.packets != 0 && responder.packets != 0 {
                 self.enter(index, Phase::Established);
             }
@@ -518,14 +614,11 @@ impl<H: Handler> FlowTable<H> {
 
     /// Moves an entry to another wheel.
     fn enter(&mut self, index: u32, phase: Phase) {
-        let entry = self.slab.get_mut(index);
-        let left = std::mem::replace(&mut entry.phase, phase);
+        let flow = &mut self.slab.get_mut(index).flow;
+        flow.attention.set(Attention::NOT_ESTABLISHED, phase != Phase::Established);
+        let left = std::mem::replace(&mut flow.phase, phase);
         self.wheels[left as usize].remove(&mut self.slab, index);
         self.wheels[phase as usize].insert(&mut self.slab, index);
-    }
-
-    fn hash(&self, key: &FlowKey) -> u64 {
-        key.hash(self.seed)
     }
 
     /// An entry and what reassembly works with.
@@ -543,247 +636,21 @@ impl<H: Handler> FlowTable<H> {
     }
 }
 
-/// How a segment stands to the streams of its flow.
-impl<H: Handler> Assembly<'_, H> {
-    /// Whether a segment is the copy of one that was taken a while ago: nothing of it is new, and time runs backwards.
-    ///
-    /// Interfaces that see the same packets (both ends of a pair, ports of a bridge) are read a block of one after a block
-    /// of the other, so copies come too late for the marks of the last segments. What is sent again has a later time.
-    #[inline]
-    fn is_late_copy(
-        &self,
-        entry: &Entry<H::State>,
-        from: Peer,
-        segment: &Segment<'_>,
-        sequence: u32,
-    ) -> bool {
-        let stream = &entry.streams[from as usize];
-        stream.newest.is_after(segment.moment.time, entry.flow.last_seen)
-            && self.is_known(entry, from, segment, sequence)
-    }
-
-    /// Whether everything that a segment says has been said before.
-    #[cold]
-    fn is_known(&self, entry: &Entry<H::State>, from: Peer, segment: &Segment<'_>, sequence: u32) -> bool {
-        let stream = &entry.streams[from as usize];
-        let opposite = &entry.streams[from.opposite() as usize];
-        let offset = stream.offset(sequence);
-        let end = offset + i64::from(segment.wire_len);
-        let start = match stream.start {
-            Start::Unknown => false,
-            Start::Provisional => segment.wire_len == 0,
-            Start::Known => true,
-        };
-        let syn = !has(segment, TcpFlags::SYN) || stream.syn && offset == 0;
-        let ack = !has(segment, TcpFlags::ACK)
-            || opposite.start != Start::Unknown
-                && opposite.offset(segment.tcp.acknowledgement) <= opposite.acked as i64;
-        start
-            && syn
-            && ack
-            && offset >= 0
-            && !has(segment, TcpFlags::RST)
-            && self.has_seen(stream, offset as u64, end as u64, has(segment, TcpFlags::FIN))
-    }
-
-    /// A segment of a flow that is closed.
-    #[cold]
-    fn late(
-        &mut self,
-        entry: &mut Entry<H::State>,
-        from: Peer,
-        segment: &Segment<'_>,
-        sequence: u32,
-    ) -> Outcome {
-        let stream = entry.stream(from);
-        if segment.wire_len == 0 {
-            return Outcome::Accepted;
-        }
-        let end = stream.offset(sequence) + i64::from(segment.wire_len);
-        let known = stream.start != Start::Unknown && end <= stream.next as i64;
-        if !known || end < stream.next as i64 - reach(entry, from) {
-            return Outcome::OutOfWindow;
-        }
-        self.counters.retransmitted_bytes += u64::from(segment.wire_len);
-        Outcome::Accepted
-    }
-
-    /// A SYN that belongs to this flow: where its stream starts, when, and how windows are to be read.
-    #[cold]
-    fn syn(&mut self, entry: &mut Entry<H::State>, from: Peer, segment: &Segment<'_>, first: u32) {
-        let stream = entry.stream(from);
-        let again = stream.syn;
-        match stream.start {
-            Start::Unknown => stream.begin(first, Start::Known),
-            Start::Provisional => {
-                let distance = stream.base.wrapping_sub(first);
-                if distance <= PROVISIONAL_REACH {
-                    stream.start = Start::Known;
-                    self.start_earlier(entry, from, distance);
-                }
-            }
-            Start::Known => {}
-        }
-        let stream = entry.stream(from);
-        if stream.base != first {
-            // A SYN+ACK that is not this flow's; the window test will say so.
-            return;
-        }
-        stream.syn = true;
-        stream.set_scale(window_scale(segment.options));
-        entry.flow.midstream = false;
-        let handshake = &mut entry.flow.handshake;
-        let time = if has(segment, TcpFlags::ACK) { &mut handshake.syn_ack } else { &mut handshake.syn };
-        time.first(segment.moment.time);
-        handshake.retransmitted |= again;
-        entry.handshake_waits = handshake.waits();
-    }
-
-    /// Starts the streams that a segment tells the start of.
-    #[inline]
-    fn begin(&mut self, entry: &mut Entry<H::State>, from: Peer, segment: &Segment<'_>, sequence: u32) {
-        match entry.stream(from).start {
-            Start::Known => {}
-            Start::Unknown => {
-                let start = if segment.wire_len == 0 { Start::Provisional } else { Start::Known };
-                entry.stream(from).begin(sequence, start);
-            }
-            Start::Provisional => {
-                let stream = entry.stream(from);
-                let distance = stream.base.wrapping_sub(sequence);
-                // A probe of one byte just before the start is no earlier data.
-                let probe = segment.wire_len == 1 && distance == 1;
-                if segment.wire_len != 0 && (1..=PROVISIONAL_REACH).contains(&distance) && !probe {
-                    self.start_earlier(entry, from, distance);
-                }
-            }
-        }
-        if has(segment, TcpFlags::ACK) {
-            let opposite = entry.stream(from.opposite());
-            if opposite.start == Start::Unknown {
-                opposite.begin(segment.tcp.acknowledgement, Start::Provisional);
-            }
-        }
-    }
-
-    /// Whether a segment can be of this flow's present.
-    fn in_window(&self, entry: &mut Entry<H::State>, from: Peer, offset: i64, segment: &Segment<'_>) -> bool {
-        let reach_here = reach(entry, from);
-        let end = offset + i64::from(segment.wire_len);
-        let (low, high) = self.edges(entry.stream(from));
-        if offset <= high + reach_here && end >= low - reach_here {
-            return true;
-        }
-        // The capture may have missed more than a window. What its sender has received shows then that it is
-        // up to date.
-        let opposite = entry.stream(from.opposite());
-        if !has(segment, TcpFlags::ACK) || opposite.start == Start::Unknown || offset > high + REACH_UNKNOWN {
-            return false;
-        }
-        let acknowledged = opposite.offset(segment.tcp.acknowledgement);
-        let (_, high) = self.edges(opposite);
-        offset > 0 && (high - reach(entry, from.opposite())..=high + 1).contains(&acknowledged)
-    }
-
-    /// Takes note of what a segment acknowledges and of its window. Returns the acknowledged offset.
-    #[inline]
-    fn acknowledge(&mut self, entry: &mut Entry<H::State>, from: Peer, segment: &Segment<'_>) -> Option<u64> {
-        if !has(segment, TcpFlags::ACK) {
-            return None;
-        }
-        let syn = has(segment, TcpFlags::SYN);
-        let both_scale = entry.streams[0].scale().is_some() && entry.streams[1].scale().is_some();
-        let scale = entry.stream(from).scale().filter(|_| both_scale && !syn).unwrap_or(0);
-        let window = u32::from(segment.tcp.window) << scale;
-        let opposite = entry.stream(from.opposite());
-        opposite.window = opposite.window.max(window);
-        let (_, high) = self.edges(opposite);
-        let offset = opposite.acknowledge(segment.tcp.acknowledgement, high as u64);
-        // A FIN takes a sequence number, but is no byte.
-        let end = match opposite.hold {
-            _ if opposite.ended => opposite.next,
-            Some(id) => self.holds.get(id).fin.map_or(u64::MAX, |fin| fin.offset),
-            None => u64::MAX,
-        };
-        let first = opposite.base;
-        if entry.handshake_waits
-            && !syn
-            && from == Peer::Originator
-            && segment.tcp.acknowledgement.wrapping_sub(first) as i32 >= 0
-        {
-            entry.flow.handshake.ack.first(segment.moment.time);
-            entry.handshake_waits = false;
-        }
-        Some(offset.min(end))
-    }
-
-    /// Between which offsets a stream's present lies: its next byte, and the highest that was seen or acknowledged.
-    fn edges(&self, stream: &Stream) -> (i64, i64) {
-        let highest = stream.hold.map_or(0, |id| self.holds.get(id).highest);
-        (stream.next as i64, stream.next.max(stream.acked).max(highest) as i64)
-    }
+/// Memory for each entry: itself, its place in the index and in the list of free ones.
+const fn entry_cost<S>() -> usize {
+    size_of::<Entry<S>>() + INDEX_COST + size_of::<u32>()
 }
 
-/// Whether a RST is one of the sender's, as far as its numbers tell.
-fn plausible_reset<H: Handler>(
-    entry: &mut Entry<H::State>,
-    from: Peer,
-    segment: &Segment<'_>,
-    assembly: &Assembly<'_, H>,
-) -> bool {
-    // A refused SYN is answered from sequence number 0: its acknowledgement counts.
-    let (whose, number) = match entry.stream(from).start {
-        Start::Unknown if !has(segment, TcpFlags::ACK) => return true,
-        Start::Unknown => (from.opposite(), segment.tcp.acknowledgement),
-        _ => (from, segment.tcp.sequence),
-    };
-    let stream = entry.stream(whose);
-    if stream.start == Start::Unknown {
-        return true;
-    }
-    let offset = stream.offset(number);
-    let (low, high) = assembly.edges(stream);
-    let reach = reach(entry, whose);
-    (low - reach..=high + reach).contains(&offset)
-}
+/// Entries have at most three quarters of the memory, so that early bytes find room beside them.
+const ENTRIES_SHARE: (usize, usize) = (3, 4);
 
-/// How far from its present a stream may plausibly jump.
-fn reach<S>(entry: &Entry<S>, from: Peer) -> i64 {
-    if entry.streams[0].syn && entry.streams[1].syn {
-        // Windows that were announced while the capture missed packets are not known, small ones mean little.
-        i64::from(entry.streams[from as usize].window.max(REACH_MIN)) + i64::from(REACH_MIN)
-    } else {
-        REACH_UNKNOWN
-    }
-}
+/// Flows whose entries lie in the caches anyway.
+const CACHED: usize = 1 << 12;
 
-/// Counts a segment among the facts of its stream.
-#[inline]
-fn count<S>(entry: &mut Entry<S>, from: Peer, segment: &Segment<'_>) {
-    let facts = &mut entry.flow.streams[from as usize];
-    facts.packets += 1;
-    facts.bytes += u64::from(segment.wire_len);
-    let closing = TcpFlags(TcpFlags::SYN.0 | TcpFlags::RST.0);
-    if segment.tcp.window == 0 && segment.tcp.flags.0 & closing.0 == 0 {
-        facts.zero_windows += 1;
-    }
-}
+/// Segments that are looked up together. More: the first are gone from the cache again. Fewer: loads wait for one another.
+const BATCH: usize = 32;
 
-/// "Pure ACK, FIN and RST" of nothing known: the rest of something whose end would never be seen.
-fn opens_a_flow(segment: &Segment<'_>) -> bool {
-    !has(segment, TcpFlags::RST) && (has(segment, TcpFlags::SYN) || segment.wire_len != 0)
-}
-
-/// Bytes before a provisional start that are taken for late captured ones rather than for sent again: one
-/// window of a sender that has just begun, or what a mirror puts out of order.
-const PROVISIONAL_REACH: u32 = 64 << 10;
-
-/// How much earlier than a flow's first segment a copy of another's may be, in nanoseconds: some blocks of a capture ring,
-/// and little enough that a clock that is set back costs no flow.
-const COPIES_WITHIN_NS: u64 = 1_000_000_000;
-
-/// The least window assumed, in bytes.
-const REACH_MIN: u32 = 64 << 10;
+mod judge;
 
 #[cfg(test)]
 mod copies;

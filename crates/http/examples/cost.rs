@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use gannet_flow::{CloseReason, Data, Flow, Handler, Handshake, Moment, Peer, StreamFacts};
+use gannet_flow::{CloseReason, Data, Flow, Handler, Handshake, Moment, Peer};
 use gannet_http::{Exchange, Http, HttpConfig, Sink};
 use gannet_packet::{Endpoint, FlowKey, IpProtocol, Timestamp};
 
@@ -32,17 +32,8 @@ fn main() {
 fn run(rounds: u64, segments: u64) -> f64 {
     let end = |host, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
     let (key, originator) = FlowKey::new(end(1, 40_000), end(2, 80), IpProtocol::TCP);
-    let flow = Flow {
-        id: 0,
-        key,
-        originator,
-        opened: Timestamp(0),
-        last_seen: Timestamp(0),
-        interface: 0,
-        midstream: false,
-        handshake: Handshake::default(),
-        streams: [StreamFacts::default(); 2],
-    };
+    let start = Some(Timestamp(0));
+    let flow = Flow::sample(0, key, originator, Handshake::new(start, start, start));
     let get = b"GET /index.html?a=b HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: measure/1.0\r\nAccept: */*\r\n\
         Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nCookie: session=0123456789abcdef\r\n\r\n";
     let body = segments * 1_448;

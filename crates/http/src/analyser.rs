@@ -204,7 +204,7 @@ impl<S: Sink> Http<S> {
 
 /// Whether the capture saw no packet of one direction: asymmetric routing, or a filter.
 fn is_one_sided(flow: &Flow) -> bool {
-    flow.streams.iter().any(|stream| stream.packets == 0)
+    Peer::BOTH.iter().any(|&sender| flow.stream(sender).packets == 0)
 }
 
 impl<S: Sink> Handler for Http<S> {
@@ -278,8 +278,10 @@ impl<S: Sink> Handler for Http<S> {
             }
             Stage::Tunnel(tunnel) => {
                 let Tunnel { delivered, before } = *tunnel;
-                let on_wire =
-                    flow.streams.iter().map(|stream| stream.bytes.saturating_sub(stream.retransmitted_bytes));
+                let on_wire = Peer::BOTH.iter().map(|&sender| {
+                    let stream = flow.stream(sender);
+                    stream.bytes.saturating_sub(stream.retransmitted_bytes)
+                });
                 let tunnelled = on_wire.sum::<u64>().saturating_sub(before);
                 self.counters.tunnel_bytes += tunnelled.saturating_sub(delivered);
             }

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use gannet_flow::{
     CloseReason, Data, Flow, Gap, GapReason, Handler, Handshake, Moment, Peer, Retransmission, StreamEnd,
-    StreamFacts,
 };
 use gannet_packet::{Endpoint, FlowKey, IpProtocol, Timestamp};
 
@@ -274,17 +273,10 @@ pub(crate) fn flow(midstream: bool) -> Flow {
     let end = |host, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
     let (key, originator) = FlowKey::new(end(1, 40_000), end(2, 80), IpProtocol::TCP);
     let handshake = Handshake::new(Some(Timestamp(10)), Some(Timestamp(20)), Some(Timestamp(35)));
-    Flow {
-        id: 7,
-        key,
-        originator,
-        opened: Timestamp(10),
-        last_seen: Timestamp(10),
-        interface: 3,
-        midstream,
-        handshake: if midstream { Handshake::default() } else { handshake },
-        streams: [StreamFacts::default(); 2],
-    }
+    let handshake = if midstream { Handshake::default() } else { handshake };
+    let mut flow = Flow::sample(7, key, originator, handshake);
+    (flow.opened, flow.last_seen, flow.interface) = (Timestamp(10), Timestamp(10), 3);
+    flow
 }
 
 /// Options, methods, the split between the streams, sizes.

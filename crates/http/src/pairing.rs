@@ -733,7 +733,7 @@ impl Http1 {
         };
         let mut timing = edges.timing(&mut untrusted);
         if self.index == 0 {
-            timing.connect = timing::connect(&context.flow.handshake);
+            timing.connect = timing::connect(&context.flow.handshake());
         }
         let then = asked.or(answered).map(|(at, _)| at.facts).unwrap_or_default();
         let counters = &mut *context.counters;

@@ -74,7 +74,7 @@ impl Lane {
     }
 
     pub(crate) fn deliver(&mut self, data: Data<'_>) -> &mut Self {
-        self.flow.streams[data.from as usize].packets += 1;
+        self.flow.sample_stream(data.from, |stream| stream.packets += 1);
         let state = self.state.as_mut().expect("open");
         // As the table does: what is not wanted is not delivered.
         if self.http.wants_more(state) {
@@ -104,7 +104,7 @@ impl Lane {
 
     pub(crate) fn fin(&mut self, from: Peer) -> &mut Self {
         let now = self.tick();
-        self.flow.streams[from as usize].packets += 1;
+        self.flow.sample_stream(from, |stream| stream.packets += 1);
         let end = StreamEnd { from, offset: self.sent[from as usize], seen: now, now };
         self.http.end(self.state.as_mut().expect("open"), &self.flow, end);
         self

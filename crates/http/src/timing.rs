@@ -12,7 +12,7 @@
 //!
 //! A client that waits for `100 Continue` sends its last byte after it: that wait is in `send` and never in `server`.
 
-use gannet_flow::{Flow, Handshake};
+use gannet_flow::{Flow, Handshake, Peer};
 use gannet_packet::Timestamp;
 
 use crate::framing::Progress;
@@ -60,7 +60,7 @@ pub(crate) fn connect(handshake: &Handshake) -> Option<u64> {
 /// What both directions have gone through so far.
 #[inline]
 pub(crate) fn sums(flow: &Flow) -> TcpFacts {
-    let [a, b] = &flow.streams;
+    let [a, b] = Peer::BOTH.map(|sender| flow.stream(sender));
     TcpFacts {
         retransmitted_bytes: a.retransmitted_bytes.wrapping_add(b.retransmitted_bytes),
         out_of_order: a.out_of_order.wrapping_add(b.out_of_order),

@@ -1,6 +1,7 @@
 //! Reassembly against a map of bytes, for random traffic.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use gannet_packet::Side;
 use proptest::collection::vec;

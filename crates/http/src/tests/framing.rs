@@ -363,9 +363,11 @@ fn tunnels() {
     assert_eq!(lines(&exchanges), ["GET /chat 0 > 101 0 complete"]);
     assert_eq!(exchanges[0].timing.receive, Some(0));
     assert!(!lane.wanted());
-    lane.flow.streams[0].bytes = lane.sent[0] + 1_000;
-    lane.flow.streams[1].bytes = lane.sent[1] + 50;
-    lane.flow.streams[1].retransmitted_bytes = 40;
+    let sent = lane.sent;
+    lane.flow.sample_stream(Peer::Originator, |stream| stream.bytes = sent[0] + 1_000);
+    lane.flow.sample_stream(Peer::Responder, |stream| {
+        (stream.bytes, stream.retransmitted_bytes) = (sent[1] + 50, 40);
+    });
     lane.close(CloseReason::Finished);
     let counters = lane.http.counters();
     assert_eq!((counters.tunnels, counters.tunnel_bytes, counters.http1), (1, 1_013, 1));

@@ -1,6 +1,6 @@
 //! Which response belongs to which request, and the times of both.
 
-use gannet_flow::{CloseReason, Data, Moment};
+use gannet_flow::{CloseReason, Data, Moment, Peer};
 use gannet_packet::Timestamp;
 
 use super::run;
@@ -123,7 +123,7 @@ fn requests_without_an_answer() {
         assert_eq!(lines(&lane.taken())[1..], [format!("GET /2 0 > - {state}")]);
         // Whether or not the connection had an answer before.
         let mut lane = Lane::new();
-        lane.flow.streams[SERVER as usize].packets = 1;
+        lane.flow.sample_stream(SERVER, |stream| stream.packets = 1);
         lane.client(get("/1")).close(reason);
         assert_eq!(lines(&lane.taken()), [format!("GET /1 0 > - {state}")]);
     }
@@ -357,12 +357,12 @@ fn edges_that_came_late() {
 #[test]
 fn what_tcp_went_through() {
     let mut lane = Lane::new();
-    lane.flow.streams[0].retransmitted_bytes = 5;
+    lane.flow.sample_stream(Peer::Originator, |stream| stream.retransmitted_bytes = 5);
     lane.client(get("/"));
-    lane.flow.streams[0].retransmitted_bytes = 7;
-    lane.flow.streams[1].retransmitted_bytes = 10;
-    lane.flow.streams[1].out_of_order = 2;
-    lane.flow.streams[1].zero_windows = 1;
+    lane.flow.sample_stream(Peer::Originator, |stream| stream.retransmitted_bytes = 7);
+    lane.flow.sample_stream(Peer::Responder, |stream| {
+        (stream.retransmitted_bytes, stream.out_of_order, stream.zero_windows) = (10, 2, 1);
+    });
     lane.server(OK);
     let tcp = lane.taken()[0].tcp;
     assert_eq!((tcp.retransmitted_bytes, tcp.out_of_order, tcp.zero_windows, tcp.gap_bytes), (12, 2, 1, 0));

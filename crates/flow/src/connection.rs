@@ -1,0 +1,76 @@
+//! What names a connection wherever and whenever it is looked at.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use data_encoding::{BASE32_NOPAD, DecodeError};
+use sha1::{Digest, Sha1};
+
+use crate::{Flow, Peer};
+
+/// The name of one connection: of its 5-tuple and both initial sequence numbers, and of nothing that a tap or a run adds.
+///
+/// The first 16 bytes of SHA-1 over: both addresses as IPv6 (IPv4 mapped), both ports, the protocol, and for each end one
+/// byte (1 if its initial sequence number is known) and the number (0 if not), in network byte order, the lower end of
+/// the key first. Printed as 26 characters of base32 (RFC 4648, no padding).
+///
+/// Two connections of the same ports have different names because initial sequence numbers differ (RFC 6528). A flow
+/// joined midstream has none: its name says that both are unknown, so it is the same at two taps that both joined
+/// midstream, and the same for all such flows of these ports. A tap that saw the handshake and one that did not name it
+/// differently. Where only one end's number was seen (a SYN without an answer), only that one counts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId([u8; 16]);
+
+impl ConnectionId {
+    pub(crate) fn of(flow: &Flow) -> Self {
+        let (low, high) = (flow.key.low(), flow.key.high());
+        let mut sha = Sha1::new();
+        for end in [low, high] {
+            let address = match end.address {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                IpAddr::V6(v6) => v6,
+            };
+            sha.update(address.octets());
+        }
+        sha.update(low.port.to_be_bytes());
+        sha.update(high.port.to_be_bytes());
+        sha.update([flow.key.protocol().0]);
+        let originator_is_low = flow.endpoint(Peer::Originator) == low;
+        let ends = if originator_is_low { Peer::BOTH } else { [Peer::Responder, Peer::Originator] };
+        for number in ends.map(|peer| flow.initial_sequence(peer)) {
+            sha.update([u8::from(number.is_some())]);
+            sha.update(number.unwrap_or(0).to_be_bytes());
+        }
+        let digest: [u8; 20] = sha.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+
+    /// The 16 bytes.
+    pub fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for ConnectionId {
+    type Err = DecodeError;
+
+    fn from_str(text: &str) -> Result<Self, DecodeError> {
+        let wrong = DecodeError { position: 0, kind: data_encoding::DecodeKind::Length };
+        let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes())?;
+        bytes.try_into().map(Self).map_err(|_| wrong)
+    }
+}

@@ -1,0 +1,71 @@
+//! What is reported of a flow when it is over.
+
+use gannet_packet::{Endpoint, Timestamp};
+
+use crate::{
+    CloseReason, ConnectionId, ConnectionState, Flow, Handshake, IcmpError, Peer, StreamFacts, TlsHello,
+};
+
+/// A flow from its beginning to its end: what `conn.log` has columns for, and more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowRecord {
+    /// [`Flow::id`].
+    pub id: u64,
+    /// Names the connection at every tap.
+    pub connection_id: ConnectionId,
+    /// The join key of Zeek, Suricata and Arkime.
+    pub community_id: String,
+    /// Who opened it.
+    pub originator: Endpoint,
+    /// The other end.
+    pub responder: Endpoint,
+    /// Index of the interface that its first segment was seen on.
+    pub interface: u32,
+    /// Its SYN was not seen.
+    pub midstream: bool,
+    /// Time of its first segment.
+    pub opened: Timestamp,
+    /// From its first to its last segment, in nanoseconds.
+    pub duration_ns: u64,
+    /// Why it is over.
+    pub reason: CloseReason,
+    /// Zeek's `conn_state`.
+    pub state: ConnectionState,
+    /// Zeek's history letters.
+    pub history: String,
+    /// Times of the handshake, and with them the round trip to either end.
+    pub handshake: Handshake,
+    /// What happened to each direction, indexed by `Peer as usize` of the sender.
+    pub streams: [StreamFacts; 2],
+    /// Length of each direction's stream, gaps included: Zeek's `orig_bytes` and `resp_bytes`.
+    pub stream_lens: [u64; 2],
+    /// How many ICMP errors were about it, and the first.
+    pub icmp_errors: Option<(u32, IcmpError)>,
+    /// What its TLS hellos said.
+    pub tls: Option<TlsHello>,
+}
+
+impl Flow {
+    /// Everything known of the flow, as plain data. Allocates: for the end of a flow, not for its segments.
+    pub fn record(&self, reason: CloseReason) -> FlowRecord {
+        FlowRecord {
+            id: self.id,
+            connection_id: self.connection_id(),
+            community_id: self.community_id(),
+            originator: self.endpoint(Peer::Originator),
+            responder: self.endpoint(Peer::Responder),
+            interface: self.interface,
+            midstream: self.midstream,
+            opened: self.opened,
+            duration_ns: self.last_seen.0.saturating_sub(self.opened.0),
+            reason,
+            state: self.state(),
+            history: self.history(),
+            handshake: self.handshake(),
+            streams: Peer::BOTH.map(|peer| self.stream(peer)),
+            stream_lens: Peer::BOTH.map(|peer| self.stream_len(peer)),
+            icmp_errors: self.icmp_errors(),
+            tls: self.tls().cloned(),
+        }
+    }
+}
