@@ -82,18 +82,19 @@ pub fn compile(text: &str, options: &Options<'_>) -> Result<Program, Error> {
     let mut graph = lower::lower(&tree, options)?;
     if options.optimise {
         match optimise::optimise(&mut graph) {
-            Err(error) if error.kind == ErrorKind::RejectsAll && !is_refused_for_rejecting(&tree) => {
+            Err(error) if error.kind == ErrorKind::RejectsAll && !is_optimised_by_libpcap(&tree) => {
                 return Ok(Program::constant(0));
             }
+            // Constant arithmetic that divides by 0: libpcap finds out when it optimises, the machine ends with 0 when it gets there.
+            Err(_) if !is_optimised_by_libpcap(&tree) => graph = lower::lower(&tree, options)?,
             result => result?,
         }
     }
     emit::emit(&graph)
 }
 
-/// Whether libpcap would notice, and refuse, that no packet can pass. It notices when it optimises, which it leaves where a program has
-/// loops or moves headers by what it reads.
-fn is_refused_for_rejecting(tree: &Tree) -> bool {
+/// Whether libpcap optimises this, and so refuses it if no packet can pass. It does not where a program has loops or moves headers by what it reads.
+fn is_optimised_by_libpcap(tree: &Tree) -> bool {
     !tree.steps.iter().any(|step| {
         matches!(step.op, Op::Test(Test::ProtocolChain { .. } | Test::Geneve(_) | Test::Vxlan(_)))
     })

@@ -214,14 +214,25 @@ impl Lab {
     /// # Errors
     /// As all of them, and if `socat`, which holds the device open, is not installed.
     pub fn add_tun(&self, side: Side, name: &str) -> io::Result<Tun> {
+        self.add_virtual_device(side, name, "tun")
+    }
+
+    /// The same with Ethernet frames: a tap device. What is sent on it leaves for nowhere.
+    ///
+    /// # Errors
+    /// As [`add_tun`](Self::add_tun).
+    pub fn add_tap(&self, side: Side, name: &str) -> io::Result<Tun> {
+        self.add_virtual_device(side, name, "tap")
+    }
+
+    fn add_virtual_device(&self, side: Side, name: &str, kind: &str) -> io::Result<Tun> {
         let path = std::env::temp_dir().join(format!("{}-{name}.socket", self.namespace(side)));
         let _ = std::fs::remove_file(&path);
         // One datagram on the socket becomes one packet out of the device, as if the far end had sent it.
         let child = self
             .command(side, "socat")
-            .arg("-u")
-            .arg(format!("UNIX-RECV:{}", path.display()))
-            .arg(format!("TUN,tun-name={name},tun-type=tun,iff-no-pi,iff-up"))
+            .arg(format!("UNIX-RECV:{}!!/dev/null", path.display()))
+            .arg(format!("TUN,tun-name={name},tun-type={kind},iff-no-pi,iff-up"))
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
@@ -262,7 +273,7 @@ impl Drop for Lab {
     }
 }
 
-/// A tun device and the process that holds it; both go when this is dropped.
+/// A tun or tap device and the process that holds it; both go when this is dropped.
 #[derive(Debug)]
 pub struct Tun {
     child: Child,
@@ -271,7 +282,7 @@ pub struct Tun {
 }
 
 impl Tun {
-    /// Makes the device receive one packet, which begins with the IP header.
+    /// Makes the device receive one packet, which begins with the IP header on a tun device and with the Ethernet header on a tap device.
     pub fn receive(&self, packet: &[u8]) -> io::Result<()> {
         self.socket.send_to(packet, &self.path).map(drop)
     }

@@ -20,6 +20,10 @@ pub struct Foreign {
 pub struct Trace {
     /// Jumps backward.
     pub turns: u64,
+    /// Of those, over more than 15 instructions: libpcap's `protochain` steps over an authentication header so.
+    pub long_turns: u64,
+    /// It loaded a scratch word that it had not stored: with libpcap whatever lies there.
+    pub unset: bool,
     /// It ended because a load lay beyond the bytes, or at a division by 0.
     pub cut_short: bool,
 }
@@ -64,6 +68,7 @@ impl Foreign {
     fn interpret(&self, skb: &Skb<'_>, trace: &mut Trace) -> Option<u32> {
         let (mut a, mut x) = (0_u32, 0_u32);
         let mut memory = [0_u32; SCRATCH_WORDS];
+        let mut stored = 0_u32;
         let mut at = 0_i64;
         for _ in 0..STEPS {
             let Some(&insn) = usize::try_from(at).ok().and_then(|at| self.instructions.get(at)) else {
@@ -78,7 +83,10 @@ impl Foreign {
                         IMM => Some(k),
                         ABS => load(skb, insn.code, u64::from(k)),
                         IND => load(skb, insn.code, u64::from(x.wrapping_add(k))),
-                        MEM => memory.get(k as usize).copied(),
+                        MEM => {
+                            trace.unset |= k < 16 && stored & 1 << k == 0;
+                            memory.get(k as usize).copied()
+                        }
                         LEN => Some(skb.len),
                         _ => load(skb, B, u64::from(k)).map(|byte| 4 * (byte & 15)),
                     };
@@ -89,7 +97,10 @@ impl Foreign {
                     *(if insn.class() == LD { &mut a } else { &mut x }) = value;
                 }
                 ST | STX => match memory.get_mut(k as usize) {
-                    Some(word) => *word = if insn.class() == ST { a } else { x },
+                    Some(word) => {
+                        stored |= 1 << k;
+                        *word = if insn.class() == ST { a } else { x };
+                    }
                     None => return Some(0),
                 },
                 ALU => {
@@ -101,6 +112,7 @@ impl Foreign {
                 }
                 JMP if insn.code & 0xf0 == JA => {
                     trace.turns += u64::from((k as i32) < 0);
+                    trace.long_turns += u64::from((k as i32) < -15);
                     at += i64::from(k as i32);
                 }
                 JMP => {
