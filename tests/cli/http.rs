@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::util::Dir;
 
 /// The captures that were made elsewhere; `None`, said on stderr, where they are not.
-fn corpus() -> Option<PathBuf> {
+pub(super) fn corpus() -> Option<PathBuf> {
     let path = std::env::var_os("GANNET_CORPUS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
     if path.join("INDEX.tsv").is_file() {

@@ -21,7 +21,7 @@ use super::support::{Bench, wait_for};
 use super::tools;
 
 /// A run of the library, in a thread of its own: it gives up that thread's privileges.
-struct Running<'a> {
+pub(super) struct Running<'a> {
     control: &'a Control,
     thread: std::thread::ScopedJoinHandle<'a, Report>,
 }
@@ -181,13 +181,13 @@ fn reports_on_demand_never_contradict_themselves() {
     }
 }
 
-fn input(bench: &Bench) -> Input {
+pub(super) fn input(bench: &Bench) -> Input {
     let netns = NetnsSpec::Name(bench.lab.namespace(Side::Receiver));
     let name = InterfaceName::Named("rx0".to_owned());
     Input::Live { interfaces: vec![InterfaceSpec { name, netns: Some(netns) }] }
 }
 
-fn start<'a>(
+pub(super) fn start<'a>(
     scope: &'a std::thread::Scope<'a, '_>,
     config: &'a RunConfig,
     control: &'a Control,
@@ -203,7 +203,7 @@ fn start<'a>(
 }
 
 impl Running<'_> {
-    fn stop(self) -> Report {
+    pub(super) fn stop(self) -> Report {
         self.control.stop();
         self.thread.join().unwrap()
     }

@@ -9,7 +9,7 @@ use gannet_filter::{Names, opcodes};
 use gannet_pipeline::config::Filter;
 
 use crate::args::CaptureArgs;
-use crate::exit::{Error, Exit};
+use crate::exit::Error;
 
 /// What is filtered by; `None` if nothing was said, or nothing but blanks.
 pub(super) fn filter(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Option<Filter>, Error> {
@@ -56,7 +56,7 @@ fn from_file(path: &Path, names: Names) -> Result<Option<Filter>, Error> {
 fn expression(text: &str, names: Names, file: Option<&Path>) -> Result<Filter, Error> {
     Filter::expression(text, names).map_err(|error| {
         let place = file.map(|path| format!("-F {}: ", path.display())).unwrap_or_default();
-        Error::new(Exit::Usage, format!("{place}{}", error))
+        Error::usage(format!("{place}{}", error.render(text)))
     })
 }
 

@@ -38,7 +38,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A filter that does not go with what is captured or read.
-    #[error("{}{source}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default())]
+    #[error("{}{}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default(), source.render(text))]
     Filter {
         /// The file and its link type; `None` live.
         place: Option<String>,
