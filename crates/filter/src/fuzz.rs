@@ -6,7 +6,9 @@ use gannet_packet::PacketType;
 
 use crate::bpf::insn::*;
 use crate::bpf::{Instruction, Machine, Program, ProgramError, Skb, VlanTag, ll_offset, net_offset};
-use crate::{ErrorKind, FileFilter, FileOptions, Link, Names, Options, Snaplen, compile, opcodes};
+use crate::{
+    ErrorKind, FileFilter, FileOptions, Link, Names, Options, Snaplen, compile, explain, opcodes, resolve,
+};
 
 /// Takes `bytes` as a program, a packet and what the kernel knows of it.
 ///
@@ -21,6 +23,9 @@ pub fn machine(bytes: &[u8]) {
     let program = if raw == 0 { read(code) } else { draw(code) };
     let Ok(program) = program else { return };
     let fast = Machine::new(&program);
+    for link in LINKS {
+        assert_eq!(explain::annotate(&program, link).len(), program.instructions().len());
+    }
 
     let len = u32::from(len) * 7;
     let plain = Skb { len, ..Skb::of(packet) };
@@ -58,6 +63,9 @@ pub fn compiler(bytes: &[u8]) {
     let _ = opcodes::parse(text);
     let _ = FileFilter::of_text(text, FileOptions::default());
     let names = Names::default();
+    if let Ok(tree) = resolve::resolve(text, &names) {
+        assert!(explain::tree(&tree).ends_with('\n'));
+    }
     let started = Instant::now();
     for link in LINKS {
         for optimise in [false, true] {
@@ -70,6 +78,8 @@ pub fn compiler(bytes: &[u8]) {
             match compile(text, &options) {
                 // That the kernel takes it is what a `Program` is the proof of.
                 Ok(program) => {
+                    let explained = explain::listing(&program, link);
+                    assert_eq!(explained.lines().count(), program.instructions().len());
                     let packet = bytes.repeat(4);
                     let (fast, plain) = (Machine::new(&program), Skb::of(&packet));
                     assert_eq!(fast.run(&packet, plain.len), program.run(&plain), "{text}\n{program}");
@@ -79,6 +89,8 @@ pub fn compiler(bytes: &[u8]) {
                     assert!(span.start <= span.end && span.end <= text.len(), "{span:?} of {text}");
                     assert!(text.get(span.clone()).is_some(), "{span:?} cuts a character of {text}");
                     assert!(!error.message.is_empty() && !error.message.ends_with('.'), "{error:?}");
+                    let rendered = error.render(text);
+                    assert!(rendered.starts_with(&error.message), "{rendered}");
                     assert!(optimise || error.kind != ErrorKind::RejectsAll, "{error:?}");
                 }
             }

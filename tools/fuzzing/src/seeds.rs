@@ -52,6 +52,14 @@ fn main() -> io::Result<()> {
             &[&[0, 0], &split[..], &sizes, client.as_bytes(), server.as_bytes()].concat(),
         )?;
     }
+    for (index, expression) in EXPRESSIONS.iter().enumerate() {
+        write(&root, "filter", index, expression.as_bytes())?;
+    }
+    // The body's six bytes, instructions of five, a packet.
+    for (index, (frame, _)) in frames.iter().enumerate() {
+        let code: Vec<u8> = (0..60).map(|step: u8| step.wrapping_mul(37).wrapping_add(index as u8)).collect();
+        write(&root, "machine", index, &[&[12, 0, 14, 40, index as u8, 1], &code[..], frame].concat())?;
+    }
     // What a crash leaves: whole, cut in the middle, followed by zeros.
     write(&root, "repair", 10, &file)?;
     write(&root, "repair", 11, &file[..file.len() / 2 + 1])?;
@@ -232,4 +240,24 @@ const HTTP: [(&str, &str); 4] = [
         "CONNECT a:443 HTTP/1.1\r\n\r\n\u{16}\u{3}\u{1}",
         "HTTP/1.1 407 No\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
     ),
+];
+
+/// Expressions from all corners of the language.
+const EXPRESSIONS: [&str; 16] = [
+    "tcp port 80 or 443",
+    "src net 10.0.0.0/8 and not dst host 10.0.0.1",
+    "tcp[tcpflags] & (tcp-syn|tcp-fin) != 0",
+    "vlan 7 and vlan and ip6 host 2001:db8::1",
+    "ether host 02:00:00:00:00:01 or ether multicast",
+    "ip[2:2] - ((ip[0] & 0xf) << 2) > (len >> 1) * -3",
+    "mpls 1000 and mpls and udp portrange 5000-6000",
+    "pppoes 5 and ip6 protochain 6",
+    "geneve 9 and icmp[icmptype] = icmp-echo",
+    "vxlan and arp src host 10.1.2.3",
+    "less 100 || greater 1500 && ! (inbound or ifindex 3)",
+    "ip proto \\tcp and ether proto 0x86dd",
+    "isis or llc u or decnet src 10.15",
+    "ip broadcast or ip6 multicast",
+    "net 192.168.1 mask 255.255.255.0 and proto 47",
+    "4\n48 0 0 9\n21 0 1 6\n6 0 0 1\n6 0 0 0\n",
 ];
