@@ -154,3 +154,40 @@ fn floor_boundary(text: &str, at: usize) -> usize {
     }
     at
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str, span: Span) -> String {
+        Error::new(ErrorKind::Syntax, "wrong", span).with_help("right").render(text)
+    }
+
+    #[test]
+    fn the_caret_is_under_the_place() {
+        assert_eq!(
+            rendered("tcp and prot 80", 8..12),
+            "wrong\n  tcp and prot 80\n          ^^^^\nhelp: right"
+        );
+        assert_eq!(rendered("tcp and", 7..7), "wrong\n  tcp and\n         ^\nhelp: right");
+        assert_eq!(rendered("", 0..0), "wrong\nhelp: right");
+    }
+
+    #[test]
+    fn what_is_no_plain_letter_does_not_move_the_caret() {
+        assert_eq!(
+            rendered("\u{e9}\tx\n\u{1b}", 3..4),
+            "wrong\n  \\u{e9} x \\u{1b}\n         ^\nhelp: right"
+        );
+    }
+
+    #[test]
+    fn a_long_expression_is_cut_around_the_place() {
+        let text = format!("{}HERE{}", "a".repeat(500), "b".repeat(500));
+        let shown = rendered(&text, 500..504);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1], format!("  ...{}HERE{}...", "a".repeat(40), "b".repeat(40)));
+        assert_eq!(lines[2], format!("{}^^^^", " ".repeat(45)));
+        assert!(rendered(&text, 0..1004).lines().all(|line| line.len() < 80));
+    }
+}

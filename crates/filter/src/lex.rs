@@ -426,3 +426,100 @@ fn value(token: &str) -> Result<u32, Bad> {
     }
     Ok(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = tokens(text).iter().map(|token| token.kind).collect();
+        assert_eq!(kinds.pop(), Some(Kind::End));
+        kinds
+    }
+
+    fn pieces(text: &str) -> Vec<&str> {
+        tokens(text).iter().map(|token| token.place.of(text)).filter(|piece| !piece.is_empty()).collect()
+    }
+
+    const NAME: Kind = Kind::Name { escaped: false };
+
+    #[test]
+    fn the_longest_token_wins() {
+        assert_eq!(
+            pieces("tcp-1 tcp[13]-1 1-2 es-is a- _"),
+            ["tcp-1", "tcp", "[", "13", "]", "-", "1", "1-2", "es-is", "a", "-", "_"]
+        );
+        assert_eq!(
+            pieces("ether[0:2] fe80::1 ::1/128 a::"),
+            ["ether", "[", "0", ":", "2", "]", "fe80::1", "::1", "/", "128", "a::"]
+        );
+        assert_eq!(
+            pieces("1.2.3.4 1.2.3.4.5 1.2.3.4.5.6 1.2.3."),
+            ["1.2.3.4", "1.2.3.4.5", "1.2.3.4.5.6", "1.2.3."]
+        );
+        assert_eq!(
+            kinds("1.2.3.4 1.2.3.4.5 1.2.3.4.5.6 1.2.3."),
+            [Kind::Dotted, NAME, Kind::Mac([1, 2, 3, 4, 5, 6]), NAME]
+        );
+        assert_eq!(pieces("a&&b||!c<=d<<e"), ["a", "&&", "b", "||", "!", "c", "<=", "d", "<<", "e"]);
+    }
+
+    #[test]
+    fn numbers_are_decimal_octal_or_hexadecimal_and_have_32_bits() {
+        assert_eq!(
+            kinds("4294967295 0037777777777 0xffffffff 0X1f 0"),
+            [
+                Kind::Number(u32::MAX),
+                Kind::Number(u32::MAX),
+                Kind::Number(u32::MAX),
+                Kind::Number(31),
+                Kind::Number(0)
+            ]
+        );
+        assert_eq!(kinds("4294967296 0040000000000 0x100000000"), [Kind::Bad(Bad::Overflow); 3]);
+        assert_eq!(kinds("08 0x 0xg"), [Kind::Bad(Bad::Octal), NAME, NAME]);
+    }
+
+    #[test]
+    fn ethernet_addresses_have_five_forms() {
+        let mac = Kind::Mac([0, 0x0c, 0x29, 0xaa, 0xbb, 0xcc]);
+        assert_eq!(
+            kinds("00:0c:29:aa:bb:cc 0-c-29-aa-bb-cc 00.c.29.aa.bb.cc 000c.29aa.bbcc 000c29aabbcc"),
+            [mac; 5]
+        );
+        assert_eq!(kinds("00:0c:29:aa:bb: 1:2::")[0], Kind::Bad(Bad::Mac));
+        assert_eq!(kinds("000c29aabbcc0"), [NAME]);
+    }
+
+    #[test]
+    fn ip6_addresses_are_what_the_library_reads() {
+        for good in [
+            "::",
+            "::1",
+            "1::",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "::ffff:10.0.0.1",
+            "1:2:3:4:5:6:1.2.3.4",
+        ] {
+            assert_eq!(kinds(good), [Kind::Ip6(good.parse().unwrap())], "{good}");
+        }
+        assert_eq!(kinds("::256.1.1.1"), [Kind::Bad(Bad::Ip6)]);
+    }
+
+    #[test]
+    fn every_byte_lies_in_a_token_or_between_two() {
+        proptest::proptest!(|(text in "[ -~\\t\u{e9}\u{4e2d}]{0,60}")| {
+            let mut end = 0;
+            for token in tokens(&text) {
+                let span = token.place.span();
+                proptest::prop_assert!(span.start >= end && text.is_char_boundary(span.start) && text.is_char_boundary(span.end));
+                proptest::prop_assert!(text[end..span.start].bytes().all(|byte| byte.is_ascii_whitespace()));
+                proptest::prop_assert!(!span.is_empty() || token.kind == Kind::End);
+                end = span.end;
+            }
+            proptest::prop_assert!(text[end..].bytes().all(|byte| byte.is_ascii_whitespace()));
+        });
+    }
+}

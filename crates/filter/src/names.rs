@@ -378,3 +378,73 @@ const PROTOCOLS: &[(&str, u32)] = &[
     ("mpls-in-ip", 137),
     ("MPLS-in-IP", 137),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(files: &[(&str, &str)]) -> (tempfile::TempDir, Names) {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            std::fs::write(folder.path().join(file), text).unwrap();
+        }
+        let names = Names::in_folder(folder.path());
+        (folder, names)
+    }
+
+    #[test]
+    fn the_hosts_file_may_have_several_addresses_of_a_name() {
+        let (_folder, names) =
+            names(&[("hosts", "# x\n10.0.0.1 one Uno\n2001:db8::1 one # two\n10.0.0.2 two\nnonsense one\n")]);
+        assert_eq!(
+            names.host("ONE"),
+            ["10.0.0.1".parse::<IpAddr>().unwrap(), "2001:db8::1".parse().unwrap()]
+        );
+        assert_eq!(names.host("uno").len(), 1);
+        assert!(names.host("three").is_empty());
+    }
+
+    #[test]
+    fn services_belong_to_tcp_to_udp_or_to_both() {
+        let (_folder, names) = names(&[(
+            "services",
+            "a 1/tcp\nb 2/udp bee\nc 3/tcp\nc 3/udp\nd 4/tcp\nd 5/udp\ne 6/sctp\nhttp 8000/tcp\n",
+        )]);
+        let service = |name: &str| names.service(name).map(|service| (service.port, service.transport));
+        assert_eq!(service("a"), Some((1, Some(Transport::Tcp))));
+        assert_eq!(service("bee"), Some((2, Some(Transport::Udp))));
+        assert_eq!(service("c"), Some((3, None)));
+        assert_eq!(service("d"), Some((4, Some(Transport::Tcp))));
+        assert_eq!(service("e"), None);
+        assert_eq!(service("http"), Some((8000, Some(Transport::Tcp))), "the file comes first");
+        assert_eq!(service("domain"), Some((53, None)), "then the table");
+        assert_eq!(service("DOMAIN"), None);
+    }
+
+    #[test]
+    fn networks_ethers_and_protocols_are_read() {
+        let (_folder, names) = names(&[
+            ("networks", "loopback 127.0.0.0 lo\nten 10\n"),
+            ("ethers", "0:0:5e:0:53:1 router\n1:2:3 broken\n"),
+            ("protocols", "mine 200 MINE\n"),
+        ]);
+        assert_eq!((names.network("LO"), names.network("ten")), (Some(0x7f00_0000), Some(0x0a00_0000)));
+        assert_eq!((names.ether("Router"), names.ether("broken")), (Some([0, 0, 0x5e, 0, 0x53, 1]), None));
+        assert_eq!(
+            (names.protocol("MINE"), names.protocol("gre"), names.protocol("nosuch")),
+            (Some(200), Some(47), None)
+        );
+    }
+
+    #[test]
+    fn addresses_in_digits_are_read_as_the_c_library_does() {
+        let v4 = |text: &str| Some(IpAddr::V4(text.parse().unwrap()));
+        assert_eq!(numeric_host("10.1"), v4("10.0.0.1"));
+        assert_eq!(numeric_host("0x0a.1.010"), v4("10.1.0.8"));
+        assert_eq!(numeric_host("1"), v4("0.0.0.1"));
+        assert_eq!(numeric_host("::1"), Some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        for none in ["10.256.1.1", "1.2.3.4.5", "1.2.3.256", "a.b", "", "1..2", "4294967296", "0x"] {
+            assert_eq!(numeric_host(none), None, "{none}");
+        }
+    }
+}
