@@ -161,3 +161,68 @@ fn convert(link: impl std::fmt::Debug) -> Link {
         _ => Link::Loop,
     }
 }
+
+/// Twice the terms, about twice the time: chains of ways out are joined at their ends, not walked.
+#[test]
+fn long_expressions_take_linear_time() {
+    use crate::tree::{Op, Protocol, Step, Test, Tree};
+
+    let tree = |terms: usize, join: fn(usize) -> Op| {
+        let mut steps = Vec::new();
+        for term in 0..terms {
+            steps.push(Step { op: Op::Test(Test::Protocol(Protocol::Tcp)), span: 0..3 });
+            if term > 0 {
+                steps.push(Step { op: join(term), span: 0..3 });
+            }
+            if term % 3 == 0 {
+                steps.push(Step { op: Op::Not, span: 0..3 });
+            }
+        }
+        Tree { steps }
+    };
+    let names = Names::default();
+    let options = Options {
+        link: Link::Ethernet,
+        snaplen: Snaplen::Fixed(1),
+        optimise: false,
+        netmask: 0,
+        names: &names,
+    };
+    let joins: [fn(usize) -> Op; 3] =
+        [|_| Op::And, |_| Op::Or, |term| if term % 2 == 0 { Op::And } else { Op::Or }];
+    for join in joins {
+        let begun = std::time::Instant::now();
+        let graph = super::lower(&tree(25_000, join), &options).unwrap();
+        // Six blocks for each term, and the two ends. Walking the chains would take minutes.
+        assert_eq!(graph.blocks.len(), 25_000 * 6 + 2);
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn refusals_point_at_their_place() {
+    use crate::error::ErrorKind;
+
+    for (expression, link, kind, place) in [
+        ("tcp and vlan 7", Link::Raw, ErrorKind::LinkType, "vlan 7"),
+        ("tcp and ether host 1:2:3:4:5:6", Link::Sll, ErrorKind::LinkType, "ether host 1:2:3:4:5:6"),
+        ("mpls and arp", Link::Ethernet, ErrorKind::LinkType, "arp"),
+        ("mpls and vlan", Link::Ethernet, ErrorKind::LinkType, "vlan"),
+        ("tcp or inbound", Link::Ethernet, ErrorKind::LinkType, "inbound"),
+        ("pppoes and llc", Link::Ethernet, ErrorKind::LinkType, "llc"),
+        ("tcp[0] = 1 or ip[1] + link[2] = 1", Link::Kernel, ErrorKind::LinkType, "link[2]"),
+        ("ip[0] / 0 = 1", Link::Raw, ErrorKind::Meaning, "ip[0] / 0 = 1"),
+        ("ip[0] << 32 = 1", Link::Raw, ErrorKind::Meaning, "ip[0] << 32 = 1"),
+    ] {
+        let error = unoptimised(expression, link).unwrap_err();
+        assert_eq!((error.kind, &expression[error.span.clone()]), (kind, place), "{expression}: {error}");
+    }
+}
+
+#[test]
+fn the_seventeenth_value_is_refused() {
+    let nested = |depth: usize| format!("{}ip[0]{} = 1", "1+(".repeat(depth), ")".repeat(depth));
+    assert!(unoptimised(&nested(14), Link::Raw).is_ok());
+    let error = unoptimised(&nested(15), Link::Raw).unwrap_err();
+    assert_eq!(error.kind, crate::ErrorKind::TooLarge);
+}
