@@ -298,14 +298,13 @@ impl Decap {
     /// Which tunnel datagrams to this UDP port may carry.
     #[inline]
     pub(crate) fn of_port(&self, port: u16) -> Option<TunnelKind> {
-        if self.vxlan_ports.contains(&port) {
-            Some(TunnelKind::Vxlan)
-        } else if self.geneve_ports.contains(&port) {
-            Some(TunnelKind::Geneve)
-        } else if self.gtpu_ports.contains(&port) {
-            Some(TunnelKind::Gtpu)
-        } else {
-            None
+        // Asked for every datagram: a plain loop over a few numbers, where `contains` makes calls.
+        let has = |ports: &[u16]| ports.iter().any(|&other| other == port);
+        match () {
+            () if has(&self.vxlan_ports) => Some(TunnelKind::Vxlan),
+            () if has(&self.geneve_ports) => Some(TunnelKind::Geneve),
+            () if has(&self.gtpu_ports) => Some(TunnelKind::Gtpu),
+            () => None,
         }
     }
 }

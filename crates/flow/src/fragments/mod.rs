@@ -84,7 +84,8 @@ pub use counters::FragmentCounters;
 /// The bounds of [`Fragments`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FragmentLimits {
-    /// Memory of held fragments, in bytes.
+    /// Memory of held fragments, in bytes. Besides it, up to 4 MiB of unused buffers are kept, and under 1 KiB for each
+    /// datagram.
     pub bytes: usize,
     /// Datagrams of which fragments are held or refused.
     pub datagrams: usize,
