@@ -299,7 +299,7 @@ impl Decap {
     #[inline]
     pub(crate) fn of_port(&self, port: u16) -> Option<TunnelKind> {
         // Asked for every datagram: a plain loop over a few numbers, where `contains` makes calls.
-        let has = |ports: &[u16]| ports.iter().any(|&other| other == port);
+        let has = |ports: &[u16]| ports.iter().fold(false, |found, &other| found | (other == port));
         match () {
             () if has(&self.vxlan_ports) => Some(TunnelKind::Vxlan),
             () if has(&self.geneve_ports) => Some(TunnelKind::Geneve),
