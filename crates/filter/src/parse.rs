@@ -28,7 +28,7 @@ use crate::words::{Family, Word};
 
 /// How many operators and parentheses may be open at once, counted as libpcap's parser does (`YYMAXDEPTH`): an `and` waiting for its
 /// right side counts two, a parenthesis or `not` one.
-const MAX_OPEN: usize = 9_996;
+const MAX_OPEN: usize = 9_995;
 
 /// Longest expression. A program has 4096 instructions at most, and no primitive that makes one needs so many letters; this bounds the
 /// compiler's memory to some hundred MB whatever it is given.
