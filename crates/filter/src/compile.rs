@@ -3,7 +3,7 @@
 use gannet_packet::LinkType;
 
 use crate::bpf::Program;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::names::Names;
 use crate::tree::{Op, Test, Tree};
 use crate::{emit, lower, optimise, resolve};
@@ -81,19 +81,17 @@ pub fn compile(text: &str, options: &Options<'_>) -> Result<Program, Error> {
     let tree = resolve::resolve(text, options.names)?;
     let mut graph = lower::lower(&tree, options)?;
     if options.optimise {
-        match optimise::optimise(&mut graph) {
-            Err(error) if error.kind == ErrorKind::RejectsAll && !is_optimised_by_libpcap(&tree) => {
-                return Ok(Program::constant(0));
-            }
-            // Constant arithmetic that divides by 0: libpcap finds out when it optimises, the machine ends with 0 when it gets there.
-            Err(_) if !is_optimised_by_libpcap(&tree) => graph = lower::lower(&tree, options)?,
-            result => result?,
+        if is_optimised_by_libpcap(&tree) {
+            optimise::optimise(&mut graph)?;
+        } else {
+            optimise::tidy(&mut graph);
         }
     }
     emit::emit(&graph)
 }
 
-/// Whether libpcap optimises this, and so refuses it if no packet can pass. It does not where a program has loops or moves headers by what it reads.
+/// Whether libpcap optimises this, and so refuses it if no packet can pass and takes out loads that nobody needs. It does not where
+/// a program has loops or moves headers by what it reads.
 fn is_optimised_by_libpcap(tree: &Tree) -> bool {
     !tree.steps.iter().any(|step| {
         matches!(step.op, Op::Test(Test::ProtocolChain { .. } | Test::Geneve(_) | Test::Vxlan(_)))

@@ -29,7 +29,7 @@ use crate::ir::{Block, BlockId, End, Graph};
 ///
 /// # Errors
 /// [`TooLarge`](ErrorKind::TooLarge) if the program would be longer than the kernel takes;
-/// [`Internal`](ErrorKind::Internal) if the graph breaks its invariants or loads a scratch word that may be unset.
+/// [`Internal`](ErrorKind::Internal) if the graph breaks its invariants or holds an instruction that the kernel would refuse.
 pub fn emit(graph: &Graph) -> Result<Program, Error> {
     let order = layout(graph);
     // A block has one instruction at its end, except a `Goto` to the block behind it: counting none for any of those can only
@@ -44,6 +44,11 @@ pub fn emit(graph: &Graph) -> Result<Program, Error> {
     }
     let fills = fills(graph, &order);
     let mut assembler = Assembler::new();
+    // A is 0 when a program begins, so that words that a way leaves unset are 0 as well, which the kernel wants to see stored.
+    let unset = words_unset_on_entry(graph, &order);
+    for word in (0..SCRATCH_WORDS as u32).filter(|word| unset & (1 << word) != 0) {
+        assembler.st(word);
+    }
     let labels: HashMap<BlockId, Label> = order.iter().map(|&id| (id, assembler.label())).collect();
     let shared = SharedReturns::of(graph, &order);
     for (place, &id) in order.iter().enumerate() {
@@ -148,6 +153,26 @@ impl SharedReturns {
     }
 }
 
+/// Which scratch words some way loads before it stores them. libpcap has such programs, for `vlan or geneve` and the like, and
+/// leaves the words to chance.
+fn words_unset_on_entry(graph: &Graph, order: &[BlockId]) -> u16 {
+    let mut wanted = vec![0_u16; graph.blocks.len()];
+    for &id in order.iter().rev() {
+        let block = graph.block(id);
+        let mut words = block.successors().fold(0, |words, next| words | wanted[next.0 as usize]);
+        for insn in block.statements.iter().rev() {
+            let word = 1_u16.checked_shl(insn.k).unwrap_or(0);
+            match insn.class() {
+                ST | STX => words &= !word,
+                LD | LDX if insn.code & 0xe0 == MEM => words |= word,
+                _ => {}
+            }
+        }
+        wanted[id.0 as usize] = words;
+    }
+    wanted[graph.entry.0 as usize]
+}
+
 /// Before which places in the row stores must be put that nothing ever runs, one bit for each scratch word.
 ///
 /// The kernel wants every scratch word stored before it is loaded, and takes what it knows before a `ret` as known behind it,
@@ -160,7 +185,7 @@ fn fills(graph: &Graph, order: &[BlockId]) -> Vec<u16> {
     let mut fills = vec![0; order.len()];
     let shared = SharedReturns::of(graph, order);
     let mut behind = ALL;
-    set_at[graph.entry.0 as usize] = 0;
+    set_at[graph.entry.0 as usize] = words_unset_on_entry(graph, order);
     for (place, &id) in order.iter().enumerate() {
         let block = graph.block(id);
         let mut set = set_at[id.0 as usize];
@@ -310,8 +335,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unset_scratch_word_is_an_error_not_a_panic() {
-        let graph = graph(vec![(vec![Instruction::statement(LD | MEM, 0)], End::ReturnA)]);
-        assert_eq!(emit(&graph).unwrap_err().kind, ErrorKind::Internal);
+    fn an_unset_scratch_word_is_0() {
+        let graph = graph(vec![(vec![Instruction::statement(LD | MEM, 2)], End::ReturnA)]);
+        assert_eq!(listing(&graph), [(ST, 0, 0, 2), (LD | MEM, 0, 0, 2), (RET | A, 0, 0, 0)]);
+    }
+
+    #[test]
+    fn a_broken_graph_is_an_error_not_a_panic() {
+        let divides_by_zero = graph(vec![(vec![Instruction::statement(ALU | DIV | K, 0)], End::ReturnA)]);
+        assert_eq!(emit(&divides_by_zero).unwrap_err().kind, ErrorKind::Internal);
+        let cycle = graph(vec![(load(0), equal(1, 0, 1)), (vec![], End::Return(0))]);
+        assert_eq!(emit(&cycle).unwrap_err().kind, ErrorKind::Internal);
     }
 }

@@ -66,7 +66,7 @@ impl Facts {
         let tree = Tree::of(graph, levels, inward);
         let (enter, leave) = tree.ranges();
         let mut by_number = vec![None; tree.order.len()];
-        for id in levels.from_top() {
+        for id in levels.downward() {
             if let Some(question) = question(id) {
                 for &way in graph.block(id).end.ways() {
                     let node = tree.edge(id, way);
@@ -128,7 +128,7 @@ impl Tree {
         let own: Vec<u32> = (0..3 * blocks as u32).collect();
         let mut tree =
             Self { blocks, skip: own.clone(), parent: own, depth: vec![0; 3 * blocks], order: Vec::new() };
-        for id in levels.from_top() {
+        for id in levels.downward() {
             let mut dominator = None;
             for &(from, way) in inward.edges(id) {
                 let edge = tree.edge(from, way) as u32;

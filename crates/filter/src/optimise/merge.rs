@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::analyse;
+use super::atoms::Traffic;
 use super::order::Levels;
 use crate::bpf::Instruction;
-use crate::ir::{BlockId, End, Graph, Way};
+use crate::ir::{Block, BlockId, End, Graph, Way};
 
 /// Lets one block stand for all that do the same and go on at the same blocks; whether there were any.
 ///
@@ -15,7 +17,7 @@ pub(super) fn merge_equal(graph: &mut Graph) -> bool {
     let mut known: HashMap<(&[Instruction], End), BlockId> = HashMap::new();
     let mut merged = false;
     let mut ends = Vec::new();
-    for id in levels.from_bottom() {
+    for id in levels.upward() {
         let block = graph.block(id);
         let mut end = block.end;
         for way in [Way::Then, Way::Otherwise] {
@@ -37,19 +39,24 @@ pub(super) fn merge_equal(graph: &mut Graph) -> bool {
 
 /// Leaves out branches at the entry whose two ways are the same.
 ///
-/// As in libpcap the statements of the first block stay, those of the others that are left out do not.
+/// As in libpcap the statements of the first block stay, and those of the others that are left out do not, unless they are needed.
 pub(super) fn enter_late(graph: &mut Graph) {
+    let wanted = analyse(graph, &Levels::of(graph)).wanted;
+    let mut statements = graph.block(graph.entry).statements.clone();
     let mut late = graph.entry;
     while let Some(next) = graph.block(late).end.only_way() {
+        let block = graph.block(next);
+        let goes_on_at = block.end.only_way();
+        if goes_on_at.is_none_or(|beyond| Traffic::of(block).writes & wanted[beyond.0 as usize] != 0) {
+            statements.extend(&block.statements);
+        }
         late = next;
     }
-    if late == graph.entry {
-        return;
+    if late != graph.entry {
+        let end = graph.block(late).end;
+        if matches!(end, End::Return(_)) {
+            statements.clear();
+        }
+        graph.blocks[graph.entry.0 as usize] = Block { statements, end };
     }
-    let mut entry = graph.block(late).clone();
-    entry.statements = match entry.end {
-        End::Return(_) => Vec::new(),
-        _ => [graph.block(graph.entry).statements.as_slice(), &entry.statements].concat(),
-    };
-    graph.blocks[graph.entry.0 as usize] = entry;
 }

@@ -55,7 +55,8 @@ pub fn optimise(graph: &mut Graph) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::RejectsAll, "expression rejects all packets", 0..0)
             .with_help("some of its parts exclude each other on this link type, such as `ip and ip6`"));
     }
-    tidy(graph)
+    tidy(graph);
+    Ok(())
 }
 
 /// What libpcap's optimiser does, no less and no more.
@@ -84,7 +85,7 @@ fn rounds(graph: &mut Graph, scope: Scope, budget: &mut usize) -> Result<(), Err
     while rounds_of_moves < ROUNDS_OF_MOVES {
         let levels = Levels::of(graph);
         let cost: usize =
-            levels.from_top().map(|id| BLOCK_COST + STATEMENT_COST * graph.block(id).statements.len()).sum();
+            levels.downward().map(|id| BLOCK_COST + STATEMENT_COST * graph.block(id).statements.len()).sum();
         let Some(rest) = budget.checked_sub(cost) else { break };
         *budget = rest;
         let done = round(graph, &levels, scope, budget)?;
@@ -123,8 +124,8 @@ fn round(graph: &mut Graph, levels: &Levels, scope: Scope, budget: &mut usize) -
     let mut blocks = analyse(graph, levels);
     let mut inward = Inward::of(graph, levels);
     let mut progress = Progress::default();
-    for id in levels.from_top() {
-        progress.simplified |= simplify(graph, id, scope, &inward, &mut blocks, &mut values, Loads::MayGo)?;
+    for id in levels.downward() {
+        progress.simplified |= simplify(graph, id, scope, &inward, &mut blocks, &mut values, false)?;
     }
     if scope == Scope::Branches {
         let facts = Facts::of(graph, levels, &inward, |id| question(graph, &blocks, &mut values, id));
@@ -146,7 +147,7 @@ fn analyse(graph: &Graph, levels: &Levels) -> Blocks {
         live_after: vec![0; count],
         wanted: vec![0; count],
     };
-    for id in levels.from_bottom() {
+    for id in levels.upward() {
         let at = id.0 as usize;
         let after = graph.block(id).successors().fold(0, |live, next| live | blocks.wanted[next.0 as usize]);
         blocks.live_after[at] = after;
@@ -155,14 +156,8 @@ fn analyse(graph: &Graph, levels: &Levels) -> Blocks {
     blocks
 }
 
-/// Whether loads that nobody needs may be taken out although they reject packets cut before them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Loads {
-    MayGo,
-    Stay,
-}
-
-/// Works on one block, after all that lead to it; whether it got simpler.
+/// Works on one block, after all that lead to it; whether it got simpler. Where the verdict must be `exact`, what can end the
+/// program stays, and nothing is taken for known that libpcap alone takes for known.
 fn simplify(
     graph: &mut Graph,
     id: BlockId,
@@ -170,7 +165,7 @@ fn simplify(
     inward: &Inward,
     blocks: &mut Blocks,
     values: &mut Values,
-    loads: Loads,
+    exact: bool,
 ) -> Result<bool, Error> {
     let at = id.0 as usize;
     let start = values.meet(id, inward.edges(id).iter().map(|&(from, _)| &blocks.ends[from.0 as usize]));
@@ -181,7 +176,7 @@ fn simplify(
     if scope == Scope::Statements {
         let mut failure = None;
         block.statements.retain_mut(|insn| {
-            let outcome = values.rewrite(insn, &mut state).unwrap_or_else(|error| {
+            let outcome = values.rewrite(insn, &mut state, exact).unwrap_or_else(|error| {
                 failure.get_or_insert(error);
                 Outcome::Kept
             });
@@ -196,7 +191,7 @@ fn simplify(
     }
     let leaves_no_trace = live_after == 0 && state[ATOM_A] == start[ATOM_A] && state[ATOM_X] == start[ATOM_X];
     let ends = matches!(block.end, End::Return(_));
-    if scope == Scope::Statements && loads == Loads::MayGo && (leaves_no_trace || ends) {
+    if scope == Scope::Statements && !exact && (leaves_no_trace || ends) {
         changed |= !block.statements.is_empty();
         block.statements.clear();
     } else {
@@ -207,8 +202,8 @@ fn simplify(
             values.run(&block.statements, &mut state);
         }
         changed |= patterns;
-        changed |= peephole::settle(block, values, &state);
-        changed |= peephole::remove_dead(block, live_after, loads == Loads::Stay);
+        changed |= peephole::settle(block, values, &state, exact);
+        changed |= peephole::remove_dead(block, live_after, exact);
     }
     if changed {
         // What is recorded must hold for the statements as they are now: others rely on it in this round.

@@ -49,12 +49,12 @@ impl Levels {
     }
 
     /// Every block behind all that lead to it.
-    pub(super) fn from_top(&self) -> impl Iterator<Item = BlockId> {
+    pub(super) fn downward(&self) -> impl Iterator<Item = BlockId> {
         self.levels.iter().rev().flatten().copied()
     }
 
     /// Every block behind all it leads to.
-    pub(super) fn from_bottom(&self) -> impl Iterator<Item = BlockId> {
+    pub(super) fn upward(&self) -> impl Iterator<Item = BlockId> {
         self.levels.iter().flatten().copied()
     }
 }
@@ -66,7 +66,7 @@ pub(super) struct Inward(Vec<Vec<(BlockId, Way)>>);
 impl Inward {
     pub(super) fn of(graph: &Graph, levels: &Levels) -> Self {
         let mut inward = vec![Vec::new(); graph.blocks.len()];
-        for id in levels.from_top() {
+        for id in levels.downward() {
             for &way in graph.block(id).end.ways() {
                 if let Some(next) = graph.block(id).end.by(way) {
                     inward[next.0 as usize].push((id, way));

@@ -31,11 +31,11 @@ pub(super) fn pull_up(
 ) -> bool {
     // What any block wants from those before it may not be written in a chain that changes its order. Asking about all
     // blocks at once stays true while edges move.
-    let shared = levels.from_bottom().fold(0, |shared, id| shared | blocks.traffic[id.0 as usize].wants);
+    let shared = levels.upward().fold(0, |shared, id| shared | blocks.traffic[id.0 as usize].wants);
     let private = |id: BlockId| blocks.traffic[id.0 as usize].writes & shared == 0;
     let mut pulled = false;
     let mut in_vain = [vec![false; graph.blocks.len()], vec![false; graph.blocks.len()]];
-    for id in levels.from_bottom() {
+    for id in levels.upward() {
         for (same, in_vain) in [Way::Then, Way::Otherwise].into_iter().zip(&mut in_vain) {
             let done = Chain { graph, inward, blocks, budget, in_vain, same }.pull(id, &private);
             in_vain[id.0 as usize] = !done;

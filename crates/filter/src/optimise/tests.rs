@@ -198,7 +198,7 @@ fn shared_data() -> Option<PathBuf> {
 struct Table {
     programs: usize,
     refused: usize,
-    /// Programs of libpcap that load a scratch word before they store it: the kernel takes none of them.
+    /// Programs of libpcap that load a scratch word before they store it.
     unset: usize,
     ours: usize,
     theirs: usize,
@@ -206,6 +206,10 @@ struct Table {
     longer: Vec<String>,
     much_longer: Vec<String>,
     wrong: Vec<String>,
+}
+
+fn refusal(error: Error) -> Result<(), Error> {
+    if error.kind == ErrorKind::RejectsAll { Ok(()) } else { Err(error) }
 }
 
 fn compare(pairs: &[Pair], packets: u64) -> Table {
@@ -218,13 +222,21 @@ fn compare(pairs: &[Pair], packets: u64) -> Table {
             continue;
         }
         let Some(mut graph) = blocks_of(&pair.plain) else { continue };
-        let Ok(unoptimised) = emit(&graph) else {
+        let unoptimised = emit(&graph).unwrap();
+        // Programs that load a scratch word before they store it: what libpcap's machine then finds there is chance.
+        if unoptimised.instructions().len() > pair.plain.len() {
             table.unset += 1;
+            optimise(&mut graph).and_then(|()| emit(&graph)).map(drop).or_else(refusal).unwrap();
             continue;
-        };
+        }
         // libpcap leaves these as they are, and so loads that nobody needs stay.
         let left_alone = ["geneve", "protochain"].iter().any(|word| pair.expression.contains(word));
-        let result = if left_alone { tidy(&mut graph) } else { optimise(&mut graph) };
+        let result = if left_alone {
+            tidy(&mut graph);
+            Ok(())
+        } else {
+            optimise(&mut graph)
+        };
         let program = match (result, &pair.optimised) {
             (Ok(()), Ok(_)) => emit(&graph).unwrap_or_else(|error| panic!("{name}: {error}")),
             (Err(ours), Err(theirs)) if *theirs == ours.message => {
@@ -269,7 +281,7 @@ fn compare(pairs: &[Pair], packets: u64) -> Table {
 fn as_short_and_as_strict_as_libpcap() {
     let Some(path) = shared_data() else { return };
     let table = compare(&pairs(&path), 2000);
-    println!("{table:#?}");
+    eprintln!("{table:#?}");
     assert!(table.programs > 500 && table.refused > 20);
     assert!(table.wrong.is_empty(), "{:#?}", table.wrong);
     assert!(table.ours <= table.theirs && table.much_longer.is_empty());
@@ -280,25 +292,25 @@ fn as_short_and_as_strict_as_libpcap() {
 fn more_pairs() {
     let Some(path) = std::env::var_os("GANNET_FILTER_PAIRS") else { return };
     let table = compare(&pairs(Path::new(&path)), 200);
-    println!("{table:#?}");
+    eprintln!("{table:#?}");
     assert!(table.wrong.is_empty() && table.ours <= table.theirs && table.much_longer.is_empty());
 }
 
 /// 100 kB of expression end within a second, one way or the other.
 #[test]
 fn large_expressions_end_in_time() {
-    let lists: [(&str, Box<dyn Fn(u32) -> String>); 5] = [
-        (" or ", Box::new(|n| format!("port {n}"))),
-        (" or ", Box::new(|n| format!("host 10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255))),
-        (" and ", Box::new(|n| format!("not host 10.0.{}.{}", n >> 8, n & 255))),
-        (" and ", Box::new(|n| format!("(tcp[{}] = 1 or ip[{n}] = {n})", n % 50))),
-        (" or ", Box::new(|n| format!("src net 10.{}.0.0/16 and dst port {n}", n & 255))),
+    type Word = fn(u32) -> String;
+    let lists: [(&str, Word); 5] = [
+        (" or ", |n| format!("port {n}")),
+        (" or ", |n| format!("host 10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255)),
+        (" and ", |n| format!("not host 10.0.{}.{}", n >> 8, n & 255)),
+        (" and ", |n| format!("(tcp[{}] = 1 or ip[{n}] = {n})", n % 50)),
+        (" or ", |n| format!("src net 10.{}.0.0/16 and dst port {n}", n & 255)),
     ];
     for (joint, word) in &lists {
         let mut text = String::new();
         let mut number = 1;
-        let limit = std::env::var("LIMIT").map_or(100_000, |x| x.parse().unwrap());
-        while text.len() < limit {
+        while text.len() < 100_000 {
             text += &word(number);
             text += joint;
             number += 1;
@@ -318,9 +330,200 @@ fn large_expressions_end_in_time() {
         let start = std::time::Instant::now();
         let result = optimise(&mut graph).and_then(|()| emit(&graph));
         let took = start.elapsed();
-        println!(
+        eprintln!(
             "{blocks} blocks, {took:?}: {:?}",
             result.as_ref().map(|program| program.instructions().len())
         );
+    }
+}
+
+/// Runs a graph as its documentation says, one thing after another; `Err` for a load outside the packet or a division by 0, and
+/// if `odd_ends` for what libpcap's optimiser takes otherwise than the machine.
+fn interpret(graph: &Graph, bytes: &[u8], odd_ends: bool) -> Result<u32, ()> {
+    let (mut a, mut x, mut scratch) = (0_u32, 0_u32, [0_u32; 16]);
+    let mut id = graph.entry;
+    let load = |at: u64, code: u16| {
+        let width = match code & 0x18 {
+            W => 4,
+            H => 2,
+            _ => 1,
+        };
+        let bytes = (at..at + width)
+            .map(|at| bytes.get(at as usize).copied())
+            .collect::<Option<Vec<u8>>>()
+            .ok_or(())?;
+        Ok(bytes.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte)))
+    };
+    loop {
+        let block = graph.block(id);
+        for &Instruction { code, k, .. } in &block.statements {
+            let operand = if code & X == 0 { k } else { x };
+            match (code & 7, code & 0xe0, code & 0xf0) {
+                (LD, ABS, _) => a = load(u64::from(k), code)?,
+                (LD, IND, _) => a = load(u64::from(x.wrapping_add(k)), code)?,
+                (LD, IMM, _) => a = k,
+                (LD, MEM, _) => a = scratch[k as usize],
+                (LD, ..) => a = bytes.len() as u32,
+                (LDX, IMM, _) => x = k,
+                (LDX, MEM, _) => x = scratch[k as usize],
+                (LDX, MSH, _) => x = (load(u64::from(k), B)? & 15) * 4,
+                (LDX, ..) => x = bytes.len() as u32,
+                (ST, ..) => scratch[k as usize] = a,
+                (STX, ..) => scratch[k as usize] = x,
+                (ALU, _, ADD) => a = a.wrapping_add(operand),
+                (ALU, _, SUB) => a = a.wrapping_sub(operand),
+                (ALU, _, MUL) => a = a.wrapping_mul(operand),
+                (ALU, _, DIV) => a = a.checked_div(operand).ok_or(())?,
+                (ALU, _, MOD) => a = a.checked_rem(operand).ok_or(())?,
+                (ALU, _, AND) => a &= operand,
+                (ALU, _, OR) => a |= operand,
+                (ALU, _, XOR) => a ^= operand,
+                (ALU, _, LSH | RSH) if operand > 31 && odd_ends => return Err(()),
+                (ALU, _, LSH) => a <<= operand & 31,
+                (ALU, _, RSH) => a >>= operand & 31,
+                (ALU, _, NEG) => a = a.wrapping_neg(),
+                _ if code & 0xf8 == TAX => x = a,
+                _ => a = x,
+            }
+        }
+        id = match block.end {
+            End::Branch { condition, then, otherwise } => {
+                let operand = match condition.operand {
+                    Operand::Constant(constant) => constant,
+                    Operand::X => x,
+                };
+                let holds = match condition.test {
+                    Comparison::Equal => a == operand,
+                    Comparison::Greater => a > operand,
+                    Comparison::GreaterOrEqual => a >= operand,
+                    Comparison::AnyBit if operand == u32::MAX && odd_ends => return Err(()),
+                    Comparison::AnyBit => a & operand != 0,
+                };
+                if holds { then } else { otherwise }
+            }
+            End::Goto(next) => next,
+            End::Return(value) => return Ok(value),
+            End::ReturnA => return Ok(a),
+        };
+    }
+}
+
+/// A graph of up to `size` blocks; edges go from a block to later ones. Few offsets, constants and scratch words, so that
+/// blocks have much in common.
+fn random_graph(dice: &mut Dice, size: u64) -> Graph {
+    let size = 2 + dice.roll(size);
+    let statement = |dice: &mut Dice| {
+        let small = dice.roll(4) as u32;
+        let alu = [ADD, SUB, MUL, AND, OR, XOR, LSH, RSH][dice.roll(8) as usize];
+        let width = [H, B, B][dice.roll(3) as usize];
+        let (code, k) = match dice.roll(20) {
+            0..5 => (LD | width | ABS, small),
+            5 => (LD | width | IND, small),
+            6 => (LD | IMM, small),
+            7 => (LD | MEM, small % 3),
+            8 => (LD | LEN, 0),
+            9 => (LDX | B | MSH, small),
+            10 => (LDX | MEM, small % 3),
+            11 => (LDX | IMM, small),
+            12 | 13 => (ST, small % 3),
+            14 => (STX, small % 3),
+            15 => (ALU | alu | K, small),
+            16 => (ALU | alu | X, 0),
+            17 => (ALU | if small == 0 { NEG } else { DIV } | K, small),
+            18 => (MISC | TAX, 0),
+            _ => (MISC | TXA, 0),
+        };
+        // Negation has no operand.
+        let k = if code == ALU | NEG { 0 } else { k };
+        Instruction::statement(code, k)
+    };
+    let mut blocks: Vec<Block> = (0..size)
+        .map(|at| {
+            let later = |dice: &mut Dice| BlockId((at + 1 + dice.roll((size + 3 - at - 1).min(5))) as u32);
+            let test = [
+                Comparison::Equal,
+                Comparison::Equal,
+                Comparison::Greater,
+                Comparison::GreaterOrEqual,
+                Comparison::AnyBit,
+            ][dice.roll(5) as usize];
+            let operand = if dice.roll(5) == 0 { Operand::X } else { Operand::Constant(dice.roll(3) as u32) };
+            let end = if dice.roll(12) == 0 {
+                End::Goto(later(dice))
+            } else {
+                End::Branch {
+                    condition: Condition { test, operand },
+                    then: later(dice),
+                    otherwise: later(dice),
+                }
+            };
+            // Most blocks of real filters load what they ask about.
+            let mut statements: Vec<_> = (0..dice.roll(4)).map(|_| statement(dice)).collect();
+            if dice.roll(2) == 0 {
+                statements.push(Instruction::statement(LD | B | ABS, dice.roll(3) as u32));
+            }
+            Block { statements, end }
+        })
+        .collect();
+    blocks.push(Block { statements: Vec::new(), end: End::Return(5) });
+    blocks.push(Block { statements: vec![statement(dice)], end: End::ReturnA });
+    blocks.push(Block { statements: Vec::new(), end: End::Return(0) });
+    Graph { blocks, entry: BlockId(0) }
+}
+
+/// Few different bytes, so that comparisons hold; long enough for every load, or of any length.
+fn random_bytes(dice: &mut Dice, length: u64) -> Vec<u8> {
+    (0..length).map(|_| [0, 0, 1, 2, 3, 0x45][dice.roll(6) as usize]).collect()
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4000))]
+
+    /// The program does what the graph says, on packets of every length.
+    #[test]
+    fn programs_do_what_graphs_say(seed: u64) {
+        let mut dice = Dice(seed);
+        let graph = random_graph(&mut dice, 30);
+        let program = emit(&graph).unwrap();
+        for _ in 0..20 {
+            let length = dice.roll(12);
+            let bytes = random_bytes(&mut dice, length);
+            proptest::prop_assert_eq!(program.run(&Skb::of(&bytes)), interpret(&graph, &bytes, false).unwrap_or(0));
+        }
+    }
+
+    /// Tidying changes no verdict on any packet.
+    #[test]
+    fn tidy_graphs_say_the_same(seed: u64) {
+        let mut dice = Dice(seed);
+        let graph = random_graph(&mut dice, 30);
+        let mut tidied = graph.clone();
+        tidy(&mut tidied);
+        let program = emit(&tidied).unwrap();
+        for _ in 0..40 {
+            let length = dice.roll(12);
+            let bytes = random_bytes(&mut dice, length);
+            proptest::prop_assert_eq!(program.run(&Skb::of(&bytes)), interpret(&graph, &bytes, false).unwrap_or(0));
+        }
+    }
+
+    /// Optimising changes no verdict on packets that no load leaves.
+    #[test]
+    fn optimised_graphs_say_the_same(seed: u64) {
+        let mut dice = Dice(seed);
+        let graph = random_graph(&mut dice, 30);
+        let mut optimised = graph.clone();
+        let program = match optimise(&mut optimised) {
+            Ok(()) => emit(&optimised).unwrap(),
+            Err(Error { kind: ErrorKind::RejectsAll, .. }) => Program::constant(0),
+            Err(_) => return Ok(()),
+        };
+        for _ in 0..40 {
+            let bytes = random_bytes(&mut dice, 12);
+            // A load that leaves the packet or a division by 0 may go, if nobody needs its result.
+            if let Ok(verdict) = interpret(&graph, &bytes, true) {
+                proptest::prop_assert_eq!(program.run(&Skb::of(&bytes)), verdict);
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn thread(
     let mut done = Threaded::default();
     // From the returns upward: below the edge at hand everything has moved already, above it nothing has, so that the
     // edges that dominate it are still those the facts were made from.
-    for id in levels.from_bottom() {
+    for id in levels.upward() {
         for &way in graph.block(id).end.ways() {
             Thread { graph, blocks, facts, values, budget }.follow((id, way), &mut done);
         }

@@ -147,17 +147,32 @@ impl Values {
     /// Carries out one statement on numbers and makes it simpler where they tell how.
     ///
     /// Constants are folded as libpcap folds them, which is seen in two places: a constant shifted by 32 or more is 0, and 0
-    /// divided by X is 0 although the machine would end the program for X = 0.
-    pub(super) fn rewrite(&mut self, insn: &mut Instruction, state: &mut State) -> Result<Outcome, Error> {
+    /// divided by X is 0 although the machine would end the program for X = 0. Where the verdict must be `exact`, such arithmetic
+    /// stays as it is, and so does what cannot be computed.
+    pub(super) fn rewrite(
+        &mut self,
+        insn: &mut Instruction,
+        state: &mut State,
+        exact: bool,
+    ) -> Result<Outcome, Error> {
         let before = *insn;
         let constant_a = self.as_constant(state[ATOM_A]);
         let constant_x = self.as_constant(state[ATOM_X]);
         let Instruction { code, k, .. } = before;
         let operation = code & 0xf0;
+        let is_odd = insn.class() == ALU
+            && match operation {
+                LSH | RSH => (if code & X != 0 { constant_x.unwrap_or(0) } else { k }) > 31,
+                DIV | MOD => (if code & X != 0 { constant_x.unwrap_or(0) } else { k }) == 0,
+                _ => false,
+            };
         match insn.class() {
+            ALU if exact && is_odd => {}
             LD if code & 0xe0 == IND => {
-                // An absolute offset up there would ask for what lies beside the packet; X + k does not.
-                if let Some(at) = constant_x.map(|x| x.wrapping_add(k)).filter(|&at| at < SKF_AD_OFF) {
+                if let Some(at) = constant_x.map(|x| x.wrapping_add(k)) {
+                    // An absolute offset up there would ask for what lies beside the packet; X + k asks for a byte a megabyte
+                    // behind the network header, where no packet has one.
+                    let at = if at < SKF_AD_OFF { at } else { NOWHERE };
                     *insn = Instruction::statement(LD | ABS | code & 0x18, at);
                 }
             }
@@ -258,6 +273,9 @@ fn meaningless(message: &str) -> Error {
 fn scratch(k: u32) -> Atom {
     k as usize & (SCRATCH_WORDS - 1)
 }
+
+/// An offset that is outside of every packet: negative, and below those that count from a header.
+const NOWHERE: u32 = 0x8000_0000;
 
 /// Keys of values that no instruction computes: above every opcode.
 const MERGE: u16 = 0xffff;
