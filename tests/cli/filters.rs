@@ -21,7 +21,7 @@ fn tables(corpus: &Path, folder: &str) -> Vec<(PathBuf, Vec<Line>)> {
     for entry in std::fs::read_dir(corpus.join("expected/filters").join(folder)).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
         let (head, lines) = text.split_once('\n').unwrap();
-        // "# zeek/http-vlan-0.pcap packets=14 linktype=EN10MB"; tables of generated expressions name it in the file's name.
+        // "# zeek/http-vlan-0.pcap packets=14 linktype=EN10MB"
         let name = head.strip_prefix("# ").and_then(|head| head.split(' ').next());
         let Some(name) = name else { continue };
         tables.push((corpus.join("pcaps").join(name), lines.lines().map(line).collect()));
