@@ -6,6 +6,7 @@
 //!
 //! A socket filter sees exactly what was sent, so programs for frames of a file run there as they are. The verdict comes in bytes: each program
 //! is compiled to keep a few of them only, so that the number returned is seen, not only whether it is 0.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -52,7 +53,7 @@ fn expected(program: &Program, bytes: &[u8]) -> Option<usize> {
 #[test]
 fn the_kernel_agrees_with_our_machine() {
     let seed = std::env::var("GANNET_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
-    println!("GANNET_SEED={seed}");
+    eprintln!("GANNET_SEED={seed}");
     let (pairs, kept) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for (number, link) in LINKS.into_iter().enumerate() {
@@ -65,7 +66,7 @@ fn the_kernel_agrees_with_our_machine() {
         }
     });
     let (pairs, kept) = (pairs.into_inner(), kept.into_inner());
-    println!("{pairs} verdicts of the kernel are those of our machine, {kept} of them keep bytes");
+    eprintln!("{pairs} verdicts of the kernel are those of our machine, {kept} of them keep bytes");
     assert!(pairs > 100_000 && kept > pairs / 20, "{pairs} verdicts, {kept} keep bytes");
 }
 
