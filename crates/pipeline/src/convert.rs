@@ -10,7 +10,7 @@ use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Ta
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{advance, open, path_of, reader};
+use crate::files::{advance, buffered_reader, path_of};
 use crate::filter::{Selection, Taken};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
@@ -28,9 +28,7 @@ pub(crate) fn run(
         return Err(Error::Usage(text.to_owned()));
     }
     let begun = Instant::now();
-    let opened = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let readers =
-        opened.iter().zip(files).map(|(opened, input)| reader(opened, input)).collect::<Result<_, _>>()?;
+    let readers = files.iter().map(buffered_reader).collect::<Result<_, _>>()?;
     let destination = destination(config, "file")?;
     refuse_overwriting(files, &destination)?;
     let mut merge = Merge::new(readers);
@@ -107,7 +105,7 @@ struct Conversion<'a> {
 
 impl Conversion<'_> {
     /// Records the packet that the merge stands at, unless it is filtered.
-    fn take(&mut self, merge: &Merge<Box<dyn PacketSource + '_>>) -> Result<(), Error> {
+    fn take(&mut self, merge: &Merge<impl PacketSource>) -> Result<(), Error> {
         let Some(Taken { source, frame, .. }) = self.selection.take(merge)? else { return Ok(()) };
         let number = frame.interface;
         let key = InterfaceKey { source: source as u32, ifindex: number as i32 };
@@ -145,10 +143,7 @@ impl Conversion<'_> {
 }
 
 /// The link type of the main file: the first packet's; a file without packets may still name one. The filter must go with it.
-fn main_link_type(
-    merge: &Merge<Box<dyn PacketSource + '_>>,
-    selection: &Selection<'_>,
-) -> Result<LinkType, Error> {
+fn main_link_type(merge: &Merge<impl PacketSource>, selection: &Selection<'_>) -> Result<LinkType, Error> {
     let of_packet = merge.packet().and_then(|(_, packet)| merge.interface(packet.frame.interface));
     let first = |source: usize| Some((source, merge.sources().get(source)?.interfaces().first()?));
     let Some((source, interface)) = of_packet.or_else(|| (0..merge.sources().len()).find_map(first)) else {

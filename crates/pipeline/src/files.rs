@@ -5,38 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use gannet_packet::{Frame, PacketType};
-use gannet_pcap::{Format, Merge, Packet, PacketSource, SliceReader, StreamReader};
-use gannet_ring::mapped::MappedFile;
+use gannet_pcap::{Merge, Packet, PacketSource, StreamReader};
 
 use crate::config::{CaptureConfig, Direction, FileInput};
 use crate::error::Error;
-
-/// A file that has been opened, and its mapping if it has one.
-pub(crate) enum Opened {
-    Stdin,
-    Mapped(MappedFile),
-    Stream(File),
-}
-
-pub(crate) fn open(input: &FileInput) -> Result<Opened, Error> {
-    let FileInput::Path(path) = input else { return Ok(Opened::Stdin) };
-    let failed = |source| Error::Open { path: path.clone(), source };
-    let file = open_file(path)?;
-    Ok(match MappedFile::new(&file).map_err(failed)? {
-        // Compressed files are read through a decompressor, which takes a stream.
-        Some(map) if Format::detect(&map).is_some_and(Format::is_plain) => Opened::Mapped(map),
-        _ => Opened::Stream(file),
-    })
-}
-
-pub(crate) fn reader<'a>(opened: &'a Opened, input: &FileInput) -> Result<Box<dyn PacketSource + 'a>, Error> {
-    let reader: Result<Box<dyn PacketSource>, _> = match opened {
-        Opened::Stdin => StreamReader::new(io::stdin()).map(|reader| Box::new(reader) as _),
-        Opened::Mapped(map) => SliceReader::new(map).map(|reader| Box::new(reader) as _),
-        Opened::Stream(file) => StreamReader::new(file).map(|reader| Box::new(reader) as _),
-    };
-    reader.map_err(|source| Error::Input { path: path_of(input).to_owned(), source })
-}
 
 /// A reader whose packets can be kept without being copied: it reads ahead in buffers. Measured against a mapped file: what
 /// copying costs is less than what the faults of 4 KiB pages do, and a file that shrinks is an error instead of a signal.
