@@ -39,15 +39,7 @@ enum Order {
 fn segments(bencher: Bencher, order: Order) {
     let payload = [b'x'; MSS as usize];
     let mut table = FlowTable::new(Limits::default(), 0x5eed, Bytes::default());
-    for flow in 0..FLOWS {
-        let mut syn = segment(flow, 0, &[], Side::Low);
-        syn.tcp.flags = TcpFlags::SYN;
-        syn.tcp.sequence = u32::MAX;
-        table.segment(&syn);
-        syn.side = Side::High;
-        syn.tcp.flags = TcpFlags(TcpFlags::SYN.0 | TcpFlags::ACK.0);
-        table.segment(&syn);
-    }
+    handshakes(&mut table, FLOWS);
     let mut turn = 0;
     bencher.counter(ItemsCount::new(FLOWS * TURNS)).bench_local(|| {
         let before = table.handler().0;

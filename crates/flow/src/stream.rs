@@ -168,6 +168,36 @@ impl Stream {
         offset.max(0) as u64
     }
 
+    /// How many bytes before the next one are not acknowledged; negative if the peer has acknowledged more.
+    #[inline]
+    pub(crate) fn unacknowledged(&self) -> i32 {
+        self.next_sequence().wrapping_sub(self.acked) as i32
+    }
+
+    /// [`acknowledge`](Self::acknowledge) and [`unacknowledged`](Self::unacknowledged) of a stream without holes, for numbers
+    /// at most 1 GiB ahead. `None` for others; nothing has been done then.
+    #[inline]
+    pub(crate) fn acknowledge_near(&mut self, sequence: u32) -> Option<u64> {
+        let distance = sequence.wrapping_sub(self.next_sequence()) as i32;
+        if i64::from(distance) > REACH_UNKNOWN {
+            return None;
+        }
+        if sequence.wrapping_sub(self.acked) as i32 > 0 && distance > -(REACH_UNKNOWN as i32) {
+            self.acked = sequence;
+        }
+        Some((self.next as i64 + i64::from(distance)).max(0) as u64)
+    }
+
+    /// [`advance`](Self::advance) of a stream whose start is known, by the bytes of a segment.
+    #[inline]
+    pub(crate) fn advance_by(&mut self, len: u32) {
+        let behind = i64::from(self.unacknowledged()) + i64::from(len);
+        self.next += u64::from(len);
+        if behind > REACH_UNKNOWN {
+            self.acked = self.next_sequence().wrapping_sub(REACH_UNKNOWN as u32);
+        }
+    }
+
     /// Lets the stream begin at `sequence`.
     pub(crate) fn begin(&mut self, sequence: u32, start: Start) {
         self.base = sequence;

@@ -167,10 +167,12 @@ impl<H: Handler> FlowTable<H> {
         if len == 0 && stream.newest.is_after(now.time, last_seen) {
             return false;
         }
-        if let Some(mark) = mark(segment) {
-            if len == 0 && stream.recent.contains(mark, now.time) {
-                return false;
-            }
+        let mark = mark(segment);
+        if len == 0 && mark.is_some_and(|mark| stream.recent.contains(mark, now.time)) {
+            return false;
+        }
+        let Some(acknowledged) = opposite.acknowledge_near(tcp.acknowledgement) else { return false };
+        if let Some(mark) = mark {
             stream.recent.push(mark, now.time);
         }
         stream.newest.raise(now.time, flow.last_seen);
@@ -180,15 +182,14 @@ impl<H: Handler> FlowTable<H> {
         let scale = stream.scale().filter(|_| opposite.scale().is_some()).unwrap_or(0);
         opposite.raise_window(u32::from(tcp.window) << scale);
         opposite.round_trip.acknowledged(tcp.acknowledgement, now.time);
-        let acknowledged = opposite.acknowledge(tcp.acknowledgement, opposite.next.max(opposite.acked()));
         if len == 0 {
             return true;
         }
         let offset = stream.next;
-        if stream.acked() <= offset {
+        if stream.unacknowledged() >= 0 {
             stream.round_trip.sent(tcp.sequence.wrapping_add(len), now.time);
         }
-        stream.advance(offset + u64::from(len));
+        stream.advance_by(len);
         self.counters.delivered_bytes += u64::from(len);
         let bytes = segment.payload;
         let data =
