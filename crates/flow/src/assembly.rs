@@ -105,6 +105,7 @@ impl<H: Handler> Assembly<'_, H> {
             let hold = self.holds.get_mut(id);
             let Some(hole_end) = hold.hole_end() else {
                 hold.armed = None;
+                self.tidy(entry, from);
                 return;
             };
             match hold.armed {

@@ -654,8 +654,14 @@ const BATCH: usize = 32;
 mod judge;
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod facts;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod tests;

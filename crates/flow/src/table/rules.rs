@@ -1,0 +1,183 @@
+//! The rules of reassembly that bounds, clocks and odd captures put to the test.
+
+use super::*;
+use crate::testing::{Event, Run, client, server, text};
+use crate::{Gap, GapReason};
+use Outcome::{Accepted, OutOfWindow};
+use Peer::{Originator, Responder};
+
+fn connected() -> Run {
+    let mut run = Run::new(Limits::default());
+    run.handshake(1_000, 5_000);
+    run
+}
+
+fn gaps(events: &[Event], sender: Peer) -> Vec<(u64, u64, GapReason)> {
+    let gap = |event: &Event| match event {
+        Event::Gap(_, Gap { from, offset, len, reason, .. }) if *from == sender => {
+            Some((*offset, *len, *reason))
+        }
+        _ => None,
+    };
+    events.iter().filter_map(gap).collect()
+}
+
+#[test]
+fn keep_alives_with_and_without_a_byte_stay_out_of_the_stream() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("abc"));
+    run.give(server(5_001).ack(1_004));
+    run.events();
+    for ms in 1..5 {
+        assert_eq!(run.give(client(1_003).ack(5_001).at(ms * 10_000)), Accepted);
+        assert_eq!(run.give(client(1_003).ack(5_001).data([0]).at(ms * 10_000 + 1)), Accepted);
+        assert_eq!(run.give(server(5_001).ack(1_004).at(ms * 10_000 + 2)), Accepted);
+    }
+    run.give(client(1_004).ack(5_001).data("d").at(60_000));
+    let events = run.finish();
+    assert_eq!(text(&events, Originator), "d");
+    assert!(!events.iter().any(|event| matches!(event, Event::Again(..))));
+    assert_eq!(run.table.handler().flows[0].history(), "ShADa", "no letter T");
+}
+
+#[test]
+fn a_zero_window_probe_with_the_next_byte_is_data_once() {
+    let mut run = connected();
+    run.give(server(5_001).ack(1_001).data("abc"));
+    run.give(client(1_001).ack(5_004).window(0));
+    // Refused, sent again, taken at last: the first copy is the stream's.
+    run.give(server(5_004).ack(1_001).data("d"));
+    run.give(client(1_001).ack(5_004).window(0));
+    run.give(server(5_004).ack(1_001).data("d"));
+    run.give(client(1_001).ack(5_004).window(900));
+    run.give(server(5_004).ack(1_001).data("def"));
+    assert_eq!(text(&run.events(), Responder), "abcdef");
+}
+
+#[test]
+fn a_refused_fast_open_sends_its_data_again() {
+    let mut run = Run::new(Limits::default());
+    run.give(client(1_000).syn().data("fast"));
+    run.give(server(5_000).syn().ack(1_001));
+    run.give(client(1_001).ack(5_001).data("faster"));
+    let events = run.finish();
+    assert_eq!((text(&events, Originator).as_str(), gaps(&events, Originator)), ("faster", vec![]));
+}
+
+#[test]
+fn urgent_bytes_are_bytes_of_the_stream() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("ab!").flag(TcpFlags::URG));
+    run.give(client(1_004).ack(5_001).data("c"));
+    assert_eq!(text(&run.events(), Originator), "ab!c");
+}
+
+#[test]
+fn a_reset_on_missing_data_delivers_what_is_held() {
+    let mut run = connected();
+    run.give(client(1_004).ack(5_001).data("def"));
+    assert_eq!(run.give(client(1_007).ack(5_001).rst()), Accepted);
+    let events = run.events();
+    assert_eq!(text(&events, Originator), "...def");
+    assert_eq!(gaps(&events, Originator), [(0, 3, GapReason::Lost)]);
+    assert!(matches!(events.last(), Some(Event::Close(1, CloseReason::Reset { by: Originator }, _))));
+}
+
+#[test]
+fn a_stream_wraps_with_holes_on_both_sides_of_the_wrap() {
+    let mut run = Run::new(Limits::default());
+    run.handshake(u32::MAX - 3, u32::MAX - 3);
+    let first = u32::MAX - 2;
+    run.give(client(first.wrapping_add(6)).ack(first).data("gh"));
+    run.give(client(first.wrapping_add(2)).ack(first).data("cd"));
+    run.give(client(first.wrapping_add(4)).ack(first).data("ef"));
+    run.give(client(first).ack(first).data("ab"));
+    assert_eq!(text(&run.events(), Originator), "abcdefgh");
+}
+
+#[test]
+fn one_direction_alone_is_reassembled() {
+    let mut run = Run::new(Limits::default());
+    run.give(client(1_000).syn().scale(7));
+    run.give(client(1_001).ack(5_001).data("GET "));
+    // The other direction answered, unseen: its acknowledged bytes are missing at the end.
+    run.give(client(1_007).ack(5_301).data("z"));
+    run.give(client(1_005).ack(5_301).data("xy"));
+    run.give(client(1_008).ack(5_301).fin());
+    let events = run.finish();
+    assert_eq!(text(&events, Originator), "GET xyz");
+    assert_eq!(gaps(&events, Responder), [(0, 300, GapReason::NotCaptured)]);
+    assert_eq!(run.table.handler().flows[0].history(), "SDFg");
+}
+
+#[test]
+fn acknowledgements_before_their_data_make_no_gap() {
+    let mut run = connected();
+    for turn in 0..50_u32 {
+        let at = 1_001 + turn * 3;
+        run.give(server(5_001).ack(at + 3).at(u64::from(turn) * 90));
+        run.give(client(at).ack(5_001).data("abc").at(u64::from(turn) * 90 + 1));
+    }
+    let events = run.finish();
+    assert_eq!((text(&events, Originator).len(), gaps(&events, Originator)), (150, vec![]));
+}
+
+#[test]
+fn a_flow_goes_on_where_both_directions_are_when_the_capture_has_missed_a_window() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("abc").at(1));
+    run.give(server(5_001).ack(1_004).data("xyz").at(2));
+    run.events();
+    // 300 MB and 20 MB later.
+    let (forth, back) = (1_004 + 300_000_000, 5_004 + 20_000_000);
+    assert_eq!(run.give(client(forth).ack(back).data("one").at(5_000)), OutOfWindow);
+    assert_eq!(run.give(server(back).ack(forth + 3).data("two").at(5_001)), Accepted);
+    assert_eq!(run.give(client(forth + 3).ack(back + 3).data("three").at(5_002)), Accepted);
+    let events = run.events();
+    assert_eq!(gaps(&events, Originator), [(3, 300_000_003, GapReason::NotCaptured)]);
+    assert_eq!(gaps(&events, Responder), [(3, 20_000_000, GapReason::NotCaptured)]);
+    assert_eq!(run.table.counters().resynchronised, 1);
+    assert_eq!(run.table.counters().out_of_window, 1);
+    let texts = [Originator, Responder].map(|peer| text(&run.finish(), peer));
+    assert_eq!(texts, ["", ""], "nothing is left to be told");
+}
+
+#[test]
+fn segments_that_do_not_know_one_another_lead_nowhere() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("abc").at(1));
+    let far = 500_000_000;
+    for (sequence, ack) in [(far, far), (far + 1_000, far * 2 + 5), (far * 2, far * 3)] {
+        assert_eq!(run.give(client(sequence).ack(ack).data("evil").at(3_000)), OutOfWindow);
+        assert_eq!(run.give(server(sequence ^ 0x5555_5555).ack(ack).data("evil").at(3_000)), OutOfWindow);
+    }
+    // A matching pair, but the flow goes on meanwhile where it was.
+    assert_eq!(run.give(client(far).ack(far * 2).data("evil").at(3_001)), OutOfWindow);
+    assert_eq!(run.give(client(1_004).ack(5_001).data("def").at(3_002)), Accepted);
+    assert_eq!(run.give(server(far * 2).ack(far + 4).data("evil").at(3_003)), OutOfWindow);
+    assert_eq!(text(&run.events(), Originator), "abcdef");
+    assert_eq!(run.table.counters().resynchronised, 0);
+}
+
+#[test]
+fn the_mark_of_a_copy_does_not_take_what_fills_a_hole() {
+    let mut run = connected();
+    run.give(client(1_004).ack(5_001).data("def").id(7));
+    // The same mark by accident: forced here, one in 2^24 otherwise.
+    let filling = client(1_001).ack(5_001).data("abc").id(9);
+    let mark = mark(&filling.segment()).unwrap();
+    run.table.slab.get_mut(0).flow.streams[0].recent.push(mark, Timestamp(0));
+    assert_eq!(run.give(filling), Accepted);
+    assert_eq!(text(&run.events(), Originator), "abcdef");
+}
+
+#[test]
+fn holes_acknowledged_and_not_are_typed_apart() {
+    let mut run = connected();
+    run.give(client(1_006).ack(5_001).data("f").at(1));
+    run.give(client(1_011).ack(5_001).data("k").at(2));
+    run.give(server(5_001).ack(1_007).at(3));
+    run.tick(200);
+    assert_eq!(gaps(&run.events(), Originator), [(0, 5, GapReason::NotCaptured)]);
+    assert_eq!(gaps(&run.finish(), Originator), [(6, 4, GapReason::Lost)]);
+}
