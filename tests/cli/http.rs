@@ -147,7 +147,6 @@ const DIFFERENCES: &[(&str, &str)] = &[
         "on one connection segments are missing; tshark shows no answer behind the first hole",
     ),
     ("zeek/http/content-range-gap.pcap", "the body has a hole; tshark shows no answer then"),
-    ("zeek/tunnels/gtp/gtp2_different_udp_port.pcap", "GTP is not opened"),
 ];
 
 #[test]
