@@ -41,7 +41,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Any other call.
-    #[error("{call} on {target}: {source}{hint}", hint = hint(.source))]
+    #[error("{call} on {target}: {source}{hint}", hint = call_hint(.call, .source))]
     Call {
         /// The call or socket option, as the kernel's documentation names it.
         call: &'static str,
@@ -73,10 +73,34 @@ impl Error {
     }
 }
 
+fn call_hint(call: &str, error: &io::Error) -> &'static str {
+    // `sk_attach_prog` in net/core/filter.c: programs count against what a socket may have for its options, 20 kB before Linux 6.7.
+    if call == "SO_ATTACH_FILTER" && error.raw_os_error() == Some(libc::ENOMEM) {
+        return " (the filter is longer than sockets may have here: sysctl -w net.core.optmem_max=131072, or a shorter filter)";
+    }
+    hint(error)
+}
+
 fn hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied {
         " (run as root, or give the program the capability: setcap cap_net_raw+ep)"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_too_long_for_the_socket_is_told_how_to_fit() {
+        let call = |call, errno| {
+            let source = io::Error::from_raw_os_error(errno);
+            Error::Call { call, target: "lo".to_owned(), source }.to_string()
+        };
+        assert!(call("SO_ATTACH_FILTER", libc::ENOMEM).contains("net.core.optmem_max"));
+        assert!(!call("PACKET_RX_RING", libc::ENOMEM).contains("optmem"));
+        assert!(call("SO_ATTACH_FILTER", libc::EPERM).contains("cap_net_raw"));
     }
 }
