@@ -113,38 +113,29 @@ impl History {
         use Letter::{Fin, Reset, Syn, SynAck};
         use Peer::{Originator, Responder};
         let has = |from, letter| self.has(from, letter);
-        let answered = has(Responder, SynAck) || has(Responder, Syn);
         let opened = has(Originator, Syn) || has(Originator, SynAck);
-        let silent = self.0 >> 6 & 0x3f == 0;
-        let ends = (has(Originator, Fin), has(Responder, Fin));
+        let answered = has(Responder, SynAck) || has(Responder, Syn);
+        let is_silent = |from: Peer| self.0 >> (6 * from as u64) & 0x3f == 0;
         let reset = match (self.place(Originator, Reset), self.place(Responder, Reset)) {
             (Some(one), Some(other)) if one < other => Some(Originator),
             (Some(_), None) => Some(Originator),
             (_, Some(_)) => Some(Responder),
             (None, None) => None,
         };
-        match (opened, answered) {
-            (true, true) => match (reset, ends) {
-                (_, (true, true)) => ConnectionState::Sf,
-                (Some(Originator), _) => ConnectionState::Rsto,
-                (Some(Responder), _) => ConnectionState::Rstr,
-                (None, (true, false)) => ConnectionState::S2,
-                (None, (false, true)) => ConnectionState::S3,
-                (None, (false, false)) => ConnectionState::S1,
-            },
-            (true, false) => match (reset, ends) {
-                (Some(Responder), _) => ConnectionState::Rej,
-                (Some(Originator), _) => ConnectionState::Rstos0,
-                (None, (true, _)) => ConnectionState::Sh,
-                (None, _) if silent => ConnectionState::S0,
-                (None, _) => ConnectionState::Oth,
-            },
-            (false, true) => match (reset, ends) {
-                (Some(Responder), _) => ConnectionState::Rstrh,
-                (_, (_, true)) => ConnectionState::Shr,
-                _ => ConnectionState::Oth,
-            },
-            (false, false) => ConnectionState::Oth,
+        match (has(Originator, Fin), has(Responder, Fin), reset) {
+            (true, true, _) => ConnectionState::Sf,
+            (_, _, Some(Originator)) if !is_silent(Responder) => ConnectionState::Rsto,
+            (_, _, Some(Originator)) if opened => ConnectionState::Rstos0,
+            (_, _, Some(Responder)) if is_silent(Originator) => ConnectionState::Rstrh,
+            (_, _, Some(Responder)) if opened && !answered => ConnectionState::Rej,
+            (_, _, Some(Responder)) => ConnectionState::Rstr,
+            (true, _, None) if is_silent(Responder) => ConnectionState::Sh,
+            (true, _, None) => ConnectionState::S2,
+            (_, true, None) if is_silent(Originator) => ConnectionState::Shr,
+            (_, true, None) => ConnectionState::S3,
+            _ if opened && is_silent(Responder) => ConnectionState::S0,
+            _ if answered && !is_silent(Originator) => ConnectionState::S1,
+            _ => ConnectionState::Oth,
         }
     }
 
@@ -300,7 +291,12 @@ mod tests {
             ("^hr", "RSTRH"),
             ("SF", "SH"),
             ("^hf", "SHR"),
+            ("^hADdFaf", "SF"),
+            ("DadAFf", "SF"),
+            ("DadAr", "RSTR"),
             ("DadA", "OTH"),
+            ("^h", "OTH"),
+            ("R", "OTH"),
             ("", "OTH"),
         ];
         for (letters, state) in states {

@@ -147,8 +147,13 @@ fn conversation((to_server, to_client): (&Plan, &Plan), choices: &[bool], fins: 
     interleave(forth, back, choices)
 }
 
+/// `PROPTEST_CASES`, or the usual number.
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(cases(10_000)))]
 
     /// While nothing is acknowledged every byte that ever comes is delivered, the first copy of it, and the gaps are
     /// just the bytes that never came.
@@ -181,6 +186,10 @@ proptest! {
         prop_assert_eq!(counters.delivered_bytes, distinct);
         prop_assert_eq!(counters.retransmitted_bytes, given - distinct);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(1_000)))]
 
     /// With acknowledgements, little patience and little room: what is delivered is the first copy, nothing is
     /// delivered twice (offsets follow one another, which the handler checks), and a byte is only missing if it had not
