@@ -170,3 +170,56 @@ fn fragments_allocate_nothing() {
     assert!(fragments.counters().evicted > 1_000);
     assert_eq!(fragments.check(), []);
 }
+
+/// Flows that open, exchange a few segments out of order, end and are forgotten, in batches as the pipeline gives them.
+#[test]
+fn flows_that_come_and_go_allocate_nothing_for_their_segments() {
+    const STEP_NS: u64 = 1_000_000;
+    let payload = [7; LEN];
+    let mut table = FlowTable::new(Limits::default(), 1, Bytes::default());
+    let give = |table: &mut FlowTable<Bytes>, flows: std::ops::Range<u32>| {
+        let before = ALLOCATIONS.get();
+        for flow in flows {
+            let part = |sequence: u32, side, flags: TcpFlags, payload| {
+                let mut part = segment(flow % 40_000, 0, payload);
+                (part.side, part.tcp.flags, part.ip_id) = (side, flags, sequence as u16 + 1);
+                // Other numbers each time the ports come again.
+                let isn = flow.wrapping_mul(0x10_0000);
+                let received = if side == Side::Low { 9_001 } else { 1_001 + LEN as u32 * 2 };
+                (part.tcp.sequence, part.tcp.acknowledgement) =
+                    (sequence.wrapping_add(isn), isn.wrapping_add(received));
+                part.moment.time = Timestamp(u64::from(flow) * STEP_NS);
+                part.moment.position = u64::from(flow) * 10;
+                part
+            };
+            let with_ack = |flag: TcpFlags| TcpFlags(flag.0 | TcpFlags::ACK.0);
+            let len = LEN as u32;
+            let segments = [
+                part(1_000, Side::Low, TcpFlags::SYN, &[][..]),
+                part(9_000, Side::High, with_ack(TcpFlags::SYN), &[]),
+                part(1_001, Side::Low, TcpFlags::ACK, &payload[..]),
+                part(1_001 + len, Side::Low, TcpFlags::ACK, &payload),
+                part(9_001 + len, Side::High, TcpFlags::ACK, &payload),
+                part(9_001, Side::High, TcpFlags::ACK, &payload),
+                part(1_001 + 2 * len, Side::Low, with_ack(TcpFlags::FIN), &[]),
+                part(9_001 + 2 * len, Side::High, with_ack(TcpFlags::FIN), &[]),
+            ];
+            table.segments(&segments, |_, outcome| assert_eq!(outcome, Outcome::Accepted));
+            if flow % 100 == 0 {
+                table.tick(Moment {
+                    time: Timestamp(u64::from(flow) * STEP_NS),
+                    position: u64::from(flow) * 10,
+                });
+            }
+        }
+        ALLOCATIONS.get() - before
+    };
+    // As many as linger at a time, and some.
+    give(&mut table, 0..30_000);
+    let flows = 10_000;
+    let allocations = give(&mut table, 30_000..30_000 + flows);
+    assert_eq!(table.counters().flows_finished, u64::from(30_000 + flows));
+    assert_eq!(table.counters().out_of_order, u64::from(30_000 + flows));
+    // What is out of order is rare: a box for the flow, none for its segments.
+    assert_eq!(allocations, u64::from(flows));
+}
