@@ -13,7 +13,7 @@ use gannet_flow::{
     CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Segment, StreamEnd,
 };
 use gannet_http::{Exchange, Http, HttpConfig, Sink};
-use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, TcpFlags, TcpHeader, Timestamp};
+use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, Surroundings, TcpFlags, TcpHeader, Timestamp};
 
 fn main() {
     divan::main();
@@ -278,6 +278,7 @@ fn segment(flow: u32, number: u32, payload: &[u8], side: Side) -> Segment<'_> {
         },
         interface: 0,
         ip_id: number as u16 | 1,
+        around: Surroundings::NONE,
     }
 }
 

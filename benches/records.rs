@@ -12,7 +12,7 @@ use divan::{Bencher, bench};
 use gannet_http::{
     Confidence, Connection, Exchange, Field, Head, Message, StartLine, State, TcpFacts, Timing, Untrusted,
 };
-use gannet_packet::{Endpoint, Timestamp};
+use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{HeaderSelection, Interfaces, Latencies, Record, RecordOptions, Routes};
 use gannet_sink::{Batch, Format, Hub, HubConfig, Order, SinkSpec, Target, WhenFull};
 
@@ -149,6 +149,7 @@ fn exchange(number: usize, paths: Paths) -> Exchange {
             client: end(1, 51_234),
             server: end(2, 8_080),
             interface: 0,
+            around: Surroundings::NONE,
             midstream: false,
         },
         index: number as u32 % 4,

@@ -10,7 +10,7 @@ use crate::{Flow, Peer};
 ///
 /// ```text
 ///     0  state, key, interface, phase                                                   each segment
-///    64  last seen, history   box of what is rare, links, id, opened, handshake         each segment its first fields
+///    64  last seen, history   box of what is beside, links, id, opened, handshake         each segment its first fields
 ///   128  stream of the originator: next, acked, base, marks, counts, round trip         each segment
 ///   192  stream of the responder                                                        each segment
 /// ```
@@ -105,7 +105,7 @@ impl<S> Slab<S> {
 
     /// Takes an entry out: closed and in no wheel any more.
     pub(crate) fn remove(&mut self, index: u32) {
-        debug_assert!(self.get(index).state.is_none() && self.get(index).flow.rare.is_none());
+        debug_assert!(self.get(index).state.is_none() && self.get(index).flow.beside.is_none());
         self.len -= 1;
         self.free.push(index);
     }

@@ -1,10 +1,10 @@
 //! What is known of a flow.
 
-use gannet_packet::{Endpoint, FlowKey, Side, Timestamp};
+use gannet_packet::{Endpoint, FlowKey, Side, Surroundings, Timestamp};
 
 use crate::entry::{Links, NONE, Phase};
 use crate::history::{ConnectionState, History};
-use crate::rare::{Rare, RareStream};
+use crate::rare::{Beside, Rare, RareStream};
 use crate::stream::{Start, Stream};
 use crate::tls::TlsHello;
 use crate::{ConnectionId, IcmpError};
@@ -53,7 +53,8 @@ pub struct Flow {
     /// Time of its last segment so far.
     pub last_seen: Timestamp,
     pub(crate) history: History,
-    pub(crate) rare: Option<Box<Rare>>,
+    /// What plain flows do not have.
+    pub(crate) beside: Option<Box<Beside>>,
     /// Its neighbours in a bucket of the wheel of its phase.
     pub(crate) links: Links,
     /// Unique in the run and the same for any number of workers: the position of its first packet.
@@ -189,7 +190,7 @@ impl Flow {
             attention: Attention(Attention::NOT_ESTABLISHED),
             last_seen: opened,
             history: History::default(),
-            rare: None,
+            beside: None,
             links: Links { previous: NONE, next: NONE },
             id,
             opened,
@@ -254,7 +255,7 @@ impl Flow {
             round_trip_ns: stream.round_trip.smoothed_ns(),
             ..StreamFacts::default()
         };
-        if let Some(rare) = &self.rare {
+        if let Some(rare) = self.rare() {
             rare.streams[sender as usize].tell(&mut facts, self.last_seen);
         }
         facts
@@ -280,7 +281,7 @@ impl Flow {
     /// What happened, in the letters of Zeek's `conn.log`.
     pub fn history(&self) -> String {
         let mut text = String::new();
-        let rare = self.rare.as_ref().map_or(&[][..], |rare| rare.letters());
+        let rare = self.rare().map_or(&[][..], |rare| rare.letters());
         // Writing to a string does not fail.
         let _ = self.history.write(rare, &mut text);
         text
@@ -300,6 +301,13 @@ impl Flow {
         (!self.midstream && stream.start != Start::Unknown).then(|| stream.base.wrapping_sub(1))
     }
 
+    /// The tunnel and the VLANs that its first segment came in. Those of other segments may be others: many tunnels have a
+    /// number for each direction.
+    #[inline]
+    pub fn around(&self) -> Surroundings {
+        self.beside.as_ref().map_or(Surroundings::NONE, |beside| beside.around)
+    }
+
     /// What names this connection at every tap and in every run.
     pub fn connection_id(&self) -> ConnectionId {
         ConnectionId::of(self)
@@ -312,12 +320,12 @@ impl Flow {
 
     /// What its TLS hellos said, if it began with one.
     pub fn tls(&self) -> Option<&TlsHello> {
-        self.rare.as_ref()?.tls.as_deref().filter(|hello| hello.client.is_some())
+        self.rare()?.tls.as_deref().filter(|hello| hello.client.is_some())
     }
 
     /// How many ICMP errors were about its segments, and the first of them.
     pub fn icmp_errors(&self) -> Option<(u32, IcmpError)> {
-        let rare = self.rare.as_ref()?;
+        let rare = self.rare()?;
         rare.icmp.map(|first| (rare.icmp_errors, first))
     }
 
@@ -337,10 +345,16 @@ impl Flow {
         self.times[SYN_ACK] != ABSENT && self.times[ACK] == ABSENT
     }
 
+    /// What is rare, if there is any of it.
+    #[inline]
+    pub(crate) fn rare(&self) -> Option<&Rare> {
+        self.beside.as_ref()?.rare.as_deref()
+    }
+
     /// What is rare, made if there is nothing yet.
     #[cold]
     pub(crate) fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+        self.beside.get_or_insert_default().rare.get_or_insert_default()
     }
 
     #[inline]
@@ -391,7 +405,7 @@ impl Flow {
     fn time(&self, which: usize) -> Option<Timestamp> {
         match self.times[which] {
             ABSENT => None,
-            FAR => self.rare.as_ref()?.handshake[which],
+            FAR => self.rare()?.handshake[which],
             distance => Some(Timestamp(self.opened.0.wrapping_add_signed(i64::from(distance)))),
         }
     }

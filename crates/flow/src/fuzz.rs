@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, TcpFlags, TcpHeader, Timestamp};
+use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, Surroundings, TcpFlags, TcpHeader, Timestamp};
 
 use crate::{
     CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Peer, Retransmission, Segment,
@@ -29,6 +29,7 @@ pub fn segments(bytes: &[u8]) {
         half_open: Duration::from_millis(1_000),
         linger: Duration::from_millis(500),
         hole_patience: Duration::from_millis(u64::from(limits >> 3)),
+        deduplicate: shared & 6 != 4,
     };
     let wanted = if shared & 2 == 0 { u64::MAX } else { u64::from(shared >> 2) * 16 };
     let whole = run(limits, wanted, script, None);
@@ -96,6 +97,7 @@ fn run(limits: Limits, wanted: u64, script: &[u8], only: Option<u8>) -> Vec<Even
             moment,
             interface: 0,
             ip_id: u16::from(flags >> 6) + u16::from(ack_low & 3),
+            around: Surroundings::NONE,
         };
         table.segment(&segment);
         assert_eq!(table.check(), []);
@@ -115,7 +117,18 @@ fn nothing(moment: Moment) -> Segment<'static> {
     let (key, side) = FlowKey::new(end(1, port(0)), end(2, 80), IpProtocol::TCP);
     let flags = TcpFlags::ACK;
     let tcp = TcpHeader { offset: 34, len: 20, flags, sequence: 1, acknowledgement: 1, window: 1 };
-    Segment { key, side, tcp, options: &[], payload: &[], wire_len: 0, moment, interface: 0, ip_id: 0 }
+    Segment {
+        key,
+        side,
+        tcp,
+        options: &[],
+        payload: &[],
+        wire_len: 0,
+        moment,
+        interface: 0,
+        ip_id: 0,
+        around: Surroundings::NONE,
+    }
 }
 
 fn end(host: u8, port: u16) -> Endpoint {

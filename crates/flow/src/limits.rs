@@ -25,6 +25,8 @@ pub struct Limits {
     pub linger: Duration,
     /// How long a hole that the receiver has acknowledged may still be filled: capture points see segments out of order.
     pub hole_patience: Duration,
+    /// Packets that were captured twice are recognised and left. If not, they count as sent twice.
+    pub deduplicate: bool,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             half_open: Duration::from_secs(60),
             linger: Duration::from_secs(10),
             hole_patience: Duration::from_millis(100),
+            deduplicate: true,
         }
     }
 }

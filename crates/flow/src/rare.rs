@@ -1,10 +1,23 @@
-//! What few flows have: losses, stalls, errors, greetings. Boxed, and only where there is something to keep.
+//! What few flows have: tunnels; losses, stalls, errors, greetings. Boxed, and only where there is something to keep.
 
-use gannet_packet::Timestamp;
+use gannet_packet::{Surroundings, Timestamp};
 
 use crate::Peer;
 use crate::history::{RareLetter, is_threshold};
 use crate::tls::{Collecting, TlsHello};
+
+/// What plain flows do not have. Where traffic is mirrored in tunnels every flow has it, so it is small.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    /// What its first segment came in.
+    pub(crate) around: Surroundings,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+impl Beside {
+    /// Memory that it takes with what an allocator adds.
+    pub(crate) const COST: usize = size_of::<Self>() + 16;
+}
 
 /// What few flows have.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +83,7 @@ impl Rare {
     }
 
     /// Memory that it takes at most, but for a hello.
-    pub(crate) const COST: usize = size_of::<Self>() + LETTERS * size_of::<RareLetter>();
+    pub(crate) const COST: usize = Beside::COST + size_of::<Self>() + LETTERS * size_of::<RareLetter>();
 }
 
 impl RareStream {

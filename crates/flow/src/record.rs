@@ -1,6 +1,6 @@
 //! What is reported of a flow when it is over.
 
-use gannet_packet::{Endpoint, Timestamp};
+use gannet_packet::{Endpoint, Surroundings, Timestamp};
 
 use crate::{
     CloseReason, ConnectionId, ConnectionState, Flow, Handshake, IcmpError, Peer, StreamFacts, TlsHello,
@@ -21,6 +21,8 @@ pub struct FlowRecord {
     pub responder: Endpoint,
     /// Index of the interface that its first segment was seen on.
     pub interface: u32,
+    /// The tunnel and the VLANs that its first segment came in.
+    pub around: Surroundings,
     /// Its SYN was not seen.
     pub midstream: bool,
     /// Time of its first segment.
@@ -55,6 +57,7 @@ impl Flow {
             originator: self.endpoint(Peer::Originator),
             responder: self.endpoint(Peer::Responder),
             interface: self.interface,
+            around: self.around(),
             midstream: self.midstream,
             opened: self.opened,
             duration_ns: self.last_seen.0.saturating_sub(self.opened.0),

@@ -1,6 +1,6 @@
 //! What the table takes.
 
-use gannet_packet::{FlowKey, Frame, Packet, Side, TcpHeader, Timestamp, Transport};
+use gannet_packet::{FlowKey, Frame, Packet, Side, Surroundings, TcpHeader, Timestamp, Transport};
 
 /// When and where something was seen: the time of a packet and its place in the run.
 ///
@@ -35,6 +35,8 @@ pub struct Segment<'a> {
     pub interface: u32,
     /// Identification field of the IPv4 header; 0 for IPv6. Tells a packet captured twice from one sent twice.
     pub ip_id: u16,
+    /// The tunnel and the VLANs that it came in.
+    pub around: Surroundings,
 }
 
 impl<'a> Segment<'a> {
@@ -62,6 +64,7 @@ impl<'a> Segment<'a> {
             moment: Moment { time: frame.timestamp, position },
             interface: frame.interface,
             ip_id,
+            around: packet.surroundings(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use gannet_packet::{TcpFlags, Timestamp};
+use gannet_packet::{Surroundings, TcpFlags, Timestamp};
 
 use self::judge::{COPIES_WITHIN_NS, PROVISIONAL_REACH, count, opens_a_flow, plausible_reset, reach};
 use crate::assembly::Assembly;
@@ -11,7 +11,7 @@ use crate::flow::Attention;
 use crate::hash::KeyHash;
 use crate::hold::Holds;
 use crate::index::{INDEX_COST, Index};
-use crate::rare::Rare;
+use crate::rare::{Beside, Rare};
 use crate::sequence::{has, mark};
 use crate::stream::Start;
 use crate::wheel::Wheel;
@@ -54,6 +54,8 @@ pub struct FlowTable<H: Handler> {
     holds: Holds,
     /// Entries with something rare.
     rares: usize,
+    /// Open entries of flows in tunnels or VLANs.
+    carried: usize,
     /// Indexed by `Phase as usize`.
     wheels: [Wheel; 3],
     clock: Timestamp,
@@ -76,6 +78,7 @@ impl<H: Handler> FlowTable<H> {
             slab: Slab::new(),
             holds: Holds::new(limits.held_bytes.min(limits.memory), limits.held_bytes_per_stream),
             rares: 0,
+            carried: 0,
             wheels: [limits.half_open, limits.idle, limits.linger].map(Wheel::new),
             clock: Timestamp::default(),
             due: Vec::new(),
@@ -164,11 +167,12 @@ impl<H: Handler> FlowTable<H> {
             return false;
         }
         // New bytes are no copy of anything; an acknowledgement may be.
-        if len == 0 && stream.newest.is_after(now.time, last_seen) {
+        let dedup = len == 0 && self.limits.deduplicate;
+        if dedup && stream.newest.is_after(now.time, last_seen) {
             return false;
         }
         let mark = mark(segment);
-        if len == 0 && mark.is_some_and(|mark| stream.recent.contains(mark, now.time)) {
+        if dedup && mark.is_some_and(|mark| stream.recent.contains(mark, now.time)) {
             return false;
         }
         let Some(acknowledged) = opposite.acknowledge_near(tcp.acknowledgement) else { return false };
@@ -376,7 +380,9 @@ impl<H: Handler> FlowTable<H> {
             segment.wire_len != 0 && stream.start == Start::Known && stream.next_sequence() == sequence;
         let marked = mark.is_some_and(|mark| stream.recent.contains(mark, now.time));
         // New bytes are no copy of anything.
+        let dedup = assembly.limits.deduplicate;
         if !in_order
+            && dedup
             && (marked && assembly.brings_nothing(entry, from, segment, sequence)
                 || assembly.is_late_copy(entry, from, segment, sequence))
         {
@@ -451,7 +457,8 @@ impl<H: Handler> FlowTable<H> {
         let from = entry.flow.peer(segment.side);
         let stream = &entry.flow.streams[from as usize];
         let first = segment.tcp.sequence.wrapping_add(1);
-        let copy = mark(segment).is_some_and(|mark| stream.recent.contains(mark, segment.moment.time));
+        let copy = self.limits.deduplicate
+            && mark(segment).is_some_and(|mark| stream.recent.contains(mark, segment.moment.time));
         if copy || has(segment, TcpFlags::RST) {
             return false;
         }
@@ -509,6 +516,10 @@ impl<H: Handler> FlowTable<H> {
         if answer {
             flow.history.set_turned();
         }
+        if segment.around != Surroundings::NONE {
+            flow.beside = Some(Box::new(Beside { around: segment.around, rare: None }));
+            self.carried += 1;
+        }
         self.counters.flows_opened += 1;
         self.counters.flows_midstream += u64::from(!syn);
         let state = self.handler.open(&flow);
@@ -539,7 +550,7 @@ impl<H: Handler> FlowTable<H> {
     }
 
     fn entries_memory(&self) -> usize {
-        self.slab.len() * entry_cost::<H::State>() + self.rares * Rare::COST
+        self.slab.len() * entry_cost::<H::State>() + self.rares * Rare::COST + self.carried * Beside::COST
     }
 
     /// Early bytes may have what the entries leave.
@@ -554,7 +565,7 @@ impl<H: Handler> FlowTable<H> {
     fn keeping_count<T>(&mut self, index: u32, what: impl FnOnce(&mut Self) -> T) -> T {
         let result = what(self);
         let flow = &mut self.slab.get_mut(index).flow;
-        if flow.rare.is_some() && !flow.attention.has(Attention::RARE_COUNTED) {
+        if flow.rare().is_some() && !flow.attention.has(Attention::RARE_COUNTED) {
             flow.attention.set(Attention::RARE_COUNTED, true);
             self.rares += 1;
         }
@@ -580,11 +591,13 @@ impl<H: Handler> FlowTable<H> {
             assembly.handler.close(state, &entry.flow, reason, now);
         }
         entry.flow.attention.set(Attention::HELLO, false);
-        entry.flow.rare = None;
+        let carried = entry.flow.around() != Surroundings::NONE;
+        entry.flow.beside = None;
         if entry.flow.attention.has(Attention::RARE_COUNTED) {
             entry.flow.attention.set(Attention::RARE_COUNTED, false);
             self.rares -= 1;
         }
+        self.carried -= usize::from(carried);
     }
 
     /// Keeps a closed flow for a while.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, TcpFlags, TcpHeader, Timestamp};
+use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, Surroundings, TcpFlags, TcpHeader, Timestamp};
 
 use crate::{
     CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Peer, Retransmission, Segment,
@@ -24,6 +24,7 @@ pub(crate) struct Built {
     pub(crate) time: u64,
     pub(crate) position: u64,
     pub(crate) ip_id: u16,
+    pub(crate) around: Surroundings,
 }
 
 /// A segment from the client.
@@ -41,6 +42,7 @@ pub(crate) fn client(sequence: u32) -> Built {
         time: 0,
         position: 0,
         ip_id: 0,
+        around: Surroundings::NONE,
     }
 }
 
@@ -132,6 +134,7 @@ impl Built {
             moment: Moment { time: Timestamp(self.time), position: self.position },
             interface: 0,
             ip_id: self.ip_id,
+            around: self.around,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the analysis yields.
 
 use gannet_flow::Moment;
-use gannet_packet::{Endpoint, Timestamp};
+use gannet_packet::{Endpoint, Surroundings, Timestamp};
 
 use crate::Head;
 
@@ -44,6 +44,8 @@ pub struct Connection {
     pub server: Endpoint,
     /// Index of the interface in the tables of the run.
     pub interface: u32,
+    /// The tunnel and the VLANs that its first segment came in.
+    pub around: Surroundings,
     /// The capture began after the connection.
     pub midstream: bool,
 }

@@ -161,6 +161,7 @@ impl Http1 {
                 client: flow.endpoint(client),
                 server: flow.endpoint(client.opposite()),
                 interface: flow.interface,
+                around: flow.around(),
                 midstream: flow.midstream,
             },
             client,

@@ -8,6 +8,10 @@
 //! * `tcp.retransmitted` and `tcp.gap_bytes` are bytes, `tcp.out_of_order` and `tcp.zero_windows` segments.
 //! * `gannet.id` is the flow's number in the run and the exchange's on its connection. `gannet.interim` lists the statuses
 //!   of interim responses, `gannet.notes` what was odd about the heads and framing; both are absent when empty.
+//! * `gannet.tunnel` is the innermost tunnel that the connection's first segment came in: its `kind`, by the names of
+//!   [`gannet_packet::TunnelKind`] (`vxlan`, `geneve`, `gre`, ...), and its `id` (VNI, TEID, key, session, label) where it has
+//!   one. `gannet.vlan` is the VLAN, the outermost if there are several, and `gannet.inner_vlan` then the innermost. Addresses and
+//!   ports are always those inside.
 //! * Text is the wire's, see [`crate::wire_text`] for bytes that are not UTF-8.
 
 use std::borrow::Cow;
@@ -16,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gannet_http::{Exchange, Head, Message, State};
-use gannet_packet::Timestamp;
+use gannet_packet::{Surroundings, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -414,6 +418,12 @@ struct OwnPart<'a> {
     untrusted: List<Reasons<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<ArcStr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<TunnelPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inner_vlan: Option<u16>,
     #[serde(skip_serializing_if = "List::is_empty")]
     interim: List<Interims<'a>>,
     #[serde(skip_serializing_if = "List::is_empty")]
@@ -428,10 +438,33 @@ impl<'a> OwnPart<'a> {
             pair_confidence: exchange.confidence.name(),
             untrusted: List(Reasons(exchange)),
             interface: options.interfaces.shared_name(exchange.connection.interface).map(ArcStr),
+            tunnel: TunnelPart::of(&exchange.connection.around),
+            vlan: exchange.connection.around.vlans().outermost(),
+            inner_vlan: inner_vlan(&exchange.connection.around),
             interim: List(Interims(exchange)),
             notes: List(Notes(exchange)),
         }
     }
+}
+
+/// The tunnel that a connection came in.
+#[derive(Serialize)]
+struct TunnelPart {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u32>,
+}
+
+impl TunnelPart {
+    fn of(around: &Surroundings) -> Option<Self> {
+        around.tunnel().map(|tunnel| Self { kind: tunnel.kind.name(), id: tunnel.id })
+    }
+}
+
+/// The last VLAN, if there are several.
+fn inner_vlan(around: &Surroundings) -> Option<u16> {
+    let vlans = around.vlans();
+    vlans.innermost().filter(|&innermost| Some(innermost) != vlans.outermost())
 }
 
 /// `flow-index`.
@@ -676,6 +709,26 @@ mod tests {
             r#""gannet":{"id":"17-3","state":"complete","pair_confidence":"high","untrusted":[],"interface":"eth0"}}"#,
         );
         assert_eq!(line(&exchange, &options()), expected);
+    }
+
+    #[test]
+    fn tunnels_and_vlans_are_told() {
+        use gannet_packet::TunnelKind;
+        let of = |tunnel, vlans: &[u16]| {
+            let mut exchange = exchange(request("GET / HTTP/1.1", &[]), ok());
+            exchange.connection.around = Surroundings::sample(tunnel, vlans);
+            let mut quick = Vec::new();
+            Record::new(&exchange, &options()).write_json(&mut quick).unwrap();
+            assert_eq!(quick, line(&exchange, &options()).as_bytes());
+            let own = value(&exchange, &options())["gannet"].clone();
+            [own["tunnel"].clone(), own["vlan"].clone(), own["inner_vlan"].clone()]
+        };
+        let vxlan = json!({"kind": "vxlan", "id": 16_777_215});
+        assert_eq!(of(Some((TunnelKind::Vxlan, Some(0xff_ffff))), &[]), [vxlan, Value::Null, Value::Null]);
+        let ip = json!({"kind": "ipip"});
+        assert_eq!(of(Some((TunnelKind::IpInIp, None)), &[5]), [ip, json!(5), Value::Null]);
+        assert_eq!(of(None, &[100, 5]), [Value::Null, json!(100), json!(5)]);
+        assert_eq!(of(None, &[]), [Value::Null, Value::Null, Value::Null]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use gannet_http::{
     Confidence, Connection, Exchange, Field, Head, Message, StartLine, State, TcpFacts, Timing, Untrusted,
 };
-use gannet_packet::{Endpoint, Timestamp};
+use gannet_packet::{Endpoint, Surroundings, Timestamp};
 
 /// 2026-11-21T10:11:12.123456789Z
 pub const FIRST: u64 = 1_795_255_872_123_456_789;
@@ -100,6 +100,7 @@ pub fn exchange_of(request: Option<Message>, response: Option<Message>) -> Excha
             client: end(1, 51234),
             server: end(2, 8080),
             interface: 0,
+            around: Surroundings::NONE,
             midstream: false,
         },
         index: 3,

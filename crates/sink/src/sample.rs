@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use gannet_http::{
     Confidence, Connection, Exchange, Field, Head, Message, StartLine, State, TcpFacts, Timing, Untrusted,
 };
-use gannet_packet::{Endpoint, Timestamp};
+use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{HeaderSelection, RecordOptions, Routes};
 
 use crate::Batch;
@@ -39,6 +39,7 @@ pub fn exchange(host: &[u8], target: &[u8], status: u16) -> Exchange {
             client: end(1, 51234),
             server: end(2, 8080),
             interface: 0,
+            around: Surroundings::NONE,
             midstream: false,
         },
         index: 0,

@@ -176,3 +176,28 @@ fn a_segment_sent_again_later_is_no_copy() {
 
 /// Far from 0, so that skews do not go below.
 const START_NS: u64 = 1_700_000_000_000_000_000;
+
+/// Without the search for copies they are what they look like: sent twice.
+#[test]
+fn copies_count_as_retransmissions_if_asked_for() {
+    let limits = Limits { deduplicate: false, ..Limits::default() };
+    for (ending, skew_ns) in [(Ending::Fins, 0), (Ending::Reset, 3_000)] {
+        let sent = conversation(ending, Marks::Identification);
+        let mut both: Vec<_> = sent.iter().cloned().chain(copies(&sent, skew_ns)).collect();
+        both.sort_by_key(|built| built.time);
+        let [searched, plain] = [Limits::default(), limits].map(|limits| {
+            let mut run = Run::new(limits);
+            for built in &both {
+                run.table.segment(&built.segment());
+            }
+            run.finish();
+            (
+                run.table.counters().duplicates,
+                run.table.counters().retransmitted_bytes,
+                run.table.counters().delivered_bytes,
+            )
+        });
+        assert!(searched.0 > 100 && plain.0 == 0, "{searched:?} {plain:?}");
+        assert!(plain.1 > searched.1 + 100_000 && plain.2 == searched.2, "{searched:?} {plain:?}");
+    }
+}

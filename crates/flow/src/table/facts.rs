@@ -1,5 +1,7 @@
 //! What is told of a flow: letters, states, times, greetings, errors.
 
+use gannet_packet::TunnelKind;
+
 use super::*;
 use crate::testing::{Built, Run, client, server};
 use crate::tls::tests as hellos;
@@ -189,7 +191,7 @@ fn what_only_begins_like_a_hello_is_none_and_bounded() {
     run.give(client(1_001).ack(5_001).data([22, 3, 1]));
     assert_eq!(run.table.rares, 1);
     run.give(client(1_004).ack(5_001).data([0xff; 50]));
-    let rare = run.table.slab.get(0).flow.rare.as_ref().unwrap();
+    let rare = run.table.slab.get(0).flow.rare().unwrap();
     assert!(rare.collecting.is_none() && rare.tls.is_none());
     // A gap ends it as well, and a plain flow has none of this.
     let mut run = Run::new(Limits::default());
@@ -197,12 +199,12 @@ fn what_only_begins_like_a_hello_is_none_and_bounded() {
     run.give(client(1_001).ack(5_001).data(&hellos::client("a.b", 900, 9_000)[..100]).cut_from(200));
     run.give(client(1_201).ack(5_001).data([1; 100]));
     run.give(client(1_301).ack(5_001).data([1; 100]));
-    assert!(run.table.slab.get(0).flow.rare.as_ref().unwrap().collecting.is_none());
+    assert!(run.table.slab.get(0).flow.rare().unwrap().collecting.is_none());
     let mut run = Run::new(Limits::default());
     run.handshake(1_000, 5_000);
     run.give(client(1_001).ack(5_001).data("GET / HTTP/1.1\r\n"));
     run.give(server(5_001).ack(1_017).data("HTTP/1.1 200 OK\r\n"));
-    assert!(run.table.slab.get(0).flow.rare.is_none() && run.table.slab.get(0).flow.attention.none());
+    assert!(run.table.slab.get(0).flow.rare().is_none() && run.table.slab.get(0).flow.attention.none());
 }
 
 #[test]
@@ -250,6 +252,25 @@ fn a_connection_is_named_alike_at_every_tap() {
 
 /// Computed by other means from what the documentation of [`ConnectionId`] says.
 const KNOWN_ID: &str = "CC4X6XTPOQG7RZJTEFPFJVTE7I";
+
+#[test]
+fn a_flow_remembers_what_it_first_came_in() {
+    let vxlan = |vni| Surroundings::sample(Some((TunnelKind::Vxlan, Some(vni))), &[5]);
+    let mut run = Run::new(Limits::default());
+    let empty = run.table.memory();
+    run.give(Built { around: vxlan(7), ..client(1_000).syn() });
+    let carried = run.table.memory();
+    run.give(Built { around: vxlan(8), ..server(5_000).syn().ack(1_001) });
+    assert_eq!(run.table.memory(), carried);
+    run.give(client(1_000).flow(1).syn());
+    assert!(run.table.memory() - carried < carried - empty, "only what is in a tunnel pays for it");
+    run.finish();
+    let flows = &run.table.handler().flows;
+    assert_eq!(flows[0].around(), vxlan(7));
+    assert_eq!(flows[0].record(CloseReason::EndOfInput).around, vxlan(7));
+    assert_eq!(flows[1].around(), Surroundings::NONE);
+    assert_eq!(run.table.memory(), empty, "given back with the flow");
+}
 
 #[test]
 fn a_record_says_it_all() {

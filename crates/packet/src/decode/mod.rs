@@ -117,6 +117,27 @@ impl Surroundings {
     /// Nothing.
     pub const NONE: Self = Self { tunnels: 0, tunnel: None, vlans: Vlans::NONE };
 
+    /// For tests: a tunnel and VLANs, outermost first.
+    #[doc(hidden)]
+    pub fn sample(tunnel: Option<(TunnelKind, Option<u32>)>, vlans: &[u16]) -> Self {
+        let mut around = Self { tunnels: u8::from(tunnel.is_some()), ..Self::NONE };
+        around.tunnel = tunnel.map(|(kind, id)| Tunnel { kind, id, outer_ip: None });
+        vlans.iter().for_each(|&id| around.vlans.push(id));
+        around
+    }
+
+    /// The innermost tunnel.
+    #[inline]
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        self.tunnel
+    }
+
+    /// The VLANs.
+    #[inline]
+    pub fn vlans(&self) -> Vlans {
+        self.vlans
+    }
+
     /// Kind and id of the tunnel and the VLANs as one number, for hashing.
     pub fn number(&self) -> u64 {
         let tunnel = self
