@@ -12,7 +12,8 @@
 //!   rejects it; whether a load stands in the way is up to the optimiser ([`Difference::Itself`]).
 //! - libpcap optimises nothing that has `geneve` or `protochain` in it, we do, and elsewhere keeps a load now and then whose value is not
 //!   needed (`udp[63] & 0 = 103`): the same in one more place ([`Difference::DeadLoad`]).
-//! - libpcap's program may load a scratch word before it is stored ([`Difference::Unset`]).
+//! - libpcap's program may load a scratch word before it is stored; and its optimiser, when it takes out a load whose value is not needed,
+//!   also takes out the length of the header that a later load goes by ([`Difference::Unset`]).
 //! - libpcap's `byte 7 & 1` and `byte 7 | 1` look at no byte ([`Difference::LostLoad`]).
 //! - libpcap's `protochain` is a loop, which Linux does not run. Ours is a number of steps written out, and gives up behind them
 //!   ([`Difference::LongChain`]).
@@ -66,8 +67,10 @@ pub enum Difference {
     /// unoptimised program agrees with libpcap's, but for `protochain`, which never reads the length of a header that ends the chain.
     DeadLoad,
     /// As meant: libpcap's program asks a scratch word that it has not set, for the place of headers behind a `geneve` that was not reached
-    /// (`arp or geneve and tcp`).
+    /// (`arp or geneve and tcp`), or register X, for the length of a header (`udp[17] & 0 = 103 or port 80`).
     Unset,
+    /// As meant: we find that no packet can pass where libpcap does not, and its program passes none of the frames.
+    Sharper,
     /// As meant: a chain of headers is longer than what we follow, or goes on behind an authentication header.
     LongChain,
 }
@@ -75,7 +78,8 @@ pub enum Difference {
 impl Difference {
     /// Whether it is one of those that are meant.
     pub fn is_meant(self) -> bool {
-        matches!(self, Self::Itself | Self::LostLoad | Self::DeadLoad | Self::Unset | Self::LongChain)
+        use Difference::{DeadLoad, Itself, LongChain, LostLoad, Sharper, Unset};
+        matches!(self, Itself | LostLoad | DeadLoad | Unset | LongChain | Sharper)
     }
 }
 
@@ -273,12 +277,19 @@ impl Case<'_> {
             ),
             (Answer::RejectsAll, ours) => {
                 let said = ours.map_or_else(|refusal| refusal.message, |program| program.to_string());
-                different(Difference::RejectsAllMissed, format!("libpcap: rejects all packets\nwe: {said}"))
+                let lost = loses_load(expression);
+                let kind = if lost { Difference::LostLoad } else { Difference::RejectsAllMissed };
+                different(kind, format!("libpcap: rejects all packets\nwe: {said}"))
             }
             (Answer::Program(theirs), Err(refusal)) => {
                 sum.accepted += 1;
-                let kind =
-                    if refusal.rejects_all { Difference::RejectsAllInvented } else { Difference::Refused };
+                let passes_none = || frames.iter().all(|frame| theirs.run(&frame.skb()) == Some(0));
+                let kind = match refusal.rejects_all {
+                    false => Difference::Refused,
+                    true if loses_load(expression) => Difference::LostLoad,
+                    true if passes_none() => Difference::Sharper,
+                    true => Difference::RejectsAllInvented,
+                };
                 different(kind, format!("we: {}\nlibpcap:\n{}", refusal.message, Listing(&theirs)))
             }
         }
@@ -329,7 +340,8 @@ impl Case<'_> {
             let is_meant = || {
                 let trace = theirs.trace(&skb);
                 let long = trace.turns > CHAIN_STEPS || trace.turns > 1 && trace.long_turns > 0;
-                let dead = trace.cut_short && (plain == second || theirs.has_loop() && theirs == &unoptimised);
+                let dead =
+                    trace.cut_short && (plain == second || theirs.has_loop() && theirs == &unoptimised);
                 if loses_load(expression) {
                     Some(Difference::LostLoad)
                 } else if trace.unset {

@@ -22,7 +22,7 @@ pub struct Trace {
     pub turns: u64,
     /// Of those, over more than 15 instructions: libpcap's `protochain` steps over an authentication header so.
     pub long_turns: u64,
-    /// It loaded a scratch word that it had not stored: with libpcap whatever lies there.
+    /// It used a scratch word that it had not stored, with libpcap whatever lies there, or register X, which is 0 then, before it had set it.
     pub unset: bool,
     /// It ended because a load lay beyond the bytes, or at a division by 0.
     pub cut_short: bool,
@@ -69,6 +69,7 @@ impl Foreign {
         let (mut a, mut x) = (0_u32, 0_u32);
         let mut memory = [0_u32; SCRATCH_WORDS];
         let mut stored = 0_u32;
+        let mut x_is_set = false;
         let mut at = 0_i64;
         for _ in 0..STEPS {
             let Some(&insn) = usize::try_from(at).ok().and_then(|at| self.instructions.get(at)) else {
@@ -77,6 +78,7 @@ impl Foreign {
             at += 1;
             let k = insn.k;
             let operand = if insn.code & X != 0 { x } else { k };
+            trace.unset |= !x_is_set && uses_x(insn);
             match insn.class() {
                 LD | LDX => {
                     let value = match insn.code & 0xe0 {
@@ -94,6 +96,7 @@ impl Foreign {
                         trace.cut_short = true;
                         return Some(0);
                     };
+                    x_is_set |= insn.class() == LDX;
                     *(if insn.class() == LD { &mut a } else { &mut x }) = value;
                 }
                 ST | STX => match memory.get_mut(k as usize) {
@@ -126,10 +129,24 @@ impl Foreign {
                 }
                 RET => return Some(if insn.code & 0x18 == A { a } else { k }),
                 _ if insn.code & 0xf8 == TXA => a = x,
-                _ => x = a,
+                _ => {
+                    x_is_set = true;
+                    x = a;
+                }
             }
         }
         None
+    }
+}
+
+/// Whether what the instruction does depends on register X.
+fn uses_x(insn: Instruction) -> bool {
+    match insn.class() {
+        LD => insn.code & 0xe0 == IND,
+        STX => true,
+        ALU | JMP => insn.code & X != 0,
+        MISC => insn.code & 0xf8 == TXA,
+        _ => false,
     }
 }
 
@@ -181,6 +198,18 @@ mod tests {
         ]);
         assert!(foreign.has_loop() && foreign.program().is_none());
         assert_eq!(foreign.run(&Skb::of(&[])), Some(5));
+    }
+
+    #[test]
+    fn a_register_that_was_never_set_is_told() {
+        let load = Instruction::statement(LD | H | IND, 14);
+        let end = Instruction::statement(RET | K, 1);
+        let unset = |instructions: &[Instruction]| {
+            Foreign::new(instructions.to_vec()).trace(&Skb::of(&[0; 20])).unset
+        };
+        assert!(unset(&[load, end]));
+        assert!(!unset(&[Instruction::statement(LDX | IMM, 0), load, end]));
+        assert!(!unset(&[Instruction::statement(MISC | TAX, 0), load, end]));
     }
 
     #[test]
