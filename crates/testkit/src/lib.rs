@@ -11,6 +11,7 @@
 //!   capture ─────── a file of many such connections at once, as a busy server has them
 //!   truth ───────── what records of either must say, and the comparison with what they do say
 //!
+//!   corpus ──────── real captures, and what other tools say of them
 //!   filters ─────── expressions of the filter language, frames to try them on, and libpcap's verdict
 //! ```
 //!
@@ -20,6 +21,7 @@
 pub mod block;
 pub mod capture;
 pub mod conversation;
+pub mod corpus;
 pub mod disk;
 pub mod filters;
 pub mod generator;

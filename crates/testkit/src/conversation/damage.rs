@@ -5,7 +5,7 @@ use std::ops::Range;
 use gannet_packet::{LinkType, Timestamp};
 use gannet_pcap::classic::{self, Precision};
 
-use super::{Peer, Scripted, Segment, Span, Wire, flags, handshake_times, header_bytes};
+use super::{Peer, Scripted, Segment, Span, Wire, flags, handshake_times, header_bytes_under};
 use crate::truth::{Edges, TcpTruth, Times, Truth};
 
 /// A packet of a conversation, as captured.
@@ -171,10 +171,10 @@ impl Conversation {
             .max()
     }
 
-    fn payload<'p>(&self, packet: &'p Packet) -> &'p [u8] {
-        // A SYN has more options than the others, and no payload.
+    pub(super) fn payload<'p>(&self, packet: &'p Packet) -> &'p [u8] {
         let length = (packet.range.end - packet.range.start) as usize;
-        let payload = packet.frame.get(header_bytes(self.wire.route())..).unwrap_or_default();
+        let header = header_bytes_under(self.wire.route(), packet.flags);
+        let payload = packet.frame.get(header..).unwrap_or_default();
         &payload[..payload.len().min(length)]
     }
 }
@@ -328,19 +328,18 @@ impl Conversation {
 
 /// Packets, for instance of [`merge`](super::merge), as a classic pcap file with nanoseconds.
 pub fn pcap<'p>(packets: impl IntoIterator<Item = &'p Packet>) -> Vec<u8> {
+    pcap_of(packets.into_iter().map(|packet| (packet.time_ns, packet.orig_len, &packet.frame[..])))
+}
+
+/// The same of times, original lengths and captured bytes.
+pub(super) fn pcap_of<'p>(frames: impl IntoIterator<Item = (u64, u32, &'p [u8])>) -> Vec<u8> {
     let mut file = classic::file_header(Precision::Nano, LinkType::ETHERNET, SNAPLEN).to_vec();
-    for packet in packets {
+    for (time_ns, orig_len, bytes) in frames {
         let at = file.len();
         file.resize(at + classic::RECORD_HEADER, 0);
-        let time = Timestamp(packet.time_ns);
-        classic::write_record_header(
-            &mut file[at..],
-            Precision::Nano,
-            time,
-            packet.orig_len,
-            packet.frame.len(),
-        );
-        file.extend_from_slice(&packet.frame);
+        let time = Timestamp(time_ns);
+        classic::write_record_header(&mut file[at..], Precision::Nano, time, orig_len, bytes.len());
+        file.extend_from_slice(bytes);
     }
     file
 }

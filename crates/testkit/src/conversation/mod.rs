@@ -15,7 +15,12 @@
 //!
 //! Nothing here decodes anything, nor uses a crate that does.
 
+mod carriage;
+mod chance;
 mod damage;
+mod dialogue;
+mod disorder;
+mod known;
 mod message;
 mod variants;
 mod wire;
@@ -27,12 +32,16 @@ use std::ops::Range;
 use crate::random::Random;
 use crate::truth::{Edges, Facts, Handshake, ResponseFacts};
 
+pub use carriage::{Carriage, Identifications, Wrap};
+pub use chance::{Captured, Case, Feature, Features, Frame, PATIENCE};
 pub(crate) use damage::SNAPLEN;
 pub use damage::{Content, Conversation, Packet, pcap};
+pub use dialogue::{Dialogue, Manner};
+pub use known::{Known, Missing, Strain};
 pub use message::{Body, Layout, Request, Response};
 pub use variants::{Variant, variants};
 pub use wire::{Peer, Route, flags};
-pub(crate) use wire::{Segment, Wire, header_bytes};
+pub(crate) use wire::{Segment, Wire, header_bytes_under};
 
 /// How a conversation's packets look and when they come.
 #[derive(Clone, Debug)]

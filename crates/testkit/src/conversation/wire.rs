@@ -34,6 +34,7 @@ pub mod flags {
     pub const RST: u8 = 0x04;
     pub const PSH: u8 = 0x08;
     pub const ACK: u8 = 0x10;
+    pub const URG: u8 = 0x20;
 }
 
 /// What a connection has in all its frames.
@@ -136,7 +137,10 @@ impl Wire {
         tcp.put(&ack.to_be_bytes());
         tcp.put(&[0, segment.flags]);
         tcp.put(&segment.window.to_be_bytes());
-        tcp.put(&[0; 4]);
+        // The checksum, and where urgent data end: everything is, or nothing.
+        let urgent = if segment.flags & flags::URG == 0 { 0 } else { segment.payload.len() as u16 };
+        tcp.put(&[0; 2]);
+        tcp.put(&urgent.to_be_bytes());
         let stamp = [clock.to_be_bytes(), end.heard.to_be_bytes()].concat_array();
         if segment.flags & flags::SYN != 0 {
             let [high, low] = SYN_MSS.to_be_bytes();
@@ -202,6 +206,16 @@ impl Wire {
 pub(crate) fn header_bytes(route: &Route) -> usize {
     let network = if route.client.is_ipv4() { IPV4_HEADER } else { 40 };
     14 + if route.vlan.is_some() { 4 } else { 0 } + network + 20 + if route.timestamps { 12 } else { 0 }
+}
+
+/// The same for a segment with these flags: a SYN has more options, a RST none.
+pub(crate) fn header_bytes_under(route: &Route, bits: u8) -> usize {
+    let plain = header_bytes(route) - if route.timestamps { 12 } else { 0 };
+    match bits {
+        bits if bits & flags::SYN != 0 => plain + if route.timestamps { 20 } else { 12 },
+        bits if bits & flags::RST != 0 => plain,
+        _ => header_bytes(route),
+    }
 }
 
 /// Sum of the bytes' 16-bit words, least significant byte first, the last padded with zero, before folding.
