@@ -1,18 +1,15 @@
 //! Real captures: the bytes of each direction of each stream against those that tshark and tcpflow found.
 //!
-//! The captures are not part of this repository. They are looked for in `$GANNET_CORPUS`, else beside the repository;
-//! without them the test says so and passes.
+//! The captures are not part of this repository: see `gannet_testkit::corpus`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod common;
 
-use gannet_flow::{
-    CloseReason, Counters, Data, Flow, FlowTable, FragmentLimits, Fragments, Gap, Handler, Limits, Moment,
-    Peer, Segment, StreamEnd, Taken,
-};
-use gannet_packet::{Decap, Endpoint, Packet};
-use gannet_pcap::SliceReader;
+use std::collections::BTreeMap;
+
+use gannet_flow::{CloseReason, Counters, Data, Flow, Gap, Handler, Moment, Peer, StreamEnd};
+use gannet_packet::Endpoint;
+use gannet_testkit::corpus;
 use sha2::{Digest, Sha256};
 
 /// The bytes of a direction and where some are missing.
@@ -78,18 +75,15 @@ fn name(end: Endpoint) -> String {
 
 #[test]
 fn streams_are_those_of_tshark_and_tcpflow() {
-    let Some(corpus) = corpus() else {
-        eprintln!("SKIPPED: no captures at $GANNET_CORPUS or ../shared/data; streams were not compared");
-        return;
-    };
+    let Some(corpus) = corpus::root() else { return };
     let mut equal = 0;
     let mut differing = Vec::new();
     let (mut files, mut sum) = (0, Counters::default());
-    for (capture, table) in tables(&corpus.join("expected/streams")) {
+    for (capture, table) in corpus::tables(&corpus.join("expected/streams"), ".tsv") {
         files += 1;
-        let (streams, counters) = reassemble(&corpus.join("pcaps").join(&capture));
-        sum += counters;
-        let mut seen = streams.0;
+        let mut table_of_flows = common::run(&corpus.join("pcaps").join(&capture), Streams::default());
+        sum += *table_of_flows.counters();
+        let mut seen = std::mem::take(&mut table_of_flows.handler().0);
         for line in table.lines().skip(1) {
             let columns: Vec<_> = line.split('\t').collect();
             let &[number, direction, source, destination, len, sha256, gaps, _] = &columns[..] else {
@@ -119,63 +113,6 @@ const DIFFERENCES: [(&str, &str); 1] = [(
          tshark takes the later copy; here the first one wins",
 )];
 
-/// Reassembles a capture, fragments included.
-fn reassemble(path: &Path) -> (Streams, Counters) {
-    let contents = std::fs::read(path).unwrap();
-    let mut reader = SliceReader::new(&contents).unwrap();
-    let mut table = FlowTable::new(Limits::default(), 1, Streams::default());
-    let mut fragments = Fragments::new(FragmentLimits::default(), 1);
-    let mut position = 0;
-    while let Some(packet) = reader.next_packet() {
-        let mut frame = packet.frame;
-        let mut decoded = Packet::decode(&frame);
-        let mut whole = None;
-        if let Taken::Completed(datagram) = fragments.take(&frame, &decoded, position) {
-            decoded = datagram.decode(&Decap::ALL);
-            frame = whole.insert(datagram).frame();
-        }
-        if let Some(segment) = Segment::new(&frame, &decoded, position) {
-            table.segment(&segment);
-            assert_eq!(table.check(), [], "{} {position}", path.display());
-        }
-        whole.into_iter().for_each(|datagram| fragments.recycle(datagram));
-        position += 1;
-        if position % 16 == 0 {
-            table.tick(Moment { time: table.clock(), position });
-            fragments.tick(table.clock());
-        }
-    }
-    table.finish(Moment { time: table.clock(), position });
-    fragments.finish();
-    assert_eq!((table.check(), fragments.check()), (vec![], vec![]));
-    (std::mem::take(table.handler()), *table.counters())
-}
-
 fn sha(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The tables below a folder: name of the capture, contents.
-fn tables(root: &Path) -> BTreeMap<String, String> {
-    let mut tables = BTreeMap::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Some(capture) =
-                path.strip_prefix(root).unwrap().to_str().unwrap().strip_suffix(".tsv")
-            {
-                tables.insert(capture.to_owned(), std::fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
-    tables
-}
-
-fn corpus() -> Option<PathBuf> {
-    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
-    let path = std::env::var_os("GANNET_CORPUS").map_or_else(beside, PathBuf::from);
-    path.join("INDEX.tsv").is_file().then_some(path)
 }

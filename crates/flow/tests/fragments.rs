@@ -1,14 +1,12 @@
 //! Real captures: the datagrams made of fragments against what tshark makes of them.
 //!
-//! The captures are not part of this repository. They are looked for in `$GANNET_CORPUS`, else beside the repository;
-//! without them the test says so and passes.
+//! The captures are not part of this repository: see `gannet_testkit::corpus`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
-
-use std::path::{Path, PathBuf};
 
 use gannet_flow::{FragmentLimits, Fragments, Refusal, Taken};
 use gannet_packet::{Decap, End, Packet, Transport};
 use gannet_pcap::SliceReader;
+use gannet_testkit::corpus;
 
 /// Captures with fragments, and how many datagrams are complete in them.
 const CAPTURES: [(&str, usize); 2] =
@@ -18,7 +16,7 @@ const CAPTURES: [(&str, usize); 2] =
 /// to come.
 #[test]
 fn an_attack_with_overlaps_is_refused() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus::root() else { return };
     let contents = std::fs::read(corpus.join("pcaps").join("zeek/ipv4/fragmented-1.pcap")).unwrap();
     let mut reader = SliceReader::new(&contents).unwrap();
     let mut fragments = Fragments::new(FragmentLimits::default(), 1);
@@ -35,10 +33,7 @@ fn an_attack_with_overlaps_is_refused() {
 
 #[test]
 fn datagrams_are_complete_where_tshark_completes_them() {
-    let Some(corpus) = corpus() else {
-        eprintln!("SKIPPED: no captures at $GANNET_CORPUS or ../shared/data; fragments were not compared");
-        return;
-    };
+    let Some(corpus) = corpus::root() else { return };
     for (name, expected) in CAPTURES {
         let contents = std::fs::read(corpus.join("pcaps").join(name)).unwrap();
         let table =
@@ -88,12 +83,4 @@ fn datagrams_are_complete_where_tshark_completes_them() {
         assert_eq!(fragments.check(), [], "{name}");
         assert_eq!((fragments.counters().duplicates, fragments.counters().overlapping), (0, 0), "{name}");
     }
-}
-
-fn corpus() -> Option<PathBuf> {
-    let root = match std::env::var_os("GANNET_CORPUS") {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-    };
-    root.join("expected/decode").is_dir().then_some(root)
 }

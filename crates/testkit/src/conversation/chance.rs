@@ -239,9 +239,11 @@ impl Plan {
             let fits = !gentle || !Feature::LOSSES.contains(&feature);
             features.0 |= u32::from(drawn && fits && allowed.has(feature)) << feature as u8;
         }
-        let unsure = [Feature::SynData, Feature::CaptureLoss, Feature::Midstream];
-        if features.has(Feature::Abort) && unsure.into_iter().any(|feature| features.has(feature)) {
-            // A SYN that comes when the connection is over, and is not where it was thought to be, begins another one.
+        let has = |feature| features.has(feature);
+        let unsure = has(Feature::CaptureLoss) || has(Feature::Midstream);
+        if has(Feature::Abort) && (unsure || has(Feature::SynData)) || has(Feature::Large) && unsure {
+            // A SYN that comes when the connection is over, or far from where the stream was thought to begin, begins another
+            // one: nobody could tell.
             features = features.without(Feature::Delay).without(Feature::ReadLater);
         }
         let has = |feature| features.has(feature);
