@@ -127,6 +127,14 @@ impl<H: Handler> Assembly<'_, H> {
         }
     }
 
+    /// Tells the handler of a segment that its flow has taken.
+    #[inline]
+    pub(crate) fn tell(&mut self, entry: &mut Entry<H::State>, segment: &Segment<'_>) {
+        if let Some(state) = &mut entry.state {
+            self.handler.taken(state, &entry.flow, segment);
+        }
+    }
+
     /// Brings a stream to its end when the flow closes: what is missing becomes gaps, what is held is delivered.
     pub(crate) fn flush(&mut self, entry: &mut Entry<H::State>, from: Peer) {
         self.give_up_all(entry, from);

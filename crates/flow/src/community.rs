@@ -33,19 +33,24 @@ pub fn community_id_icmp(
     code: u8,
     seed: u16,
 ) -> String {
-    let pairs: &[(u8, u8)] = match protocol {
-        IpProtocol::ICMPV6 => &ANSWERS_V6,
-        _ => &ANSWERS_V4,
-    };
-    let answer = pairs.iter().find_map(|&(one, other)| match kind {
-        kind if kind == one => Some(other),
-        kind if kind == other => Some(one),
-        _ => None,
-    });
+    let answer = answer_of(protocol, kind);
     let from = (source, u16::from(kind));
     let to = (destination, u16::from(answer.unwrap_or(code)));
     let (from, to) = if answer.is_some() && to < from { (to, from) } else { (from, to) };
     digest(seed, from.0, to.0, protocol, Some([from.1, to.1]))
+}
+
+/// The type of the ICMP messages that answer those of type `kind`, or that those answer.
+pub(crate) fn answer_of(protocol: IpProtocol, kind: u8) -> Option<u8> {
+    let pairs: &[(u8, u8)] = match protocol {
+        IpProtocol::ICMPV6 => &ANSWERS_V6,
+        _ => &ANSWERS_V4,
+    };
+    pairs.iter().find_map(|&(one, other)| match kind {
+        kind if kind == one => Some(other),
+        kind if kind == other => Some(one),
+        _ => None,
+    })
 }
 
 fn digest(seed: u16, from: IpAddr, to: IpAddr, protocol: IpProtocol, ports: Option<[u16; 2]>) -> String {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use data_encoding::{BASE32_NOPAD, DecodeError};
+use gannet_packet::FlowKey;
 use sha1::{Digest, Sha1};
 
 use crate::{Flow, Peer};
@@ -23,7 +24,15 @@ pub struct ConnectionId([u8; 16]);
 
 impl ConnectionId {
     pub(crate) fn of(flow: &Flow) -> Self {
-        let (low, high) = (flow.key.low(), flow.key.high());
+        let originator_is_low = flow.endpoint(Peer::Originator) == flow.key.low();
+        let ends = if originator_is_low { Peer::BOTH } else { [Peer::Responder, Peer::Originator] };
+        Self::new(&flow.key, ends.map(|peer| flow.initial_sequence(peer)))
+    }
+
+    /// The name by the initial sequence numbers of both ends of the key, the lower end first, as far as they are known.
+    /// Conversations of protocols without any are named by their ends alone.
+    pub(crate) fn new(key: &FlowKey, sequences: [Option<u32>; 2]) -> Self {
+        let (low, high) = (key.low(), key.high());
         let mut sha = Sha1::new();
         for end in [low, high] {
             let address = match end.address {
@@ -34,10 +43,8 @@ impl ConnectionId {
         }
         sha.update(low.port.to_be_bytes());
         sha.update(high.port.to_be_bytes());
-        sha.update([flow.key.protocol().0]);
-        let originator_is_low = flow.endpoint(Peer::Originator) == low;
-        let ends = if originator_is_low { Peer::BOTH } else { [Peer::Responder, Peer::Originator] };
-        for number in ends.map(|peer| flow.initial_sequence(peer)) {
+        sha.update([key.protocol().0]);
+        for number in sequences {
             sha.update([u8::from(number.is_some())]);
             sha.update(number.unwrap_or(0).to_be_bytes());
         }

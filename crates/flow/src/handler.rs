@@ -1,17 +1,25 @@
 //! What the table gives.
 
-use crate::{Flow, Moment, Peer};
+use crate::{Flow, Moment, Peer, Segment};
 
 /// What becomes of the bytes of flows: implemented by protocol analysers.
 ///
 /// For each flow: [`open`](Self::open) once, then [`data`](Self::data), [`gap`](Self::gap) and the rest in the order of
-/// the stream (of each direction; the two directions interleave as captured), then [`close`](Self::close) once.
+/// the stream (of each direction; the two directions interleave as captured), then [`close`](Self::close) once. A closed
+/// flow is remembered for a while, until [`forget`](Self::forget).
 pub trait Handler {
     /// What the handler keeps for each flow. Lies in the table's entry: keep it small, box what is large.
     type State;
 
     /// A flow has begun.
     fn open(&mut self, flow: &Flow) -> Self::State;
+
+    /// A segment has been taken into a flow that is open; what it brings follows. For accounts of packets: an analyser of
+    /// streams has no use for it.
+    #[inline]
+    fn taken(&mut self, state: &mut Self::State, flow: &Flow, segment: &Segment<'_>) {
+        let _ = (state, flow, segment);
+    }
 
     /// The next bytes of one direction.
     fn data(&mut self, state: &mut Self::State, flow: &Flow, data: Data<'_>);
@@ -30,6 +38,18 @@ pub trait Handler {
 
     /// The flow is over: nothing more comes for it. `now` is the packet that ended it or, for expiry, the tick.
     fn close(&mut self, state: Self::State, flow: &Flow, reason: CloseReason, now: Moment);
+
+    /// A segment that belongs to a flow which is over and still remembered: the acknowledgement of the last FIN, something sent again.
+    #[inline]
+    fn late(&mut self, flow: &Flow, segment: &Segment<'_>) {
+        let _ = (flow, segment);
+    }
+
+    /// A flow that is over is not remembered any longer: nothing late will be told of it.
+    #[inline]
+    fn forget(&mut self, flow: &Flow, now: Moment) {
+        let _ = (flow, now);
+    }
 
     /// False if the handler has no use for further bytes of this flow: they are then neither held nor delivered,
     /// only counted. Asked after [`data`](Self::data) and [`gap`](Self::gap); false stays false. Of such a flow only

@@ -12,12 +12,14 @@
 //! account of [`Counters`]. The frame's time stamp is the only clock. What this crate refuses to do: look into
 //! payloads, read a clock, allocate per in-order segment.
 //!
-//! In front of the table, [`Fragments`] puts IP datagrams together that came in pieces.
+//! Beside the table, [`Conversations`] counts what is no TCP: who sent how much to whom, by the same keys. In front of
+//! both, [`Fragments`] puts IP datagrams together that came in pieces.
 #![forbid(unsafe_code)]
 
 mod assembly;
 mod community;
 mod connection;
+mod conversations;
 mod counters;
 mod entry;
 mod flow;
@@ -45,6 +47,7 @@ mod wheel;
 
 pub use community::{community_id, community_id_icmp};
 pub use connection::ConnectionId;
+pub use conversations::{ConversationCounters, ConversationLimits, Conversations, Heard};
 pub use counters::Counters;
 pub use flow::{Flow, Handshake, Peer, StreamFacts};
 #[doc(hidden)]

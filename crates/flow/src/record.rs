@@ -1,23 +1,26 @@
 //! What is reported of a flow when it is over.
 
-use gannet_packet::{Endpoint, Surroundings, Timestamp};
+use gannet_packet::{Endpoint, IpProtocol, Surroundings, Timestamp};
 
 use crate::{
     CloseReason, ConnectionId, ConnectionState, Flow, Handshake, IcmpError, Peer, StreamFacts, TlsHello,
 };
 
-/// A flow from its beginning to its end: what `conn.log` has columns for, and more.
+/// A flow from its beginning to its end: what `conn.log` has columns for, and more. Of a conversation of another protocol
+/// than TCP what only TCP has is left at its default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowRecord {
     /// [`Flow::id`].
     pub id: u64,
+    /// The transport protocol.
+    pub protocol: IpProtocol,
     /// Names the connection at every tap.
     pub connection_id: ConnectionId,
     /// The join key of Zeek, Suricata and Arkime.
     pub community_id: String,
-    /// Who opened it.
+    /// Who opened it. The port of an end of ICMP is the type of what it sends.
     pub originator: Endpoint,
-    /// The other end.
+    /// The other end. Its port is, for an ICMP message that has no answer, the message's code.
     pub responder: Endpoint,
     /// Index of the interface that its first segment was seen on.
     pub interface: u32,
@@ -39,8 +42,13 @@ pub struct FlowRecord {
     pub handshake: Handshake,
     /// What happened to each direction, indexed by `Peer as usize` of the sender.
     pub streams: [StreamFacts; 2],
-    /// Length of each direction's stream, gaps included: Zeek's `orig_bytes` and `resp_bytes`.
+    /// Length of each direction's stream, gaps included, or payload bytes of datagrams: Zeek's `orig_bytes` and `resp_bytes`.
     pub stream_lens: [u64; 2],
+    /// Bytes of IP packets on the wire in each direction, headers included. The table does not see them: 0 unless whoever
+    /// does has counted them ([`Handler::taken`](crate::Handler::taken)).
+    pub ip_bytes: [u64; 2],
+    /// Type and code of the first message of a conversation of ICMP.
+    pub icmp: Option<(u8, u8)>,
     /// How many ICMP errors were about it, and the first.
     pub icmp_errors: Option<(u32, IcmpError)>,
     /// What its TLS hellos said.
@@ -52,6 +60,7 @@ impl Flow {
     pub fn record(&self, reason: CloseReason) -> FlowRecord {
         FlowRecord {
             id: self.id,
+            protocol: self.key.protocol(),
             connection_id: self.connection_id(),
             community_id: self.community_id(),
             originator: self.endpoint(Peer::Originator),
@@ -67,6 +76,8 @@ impl Flow {
             handshake: self.handshake(),
             streams: Peer::BOTH.map(|peer| self.stream(peer)),
             stream_lens: Peer::BOTH.map(|peer| self.stream_len(peer)),
+            ip_bytes: [0; 2],
+            icmp: None,
             icmp_errors: self.icmp_errors(),
             tls: self.tls().cloned(),
         }

@@ -187,6 +187,7 @@ impl<H: Handler> FlowTable<H> {
         opposite.raise_window(u32::from(tcp.window) << scale);
         opposite.round_trip.acknowledged(tcp.acknowledgement, now.time);
         if len == 0 {
+            self.handler.taken(state, flow, segment);
             return true;
         }
         let offset = stream.next;
@@ -195,6 +196,7 @@ impl<H: Handler> FlowTable<H> {
         }
         stream.advance_by(len);
         self.counters.delivered_bytes += u64::from(len);
+        self.handler.taken(state, flow, segment);
         let bytes = segment.payload;
         let data =
             Data { from, offset, bytes, seen: now, now, acknowledged: Some(acknowledged), late: false };
@@ -248,7 +250,7 @@ impl<H: Handler> FlowTable<H> {
         let mut due = std::mem::take(&mut self.due);
         self.wheels[Phase::Lingering as usize].due(&mut self.slab, now.time, &mut due);
         for index in due.drain(..) {
-            self.forget(index);
+            self.forget(index, now);
         }
         for phase in [Phase::HalfOpen, Phase::Established] {
             self.wheels[phase as usize].due(&mut self.slab, now.time, &mut due);
@@ -277,7 +279,7 @@ impl<H: Handler> FlowTable<H> {
                 self.linger(index);
             } else if self.wheels[phase as usize].is_due(last_seen, now.time) {
                 self.close(index, CloseReason::Idle, now);
-                self.forget(index);
+                self.forget(index, now);
             }
         }
         self.due = due;
@@ -319,10 +321,10 @@ impl<H: Handler> FlowTable<H> {
     pub fn finish(&mut self, now: Moment) {
         for (_, index) in self.slab.open() {
             self.close(index, CloseReason::EndOfInput, now);
-            self.forget(index);
+            self.forget(index, now);
         }
         while let Some(index) = self.wheels[Phase::Lingering as usize].oldest(&mut self.slab) {
-            self.forget(index);
+            self.forget(index, now);
         }
     }
 
@@ -399,7 +401,11 @@ impl<H: Handler> FlowTable<H> {
         }
         stream.newest.raise(now.time, last_seen);
         if entry.state.is_none() {
-            return assembly.late(entry, from, segment, sequence);
+            let outcome = assembly.late(entry, from, segment, sequence);
+            if outcome == Outcome::Accepted {
+                assembly.handler.late(&entry.flow, segment);
+            }
+            return outcome;
         }
         if has(segment, TcpFlags::RST) {
             if !plausible_reset(entry, from, segment, &assembly) {
@@ -407,6 +413,7 @@ impl<H: Handler> FlowTable<H> {
             }
             assembly.counters.discarded_bytes += u64::from(segment.wire_len);
             count(entry, from, segment);
+            assembly.tell(entry, segment);
             self.touch(index, segment);
             self.close(index, CloseReason::Reset { by: from }, now);
             self.linger(index);
@@ -424,6 +431,7 @@ impl<H: Handler> FlowTable<H> {
             offset = entry.stream(from).offset(sequence);
         }
         count(entry, from, segment);
+        assembly.tell(entry, segment);
         let acknowledged = assembly.acknowledge(entry, from, segment);
         assembly.settle(entry, from.opposite());
         let stream = entry.stream(from);
@@ -496,7 +504,7 @@ impl<H: Handler> FlowTable<H> {
             self.close(index, CloseReason::Reused, now);
         }
         debug_assert_eq!(hash, self.hash.hash(&self.slab.get(index).flow.key));
-        self.forget(index);
+        self.forget(index, now);
     }
 
     /// Makes an entry for the flow of a segment.
@@ -545,7 +553,7 @@ impl<H: Handler> FlowTable<H> {
             self.counters.flows_evicted_half_open += u64::from(phase == Phase::HalfOpen);
             self.close(index, CloseReason::Evicted, now);
         }
-        self.forget(index);
+        self.forget(index, now);
         true
     }
 
@@ -606,8 +614,10 @@ impl<H: Handler> FlowTable<H> {
     }
 
     /// Removes a closed flow.
-    fn forget(&mut self, index: u32) {
-        let Flow { key, phase, .. } = self.slab.get(index).flow;
+    fn forget(&mut self, index: u32, now: Moment) {
+        let flow = &self.slab.get(index).flow;
+        self.handler.forget(flow, now);
+        let Flow { key, phase, .. } = *flow;
         self.wheels[phase as usize].remove(&mut self.slab, index);
         self.index.remove(self.hash.hash(&key), index);
         self.slab.remove(index);
