@@ -7,6 +7,9 @@
 //!   frame, link type, byte order ──► Link ──► [ compiled | refused | not met yet ──compile──► ... ] ──► bytes to keep
 //! ```
 //!
+//! Frames of files may have been cut by whoever captured them. That takes nothing away from a verdict but what lies behind the cut, and with
+//! [`Snaplen::Headers`] such a frame is kept up to the cut at least ([`Machine::of_cut_frames`]).
+//!
 //! A [`FileFilter`] is shared by threads as it is: after the first frame of a link type nothing is written any more.
 
 use std::sync::{Arc, OnceLock};
@@ -139,18 +142,28 @@ impl FileFilter {
     #[cold]
     fn compile(&self, text: &str, link: Option<Link>) -> Result<Machine, Error> {
         let FileOptions { snaplen, optimise, names } = &self.options;
-        let program = match (link, *snaplen) {
+        match (link, *snaplen) {
             (Some(link), snaplen) => {
-                compile(text, &Options { link, snaplen, optimise: *optimise, netmask: 0, names })?
+                let made = |text, snaplen| {
+                    compile(text, &Options { link, snaplen, optimise: *optimise, netmask: 0, names })
+                };
+                Ok(match snaplen {
+                    Snaplen::Fixed(_) => Machine::new(&made(text, snaplen)?),
+                    Snaplen::Headers { .. } => {
+                        let verdict = made(text, Snaplen::Fixed(WHOLE_FRAME))?;
+                        Machine::of_cut_frames(&verdict, &made("", snaplen)?)
+                    }
+                })
             }
-            (None, Snaplen::Fixed(keep)) if text.trim().is_empty() => Program::constant(keep),
+            (None, Snaplen::Fixed(keep)) if text.trim().is_empty() => {
+                Ok(Machine::new(&Program::constant(keep)))
+            }
             (None, _) => {
                 let message = "filters are not made for frames of this link type";
                 let error = Error::new(ErrorKind::LinkType, message, 0..text.len());
-                return Err(error.with_help("a list of opcodes can be used for any link type"));
+                Err(error.with_help("a list of opcodes can be used for any link type"))
             }
-        };
-        Ok(Machine::new(&program))
+        }
     }
 }
 
@@ -229,6 +242,42 @@ mod tests {
         // Headers cannot be found either where nobody knows them.
         let headers = FileOptions { snaplen: Snaplen::Headers { extra: 0 }, ..FileOptions::default() };
         assert!(FileFilter::new("", headers).matches(LinkType(9999), false, &[], 0).is_err());
+    }
+
+    /// TCP with 12 bytes of options in a frame of 100 bytes.
+    fn tcp_frame() -> Vec<u8> {
+        let mut frame = vec![0; 100];
+        frame[12..14].copy_from_slice(&[8, 0]);
+        (frame[14], frame[23], frame[14 + 20 + 12]) = (0x45, 6, 0x80);
+        frame
+    }
+
+    /// What a frame's headers are is asked for after the verdict, and may lie behind the cut: then all that is there is kept.
+    #[test]
+    fn frames_cut_within_their_headers_pass_all_the_same() {
+        let headers = FileOptions { snaplen: Snaplen::Headers { extra: 4 }, ..FileOptions::default() };
+        let frame = tcp_frame();
+        for expression in ["", "tcp", "ip or arp"] {
+            let filter = FileFilter::new(expression, headers.clone());
+            let plain = FileFilter::new(expression, FileOptions::default());
+            for cut in 0..=frame.len() {
+                let kept = filter.matches(LinkType::ETHERNET, false, &frame[..cut], 100).unwrap() as usize;
+                let passes = plain.matches(LinkType::ETHERNET, false, &frame[..cut], 100).unwrap() != 0;
+                assert_eq!(kept != 0, passes, "{expression}, cut to {cut}");
+                if passes {
+                    assert_eq!(kept.min(cut), cut.min(14 + 20 + 32 + 4), "{expression}, cut to {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_verdict_goes_by_the_length_before_the_cut() {
+        let headers = FileOptions { snaplen: Snaplen::Headers { extra: 0 }, ..FileOptions::default() };
+        let filter = FileFilter::new("len = 100", headers);
+        let frame = tcp_frame();
+        assert_eq!(filter.matches(LinkType::ETHERNET, false, &frame[..60], 100).unwrap().min(60), 60);
+        assert_eq!(filter.matches(LinkType::ETHERNET, false, &frame[..60], 60), Ok(0));
     }
 
     #[test]

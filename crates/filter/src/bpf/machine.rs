@@ -13,7 +13,7 @@
 //! There is one operation for each instruction, so jump targets are the program's own. An operation may do the work of the
 //! instructions behind it as well and step over them; those keep theirs, since a jump may land on them.
 //!
-//! The answers are those of [`Program::run`] for every program and packet. Nothing panics: operations are looked up with
+//! The answers are those of [`Program::run`] for every program and packet; [`Machine::of_cut_frames`] joins two of them. Nothing panics: operations are looked up with
 //! `get`, packet bytes too, and jumps only go forward.
 
 use super::insn::*;
@@ -26,6 +26,8 @@ pub struct Machine {
     operations: Box<[Operation]>,
     /// The constant of every instruction, for operations that compare with several.
     constants: Box<[u32]>,
+    /// What says how much is kept of a frame that passes, if not the program itself.
+    length: Option<Box<Machine>>,
 }
 
 impl Machine {
@@ -41,14 +43,34 @@ impl Machine {
         Self {
             operations: operations.into_boxed_slice(),
             constants: instructions.iter().map(|insn| insn.k).collect(),
+            length: None,
         }
+    }
+
+    /// A machine for frames that may have been cut: `verdict` says which of them pass, `length` how much of those is kept.
+    ///
+    /// A load behind the cut ends a program with 0. To the verdict that is what it is to libpcap; in the code that looks for the end of the
+    /// headers it would lose a packet that has passed. So that code is a program of its own, one that passes every frame, and is told that
+    /// the frame was never longer than what is there of it.
+    pub fn of_cut_frames(verdict: &Program, length: &Program) -> Self {
+        Self { length: Some(Box::new(Self::new(length))), ..Self::new(verdict) }
     }
 
     /// Runs on a frame of which nothing is known but its bytes, offset 0 at their start, and its length before it was cut:
     /// what [`Program::run`] gives for [`Skb::of`] with that `len`.
     #[inline]
     pub fn run(&self, bytes: &[u8], len: u32) -> u32 {
-        self.execute(bytes, len, || Skb { len, ..Skb::of(bytes) }).unwrap_or(0)
+        let verdict = self.execute(bytes, len, || Skb { len, ..Skb::of(bytes) }).unwrap_or(0);
+        match &self.length {
+            Some(length) if verdict != 0 => length.run_whole(bytes),
+            _ => verdict,
+        }
+    }
+
+    /// Runs on a frame as if it ended with its last byte.
+    fn run_whole(&self, bytes: &[u8]) -> u32 {
+        let skb = Skb::of(bytes);
+        self.execute(bytes, skb.len, || skb).unwrap_or(0)
     }
 
     /// Runs on a packet with all that the kernel knows of it: what [`Program::run`] gives.

@@ -8,8 +8,7 @@
 //!
 //! A load outside the packet would reject a packet that has passed, so the length is asked before each header, and a packet that
 //! ends within one is kept whole. The length is that of the packet as it was: in frames that an earlier capture has cut, loads
-//! behind the cut do end the program with 0. Whoever runs such a program over cut frames has to take the verdict from one with
-//! [`Snaplen::Fixed`].
+//! behind the cut do end the program with 0, which is why files are filtered by two programs (`Machine::of_cut_frames`).
 //!
 //! | what | kept |
 //! | --- | --- |
