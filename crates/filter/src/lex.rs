@@ -363,8 +363,11 @@ fn colons(bytes: &[u8]) -> usize {
     let mut complete = 0;
     loop {
         let digits = hex_run(&bytes[at..], 2);
+        if digits == 0 {
+            return complete;
+        }
         let run = bytes[at + digits..].iter().take_while(|&&byte| byte == b':').count();
-        if digits == 0 || run == 0 {
+        if run == 0 {
             return complete;
         }
         at += digits + run;

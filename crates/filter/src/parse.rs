@@ -950,7 +950,7 @@ mod tests {
         assert_eq!(refused(&"not ".repeat(MAX_OPEN + 1)).kind, ErrorKind::TooLarge);
         assert_eq!(refused(&" ".repeat(MAX_TEXT_BYTES + 1)).kind, ErrorKind::TooLarge);
         assert_eq!(parse(&format!("tcp{}", " or udp".repeat(100_000))).unwrap().len(), 200_001);
-        for piece in ["1:2:", "1.", "-", "a-", "tcp[", "(", "::1", "1 + ", "\\", "\u{e9}", "1 ^ "] {
+        for piece in ["1:2:", ":", "::", "1.", "-", "a-", "tcp[", "(", "::1", "1 + ", "\\", "\u{e9}", "1 ^ "] {
             let _ = parse(&piece.repeat(MAX_TEXT_BYTES / piece.len()));
         }
     }
