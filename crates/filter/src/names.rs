@@ -1,12 +1,12 @@
 //! Where names come from: the files below `/etc`, and for hosts the resolver if it may be asked.
 //!
-//! A file is read when the first name that it could have is met, once. A machine without the files of Debian's netbase (containers often have
+//! A file is read when the first name that it could have is met, once, and the resolver is asked once for each name. A machine without the files of Debian's netbase (containers often have
 //! none) knows the common services and protocols all the same: what the files do not give is looked for in a small table of IANA's assignments.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::tree::Transport;
 
@@ -22,6 +22,9 @@ pub struct Names {
     ethers: OnceLock<HashMap<String, [u8; 6]>>,
     services: OnceLock<HashMap<String, Vec<(Transport, u16)>>>,
     protocols: OnceLock<HashMap<String, u32>>,
+    /// What the resolver has answered, also that it knows nothing: an expression is compiled more than once in a run, and must mean the same
+    /// each time.
+    answers: Mutex<HashMap<String, Vec<IpAddr>>>,
 }
 
 /// A service by name: its port, and the transport protocol if it has just one.
@@ -44,9 +47,16 @@ impl Names {
         let hosts = self.hosts.get_or_init(|| self.read("hosts", hosts_line));
         match hosts.get(&name.to_ascii_lowercase()) {
             Some(addresses) => addresses.clone(),
-            None if self.ask_resolver => resolve(name),
+            None if self.ask_resolver => self.answer(name, resolve),
             None => Vec::new(),
         }
+    }
+
+    /// The resolver's answer, asked for once.
+    fn answer(&self, name: &str, ask: impl FnOnce(&str) -> Vec<IpAddr>) -> Vec<IpAddr> {
+        // An answer is put in whole, so that what a panic elsewhere left behind is good.
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.entry(name.to_ascii_lowercase()).or_insert_with(|| ask(name)).clone()
     }
 
     /// The number of a network, its bytes where an address has them.
@@ -402,6 +412,21 @@ mod tests {
         );
         assert_eq!(names.host("uno").len(), 1);
         assert!(names.host("three").is_empty());
+    }
+
+    #[test]
+    fn the_resolver_is_asked_once_for_a_name() {
+        let names = Names::default();
+        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
+        let mut asked = Vec::new();
+        for name in ["one", "ONE", "none", "none"] {
+            let answer = names.answer(name, |name| {
+                asked.push(name.to_owned());
+                if name == "one" { vec![address] } else { Vec::new() }
+            });
+            assert_eq!(answer.len(), usize::from(name.eq_ignore_ascii_case("one")));
+        }
+        assert_eq!(asked, ["one", "none"]);
     }
 
     #[test]
