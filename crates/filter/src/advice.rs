@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorKind, quoted};
 use crate::lex::{Bad, Kind, Place, Sign, Token};
+use crate::names;
 use crate::syntax::{Identifier, IdentifierKind};
 use crate::tree::Protocol;
 use crate::words::{self, Family, Word};
@@ -126,7 +127,9 @@ fn help(text: &str, before: Option<Token>, token: Token, rest: &[Token], wanted:
     let word = quoted(token.place.of(text));
     let previous = before.map(|before| (before.kind, quoted(before.place.of(text))));
     match (wanted, token.kind) {
-        (Wanted::Term, Kind::Name { escaped: false }) => word_meant(token.place.of(text), after, text, true),
+        (Wanted::Term, Kind::Name { escaped: false }) => {
+            word_meant(token.place.of(text), after, text, true).or_else(|| bare_name(&word))
+        }
         (Wanted::Term, Kind::Dotted | Kind::Ip6(_)) => Some(match rest {
             [Token { kind: Kind::Sign(Sign::Slash), .. }, Token { kind: Kind::Number(_), place }, ..] => {
                 format!("write `net {word}/{}`", quoted(place.of(text)))
@@ -148,6 +151,9 @@ fn help(text: &str, before: Option<Token>, token: Token, rest: &[Token], wanted:
             _ => None,
         },
         (Wanted::Identifier, Kind::Word(_) | Kind::Number(_)) => Some(match previous {
+            Some((Kind::Word(Word::Proto | Word::Protochain), _)) if !names::is_usual_protocol(&word) => {
+                format!("`{word}` is a keyword and stands alone; a protocol in numbers is `proto 47`")
+            }
             Some((Kind::Word(Word::Proto | Word::Protochain), _)) => {
                 format!(
                     "`{word}` is a keyword; the protocol's name is `\\{word}`, and mostly `{word}` alone will do"
@@ -158,6 +164,12 @@ fn help(text: &str, before: Option<Token>, token: Token, rest: &[Token], wanted:
             }
             _ => format!("`{word}` is a keyword; a name that is spelt alike is `\\{word}`"),
         }),
+        (Wanted::Identifier, Kind::Sign(Sign::OpenBracket)) if matches!(after, Some(Token { kind: Kind::Ip6(_), .. })) => {
+            Some("an IPv6 address has no brackets here: `host ::1`".to_owned())
+        }
+        (Wanted::Arithmetic, Kind::Dotted | Kind::Ip6(_)) => {
+            Some(format!("bytes are compared with numbers; addresses with `src host {word}` and `dst host {word}`"))
+        }
         (Wanted::Identifier, Kind::Sign(Sign::Equal)) => {
             previous.map(|(_, previous)| format!("no sign stands behind `{previous}`: `{previous} 80`"))
         }
@@ -191,6 +203,17 @@ fn help(text: &str, before: Option<Token>, token: Token, rest: &[Token], wanted:
         (Wanted::Join | Wanted::JoinOrClose(_), kind) => behind(previous, kind, &word, text, token),
         _ => None,
     }
+}
+
+/// A word that is near none of the language's, where a primitive should be.
+fn bare_name(word: &str) -> Option<String> {
+    if let Some((left, right)) = word.split_once('-')
+        && (left == "len" || left.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return Some(format!("a minus between values has blanks around it: `{left} - {right}`"));
+    }
+    word.starts_with(|first: char| first.is_ascii_alphabetic())
+        .then(|| format!("a host of that name is `host {word}`"))
 }
 
 /// Behind a complete primitive.
@@ -239,6 +262,7 @@ fn behind(
                 }
                 _ => Some("join with `and` or `or`".to_owned()),
             }),
+        (_, Kind::Sign(Sign::Not | Sign::Open)) => Some("join with `and` or `or`".to_owned()),
         (_, Kind::End | Kind::Sign(_) | Kind::Bad(_)) => None,
         (
             _,
@@ -445,6 +469,8 @@ const OTHER_TOOLS: &[(&str, &str)] = &[
     ("eth", "ether _"),
     ("ethernet", "ether _"),
     ("protocol", "proto _"),
+    ("in", "inbound"),
+    ("out", "outbound"),
     ("ipv4", "ip"),
     ("ip4", "ip"),
     ("ipv6", "ip6"),

@@ -82,12 +82,21 @@ pub fn compile(text: &str, options: &Options<'_>) -> Result<Program, Error> {
     let mut graph = lower::lower(&tree, options)?;
     if options.optimise {
         if is_optimised_by_libpcap(&tree) {
-            optimise::optimise(&mut graph)?;
+            optimise::optimise(&mut graph).map_err(|error| of_all(text, error))?;
         } else {
             optimise::tidy(&mut graph);
         }
     }
     emit::emit(&graph)
+}
+
+/// A refusal that has no place of its own is about the whole expression.
+fn of_all(text: &str, mut error: Error) -> Error {
+    if error.span.is_empty() {
+        let start = text.len() - text.trim_start().len();
+        error.span = start..text.trim_end().len().max(start);
+    }
+    error
 }
 
 /// Whether libpcap optimises this, and so refuses it if no packet can pass and takes out loads that nobody needs. It does not where
@@ -96,4 +105,22 @@ fn is_optimised_by_libpcap(tree: &Tree) -> bool {
     !tree.steps.iter().any(|step| {
         matches!(step.op, Op::Test(Test::ProtocolChain { .. } | Test::Geneve(_) | Test::Vxlan(_)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_excludes_itself_is_marked_whole() {
+        let names = Names::default();
+        let options = Options {
+            link: Link::Ethernet,
+            snaplen: Snaplen::Fixed(1),
+            optimise: true,
+            netmask: 0,
+            names: &names,
+        };
+        assert_eq!(compile(" ip and ip6 ", &options).unwrap_err().span, 1..11);
+    }
 }

@@ -116,6 +116,21 @@ impl Names {
     }
 }
 
+/// Whether `proto` takes this name on every machine, above IP or above Ethernet.
+pub(crate) fn is_usual_protocol(name: &str) -> bool {
+    PROTOCOLS.iter().any(|&(known, _)| known == name) || ethernet_protocol(name).is_some()
+}
+
+/// The ethertype or LLC service access point that `ether proto` takes by this name.
+pub(crate) fn ethernet_protocol(name: &str) -> Option<u32> {
+    ETHERNET_PROTOCOLS.iter().find(|(known, _)| *known == name).map(|&(_, number)| number)
+}
+
+/// What `iso proto` takes by this name.
+pub(crate) fn iso_protocol(name: &str) -> Option<u32> {
+    ISO_PROTOCOLS.iter().find(|(known, _)| *known == name).map(|&(_, number)| number)
+}
+
 /// Asks the system; hosts without an address and resolvers that fail know nothing.
 fn resolve(name: &str) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = Vec::new();
@@ -388,6 +403,29 @@ const PROTOCOLS: &[(&str, u32)] = &[
     ("mpls-in-ip", 137),
     ("MPLS-in-IP", 137),
 ];
+
+/// Ethertypes, then LLC service access points, by the names that `ether proto` takes.
+const ETHERNET_PROTOCOLS: &[(&str, u32)] = &[
+    ("aarp", 0x80f3),
+    ("arp", 0x0806),
+    ("atalk", 0x809b),
+    ("decnet", 0x6003),
+    ("ip", 0x0800),
+    ("ip6", 0x86dd),
+    ("lat", 0x6004),
+    ("loopback", 0x9000),
+    ("mopdl", 0x6001),
+    ("moprc", 0x6002),
+    ("rarp", 0x8035),
+    ("sca", 0x6007),
+    ("iso", 0xfe),
+    ("stp", 0x42),
+    ("ipx", 0xe0),
+    ("netbeui", 0xf0),
+];
+
+/// ISO/IEC TR 9577 network layer protocol identifiers.
+const ISO_PROTOCOLS: &[(&str, u32)] = &[("esis", 0x82), ("isis", 0x83), ("clnp", 0x81)];
 
 #[cfg(test)]
 mod tests {

@@ -550,8 +550,8 @@ impl Resolver<'_> {
         let shown = quoted(name);
         let (found, layer) = match qualifiers.protocol {
             None | Some(Protocol::Ip | Protocol::Ip6) => (self.names.protocol(name), "IP"),
-            Some(Protocol::Link) => (find(ETHERNET_PROTOCOLS, name), "Ethernet"),
-            Some(Protocol::Iso) => (find(ISO_PROTOCOLS, name), "ISO"),
+            Some(Protocol::Link) => (names::ethernet_protocol(name), "Ethernet"),
+            Some(Protocol::Iso) => (names::iso_protocol(name), "ISO"),
             Some(other) => return Err(no_proto(other, qualifiers.place)),
         };
         found.ok_or_else(|| {
@@ -754,10 +754,6 @@ fn v4(address: u32, mask: u32) -> Network {
     Network::V4 { address: Ipv4Addr::from(address & mask), mask: Ipv4Addr::from(mask) }
 }
 
-fn find(table: &[(&str, u32)], name: &str) -> Option<u32> {
-    table.iter().find(|(known, _)| *known == name).map(|&(_, number)| number)
-}
-
 fn meaning(message: impl Into<String>, place: Place) -> Error {
     Error::new(ErrorKind::Meaning, message, place.span())
 }
@@ -819,29 +815,6 @@ fn transport_word(transport: Transport) -> &'static str {
         Transport::Sctp => "sctp",
     }
 }
-
-/// Ethertypes, then LLC service access points, by the names that `ether proto` takes.
-const ETHERNET_PROTOCOLS: &[(&str, u32)] = &[
-    ("aarp", 0x80f3),
-    ("arp", 0x0806),
-    ("atalk", 0x809b),
-    ("decnet", 0x6003),
-    ("ip", 0x0800),
-    ("ip6", 0x86dd),
-    ("lat", 0x6004),
-    ("loopback", 0x9000),
-    ("mopdl", 0x6001),
-    ("moprc", 0x6002),
-    ("rarp", 0x8035),
-    ("sca", 0x6007),
-    ("iso", 0xfe),
-    ("stp", 0x42),
-    ("ipx", 0xe0),
-    ("netbeui", 0xf0),
-];
-
-/// ISO/IEC TR 9577 network layer protocol identifiers.
-const ISO_PROTOCOLS: &[(&str, u32)] = &[("esis", 0x82), ("isis", 0x83), ("clnp", 0x81)];
 
 #[cfg(test)]
 mod tests {
@@ -1036,6 +1009,15 @@ mod tests {
             ("net 10/8", "`net 10.0.0.0/8`"),
             ("net 10.0.0.1/8", "`net 10.0.0.0/8`"),
             ("host both and tcpp", "`tcp`"),
+            ("both", "`host both`"),
+            ("in", "`inbound`"),
+            ("len-20 > 5", "`len - 20`"),
+            ("tcp not udp", "`and`"),
+            ("tcp (port 80)", "`and`"),
+            ("ip[12:4] = 10.0.0.1", "`src host 10.0.0.1`"),
+            ("host [::1]", "`host ::1`"),
+            ("ip proto icmp6", "alone"),
+            ("ether proto ip", "`\\ip`"),
         ] {
             let error = refused(text);
             let given = error.help.clone().unwrap_or_default();
