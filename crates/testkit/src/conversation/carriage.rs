@@ -345,3 +345,91 @@ const IPV6_HEADER: usize = 40;
 const ADDRESSES: usize = 12;
 /// Of tunnels over UDP: any will do.
 const SOURCE_PORT: u16 = 54_321;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dialogue, Manner, Setup};
+    use super::*;
+
+    fn packet(bytes: usize) -> Packet {
+        let mut dialogue =
+            Dialogue::new(Setup::default(), Manner { segment_bytes: [bytes, bytes], ..Manner::default() });
+        dialogue.open().say(Peer::Client, bytes);
+        dialogue.finish().packets().iter().find(|packet| !packet.range.is_empty()).unwrap().clone()
+    }
+
+    fn every_wrap() -> Vec<Wrap> {
+        let ipv6 = false;
+        vec![
+            Wrap::Vlan { tpid: 0x88a8, id: 7 },
+            Wrap::Mpls { labels: vec![16, 17] },
+            Wrap::Pseudowire { label: 99, control_word: true },
+            Wrap::Pppoe { session: 3 },
+            Wrap::Gre { ipv6, key: Some(1), sequence: Some(2), checksum: true },
+            Wrap::GreTap { ipv6, key: None, sequence: Some(2) },
+            Wrap::Pptp { call: 4, hdlc: true },
+            Wrap::Erspan1 { ipv6 },
+            Wrap::Erspan2 { ipv6, session: 5 },
+            Wrap::Erspan3 { ipv6, session: 5, platform: true },
+            Wrap::IpInIp { ipv6 },
+            Wrap::EtherIp { ipv6 },
+            Wrap::Vxlan { ipv6, vni: 6, port: 4_789 },
+            Wrap::Geneve { ipv6, vni: 6, option_words: 3, ethernet: true },
+            Wrap::Gtpu { ipv6, teid: 7, sequence: true, extension: true },
+        ]
+    }
+
+    /// The contents stand at the end, whatever is around them, and headers of IPv4 add up.
+    #[test]
+    fn what_is_wrapped_is_still_there() {
+        let packet = packet(300);
+        for wrap in every_wrap() {
+            let carriage = Carriage { wraps: vec![wrap.clone()], cuts: Vec::new() };
+            let frames = carriage.frames(&packet, &mut Identifications::default());
+            let [frame] = &frames[..] else { panic!("{wrap:?}") };
+            assert!(frame.len() > packet.frame.len() && frame.ends_with(&packet.frame[14..]), "{wrap:?}");
+            assert_eq!(frame[12..14], wrap.ether_type().to_be_bytes(), "{wrap:?}");
+            if wrap.ether_type() == IPV4 {
+                let header = etherparse::Ipv4HeaderSlice::from_slice(&frame[14..]).unwrap();
+                assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum(), "{wrap:?}");
+                assert_eq!(usize::from(header.total_len()), frame.len() - 14, "{wrap:?}");
+                if header.protocol().0 == UDP {
+                    let udp = etherparse::UdpHeaderSlice::from_slice(&frame[34..]).unwrap();
+                    assert_eq!(usize::from(udp.length()), frame.len() - 34, "{wrap:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fragments_are_the_packet_cut() {
+        let packet = packet(1_000);
+        let carriage = Carriage { wraps: Vec::new(), cuts: vec![(0, 104)] };
+        let frames = carriage.frames(&packet, &mut Identifications::default());
+        let mut contents = Vec::new();
+        for (number, frame) in frames.iter().enumerate() {
+            let header = etherparse::Ipv4HeaderSlice::from_slice(&frame[14..]).unwrap();
+            assert_eq!(usize::from(header.fragments_offset().value()) * 8, contents.len());
+            assert_eq!((header.more_fragments(), header.dont_fragment()), (number + 1 < frames.len(), false));
+            assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum());
+            contents.extend_from_slice(&frame[34..]);
+        }
+        assert_eq!(frames.len(), 1_000_usize.div_ceil(104));
+        assert_eq!(contents, packet.frame[34..]);
+    }
+
+    #[test]
+    fn tunnels_lie_in_one_another_and_are_cut_on_either_level() {
+        let packet = packet(1_000);
+        let wraps = vec![
+            Wrap::Gre { ipv6: true, key: None, sequence: None, checksum: false },
+            Wrap::IpInIp { ipv6: false },
+        ];
+        assert!(wraps[0].takes(IPV4) && wraps[1].takes(wraps[0].ether_type()) && !wraps[1].takes(MPLS));
+        let count = |cuts: Vec<(usize, usize)>| {
+            Carriage { wraps: wraps.clone(), cuts }.frames(&packet, &mut Identifications::default()).len()
+        };
+        assert_eq!([vec![], vec![(0, 520)], vec![(1, 512)], vec![(2, 512)]].map(count), [1, 2, 3, 3]);
+        assert_eq!(count(vec![(0, 520), (2, 304)]), 4);
+    }
+}

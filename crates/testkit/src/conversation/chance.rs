@@ -585,3 +585,49 @@ pub const PATIENCE: Strain = Strain { waited_ns: 80_000_000, segments: 24, bytes
 const STILL: u32 = 8;
 /// No attempt helps: what the ends did is too much already.
 const HOPELESS: u32 = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_case_and_whole_flows_are_known() {
+        let mut drawn = BTreeSet::new();
+        for seed in 0..200 {
+            let case = Case::draw(seed, Features::ALL);
+            assert_eq!(Case::draw(seed, Features::ALL).frames, case.frames, "{seed}");
+            assert!(case.frames.iter().all(|frame| frame.flow < case.flows.len()));
+            for flow in &case.flows {
+                drawn.extend(flow.features.iter().map(|feature| feature as u8));
+                assert!(flow.strain.within(PATIENCE), "{seed}: {:?}", flow.strain);
+                for (known, sent) in flow.known.iter().zip(&flow.sent) {
+                    assert!(!flow.whole || known.captured() == *sent && known.missing().is_empty(), "{seed}");
+                }
+            }
+        }
+        assert_eq!(drawn.len(), Feature::ALL.len(), "{drawn:?}");
+    }
+
+    #[test]
+    fn what_is_forbidden_is_not_drawn() {
+        for seed in 0..100 {
+            let allowed = Features::ALL.without(Feature::Fragments).without(Feature::Tunnels);
+            for flow in Case::draw(seed, allowed).flows {
+                assert!(!flow.features.has(Feature::Fragments) && !flow.features.has(Feature::Tunnels));
+                assert_eq!(flow.carriage, Carriage::default());
+            }
+        }
+    }
+
+    #[test]
+    fn a_case_is_a_capture_file() {
+        let case = Case::draw(7, Features::ALL);
+        let file = case.pcap();
+        let mut reader = gannet_pcap::SliceReader::new(&file).unwrap();
+        for frame in &case.frames {
+            let read = reader.next_packet().unwrap().frame;
+            assert_eq!((read.data, read.timestamp.0), (&frame.bytes[..], frame.time_ns));
+        }
+        assert!(reader.next_packet().is_none());
+    }
+}

@@ -173,7 +173,6 @@ impl Reader {
     fn begin(&mut self, base: (u64, bool)) {
         if self.base.is_none_or(|known| known.0 != base.0) {
             self.next = base.0;
-            self.highest = self.highest.max(base.0);
         }
         self.base = Some(base);
     }
@@ -260,3 +259,85 @@ impl Reader {
 const FIN_AND_SYN: u64 = 2;
 /// How far in front of what the other end acknowledged first bytes may still be captured late.
 const EARLIER: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dialogue, Manner, Setup};
+    use super::*;
+
+    /// Handshake 0-2; 1,000 bytes of the client in tens, with acknowledgements between; close.
+    fn conversation() -> Conversation {
+        let manner = Manner { segment_bytes: [100, 100], latency_ns: 1_000, ..Manner::default() };
+        let mut dialogue = Dialogue::new(Setup::default(), manner);
+        dialogue.open().say(Peer::Client, 1_000).say(Peer::Server, 10).close(Peer::Client);
+        dialogue.finish()
+    }
+
+    fn number(conversation: &Conversation, start: u64) -> usize {
+        let is_it = |packet: &Packet| packet.from == Peer::Client && packet.range == (start..start + 100);
+        conversation.packets().iter().position(is_it).unwrap()
+    }
+
+    #[test]
+    fn all_is_known_of_a_whole_capture() {
+        let whole = conversation();
+        let (known, strain) = whole.known();
+        for (from, known) in [Peer::Client, Peer::Server].into_iter().zip(&known) {
+            assert_eq!(known.captured(), whole.stream(from));
+            assert!(known.missing().is_empty() && known.ended && known.begun);
+        }
+        assert_eq!(strain, Strain::default());
+    }
+
+    #[test]
+    fn what_is_dropped_is_missing_and_acknowledged() {
+        let mut damaged = conversation();
+        damaged.drop_packet(number(&damaged, 300));
+        let ([client, _], _) = damaged.known();
+        assert_eq!(client.missing(), [Missing { offset: 300, len: 100, acknowledged: true }]);
+        // Seen by nobody who tells: the other end's packets are not there.
+        damaged.one_sided(Peer::Client);
+        let ([client, server], _) = damaged.known();
+        assert_eq!(client.missing(), [Missing { offset: 300, len: 100, acknowledged: false }]);
+        // Its acknowledgement counts the FIN that was not captured.
+        assert_eq!(server.missing(), [Missing { offset: 0, len: 11, acknowledged: true }]);
+    }
+
+    #[test]
+    fn midstream_begins_with_the_first_byte_seen() {
+        let mut damaged = conversation();
+        damaged.drop_packets(0..number(&damaged, 500));
+        let ([client, _], _) = damaged.known();
+        assert_eq!(client.captured(), damaged.stream(Peer::Client)[500..]);
+        assert!(client.missing().is_empty());
+        // Its end alone begins nothing.
+        damaged.drop_packets(0..damaged.packets().len() - 2);
+        assert!(damaged.known().0.iter().all(|known| !known.begun));
+    }
+
+    #[test]
+    fn bytes_that_come_late_ask_for_patience() {
+        let mut damaged = conversation();
+        let (from, to) = (number(&damaged, 200), number(&damaged, 600));
+        damaged.reorder(from, to);
+        let (known, strain) = damaged.known();
+        assert!(known[0].missing().is_empty());
+        assert!(strain.segments >= 2 && strain.bytes >= 200 && strain.waited_ns > 0, "{strain:?}");
+    }
+
+    #[test]
+    fn a_reset_is_the_end_and_a_blind_one_is_nothing() {
+        let said = |blind: bool| {
+            let mut dialogue = Dialogue::new(Setup::default(), Manner::default());
+            dialogue.open().say(Peer::Client, 50);
+            if blind {
+                dialogue.blind_reset(Peer::Server)
+            } else {
+                dialogue.abort(Peer::Server)
+            };
+            dialogue.say(Peer::Client, 60);
+            dialogue.finish().known().0[0].captured().len()
+        };
+        assert_eq!((said(true), said(false)), (110, 50));
+    }
+}
