@@ -14,7 +14,7 @@ use gannet_http::{
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{HeaderSelection, Interfaces, Latencies, Record, RecordOptions, Routes};
-use gannet_sink::{Batch, Format, Hub, HubConfig, Order, SinkSpec, Target, WhenFull};
+use gannet_sink::{Batch, Event, Format, Hub, HubConfig, Order, SinkSpec, Target, WhenFull};
 
 fn main() {
     divan::main();
@@ -80,7 +80,7 @@ fn outputs(bencher: Bencher, format: Format) {
     let all = exchanges(Paths::Numbered);
     bencher
         .counter(ItemsCount::new(EXCHANGES))
-        .with_inputs(|| Batch { worker: 0, number: 0, exchanges: all.clone() })
+        .with_inputs(|| Batch { worker: 0, number: 0, events: all.iter().cloned().map(Event::Exchange).collect() })
         .bench_local_values(|batch| {
             let config = HubConfig {
                 sinks: vec![spec.clone()],

@@ -20,7 +20,7 @@ use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
 use gannet_ring::interfaces::link_type_of_arphrd;
 use gannet_ring::walk::{FrameHeader, FrameWalk};
-use gannet_sink::{Batch, Lane};
+use gannet_sink::{Batch, Event, Lane};
 
 use crate::config::HttpConfig;
 use crate::ledger::{Analysed, AnalysisLedger, Counters};
@@ -52,14 +52,14 @@ pub(crate) struct AnalysisPlan<'a> {
 
 /// Keeps exchanges until they are handed on.
 struct Collector {
-    exchanges: Vec<Exchange>,
+    events: Vec<Event>,
     latencies: Latencies,
 }
 
 impl Sink for Collector {
     fn exchange(&mut self, exchange: Exchange) {
         self.latencies.add(&exchange);
-        self.exchanges.push(exchange);
+        self.events.push(Event::Exchange(exchange));
     }
 }
 
@@ -87,7 +87,7 @@ impl Known {
 impl Analysis {
     pub(crate) fn new(plan: &AnalysisPlan<'_>, worker: usize, lane: Lane) -> Self {
         let collector =
-            Collector { exchanges: Vec::new(), latencies: Latencies::new(plan.config.routes.clone()) };
+            Collector { events: Vec::new(), latencies: Latencies::new(plan.config.routes.clone()) };
         let http = Http::new(plan.config.analysis.clone(), collector);
         Self {
             table: FlowTable::new(plan.config.flows, plan.seed, http),
@@ -187,15 +187,15 @@ impl Analysis {
 
     /// Hands on the exchanges that are complete.
     pub(crate) fn flush(&mut self) {
-        if !self.table.handler().sink().exchanges.is_empty() {
+        if !self.table.handler().sink().events.is_empty() {
             self.send();
         }
     }
 
     /// Hands on a batch, also an empty one: the end of an input batch, where records are put in order.
     pub(crate) fn send(&mut self) {
-        let exchanges = std::mem::take(&mut self.table.handler().sink().exchanges);
-        self.lane.send(Batch { worker: self.worker, number: self.batch, exchanges });
+        let events = std::mem::take(&mut self.table.handler().sink().events);
+        self.lane.send(Batch { worker: self.worker, number: self.batch, events });
         self.batch += 1;
     }
 

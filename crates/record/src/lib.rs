@@ -10,6 +10,7 @@
 //! its own, and merged at the end.
 #![forbid(unsafe_code)]
 
+mod flow;
 mod interfaces;
 mod json;
 mod latency;
@@ -24,6 +25,7 @@ mod time;
 mod url;
 mod words;
 
+pub use flow::{FlowEnd, FlowFormat, Service};
 pub use interfaces::Interfaces;
 pub use latency::{Latencies, MAX_KEYS};
 pub use record::{HeaderSelection, Record, RecordOptions};

@@ -449,20 +449,20 @@ impl<'a> OwnPart<'a> {
 
 /// The tunnel that a connection came in.
 #[derive(Serialize)]
-struct TunnelPart {
+pub(crate) struct TunnelPart {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u32>,
 }
 
 impl TunnelPart {
-    fn of(around: &Surroundings) -> Option<Self> {
+    pub(crate) fn of(around: &Surroundings) -> Option<Self> {
         around.tunnel().map(|tunnel| Self { kind: tunnel.kind.name(), id: tunnel.id })
     }
 }
 
 /// The last VLAN, if there are several.
-fn inner_vlan(around: &Surroundings) -> Option<u16> {
+pub(crate) fn inner_vlan(around: &Surroundings) -> Option<u16> {
     let vlans = around.vlans();
     vlans.innermost().filter(|&innermost| Some(innermost) != vlans.outermost())
 }

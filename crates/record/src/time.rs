@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 /// A time as RFC 3339 has it, in UTC, with nine digits.
 pub(crate) struct Rfc3339(pub Timestamp);
 
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Rfc3339 {
+    fn text(&self) -> [u8; 30] {
         let secs = i64::try_from(self.0.secs()).unwrap_or(i64::MAX);
         // 2554 is the last year of a `Timestamp`, 9999 jiff's.
         let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
@@ -23,7 +23,19 @@ impl Serialize for Rfc3339 {
         put(&mut text[14..16], civil.minute().unsigned_abs().into());
         put(&mut text[17..19], civil.second().unsigned_abs().into());
         put(&mut text[20..29], self.0.subsec_nanos());
-        serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(str::from_utf8(&self.text()).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

@@ -1,5 +1,9 @@
 //! The formats.
 
+use gannet_record::FlowFormat;
+
+use crate::EventKind;
+
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -10,6 +14,8 @@ pub enum Format {
     },
     /// A JSON object per line.
     Jsonl,
+    /// A line of values for each flow.
+    Flows(FlowFormat),
     /// Nothing: for runs that want only the summary.
     None,
 }
@@ -20,7 +26,27 @@ impl Format {
         match self {
             Self::Text { .. } => "text",
             Self::Jsonl => "jsonl",
+            Self::Flows(FlowFormat::Zeek) => "zeek",
+            Self::Flows(FlowFormat::Csv) => "csv",
             Self::None => "none",
+        }
+    }
+
+    /// Whether events of this kind become records of this format. Others are none of its business: they are not counted.
+    #[inline]
+    pub fn takes(self, kind: EventKind) -> bool {
+        match self {
+            Self::Text { .. } => kind == EventKind::Exchange,
+            Self::Flows(_) => kind == EventKind::Flow,
+            Self::Jsonl | Self::None => true,
+        }
+    }
+
+    /// What stands in front of the first record of a file.
+    pub(crate) fn header(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Flows(format) => format.header(out),
+            Self::Text { .. } | Self::Jsonl | Self::None => {}
         }
     }
 }

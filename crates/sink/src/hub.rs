@@ -114,7 +114,10 @@ impl Hub {
         let HubConfig { sinks, options, workers, order, when_full, flush_each } = config;
         let sinks: Arc<[_]> = sinks
             .into_iter()
-            .map(|spec| Arc::new(Sink::new(spec, Queue::new(order, when_full, workers))))
+            .map(|spec| {
+                let queue = Queue::new(spec.format, order, when_full, workers);
+                Arc::new(Sink::new(spec, queue))
+            })
             .collect();
         let mut opened = Vec::new();
         for sink in sinks.iter().filter(|sink| sink.queue().is_some()) {

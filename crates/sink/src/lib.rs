@@ -23,7 +23,7 @@ mod tests;
 mod text;
 mod writer;
 
-pub use batch::Batch;
+pub use batch::{Batch, Event, EventKind};
 pub use error::Error;
 pub use format::Format;
 pub use hub::{Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull};

@@ -63,6 +63,13 @@ impl Output {
         self.ends.is_empty()
     }
 
+    /// Adds what `write` appends, which is no record, unless it goes behind what a file has already.
+    pub(crate) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !self.file.metadata().is_ok_and(|facts| facts.is_file() && facts.len() != 0) {
+            write(&mut self.buffer);
+        }
+    }
+
     /// Adds what `write` appends as one record. Returns true if it is time to flush.
     pub(crate) fn record(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         write(&mut self.buffer);

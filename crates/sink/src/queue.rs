@@ -7,7 +7,8 @@
 //!         bounds ────┘                                  is past it; empty batches only say so
 //! ```
 //!
-//! Bounds are in batches and in exchanges, so that memory is bounded whatever a batch holds. By arrival all lanes share
+//! Bounds are in batches and in records (of the events that the format takes), so that memory is bounded whatever a batch
+//! holds. By arrival all lanes share
 //! them. By key each lane has its part for itself: if one ran ahead and filled what all share, the one that the merge
 //! waits for could not send. No lane waits for ever: of those with batches in the queue the one that is furthest behind has
 //! only such that every lane is past, and these get written.
@@ -15,7 +16,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{Batch, Order, WhenFull};
+use crate::{Batch, Format, Order, WhenFull};
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -23,6 +24,8 @@ pub(crate) struct Queue {
     ready: Condvar,
     /// Lanes wait here.
     space: Condvar,
+    /// Says which events count.
+    format: Format,
     order: Order,
     when_full: WhenFull,
     /// How many lanes the merge waits for.
@@ -53,7 +56,7 @@ pub(crate) enum Pushed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Load {
     batches: usize,
-    exchanges: usize,
+    records: usize,
 }
 
 #[derive(Default)]
@@ -82,7 +85,7 @@ struct Lane {
 }
 
 impl Queue {
-    pub(crate) fn new(order: Order, when_full: WhenFull, workers: usize) -> Self {
+    pub(crate) fn new(format: Format, order: Order, when_full: WhenFull, workers: usize) -> Self {
         let bounds = match when_full {
             WhenFull::Wait => WAITING,
             WhenFull::Shed => BOUNDS,
@@ -91,13 +94,14 @@ impl Queue {
             Order::Arrival => bounds,
             Order::ByKey => Load {
                 batches: (bounds.batches / workers.max(1)).max(1),
-                exchanges: (bounds.exchanges / workers.max(1)).max(1),
+                records: (bounds.records / workers.max(1)).max(1),
             },
         };
         Self {
             state: Mutex::default(),
             ready: Condvar::new(),
             space: Condvar::new(),
+            format,
             order,
             when_full,
             workers,
@@ -123,23 +127,23 @@ impl Queue {
 
     /// Takes a batch, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
     pub(crate) fn push(&self, lane: usize, batch: &Arc<Batch>) -> Pushed {
-        let exchanges = batch.exchanges.len();
+        let records = batch.count(self.format);
         let mut state = self.lock();
-        let is_empty = exchanges == 0;
-        while !is_empty && !self.has_room(&state, lane, exchanges) && self.may_wait(&state) {
+        let is_empty = records == 0;
+        while !is_empty && !self.has_room(&state, lane, records) && self.may_wait(&state) {
             state = self.space.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed || state.ended {
             return Pushed::Shed;
         }
-        let is_queued = !is_empty && self.has_room(&state, lane, exchanges);
+        let is_queued = !is_empty && self.has_room(&state, lane, records);
         if let Some(lane) = state.lanes.get_mut(lane) {
             lane.next = batch.number.saturating_add(1);
         }
         if is_queued {
             state.count(lane, |load| {
                 load.batches += 1;
-                load.exchanges += exchanges;
+                load.records += records;
             });
             let entry = (lane, Arc::clone(batch));
             match self.order {
@@ -167,7 +171,7 @@ impl Queue {
                 for (lane, batch) in &entries {
                     state.count(*lane, |load| {
                         load.batches -= 1;
-                        load.exchanges -= batch.exchanges.len();
+                        load.records -= batch.count(self.format);
                     });
                 }
                 if self.when_full == WhenFull::Wait {
@@ -211,11 +215,11 @@ impl Queue {
         self.space.notify_all();
     }
 
-    /// Nobody takes anything any more: returns how many exchanges were left in the queue. Later ones are shed.
+    /// Nobody takes anything any more: returns how many records were left in the queue. Later ones are shed.
     pub(crate) fn close(&self) -> u64 {
         let mut state = self.lock();
         state.closed = true;
-        let left = state.load.exchanges as u64;
+        let left = state.load.records as u64;
         state.arrived.clear();
         state.numbered.clear();
         state.load = Load::default();
@@ -235,12 +239,12 @@ impl Queue {
     }
 
     /// Whether there is nothing to wait for: there is room, or nobody takes anything any more.
-    fn has_room(&self, state: &State, lane: usize, exchanges: usize) -> bool {
+    fn has_room(&self, state: &State, lane: usize, records: usize) -> bool {
         let load = match self.order {
             Order::Arrival => state.load,
             Order::ByKey => state.lanes.get(lane).map_or(Load::default(), |lane| lane.load),
         };
-        let fits = load.batches < self.bounds.batches && load.exchanges + exchanges <= self.bounds.exchanges;
+        let fits = load.batches < self.bounds.batches && load.records + records <= self.bounds.records;
         // One batch always fits, however large.
         fits || load.batches == 0 || state.closed || state.ended
     }
@@ -271,12 +275,12 @@ impl State {
     }
 }
 
-/// What may be queued. A hundred thousand requests a second fill the exchanges in two thirds of a second; with heads of
+/// What may be queued. A hundred thousand requests a second fill the records in two thirds of a second; with heads of
 /// 1 KB they are 64 MB. Batches are that many so that those with a single exchange, as on an idle host, do not run out first.
-const BOUNDS: Load = Load { batches: 1024, exchanges: 65_536 };
+const BOUNDS: Load = Load { batches: 1024, records: 65_536 };
 
 /// The same where workers wait: there is nothing to bridge, and what waits for long has left the processor's cache.
-const WAITING: Load = Load { batches: 32, exchanges: 1_024 };
+const WAITING: Load = Load { batches: 32, records: 1_024 };
 
 #[cfg(test)]
 mod tests {
@@ -287,8 +291,8 @@ mod tests {
     use super::*;
     use crate::sample;
 
-    fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, exchanges: usize) -> Queue {
-        Queue { bounds: Load { batches, exchanges }, ..Queue::new(order, when_full, workers) }
+    fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, records: usize) -> Queue {
+        Queue { bounds: Load { batches, records }, ..Queue::new(Format::Jsonl, order, when_full, workers) }
     }
 
     fn batch(number: u64, count: usize) -> Arc<Batch> {
@@ -399,7 +403,7 @@ mod tests {
                     for batch in batches {
                         assert!(batch.number >= last, "{} after {last}", batch.number);
                         last = batch.number;
-                        arrived += batch.exchanges.len();
+                        arrived += batch.events.len();
                     }
                 }
             });

@@ -8,7 +8,7 @@ use gannet_http::{
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{HeaderSelection, RecordOptions, Routes};
 
-use crate::Batch;
+use crate::{Batch, Event};
 
 /// 2026-11-21T10:11:12.123456789Z
 const FIRST: u64 = 1_795_255_872_123_456_789;
@@ -66,7 +66,8 @@ pub fn keyed(position: u64, flow: u64, index: u32) -> Exchange {
 
 /// A batch of `count` exchanges that nobody needs to tell apart.
 pub fn batch(worker: usize, number: u64, count: usize) -> Batch {
-    Batch { worker, number, exchanges: (0..count).map(|n| keyed(n as u64, worker as u64, 0)).collect() }
+    let event = |n| Event::Exchange(keyed(n as u64, worker as u64, 0));
+    Batch { worker, number, events: (0..count).map(event).collect() }
 }
 
 fn message(head: Head, body_bytes: u64, first: u64, last: u64) -> Message {

@@ -4,13 +4,12 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gannet_http::Exchange;
-use gannet_record::{Record, RecordOptions};
+use gannet_record::{FlowFormat, Record, RecordOptions};
 
 use crate::output::{Flushed, Output};
 use crate::queue::{Next, Pushed, Queue};
 use crate::text::TextLines;
-use crate::{Batch, Format, SinkReport, SinkSpec, Target};
+use crate::{Batch, Event, Format, SinkReport, SinkSpec, Target};
 
 /// One output as lanes and the hub see it.
 pub(crate) struct Sink {
@@ -63,11 +62,11 @@ impl Sink {
     }
 
     pub(crate) fn send(&self, lane: usize, batch: &Arc<Batch>) {
-        let exchanges = batch.exchanges.len() as u64;
-        self.made.fetch_add(exchanges, Ordering::Relaxed);
+        let records = batch.count(self.spec.format) as u64;
+        self.made.fetch_add(records, Ordering::Relaxed);
         match self.queue.as_ref().map(|queue| queue.push(lane, batch)) {
-            None => self.written.fetch_add(exchanges, Ordering::Relaxed),
-            Some(Pushed::Shed) => self.shed.fetch_add(exchanges, Ordering::Relaxed),
+            None => self.written.fetch_add(records, Ordering::Relaxed),
+            Some(Pushed::Shed) => self.shed.fetch_add(records, Ordering::Relaxed),
             Some(Pushed::Queued) => return,
         };
     }
@@ -134,6 +133,7 @@ pub(crate) struct Writer {
 enum Lines {
     Text(TextLines),
     Jsonl,
+    Flows(FlowFormat),
 }
 
 /// Nothing more can be written; the account is in order.
@@ -144,6 +144,7 @@ impl Writer {
         let lines = match sink.spec.format {
             Format::Text { colour } => Lines::Text(TextLines::new(colour, jiff::tz::TimeZone::system())),
             Format::Jsonl | Format::None => Lines::Jsonl,
+            Format::Flows(format) => Lines::Flows(format),
         };
         Self { sink, output, lines, options, flush_each }
     }
@@ -155,6 +156,9 @@ impl Writer {
         let Some(queue) = sink.queue() else { return };
         if let Lines::Text(lines) = &mut self.lines {
             lines.set_width(self.output.terminal_width());
+        }
+        if self.begin().is_err() {
+            return;
         }
         loop {
             let done = match queue.next(self.output.is_empty()) {
@@ -173,24 +177,27 @@ impl Writer {
         }
     }
 
-    /// Several batches are of one number: the records of all of them in the order of their keys.
-    fn write(&mut self, batches: &[Arc<Batch>]) -> Result<(), Over> {
-        if let [batch] = batches
-            && batch.exchanges.is_sorted_by_key(key)
-        {
-            return self.write_all(batch.exchanges.iter());
-        }
-        let mut exchanges: Vec<_> = batches.iter().flat_map(|batch| &batch.exchanges).collect();
-        exchanges.sort_unstable_by_key(|exchange| key(exchange));
-        self.write_all(exchanges.into_iter())
+    /// Writes what stands in front of the first record of a file that is empty.
+    fn begin(&mut self) -> Result<(), Over> {
+        self.output.begin(|out| self.sink.spec.format.header(out));
+        self.flush()
     }
 
-    fn write_all<'a>(&mut self, exchanges: impl ExactSizeIterator<Item = &'a Exchange>) -> Result<(), Over> {
-        let mut left = exchanges.len() as u64;
-        for exchange in exchanges {
-            let record = Record::new(exchange, &self.options);
-            let lines = &mut self.lines;
-            let is_full = self.output.record(|out| lines.write(&record, out));
+    /// Several batches are of one number: the records of all of them in the order of their keys.
+    fn write(&mut self, batches: &[Arc<Batch>]) -> Result<(), Over> {
+        let format = self.sink.spec.format;
+        let mut events: Vec<_> = batches.iter().flat_map(|batch| batch.taken(format)).collect();
+        if !events.is_sorted_by_key(|event| event.key()) {
+            events.sort_unstable_by_key(|event| event.key());
+        }
+        self.write_all(&events)
+    }
+
+    fn write_all(&mut self, events: &[&Event]) -> Result<(), Over> {
+        let mut left = events.len() as u64;
+        for event in events {
+            let (lines, options) = (&mut self.lines, &self.options);
+            let is_full = self.output.record(|out| lines.write(event, options, out));
             left -= 1;
             if is_full || self.flush_each {
                 self.flush_losing(left)?;
@@ -224,26 +231,31 @@ impl Writer {
         self.flush()?;
         let failure = self.output.reopen(&self.sink.spec.target).err().map(|error| error.to_string());
         self.sink.note(|notes| notes.reopen_failure = failure);
-        Ok(())
+        self.begin()
     }
 }
 
 impl Lines {
-    fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
-        match self {
-            Self::Text(lines) => lines.write(record, out),
-            Self::Jsonl => {
+    /// Appends the record of an event that the format takes.
+    fn write(&mut self, event: &Event, options: &RecordOptions, out: &mut Vec<u8>) {
+        match (self, event) {
+            (Self::Text(lines), Event::Exchange(exchange)) => {
+                lines.write(&Record::new(exchange, options), out)
+            }
+            (Self::Jsonl, event) => {
                 // Fails on what records have not.
-                let _ = record.write_json(out);
+                let _ = match event {
+                    Event::Exchange(exchange) => Record::new(exchange, options).write_json(out),
+                    Event::Flow(end) => end.write_json(&options.interfaces, out),
+                };
                 out.push(b'\n');
+            }
+            (Self::Flows(format), Event::Flow(end)) => end.write_line(*format, &options.interfaces, out),
+            (Self::Text(_), Event::Flow(_)) | (Self::Flows(_), Event::Exchange(_)) => {
+                debug_assert!(false, "the format does not take it");
             }
         }
     }
-}
-
-/// The order of a run: `Exchange::completed`, then the connection, then the exchange on it.
-fn key(exchange: &Exchange) -> (u64, u64, u32) {
-    (exchange.completed.position, exchange.connection.flow, exchange.index)
 }
 
 /// If the thread panics all the same, nobody shall wait for it for ever, and the report shall say so.
@@ -266,7 +278,7 @@ mod tests {
     #[test]
     fn a_thread_that_fails_keeps_nobody_waiting() {
         let spec = SinkSpec { format: Format::Jsonl, target: Target::Stdout };
-        let sink = Arc::new(Sink::new(spec, Queue::new(Order::Arrival, WhenFull::Wait, 1)));
+        let sink = Arc::new(Sink::new(spec, Queue::new(Format::Jsonl, Order::Arrival, WhenFull::Wait, 1)));
         let lane = sink.queue().unwrap().add_lane();
         let thread = std::thread::spawn({
             let sink = Arc::clone(&sink);
