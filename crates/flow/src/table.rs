@@ -487,12 +487,14 @@ impl<H: Handler> FlowTable<H> {
             // Sent before this flow began, captured by another interface: of the flow before it.
             return false;
         }
-        if entry.state.is_none() {
-            return true;
-        }
-        // A SYN+ACK alone could be anybody's; of a new connection it acknowledges something new, too.
         let opposite = &entry.flow.streams[from.opposite() as usize];
         let acknowledged = opposite.offset(segment.tcp.acknowledgement);
+        if entry.state.is_none() {
+            // One that acknowledges what the flow that is over has sent is its own, captured late.
+            let late = opposite.start != Start::Unknown && (0..=opposite.next as i64).contains(&acknowledged);
+            return !(answer && late);
+        }
+        // A SYN+ACK alone could be anybody's; of a new connection it acknowledges something new, too.
         !answer
             || opposite.start == Start::Unknown
             || (acknowledged - opposite.next as i64).abs() > reach(entry, from.opposite())

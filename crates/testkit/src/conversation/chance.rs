@@ -241,7 +241,8 @@ impl Plan {
         }
         let has = |feature| features.has(feature);
         let unsure = has(Feature::CaptureLoss) || has(Feature::Midstream);
-        if has(Feature::Abort) && (unsure || has(Feature::SynData)) || has(Feature::Large) && unsure {
+        let early = has(Feature::SynData) || has(Feature::ShuffledHandshake);
+        if has(Feature::Abort) && (unsure || early) || has(Feature::Large) && unsure {
             // A SYN that comes when the connection is over, or far from where the stream was thought to begin, begins another
             // one: nobody could tell.
             features = features.without(Feature::Delay).without(Feature::ReadLater);
