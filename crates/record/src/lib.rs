@@ -22,6 +22,7 @@ mod sample;
 mod summary;
 mod text;
 mod time;
+mod traffic;
 mod url;
 mod words;
 
@@ -33,3 +34,4 @@ pub use route::Routes;
 pub use summary::{LeftOut, Scale, Summary, SummaryRow};
 pub use text::{columns, printable, shortened, wire_text};
 pub use time::ShortDuration;
+pub use traffic::{Traffic, TrafficRow, TrafficSummary, TrafficTable};
