@@ -141,7 +141,7 @@ mod tests {
 
     fn recording(strict: bool) -> Run {
         let capture = CaptureConfig::new(Input::Live { interfaces: Vec::new() });
-        let config = RunConfig { capture, record: Some(RecordConfig::default()), http: None };
+        let config = RunConfig { capture, record: Some(RecordConfig::default()), http: None, stats: None };
         Run { config, quiet: false, strict, stats_json: None, summary: None }
     }
 

@@ -45,7 +45,7 @@ fn two_hundred_commands_at_full_load() {
             ring_bytes: NonZeroU64::new(32 << 20),
             ..CaptureConfig::new(input(&bench))
         };
-        let config = RunConfig { capture, record: Some(record), http: None };
+        let config = RunConfig { capture, record: Some(record), http: None, stats: None };
         let (report, sent) = std::thread::scope(|scope| {
             let running = start(scope, &config, &control, &events);
             let sockets = packet_sockets(&bench);
@@ -110,7 +110,7 @@ fn direction_and_snaplen_take_effect_at_once() {
     let record = RecordConfig { output: Output::Path(path.clone()), ..RecordConfig::default() };
     let capture =
         CaptureConfig { ring_bytes: NonZeroU64::new(16 << 20), ..CaptureConfig::new(input(&bench)) };
-    let config = RunConfig { capture, record: Some(record), http: None };
+    let config = RunConfig { capture, record: Some(record), http: None, stats: None };
     let send = |first: u64| {
         // A command is obeyed at the next turn of the worker's loop, a tenth of a second away when it is idle.
         std::thread::sleep(Duration::from_millis(400));
@@ -153,7 +153,7 @@ fn reports_on_demand_never_contradict_themselves() {
         stats_interval: Some(Duration::from_millis(50)),
         ..CaptureConfig::new(input(&bench))
     };
-    let config = RunConfig { capture, record: Some(record), http: None };
+    let config = RunConfig { capture, record: Some(record), http: None, stats: None };
     let report = std::thread::scope(|scope| {
         let running = start(scope, &config, &control, &events);
         for first in 0..20 {

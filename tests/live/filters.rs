@@ -183,7 +183,7 @@ fn commands_keep_the_filter() {
         filter: Some(Filter::expression("udp", Names::default()).unwrap()),
         ..CaptureConfig::new(input(&bench))
     };
-    let config = RunConfig { capture, record: Some(record), http: None };
+    let config = RunConfig { capture, record: Some(record), http: None, stats: None };
     let mut rounds = 0;
     let mut send = || {
         // A command is obeyed at the next turn of the worker's loop, a tenth of a second away when it is idle.

@@ -72,7 +72,7 @@ pub(crate) fn http(
         named.push(("--summary", path));
     }
     refuse_same_files(&named)?;
-    let run = around(RunConfig { capture, record, http: Some(http) }, &args.capture);
+    let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
     Ok(Run { summary, ..run })
 }
 

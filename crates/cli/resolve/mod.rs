@@ -82,7 +82,7 @@ pub(crate) fn recording(
     let mut named = files_of_capture(&args.capture);
     named.extend(args.write.as_deref().filter(|path| *path != Path::new("-")).map(|path| ("-w", path)));
     refuse_same_files(&named)?;
-    Ok(around(RunConfig { capture, record: Some(record), http: None }, &args.capture))
+    Ok(around(RunConfig { capture, record: Some(record), http: None, stats: None }, &args.capture))
 }
 
 /// A run with what every command does around it.

@@ -20,6 +20,28 @@ pub(crate) enum Verdict {
     Unsure,
 }
 
+/// A protocol that is known by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.
+    Http1,
+    /// HTTP/2 without TLS.
+    Http2,
+    /// TLS.
+    Tls,
+}
+
+/// What protocol the bytes from the beginning of a direction are of, for those who only want to know; `None` for any other, and
+/// for too few bytes. `midstream` says that the direction may have begun before.
+pub fn recognise(bytes: &[u8], midstream: bool) -> Option<Protocol> {
+    match classify(bytes, midstream) {
+        Verdict::Request | Verdict::Response => Some(Protocol::Http1),
+        Verdict::Http2 => Some(Protocol::Http2),
+        Verdict::Tls => Some(Protocol::Tls),
+        Verdict::Other | Verdict::Unsure => None,
+    }
+}
+
 /// Whether a prefix is the beginning of a start line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {

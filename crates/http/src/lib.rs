@@ -32,6 +32,7 @@ mod tests;
 
 pub use analyser::{ConnectionState, Http, HttpConfig, PortSet, Sink};
 pub use counters::Counters;
+pub use detect::{Protocol, recognise};
 pub use exchange::{
     Confidence, Connection, Exchange, HeadEvent, HeadKind, Interim, Message, State, TcpFacts, Timing,
     Untrusted,

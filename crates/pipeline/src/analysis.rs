@@ -1,10 +1,10 @@
-//! One worker's analysis: frames become segments, streams, exchanges; exchanges go to the outputs in batches.
+//! One worker's analysis: frames become segments, streams, exchanges or ends of flows; those go to the outputs in batches.
 //!
 //! ```text
-//!   ring block ──┐
-//!                ├─► Frame ─► Packet ─► Segment ─► FlowTable ─► Http ─► Collector ──┬─► Latencies (kept here)
-//!   file batch ──┘     │                                                            └─► Batch ─► Lane ─► outputs
-//!                      └─► no segment: an account by the reason
+//!   ring block ──┐                                             ┌─► Http ─► Collector ──┬─► Findings (kept here)
+//!                ├─► Frame ─► Packet ─► Segment ─► FlowTable ──┴─► Flows ──────────────┴─► Batch ─► Lane ─► outputs
+//!   file batch ──┘     │                                             │
+//!                      └─► no segment: an account by the reason, or ─┘ a conversation
 //! ```
 //!
 //! The frame's time stamp is the clock. Only live, and only while nothing comes, it is moved on by what the machine's
@@ -12,22 +12,40 @@
 
 use std::time::{Duration, Instant};
 
-use gannet_flow::{FlowTable, Moment, Segment};
+use gannet_flow::{FlowTable, Handler, Moment, Segment};
 use gannet_http::{Exchange, Http, Sink};
 use gannet_packet::{End, Frame, Packet, Timestamp};
-use gannet_record::{Interfaces, Latencies};
+use gannet_record::{Interfaces, Latencies, Traffic};
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
 use gannet_ring::interfaces::link_type_of_arphrd;
 use gannet_ring::walk::{FrameHeader, FrameWalk};
 use gannet_sink::{Batch, Event, Lane};
 
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, StatsConfig};
+use crate::flows::Flows;
 use crate::ledger::{Analysed, AnalysisLedger, Counters};
 
-/// The analysis of one worker.
-pub(crate) struct Analysis {
-    table: FlowTable<Http<Collector>>,
+/// The analysis of one worker, by what is looked for.
+#[expect(clippy::large_enum_variant, reason = "there is one for each worker")]
+pub(crate) enum Analysis {
+    Http(Engine<Http<Collector>>),
+    Flows(Engine<Flows>),
+}
+
+/// Does something with the engine, whichever it is.
+macro_rules! engine {
+    ($analysis:expr, $engine:ident => $what:expr) => {
+        match $analysis {
+            Analysis::Http($engine) => $what,
+            Analysis::Flows($engine) => $what,
+        }
+    };
+}
+
+/// What is done with packets whatever is looked for.
+pub(crate) struct Engine<L: Layer> {
+    table: FlowTable<L>,
     lane: Lane,
     /// Accounts of packets; the layers' own counters are added when it is shown.
     ledger: AnalysisLedger,
@@ -43,15 +61,112 @@ pub(crate) struct Analysis {
 
 /// What all analyses of a run have in common.
 pub(crate) struct AnalysisPlan<'a> {
-    pub(crate) config: &'a HttpConfig,
+    pub(crate) aim: Aim<'a>,
     /// Against collisions made on purpose: random for each run.
     pub(crate) seed: u64,
     pub(crate) workers: usize,
     pub(crate) interfaces: Interfaces,
 }
 
+/// What is looked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Aim<'a> {
+    Http(&'a HttpConfig),
+    Flows(&'a StatsConfig),
+}
+
+/// What is left of an analysis at its end, besides its records.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) latencies: Option<Latencies>,
+    pub(crate) traffic: Option<Traffic>,
+}
+
+/// What an analysis is made of above the flow table.
+pub(crate) trait Layer: Handler {
+    /// The packet whose segment comes next.
+    #[inline]
+    fn expect(&mut self, packet: &Packet) {
+        let _ = packet;
+    }
+
+    /// Takes a packet that is no segment. False if it has no use for it.
+    #[inline]
+    fn other(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64) -> bool {
+        let _ = (frame, packet, position);
+        false
+    }
+
+    /// Lets time pass.
+    fn tick(&mut self, now: Moment) {
+        let _ = now;
+    }
+
+    /// Nothing more will come.
+    fn finish(&mut self, now: Moment) {
+        let _ = now;
+    }
+
+    /// What waits to be handed on.
+    fn events(&mut self) -> &mut Vec<Event>;
+
+    /// Adds its counters.
+    fn show(&mut self, ledger: &mut AnalysisLedger);
+
+    /// At its end.
+    fn findings(&mut self) -> Findings;
+}
+
+impl Layer for Http<Collector> {
+    fn events(&mut self) -> &mut Vec<Event> {
+        &mut self.sink().events
+    }
+
+    fn show(&mut self, ledger: &mut AnalysisLedger) {
+        ledger.http = *self.counters();
+    }
+
+    fn findings(&mut self) -> Findings {
+        let latencies =
+            std::mem::replace(&mut self.sink().latencies, Latencies::new(gannet_record::Routes::default()));
+        Findings { latencies: Some(latencies), traffic: None }
+    }
+}
+
+impl Layer for Flows {
+    #[inline]
+    fn expect(&mut self, packet: &Packet) {
+        Self::expect(self, packet);
+    }
+
+    fn other(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64) -> bool {
+        Self::other(self, frame, packet, position)
+    }
+
+    fn tick(&mut self, now: Moment) {
+        Self::tick(self, now);
+    }
+
+    fn finish(&mut self, now: Moment) {
+        Self::finish(self, now);
+    }
+
+    fn events(&mut self) -> &mut Vec<Event> {
+        Self::events(self)
+    }
+
+    fn show(&mut self, ledger: &mut AnalysisLedger) {
+        ledger.conversations = Some(*self.conversations().counters());
+        ledger.open_conversations = self.conversations().open() as u64;
+    }
+
+    fn findings(&mut self) -> Findings {
+        Findings { latencies: None, traffic: Some(self.take_traffic()) }
+    }
+}
+
 /// Keeps exchanges until they are handed on.
-struct Collector {
+pub(crate) struct Collector {
     events: Vec<Event>,
     latencies: Latencies,
 }
@@ -86,11 +201,92 @@ impl Known {
 
 impl Analysis {
     pub(crate) fn new(plan: &AnalysisPlan<'_>, worker: usize, lane: Lane) -> Self {
-        let collector =
-            Collector { events: Vec::new(), latencies: Latencies::new(plan.config.routes.clone()) };
-        let http = Http::new(plan.config.analysis.clone(), collector);
+        match plan.aim {
+            Aim::Http(config) => {
+                let latencies = Latencies::new(config.routes.clone());
+                let http = Http::new(config.analysis.clone(), Collector { events: Vec::new(), latencies });
+                Self::Http(Engine::new(plan, config.flows, http, worker, lane))
+            }
+            Aim::Flows(config) => {
+                let flows = Flows::new(&config.flows, plan.seed);
+                Self::Flows(Engine::new(plan, config.flows, flows, worker, lane))
+            }
+        }
+    }
+
+    /// See [`Engine::block`].
+    pub(crate) fn block(
+        &mut self,
+        block: &Block,
+        source: u32,
+        name: &dyn Fn(i32) -> String,
+        snaplen: usize,
+        allowed: u64,
+    ) -> Recorded {
+        engine!(self, engine => engine.block(block, source, name, snaplen, allowed))
+    }
+
+    /// See [`Engine::frame`].
+    #[inline]
+    pub(crate) fn frame(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
+        engine!(self, engine => engine.frame(frame, position, bytes));
+    }
+
+    /// See [`Engine::pass_time`].
+    pub(crate) fn pass_time(&mut self, delay: Duration) {
+        engine!(self, engine => engine.pass_time(delay));
+    }
+
+    /// See [`Engine::tick`].
+    pub(crate) fn tick(&mut self, now: Moment) {
+        engine!(self, engine => engine.tick(now));
+    }
+
+    /// See [`Engine::flush`].
+    pub(crate) fn flush(&mut self) {
+        engine!(self, engine => engine.flush());
+    }
+
+    /// See [`Engine::send`].
+    pub(crate) fn send(&mut self) {
+        engine!(self, engine => engine.send());
+    }
+
+    /// See [`Engine::publish`].
+    pub(crate) fn publish(&mut self, counters: &Counters) {
+        engine!(self, engine => engine.publish(counters));
+    }
+
+    /// See [`Engine::finish`].
+    pub(crate) fn finish(self, now: Option<Moment>, counters: &Counters) -> Findings {
+        engine!(self, engine => engine.finish(now, counters))
+    }
+}
+
+impl Findings {
+    /// Those of all workers together.
+    pub(crate) fn merge(&mut self, other: Self) {
+        match (&mut self.latencies, other.latencies) {
+            (Some(sum), Some(other)) => sum.merge(&other),
+            (sum, other) => *sum = sum.take().or(other),
+        }
+        match (&mut self.traffic, other.traffic) {
+            (Some(sum), Some(other)) => sum.merge(&other),
+            (sum, other) => *sum = sum.take().or(other),
+        }
+    }
+}
+
+impl<L: Layer> Engine<L> {
+    fn new(
+        plan: &AnalysisPlan<'_>,
+        limits: gannet_flow::Limits,
+        layer: L,
+        worker: usize,
+        lane: Lane,
+    ) -> Self {
         Self {
-            table: FlowTable::new(plan.config.flows, plan.seed, http),
+            table: FlowTable::new(limits, plan.seed, layer),
             lane,
             ledger: AnalysisLedger::default(),
             worker,
@@ -165,8 +361,12 @@ impl Analysis {
         let packet = Packet::decode(frame);
         match Segment::new(frame, &packet, position) {
             Some(segment) if packet.end == End::Transport => {
+                self.table.handler().expect(&packet);
                 let outcome = self.table.segment(&segment);
                 self.ledger.add(Analysed::of_outcome(outcome), 1, bytes);
+            }
+            _ if self.table.handler().other(frame, &packet, position) => {
+                self.ledger.add(Analysed::Conversation, 1, bytes);
             }
             _ => self.ledger.add_end(packet.end, bytes),
         }
@@ -183,18 +383,19 @@ impl Analysis {
     /// Lets time pass until `now`.
     pub(crate) fn tick(&mut self, now: Moment) {
         self.table.tick(now);
+        self.table.handler().tick(now);
     }
 
-    /// Hands on the exchanges that are complete.
+    /// Hands on the events that wait.
     pub(crate) fn flush(&mut self) {
-        if !self.table.handler().sink().events.is_empty() {
+        if !self.table.handler().events().is_empty() {
             self.send();
         }
     }
 
     /// Hands on a batch, also an empty one: the end of an input batch, where records are put in order.
     pub(crate) fn send(&mut self) {
-        let events = std::mem::take(&mut self.table.handler().sink().events);
+        let events = std::mem::take(self.table.handler().events());
         self.lane.send(Batch { worker: self.worker, number: self.batch, events });
         self.batch += 1;
     }
@@ -203,19 +404,20 @@ impl Analysis {
     pub(crate) fn publish(&mut self, counters: &Counters) {
         self.ledger.flows = *self.table.counters();
         self.ledger.open_flows = self.table.open_flows() as u64;
-        self.ledger.http = *self.table.handler().counters();
+        self.table.handler().show(&mut self.ledger);
         counters.publish(&self.ledger);
     }
 
-    /// Ends all flows, hands on the last exchanges and returns the histograms. `now`: the end of the input; `None` ends
-    /// where this worker is.
-    pub(crate) fn finish(mut self, now: Option<Moment>, counters: &Counters) -> Latencies {
+    /// Ends all flows, hands on the last events and returns what is left. `now`: the end of the input; `None` ends where this
+    /// worker is.
+    pub(crate) fn finish(mut self, now: Option<Moment>, counters: &Counters) -> Findings {
         let here =
             Moment { time: self.newest, position: self.packets * self.workers as u64 + self.worker as u64 };
-        self.table.finish(now.unwrap_or(here));
+        let now = now.unwrap_or(here);
+        self.table.finish(now);
+        self.table.handler().finish(now);
         self.send();
         self.publish(counters);
-        let collector = self.table.handler().sink();
-        std::mem::replace(&mut collector.latencies, Latencies::new(gannet_record::Routes::default()))
+        self.table.handler().findings()
     }
 }

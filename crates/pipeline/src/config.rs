@@ -3,7 +3,8 @@
 //! ```text
 //!   RunConfig ──┬─ CaptureConfig ── where packets come from, which of them, workers and rings
 //!               ├─ RecordConfig ─── packets to disk, if asked for
-//!               └─ HttpConfig ───── their HTTP exchanges, if asked for
+//!               ├─ HttpConfig ───── their HTTP exchanges, if asked for
+//!               └─ StatsConfig ──── their flows, if asked for
 //! ```
 //!
 //! The command line is one way to fill a [`RunConfig`]; tests are another, so nothing here knows a flag parser. Every default is a constant with its reason. Values that depend on the machine (number of
@@ -34,6 +35,8 @@ pub struct RunConfig {
     pub record: Option<RecordConfig>,
     /// They become HTTP records.
     pub http: Option<HttpConfig>,
+    /// They become records of flows; without any of the others.
+    pub stats: Option<StatsConfig>,
 }
 
 /// Where packets come from, which of them are taken, and the machinery that takes them.
@@ -115,7 +118,23 @@ pub struct HttpConfig {
     pub routes: Routes,
 }
 
+/// Packets to records of flows.
+#[derive(Clone, Debug)]
+pub struct StatsConfig {
+    /// Bounds and times of the flow tables, for each worker. Conversations without TCP have a quarter of that number besides.
+    pub flows: gannet_flow::Limits,
+    /// The outputs of the records. None is fine: the tables are left.
+    pub sinks: Vec<SinkSpec>,
+    /// Write out after every record (`-l`).
+    pub flush_each: bool,
+}
+
 impl RunConfig {
+    /// Whether packets are looked into.
+    pub fn analyses(&self) -> bool {
+        self.http.is_some() || self.stats.is_some()
+    }
+
     /// True if all packets go to one file, pipe or stream, where workers would get into each other's way.
     ///
     /// `one_stream` is what the recording's output is.
@@ -127,7 +146,7 @@ impl RunConfig {
 impl RunConfig {
     /// The ring of a worker in bytes if nothing else is asked for.
     pub fn default_ring_bytes(&self) -> u64 {
-        if self.http.is_none() { DEFAULT_RING_BYTES } else { DEFAULT_ANALYSIS_RING_BYTES }
+        if !self.analyses() { DEFAULT_RING_BYTES } else { DEFAULT_ANALYSIS_RING_BYTES }
     }
 }
 
@@ -416,7 +435,7 @@ mod tests {
     #[test]
     fn only_a_recording_keeps_to_one_worker() {
         let record = Some(RecordConfig::default());
-        let run = RunConfig { capture: live(), record, http: None };
+        let run = RunConfig { capture: live(), record, http: None, stats: None };
         assert_eq!(run.workers(true, 8).get(), 1);
         assert_eq!(run.default_ring_bytes(), DEFAULT_RING_BYTES);
         assert_eq!(run.workers(false, 8).get(), 4);

@@ -20,12 +20,12 @@ use crossbeam::channel::{Receiver, SendTimeoutError, Sender, bounded, unbounded}
 use gannet_flow::Moment;
 use gannet_packet::{Frame, LinkType, Packet, PacketType, Timestamp};
 use gannet_pcap::{Merge, StreamReader};
-use gannet_record::{Interfaces, Latencies};
+use gannet_record::{Interfaces, Traffic};
 use gannet_ring::prefetch::prefetch;
 use gannet_sink::Hub;
 
-use crate::analysis::{Analysis, AnalysisPlan};
-use crate::config::{CaptureConfig, FileInput, HttpConfig};
+use crate::analysis::{Aim, Analysis, AnalysisPlan, Findings};
+use crate::config::{CaptureConfig, FileInput};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
 use crate::files::{advance, buffered_reader, path_of};
@@ -36,7 +36,7 @@ use crate::records::{finish_records, http_report, merged, records_hub, seed, tel
 
 pub(crate) fn run(
     capture: &CaptureConfig,
-    config: &HttpConfig,
+    aim: Aim<'_>,
     files: &[FileInput],
     control: &Control,
     events: &dyn Fn(Event),
@@ -53,7 +53,7 @@ pub(crate) fn run(
     let cpus = core_affinity::get_core_ids().unwrap_or_default().len();
     let workers = capture.workers.resolve(false, cpus).get();
     let names = Interfaces::default();
-    let mut hub = records_hub(config, &names, workers, false)?;
+    let mut hub = records_hub(aim, &names, workers, false)?;
     // Everything is open: foreign bytes are read without privileges.
     if let Some(user) = &capture.user {
         privileges::become_user(user)?;
@@ -70,7 +70,7 @@ pub(crate) fn run(
         events(Event::Reading { path, output: output.clone(), filter });
     }
     let counters: Vec<_> = (0..workers).map(|_| Counters::new()).collect();
-    let plan = AnalysisPlan { config, seed: seed(), workers, interfaces: names };
+    let plan = AnalysisPlan { aim, seed: seed(), workers, interfaces: names };
     let mut reading = Reading {
         selection,
         merge: Merge::new(readers),
@@ -85,10 +85,10 @@ pub(crate) fn run(
             hub.hurry();
         }
         // Workers end when nothing more can come.
-        let latencies = team.join();
-        result.and(latencies)
+        let findings = team.join();
+        result.and(findings)
     });
-    let latencies = ended?;
+    let findings = ended?;
     for (source, warning) in reading.merge.warnings() {
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
     }
@@ -97,7 +97,8 @@ pub(crate) fn run(
     finish_records(hub, &mut ledger);
     Ok(Report {
         ledger,
-        http: http_report(latencies),
+        http: http_report(&findings),
+        traffic: findings.traffic.as_ref().map(Traffic::summary),
         filter: capture.filter_text(),
         cpu: CpuTime::of_process(),
         duration: begun.elapsed(),
@@ -211,7 +212,7 @@ impl Reading<'_> {
 
 /// The workers, and the batches that are being filled for them.
 struct Team<'scope> {
-    workers: Vec<ScopedJoinHandle<'scope, Latencies>>,
+    workers: Vec<ScopedJoinHandle<'scope, Findings>>,
     inputs: Vec<Sender<Batch>>,
     filling: Vec<Vec<Item>>,
     /// What is to be sent, one for each worker.
@@ -328,13 +329,13 @@ impl<'scope> Team<'scope> {
     }
 
     /// Lets the workers come to their end.
-    fn join(self) -> Result<Option<Latencies>, Error> {
+    fn join(self) -> Result<Findings, Error> {
         drop(self.inputs);
         let mut all = Vec::new();
         let mut ended = Ok(());
         for (number, worker) in self.workers.into_iter().enumerate() {
             match worker.join() {
-                Ok(latencies) => all.push(latencies),
+                Ok(findings) => all.push(findings),
                 Err(_) => ended = Err(Error::Worker(number)),
             }
         }
@@ -351,7 +352,7 @@ struct FileWorker<'env> {
 }
 
 impl FileWorker<'_> {
-    fn run(mut self) -> Latencies {
+    fn run(mut self) -> Findings {
         let mut end = Moment::default();
         for mut batch in self.batches.iter() {
             end = batch.end;

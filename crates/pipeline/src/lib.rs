@@ -21,6 +21,7 @@ mod dispatch;
 mod error;
 mod files;
 pub mod filter;
+mod flows;
 pub mod ledger;
 mod live;
 mod plan;
@@ -31,6 +32,7 @@ mod worker;
 
 pub use error::Error;
 
+use analysis::Aim;
 use config::{Input, RunConfig};
 use control::{Control, Event};
 use ledger::Report;
@@ -41,15 +43,21 @@ use ledger::Report;
 /// `events` is called on the calling thread. A capture that has begun ends with a report even if something failed on
 /// the way: what was lost is in its ledger.
 pub fn run(config: &RunConfig, control: &Control, events: &dyn Fn(Event)) -> Result<Report, Error> {
-    match (&config.capture.input, &config.record, &config.http) {
+    let aim = match (&config.http, &config.stats) {
+        (Some(_), Some(_)) => {
+            return Err(Error::Usage("HTTP and flows are two runs: one of them at a time".to_owned()));
+        }
+        (Some(http), None) => Some(Aim::Http(http)),
+        (None, Some(stats)) => Some(Aim::Flows(stats)),
+        (None, None) => None,
+    };
+    match (&config.capture.input, &config.record, aim) {
         (_, None, None) => Err(Error::Usage("nothing is to be done with the packets".to_owned())),
-        (Input::Live { interfaces }, ..) => live::run(config, interfaces, control, events),
+        (Input::Live { interfaces }, _, aim) => live::run(config, aim, interfaces, control, events),
         (Input::Files(files), Some(record), None) => {
             convert::run(&config.capture, record, files, control, events)
         }
-        (Input::Files(files), None, Some(http)) => {
-            dispatch::run(&config.capture, http, files, control, events)
-        }
+        (Input::Files(files), None, Some(aim)) => dispatch::run(&config.capture, aim, files, control, events),
         (Input::Files(_), Some(_), Some(_)) => {
             let text = "--record is for live captures: the packets of -r are in a file already (see gannet record -r)";
             Err(Error::Usage(text.to_owned()))

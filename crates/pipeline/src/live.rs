@@ -14,7 +14,7 @@ use core_affinity::CoreId;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use gannet_filter::Program;
 use gannet_packet::{LinkType, PacketType};
-use gannet_record::{Interfaces, Latencies};
+use gannet_record::{Interfaces, Traffic};
 use gannet_recorder::{CountsSource, Destination, InterfaceKey, KernelCounts, Output, Writer};
 use gannet_ring::fanout::FanoutMode;
 use gannet_ring::interfaces::{Counters as DeviceCounters, link_type_of_arphrd};
@@ -22,7 +22,7 @@ use gannet_ring::prelude::{Prelude, reject_all};
 use gannet_ring::{RingConfig, Target};
 use gannet_sink::{Hub, SinkReport};
 
-use crate::analysis::{Analysis, AnalysisPlan};
+use crate::analysis::{Aim, Analysis, AnalysisPlan, Findings};
 use crate::config::{
     CaptureConfig, Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RunConfig, ram_bytes,
 };
@@ -38,6 +38,7 @@ use crate::worker::{Common, News, Order, Worker};
 
 pub(crate) fn run(
     config: &RunConfig,
+    aim: Option<Aim<'_>>,
     specs: &[InterfaceSpec],
     control: &Control,
     events: &dyn Fn(Event),
@@ -48,10 +49,9 @@ pub(crate) fn run(
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let one_stream = destination.as_ref().is_some_and(Destination::is_one_stream);
     let workers = config.workers(one_stream, cores.len()).get();
-    if workers > 1 && config.http.is_some() && !matches!(capture.fanout, FanoutMode::Flow | FanoutMode::Hash)
-    {
+    if workers > 1 && aim.is_some() && !matches!(capture.fanout, FanoutMode::Flow | FanoutMode::Hash) {
         let text = format!(
-            "--fanout {} gives the packets of a connection to several workers, and HTTP is read on one: use flow or hash, \
+            "--fanout {} gives the packets of a connection to several workers, and it is read on one: use flow or hash, \
              or --workers 1",
             capture.fanout
         );
@@ -70,7 +70,7 @@ pub(crate) fn run(
     let several = specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any);
     let needs_override = destination.as_ref().is_some_and(|destination| needs_override(destination, several));
     let mut outputs =
-        Outputs::open(config, destination, &interfaces, &sources[0][0], &name, workers, events)?;
+        Outputs::open(config, aim, destination, &interfaces, &sources[0][0], &name, workers, events)?;
 
     let devices_before = device_counters(&interfaces);
     give_up_privileges(capture, needs_override, &interfaces)?;
@@ -86,7 +86,7 @@ pub(crate) fn run(
     let seed = seed();
     for (number, sources) in sources.drain(..).enumerate() {
         let place = places.get(number % places.len().max(1)).copied();
-        let started = outputs.equipment(config, number, workers, seed).and_then(|equipment| {
+        let started = outputs.equipment(config, aim, number, workers, seed).and_then(|equipment| {
             running.start(config, number, sources, equipment, filter.clone(), place, news_sender.clone())
         });
         if let Err(error) = started {
@@ -115,12 +115,13 @@ pub(crate) fn run(
     // Workers share every file of a run.
     let unordered = workers > 1 && outputs.packets.is_some();
     let files = outputs.finish(&mut ledger, events);
-    let latencies = ended?;
+    let findings = ended?;
     Ok(Report {
         ledger,
         files,
         filter: capture.filter_text(),
-        http: http_report(latencies),
+        http: http_report(&findings),
+        traffic: findings.traffic.as_ref().map(Traffic::summary),
         cpu: CpuTime::of_process(),
         duration,
         unordered,
@@ -144,8 +145,10 @@ struct Outputs {
 }
 
 impl Outputs {
+    #[expect(clippy::too_many_arguments, reason = "what the outputs of one run depend on")]
     fn open(
         config: &RunConfig,
+        aim: Option<Aim<'_>>,
         destination: Option<Destination>,
         interfaces: &[Arc<Interface>],
         first: &Source,
@@ -154,8 +157,7 @@ impl Outputs {
         events: &dyn Fn(Event),
     ) -> Result<Self, Error> {
         let names = Interfaces::default();
-        let records = config.http.as_ref();
-        let records = records.map(|http| records_hub(http, &names, workers, true)).transpose()?;
+        let records = aim.map(|aim| records_hub(aim, &names, workers, true)).transpose()?;
         let (Some(record), Some(destination)) = (&config.record, destination) else {
             return Ok(Self { packets: None, records, names, told: RefCell::default() });
         };
@@ -187,15 +189,16 @@ impl Outputs {
     fn equipment(
         &self,
         config: &RunConfig,
+        aim: Option<Aim<'_>>,
         worker: usize,
         workers: usize,
         seed: u64,
     ) -> Result<Equipment, Error> {
         let writer = self.packets.as_ref().zip(config.record.as_ref()).map(|(output, record)| {
-            Writer::new(output, writer_plan(record, &config.capture, worker, workers, config.http.is_some()))
+            Writer::new(output, writer_plan(record, &config.capture, worker, workers, aim.is_some()))
         });
-        let analysis = self.records.as_ref().zip(config.http.as_ref()).map(|(hub, http)| {
-            let plan = AnalysisPlan { config: http, seed, workers, interfaces: self.names.clone() };
+        let analysis = self.records.as_ref().zip(aim).map(|(hub, aim)| {
+            let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone() };
             Analysis::new(&plan, worker, hub.lane())
         });
         Ok(Equipment { writer: writer.transpose()?, analysis })
@@ -267,7 +270,7 @@ struct Running {
     common: Arc<Common>,
     interfaces: Vec<Arc<Interface>>,
     orders: Vec<Sender<Order>>,
-    threads: Vec<JoinHandle<Option<Latencies>>>,
+    threads: Vec<JoinHandle<Option<Findings>>>,
     news: Receiver<News>,
 }
 
@@ -403,13 +406,13 @@ impl Running {
         }
     }
 
-    /// Ends the workers. Returns the latencies that they found, all of them together, or which one ended by a panic.
-    fn stop_and_join(&mut self) -> Result<Option<Latencies>, Error> {
+    /// Ends the workers. Returns what they found, all of them together, or which one ended by a panic.
+    fn stop_and_join(&mut self) -> Result<Findings, Error> {
         self.common.stop.store(true, Ordering::Relaxed);
         let mut ended = Ok(Vec::new());
         for (number, thread) in self.threads.drain(..).enumerate() {
             match (thread.join(), &mut ended) {
-                (Ok(latencies), Ok(all)) => all.extend(latencies),
+                (Ok(findings), Ok(all)) => all.extend(findings),
                 (Ok(_), Err(_)) => {}
                 (Err(_), _) => ended = Err(Error::Worker(number)),
             }

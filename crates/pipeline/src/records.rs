@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use gannet_record::{Interfaces, Latencies, RecordOptions};
+use gannet_record::{HeaderSelection, Interfaces, RecordOptions, Routes};
 use gannet_sink::{Hub, HubConfig, Order, WhenFull};
 
-use crate::config::HttpConfig;
+use crate::analysis::{Aim, Findings};
 use crate::control::Event;
 use crate::error::Error;
 use crate::ledger::{HttpReport, Ledger};
@@ -13,23 +13,35 @@ use crate::ledger::{HttpReport, Ledger};
 /// Opens the outputs of records; their threads are not started yet. Live records are written as they come, and shed
 /// rather than waited for; those of files in the order of their packets, and waited for.
 pub(crate) fn records_hub(
-    config: &HttpConfig,
+    aim: Aim<'_>,
     names: &Interfaces,
     workers: usize,
     live: bool,
 ) -> Result<Hub, Error> {
+    let interfaces = names.clone();
+    let (sinks, flush_each, options) = match aim {
+        Aim::Http(config) => {
+            let options = RecordOptions {
+                headers: config.headers.clone(),
+                redact: config.redact,
+                routes: config.routes.clone(),
+                interfaces,
+            };
+            (&config.sinks, config.flush_each, options)
+        }
+        Aim::Flows(config) => {
+            let (headers, routes) = (HeaderSelection::default(), Routes::default());
+            let options = RecordOptions { headers, redact: true, routes, interfaces };
+            (&config.sinks, config.flush_each, options)
+        }
+    };
     let hub = HubConfig {
-        sinks: config.sinks.clone(),
-        options: RecordOptions {
-            headers: config.headers.clone(),
-            redact: config.redact,
-            routes: config.routes.clone(),
-            interfaces: names.clone(),
-        },
+        sinks: sinks.clone(),
+        options,
         workers,
         order: if live { Order::Arrival } else { Order::ByKey },
         when_full: if live { WhenFull::Shed } else { WhenFull::Wait },
-        flush_each: config.flush_each,
+        flush_each,
     };
     Ok(Hub::open(hub)?)
 }
@@ -55,19 +67,16 @@ pub(crate) fn tell_of_reopening(hub: &Hub, told: &mut Vec<String>, events: &dyn 
     }
 }
 
-/// The latencies of all workers together.
-pub(crate) fn merged(all: Vec<Latencies>) -> Option<Latencies> {
-    let mut all = all.into_iter();
-    let mut sum = all.next()?;
-    for latencies in all {
-        sum.merge(&latencies);
-    }
-    Some(sum)
+/// What all workers found together.
+pub(crate) fn merged(all: Vec<Findings>) -> Findings {
+    let mut sum = Findings::default();
+    all.into_iter().for_each(|findings| sum.merge(findings));
+    sum
 }
 
-/// What the report shows of them.
-pub(crate) fn http_report(latencies: Option<Latencies>) -> Option<HttpReport> {
-    latencies.map(|latencies| HttpReport { summary: latencies.summary() })
+/// What the report shows of HTTP.
+pub(crate) fn http_report(findings: &Findings) -> Option<HttpReport> {
+    findings.latencies.as_ref().map(|latencies| HttpReport { summary: latencies.summary() })
 }
 
 /// A seed for hash tables whose keys come from the network: not to be guessed, another one for each run.

@@ -17,13 +17,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
 use gannet_filter::Program;
-use gannet_record::Latencies;
 use gannet_recorder::{Recorded, SourceView, Tally, Writer};
 use gannet_ring::Block;
 use gannet_ring::prelude::Prelude;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, Findings};
 use crate::config::Direction;
 use crate::control::Event;
 use crate::error::Error;
@@ -88,8 +87,8 @@ struct Progress {
 
 impl Worker {
     /// Captures until the run is to end. The rings have been joined to their groups; the filters are opened here. Returns
-    /// the latencies that its analysis found.
-    pub(crate) fn run(mut self) -> Option<Latencies> {
+    /// what its analysis found.
+    pub(crate) fn run(mut self) -> Option<Findings> {
         let opened = self.set_filter();
         let failed = opened.is_err();
         self.tell(News::Open(opened));

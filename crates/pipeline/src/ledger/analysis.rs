@@ -6,6 +6,7 @@
 //!               ├── duplicate         the same packet, captured twice
 //!               ├── out of window     not of its flow's present
 //!               ├── without flow      an end or acknowledgement of a flow that is not known
+//!               ├── conversation      UDP, ICMP and others, where flows are recorded
 //!               ├── other protocol    not TCP
 //!               ├── fragment          of an IP datagram
 //!               ├── cut               the snapshot length ends within its headers
@@ -14,7 +15,7 @@
 //!               └── unreadable        could not be read out of its block
 //! ```
 
-use gannet_flow::Outcome;
+use gannet_flow::{ConversationCounters, Outcome};
 use gannet_packet::{End, Malformed};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -30,6 +31,7 @@ pub enum Analysed {
     Duplicate,
     OutOfWindow,
     WithoutFlow,
+    Conversation,
     OtherProtocol,
     Fragment,
     Cut,
@@ -40,11 +42,12 @@ pub enum Analysed {
 
 impl Analysed {
     /// Every account, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Stream,
         Self::Duplicate,
         Self::OutOfWindow,
         Self::WithoutFlow,
+        Self::Conversation,
         Self::OtherProtocol,
         Self::Fragment,
         Self::Cut,
@@ -80,6 +83,7 @@ impl Analysed {
             Self::Duplicate => "duplicate",
             Self::OutOfWindow => "out_of_window",
             Self::WithoutFlow => "without_flow",
+            Self::Conversation => "conversation",
             Self::OtherProtocol => "other_protocol",
             Self::Fragment => "fragment",
             Self::Cut => "cut",
@@ -96,6 +100,7 @@ impl Analysed {
             Self::Duplicate => "captured twice",
             Self::OutOfWindow => "outside of the window of their TCP stream",
             Self::WithoutFlow => "of TCP connections that began before the capture and said nothing since",
+            Self::Conversation => "of other conversations (UDP, ICMP ...)",
             Self::OtherProtocol => "of other protocols",
             Self::Fragment => "that are IP fragments, not looked into",
             Self::Cut => "whose headers are cut by the snapshot length",
@@ -117,6 +122,10 @@ pub struct AnalysisLedger {
     pub http: gannet_http::Counters,
     /// Flows that are open now.
     pub open_flows: u64,
+    /// Conversations without TCP; `None` in a run that does not record flows.
+    pub conversations: Option<ConversationCounters>,
+    /// Those that go on now.
+    pub open_conversations: u64,
 }
 
 impl AnalysisLedger {
@@ -135,6 +144,12 @@ impl AnalysisLedger {
         if let End::Malformed(reason) = end {
             self.malformed[reason as usize] += 1;
         }
+    }
+
+    /// Ends of flows that were reported, conversations included; `None` in a run that does not record flows.
+    pub fn flow_ends(&self) -> Option<u64> {
+        let others = self.conversations?;
+        Some(self.flows.flows_closed() + others.opened - self.open_conversations)
     }
 
     /// What is in an account.
@@ -173,6 +188,10 @@ impl std::ops::AddAssign<&Self> for AnalysisLedger {
         self.flows += other.flows;
         self.http += other.http;
         self.open_flows += other.open_flows;
+        self.open_conversations += other.open_conversations;
+        if let Some(counters) = other.conversations {
+            *self.conversations.get_or_insert_default() += counters;
+        }
     }
 }
 
@@ -183,7 +202,10 @@ impl Serialize for AnalysisLedger {
         map.serialize_entry("bytes", &AccountsJson(self, |amount| amount.bytes))?;
         map.serialize_entry("malformed", &MalformedJson(self))?;
         map.serialize_entry("flows", &FieldsJson(&self.flows.fields()))?;
-        map.serialize_entry("http", &FieldsJson(&self.http.fields()))?;
+        match &self.conversations {
+            Some(counters) => map.serialize_entry("conversations", &FieldsJson(&counters.fields()))?,
+            None => map.serialize_entry("http", &FieldsJson(&self.http.fields()))?,
+        }
         map.end()
     }
 }

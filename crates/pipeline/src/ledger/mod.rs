@@ -391,8 +391,20 @@ impl Ledger {
             audit.hold("segments = packets given to the flow table", analysis.flows.segments, segments);
             audit.extend(analysis.flows.check(analysis.open_flows));
             audit.extend(analysis.http.check());
+            if let Some(conversations) = &analysis.conversations {
+                let packets = analysis.account(Analysed::Conversation).packets;
+                audit.hold(
+                    "packets of conversations = packets given to them",
+                    packets,
+                    conversations.packets,
+                );
+                audit.extend(conversations.check(analysis.open_conversations));
+            }
             for sink in &self.sinks {
-                audit.hold("exchanges = records made", analysis.http.exchanges, sink.made);
+                match analysis.flow_ends() {
+                    Some(ends) => audit.hold("flows that ended = records made", ends, sink.made),
+                    None => audit.hold("exchanges = records made", analysis.http.exchanges, sink.made),
+                }
                 audit.hold("records made = written + shed", sink.made, sink.written + sink.shed);
             }
         }
@@ -426,7 +438,16 @@ impl Ledger {
             line.push_str(&format!(", {} written ({})", written.packets, ByteSize(written.bytes)));
         }
         if let Some(analysis) = &self.total.analysis {
-            line.push_str(&format!(", {} flows, {} exchanges", analysis.open_flows, analysis.http.exchanges));
+            match analysis.flow_ends() {
+                Some(ends) => {
+                    let open = analysis.open_flows + analysis.open_conversations;
+                    line.push_str(&format!(", {open} flows, {ends} ended"));
+                }
+                None => {
+                    let exchanges = analysis.http.exchanges;
+                    line.push_str(&format!(", {} flows, {exchanges} exchanges", analysis.open_flows));
+                }
+            }
         }
         let shed = self.lost() - self.dropped;
         if shed != 0 {

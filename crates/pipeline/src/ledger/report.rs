@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use gannet_record::Summary;
+use gannet_record::{Summary, TrafficSummary};
 use gannet_sink::SinkReport;
 
 use crate::filter::in_words;
@@ -22,8 +22,10 @@ pub struct Report {
     pub ledger: Ledger,
     /// The files written, in the order they were begun. Empty for a stream.
     pub files: Vec<FileReport>,
-    /// What the analysis found, if there was one.
+    /// What an analysis of HTTP found, if there was one.
     pub http: Option<HttpReport>,
+    /// What the flows add up to, if they were recorded.
+    pub traffic: Option<TrafficSummary>,
     /// CPU time of the process.
     pub cpu: CpuTime,
     /// How long the capture was open, or the files were being read.
@@ -102,7 +104,8 @@ impl fmt::Display for Report {
         if let Some(filtered @ 1..) = ledger.filtered {
             write!(f, "\n{} kept out by the filter", Packets(filtered))?;
         }
-        let only_tcp = ledger.filtered.is_none() && ledger.total.analysis.is_some();
+        let http = ledger.total.analysis.as_ref().is_some_and(|analysis| analysis.conversations.is_none());
+        let only_tcp = ledger.filtered.is_none() && http;
         if let Some(filter) = in_words(self.filter.as_deref(), only_tcp) {
             write!(f, "\nfilter: {filter}")?;
         }
@@ -133,7 +136,11 @@ impl fmt::Display for Report {
             )?;
         }
         if let Some(analysis) = &ledger.total.analysis {
-            exchanges(f, analysis, self)?;
+            match analysis.flow_ends() {
+                Some(ends) => flows(f, analysis, ends)?,
+                None => exchanges(f, analysis, self)?,
+            }
+            outputs(f, &ledger.sinks)?;
         }
         Ok(())
     }
@@ -225,7 +232,41 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Rep
             )?;
         }
     }
-    for sink in &ledger.sinks {
+    Ok(())
+}
+
+/// The flows by how they ended, and what is not in their records.
+fn flows(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ends: u64) -> fmt::Result {
+    let (tcp, others) = (&analysis.flows, analysis.conversations.unwrap_or_default());
+    let plural = |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    write!(f, "\n{}", plural(ends, "flow"))?;
+    let open = analysis.open_flows + analysis.open_conversations;
+    if open != 0 {
+        write!(f, ", and {open} that go on")?;
+    }
+    let states = [
+        (tcp.flows_finished, "finished"),
+        (tcp.flows_reset, "reset"),
+        (tcp.flows_idle + others.idle, "idle"),
+        (tcp.flows_evicted + others.evicted, "given up for want of room (--max-flows, --flow-memory)"),
+        (tcp.flows_reused, "replaced by one of the same ports"),
+        (tcp.flows_at_end + others.at_end, "open at the end"),
+    ];
+    if ends != 0 {
+        let states = states.into_iter().filter(|(count, _)| *count != 0);
+        let states: Vec<_> = states.map(|(count, words)| format!("{count} {words}")).collect();
+        write!(f, ": {}", states.join(", "))?;
+    }
+    if tcp.gap_bytes != 0 {
+        write!(f, "\n{} of streams not captured", plural(tcp.gap_bytes, "byte"))?;
+    }
+    Ok(())
+}
+
+/// What outputs did with records.
+fn outputs(f: &mut fmt::Formatter<'_>, sinks: &[SinkReport]) -> fmt::Result {
+    let plural = |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    for sink in sinks {
         write!(f, "\n{} written to {}", plural(sink.written, "record"), sink.name)?;
         match (sink.closed, sink.shed) {
             (false, 0) => {}
@@ -270,6 +311,9 @@ impl Serialize for Report {
         }
         if let Some(http) = &self.http {
             map.serialize_entry("latency", &http.summary)?;
+        }
+        if let Some(traffic) = &self.traffic {
+            map.serialize_entry("traffic", traffic)?;
         }
         map.end()
     }
