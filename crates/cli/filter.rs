@@ -1,19 +1,18 @@
 //! `gannet filter`: what an expression becomes, and what it takes out of capture files.
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use gannet_filter::opcodes::{self, CSource, Decimal};
-use gannet_filter::{
-    FileFilter, FileOptions, Link, Names, Options, Program, Snaplen, explain, file, resolve,
-};
+use gannet_filter::opcodes::{CSource, Decimal};
+use gannet_filter::{FileFilter, FileOptions, Link, Names, Options, Snaplen, explain, resolve};
 use gannet_pipeline::config::{DEFAULT_SNAPLEN, FileInput};
 use gannet_pipeline::count::count;
 
 use crate::args::{FilterArgs, LinkArg};
 use crate::exit::{Error, Exit};
+use crate::filter_file::{self, Source};
 use crate::units::SnaplenArg;
 
 /// Runs the command.
@@ -25,36 +24,12 @@ pub(crate) fn run(args: &FilterArgs) -> Result<Exit, Error> {
     if args.run.is_empty() { print(args, &source) } else { count_in_files(args, source) }
 }
 
-/// What the user gave: words or numbers.
-enum Source {
-    Expression(String),
-    Opcodes(Program),
-}
-
 fn source(args: &FilterArgs) -> Result<Source, Error> {
     let Some(path) = &args.filter_file else { return Ok(Source::Expression(args.expression.join(" "))) };
     if !args.expression.is_empty() {
         return Err(Error::usage("-F and an expression exclude each other"));
     }
-    let failed = |error: io::Error| Error::usage(format!("cannot read {}: {error}", path.display()));
-    let mut bytes = Vec::new();
-    let limit = MAX_FILE + 1;
-    match path.as_path() {
-        path if path == Path::new("-") => io::stdin().take(limit).read_to_end(&mut bytes),
-        path => std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
-    }
-    .map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(Error::usage(format!("{}: more than {MAX_FILE} bytes is no filter", path.display())));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Error::usage(format!("{}: neither an expression nor a list of opcodes", path.display()))
-    })?;
-    if !opcodes::is_list(&text) {
-        return Ok(Source::Expression(file::without_comments(&text)));
-    }
-    let program = opcodes::parse(&text);
-    program.map(Source::Opcodes).map_err(|error| Error::usage(format!("{}: {error}", path.display())))
+    filter_file::read(path)
 }
 
 fn print(args: &FilterArgs, source: &Source) -> Result<Exit, Error> {
@@ -97,7 +72,10 @@ fn count_in_files(args: &FilterArgs, source: Source) -> Result<Exit, Error> {
             let names = Arc::new(names(args));
             let options = FileOptions { snaplen: snaplen(args.snaplen), optimise: !args.no_optimize, names };
             // What is wrong with it whatever the link type is told before any file is opened.
-            resolve::resolve(&text, &options.names).map_err(|error| refused(&text, &error))?;
+            resolve::resolve(&text, &options.names).map_err(|error| match file_among(&args.expression) {
+                Some(word) => Error::usage(format!("'{word}' is a file: write --run before each of them")),
+                None => refused(&text, &error),
+            })?;
             FileFilter::new(text, options)
         }
     };
@@ -152,10 +130,12 @@ fn not_counted(path: &Path, error: gannet_pipeline::Error) -> Error {
     }
 }
 
+/// A word of the expression that is a file's name: `--run *.pcap` gives the flag the first file only.
+fn file_among(words: &[String]) -> Option<&str> {
+    words.iter().map(String::as_str).find(|word| Path::new(word).is_file())
+}
+
 /// A refusal with the place that it is about.
 fn refused(text: &str, error: &gannet_filter::Error) -> Error {
     Error::usage(error.render(text))
 }
-
-/// Longer than any filter: a file of this size was given by mistake.
-const MAX_FILE: u64 = 16 << 20;

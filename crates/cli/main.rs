@@ -1,7 +1,7 @@
 //! The `gannet` command: flags become a configuration, a configuration becomes a run of the pipeline.
 //!
 //! ```text
-//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, http, filter, interfaces, extract
+//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, http, stats, filter, interfaces, extract
 //!   units ─ text to numbers             refuse ─── what is planned, by name        exit ── statuses, errors
 //! ```
 //!
@@ -13,6 +13,7 @@ mod capture;
 mod exit;
 mod extract;
 mod filter;
+mod filter_file;
 mod http;
 mod interfaces;
 mod manual;
@@ -20,6 +21,7 @@ mod record;
 mod refuse;
 mod resolve;
 mod signals;
+mod stats;
 mod units;
 
 use std::io::{self, Write};
@@ -56,6 +58,10 @@ fn run(matches: &ArgMatches) -> Result<Exit, Error> {
         },
         Command::Http(args) => match matches.subcommand() {
             Some((_, matches)) => http::run(args, matches),
+            None => Err(Error::usage("no command")),
+        },
+        Command::Stats(args) => match matches.subcommand() {
+            Some((_, matches)) => stats::run(args, matches),
             None => Err(Error::usage("no command")),
         },
         Command::Filter(args) => filter::run(args),

@@ -72,7 +72,7 @@ fn opcode_lists_of_every_form() {
         .says("broken: line 3: expected the four numbers code, jt, jf and k of an instruction, found 3");
     dir.gannet("filter -F decimal tcp").run().exits(2).says("exclude each other");
     dir.gannet("filter -F decimal -s 96").run().exits(2).says("-s is for expressions");
-    dir.gannet("filter -F missing").run().exits(2).says("cannot read missing: No such file");
+    dir.gannet("filter -F missing").run().exits(2).says("-F missing: No such file");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn matching_packets_are_counted() {
 /// Ten IPv4 UDP packets, four to port 53; the first three were 1000 bytes and longer.
 fn sample() -> Pcap {
     let record = |number: u32| {
-        let port: u16 = if number % 3 == 0 { 53 } else { 5353 };
+        let port: u16 = if number.is_multiple_of(3) { 53 } else { 5353 };
         let mut data = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
         data.extend([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
         data.extend(40_000_u16.to_be_bytes());

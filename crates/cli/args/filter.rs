@@ -73,7 +73,7 @@ pub(crate) struct FilterArgs {
     ///
     /// pcap and pcapng of any kind, also compressed with gzip or zstd. The expression is compiled for each link type in the file.
     /// With several files, each on a line: NAME:COUNT.
-    #[arg(long, value_name = "FILE", conflicts_with = "dump")]
+    #[arg(short = 'r', long, value_name = "FILE", conflicts_with = "dump")]
     pub(crate) run: Vec<PathBuf>,
 }
 

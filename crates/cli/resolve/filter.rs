@@ -4,12 +4,12 @@ use std::path::Path;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use gannet_filter::file::without_comments;
-use gannet_filter::{Names, opcodes};
+use gannet_filter::Names;
 use gannet_pipeline::config::Filter;
 
 use crate::args::CaptureArgs;
 use crate::exit::Error;
+use crate::filter_file::{self, Source};
 
 /// What is filtered by; `None` if nothing was said, or nothing but blanks.
 pub(super) fn filter(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Option<Filter>, Error> {
@@ -34,17 +34,12 @@ pub(super) fn filter(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Opti
 
 /// The contents of `-F`.
 fn from_file(path: &Path, names: Names) -> Result<Option<Filter>, Error> {
-    let bytes =
-        std::fs::read(path).map_err(|error| Error::usage(format!("-F {}: {error}", path.display())))?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Error::usage(format!("-F {}: neither an expression nor a list of opcodes", path.display()))
-    })?;
-    if opcodes::is_list(&text) {
-        let program =
-            opcodes::parse(&text).map_err(|error| Error::usage(format!("-F {}: {error}", path.display())))?;
-        return Ok(Some(Filter::opcodes(format!("the opcodes of {}", path.display()), program)));
-    }
-    let text = without_comments(&text);
+    let text = match filter_file::read(path)? {
+        Source::Opcodes(program) => {
+            return Ok(Some(Filter::opcodes(format!("the opcodes of {}", path.display()), program)));
+        }
+        Source::Expression(text) => text,
+    };
     // One line, as it is shown in reports and kept in recordings. A blank for each line feed, so that places stay where they are.
     let text = text.replace(['\n', '\r'], " ");
     match text.trim_end() {
