@@ -10,6 +10,7 @@
 //! Some differences are meant, and are counted apart:
 //! - libpcap's optimised and unoptimised programs disagree on a frame, and we are with one of them. A load beyond the end of a packet
 //!   rejects it; whether a load stands in the way is up to the optimiser ([`Difference::Itself`]).
+//!   Or they disagree on the frame made so long that no load is beyond its end, and we are with the unoptimised one there.
 //! - libpcap optimises nothing that has `geneve` or `protochain` in it, we do, and elsewhere keeps a load now and then whose value is not
 //!   needed (`udp[63] & 0 = 103`): the same in one more place ([`Difference::DeadLoad`]).
 //! - libpcap's program may load a scratch word before it is stored; and its optimiser, when it takes out a load whose value is not needed,
@@ -340,6 +341,9 @@ impl Case<'_> {
             let is_meant = || {
                 let trace = theirs.trace(&skb);
                 let long = trace.turns > CHAIN_STEPS || trace.turns > 1 && trace.long_turns > 0;
+                let longer = longer(frame);
+                let whole = unoptimised.run(&longer.skb());
+                let wrong = whole != theirs.run(&longer.skb()) && whole == Some(ours.run(&longer.skb()));
                 let dead =
                     trace.cut_short && (plain == second || theirs.has_loop() && theirs == &unoptimised);
                 if loses_load(expression) {
@@ -348,6 +352,8 @@ impl Case<'_> {
                     Some(Difference::Unset)
                 } else if theirs.has_loop() && long {
                     Some(Difference::LongChain)
+                } else if wrong && plain == second {
+                    Some(Difference::Itself)
                 } else {
                     dead.then_some(Difference::DeadLoad)
                 }
@@ -399,6 +405,13 @@ impl Case<'_> {
         let detail = expression_of(&small)?.detail;
         Ok(Example { kind, link, original: expression.to_owned(), expression: small, detail })
     }
+}
+
+/// The frame with so many zeros behind it that hardly any load fails.
+fn longer(frame: &Frame) -> Frame {
+    let mut frame = frame.clone();
+    frame.bytes.resize(frame.bytes.len() + (1 << 16), 0);
+    frame
 }
 
 /// Whether `byte` with a bit operator is in the expression.
