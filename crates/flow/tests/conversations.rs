@@ -176,7 +176,9 @@ fn check(seed: u64, allowed: Features, tally: &mut Tally) -> Result<(), String> 
 fn run(seed: u64, allowed: Features, tally: &mut Tally) -> Result<(), String> {
     let case = Case::draw(seed, allowed);
     let mut table = FlowTable::new(Limits::default(), seed, Listener::default());
-    let mut fragments = Fragments::new(FragmentLimits::default(), seed);
+    // Cut into pieces of 24 bytes a segment has more fragments than are usual. The bound has tests of its own.
+    let limits = FragmentLimits { fragments: 1 << 12, ..FragmentLimits::default() };
+    let mut fragments = Fragments::new(limits, seed);
     for (position, frame) in case.frames.iter().enumerate() {
         let position = position as u64;
         let frame = frame_of(frame);
