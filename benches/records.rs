@@ -10,7 +10,8 @@ use std::net::Ipv4Addr;
 use divan::counter::ItemsCount;
 use divan::{Bencher, bench};
 use gannet_http::{
-    Confidence, Connection, Exchange, Field, Head, Message, StartLine, State, TcpFacts, Timing, Untrusted,
+    Confidence, Connection, Exchange, Field, Head, Message, Oddities, Reason, StartLine, State, TcpFacts,
+    Timing, Untrusted,
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{HeaderSelection, Interfaces, Latencies, Record, RecordOptions, Routes};
@@ -80,7 +81,11 @@ fn outputs(bencher: Bencher, format: Format) {
     let all = exchanges(Paths::Numbered);
     bencher
         .counter(ItemsCount::new(EXCHANGES))
-        .with_inputs(|| Batch { worker: 0, number: 0, events: all.iter().cloned().map(Event::Exchange).collect() })
+        .with_inputs(|| Batch {
+            worker: 0,
+            number: 0,
+            events: all.iter().cloned().map(Event::Exchange).collect(),
+        })
         .bench_local_values(|batch| {
             let config = HubConfig {
                 sinks: vec![spec.clone()],
@@ -146,6 +151,7 @@ fn exchange(number: usize, paths: Paths) -> Exchange {
     Exchange {
         connection: Connection {
             flow: number as u64 / 4,
+            id: "AAAAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap(),
             client: end(1, 51_234),
             server: end(2, 8_080),
             interface: 0,
@@ -155,6 +161,7 @@ fn exchange(number: usize, paths: Paths) -> Exchange {
         index: number as u32 % 4,
         completed: Default::default(),
         state: State::Complete,
+        reason: Reason::Framing,
         confidence: Confidence::High,
         request: Some(message(request, 0, first, first + 20_000)),
         interim: Vec::new(),
@@ -166,9 +173,11 @@ fn exchange(number: usize, paths: Paths) -> Exchange {
             server: Some(980_000),
             receive: Some(total - 1_000_000),
             total: Some(total),
+            ..Timing::default()
         },
         untrusted: Untrusted::default(),
         tcp: TcpFacts::default(),
+        tunnel: None,
     }
 }
 
@@ -184,6 +193,9 @@ fn message(head: Head, body_bytes: u64, first: u64, last: u64) -> Message {
         complete: true,
         gap_bytes: 0,
         ambiguous_length: false,
+        body: [].into(),
+        trailers: None,
+        oddities: Oddities::default(),
     }
 }
 

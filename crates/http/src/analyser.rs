@@ -1,11 +1,15 @@
 //! The handler that turns the bytes of flows into exchanges.
 
 use gannet_flow::{CloseReason, Data, Flow, Gap, Handler, Moment, Peer, Retransmission, StreamEnd};
+use gannet_packet::Timestamp;
 
 use crate::detect::Verdict;
 use crate::held::{Held, Piece};
+use crate::keep::Budget;
 use crate::pairing::{Context, Http1, Next};
-use crate::{Counters, Exchange, HeadEvent};
+use crate::pending::Unanswered;
+use crate::tunnel::TunnelState;
+use crate::{Counters, Exchange, HeadEvent, MessageEvent, PendingRequest};
 
 /// What the analysis may hold, and where it looks.
 #[derive(Clone, Debug)]
@@ -18,6 +22,12 @@ pub struct HttpConfig {
     pub max_pending: usize,
     /// Look only at flows with one of these ports; `None` looks at all.
     pub ports: Option<PortSet>,
+    /// Bytes of each body that are kept with its message; 0 keeps none and costs nothing.
+    pub body: usize,
+    /// Most bytes of bodies kept at a time of messages whose exchange is not over. Beyond it bodies are cut, and counted.
+    pub body_memory: usize,
+    /// Requests that have been without an answer for so long are reported to [`Sink::pending`]; `None` watches nothing.
+    pub pending_after_ns: Option<u64>,
 }
 
 impl Default for HttpConfig {
@@ -31,6 +41,10 @@ impl Default for HttpConfig {
             // holds this many heads, usually some 500 bytes each.
             max_pending: 1_000,
             ports: None,
+            body: 0,
+            // A thousand bodies of 256 KiB at a time on one worker.
+            body_memory: 256 << 20,
+            pending_after_ns: None,
         }
     }
 }
@@ -60,12 +74,24 @@ pub trait Sink {
     fn head(&mut self, event: HeadEvent<'_>) {
         let _ = event;
     }
+
+    /// A request or a final response is over. Its exchange follows later.
+    fn message(&mut self, event: MessageEvent<'_>) {
+        let _ = event;
+    }
+
+    /// A request has been without an answer for [`HttpConfig::pending_after_ns`]. Its exchange follows later.
+    fn pending(&mut self, request: PendingRequest) {
+        let _ = request;
+    }
 }
 
 /// The HTTP analysis of one worker.
 pub struct Http<S: Sink> {
     config: HttpConfig,
     counters: Counters,
+    budget: Budget,
+    unanswered: Option<Unanswered>,
     sink: S,
 }
 
@@ -80,21 +106,15 @@ enum Stage {
     /// An HTTP/1 connection.
     Http1(Box<Http1>),
     /// What was one.
-    Tunnel(Box<Tunnel>),
-}
-
-/// A connection that is something else by now.
-struct Tunnel {
-    /// Bytes since that were delivered.
-    delivered: u64,
-    /// Bytes before.
-    before: u64,
+    Tunnel(Box<TunnelState>),
 }
 
 impl<S: Sink> Http<S> {
     /// An analysis that yields into `sink`.
     pub fn new(config: HttpConfig, sink: S) -> Self {
-        Self { config, counters: Counters::default(), sink }
+        let budget = Budget { free: config.body_memory, refused: 0 };
+        let unanswered = config.pending_after_ns.map(Unanswered::new);
+        Self { config, counters: Counters::default(), budget, unanswered, sink }
     }
 
     /// The sums so far.
@@ -107,8 +127,31 @@ impl<S: Sink> Http<S> {
         &mut self.sink
     }
 
+    /// Reports requests that have had no answer for too long at `now`. To be called now and then, with the time of the
+    /// newest packet.
+    pub fn report_pending(&mut self, now: Timestamp) {
+        let Some(unanswered) = &mut self.unanswered else { return };
+        while let Some(request) = unanswered.take_overdue(now) {
+            self.counters.pending_reported += 1;
+            self.sink.pending(request);
+        }
+    }
+
+    /// For tests: bytes of bodies that are kept at the moment.
+    #[doc(hidden)]
+    pub fn kept_bytes(&self) -> usize {
+        self.config.body_memory - self.budget.free
+    }
+
     fn context<'a>(&'a mut self, flow: &'a Flow) -> Context<'a, S> {
-        Context { config: &self.config, counters: &mut self.counters, sink: &mut self.sink, flow }
+        Context {
+            config: &self.config,
+            counters: &mut self.counters,
+            budget: &mut self.budget,
+            unanswered: &mut self.unanswered,
+            sink: &mut self.sink,
+            flow,
+        }
     }
 
     /// Takes bytes of a flow that is not known yet.
@@ -175,7 +218,7 @@ impl<S: Sink> Http<S> {
                 self.go_on(stage, flow, next, data.now);
             }
             Stage::Tunnel(tunnel) => {
-                tunnel.delivered += len;
+                tunnel.data(data.from, data.bytes);
                 self.counters.bytes += len;
                 self.counters.tunnel_bytes += len;
                 self.counters.tunnel_bytes_delivered += len;
@@ -186,19 +229,23 @@ impl<S: Sink> Http<S> {
 
     /// Leaves HTTP/1 if another protocol has begun.
     fn go_on(&mut self, stage: &mut Stage, flow: &Flow, next: Next, now: Moment) {
-        let Next::Tunnel { h2c } = next else { return };
+        if next == Next::Http1 {
+            return;
+        }
         let Stage::Http1(http1) = stage else { return };
-        if h2c {
+        let mut tunnel = http1.tunnel(now);
+        if tunnel.is_http2() {
             self.counters.http1 -= 1;
             self.counters.http2 += 1;
         } else {
             self.counters.tunnels += 1;
         }
         self.counters.one_sided += u64::from(is_one_sided(flow));
-        let (delivered, before) = http1.tunnelled_and_before();
         // Requests behind the one that was answered have no answer in this protocol.
-        http1.close(&mut self.context(flow), CloseReason::Finished, now);
-        *stage = Stage::Tunnel(Box::new(Tunnel { delivered, before }));
+        if let Some(exchange) = http1.close(&mut self.context(flow), CloseReason::Finished, now) {
+            tunnel.set_exchange(exchange);
+        }
+        *stage = Stage::Tunnel(Box::new(tunnel));
     }
 }
 
@@ -244,7 +291,8 @@ impl<S: Sink> Handler for Http<S> {
             Stage::Undecided { held, .. } => {
                 held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).gap(&gap);
             }
-            Stage::Ignored | Stage::Tunnel(_) => {}
+            Stage::Tunnel(tunnel) => tunnel.gap(&gap),
+            Stage::Ignored => {}
         }
     }
 
@@ -274,16 +322,22 @@ impl<S: Sink> Handler for Http<S> {
             Stage::Undecided { .. } => *unrecognised(&mut self.counters, flow) += 1,
             Stage::Http1(mut http1) => {
                 self.counters.one_sided += u64::from(is_one_sided(flow));
-                http1.close(&mut self.context(flow), reason, now);
+                let switched = http1.close(&mut self.context(flow), reason, now);
+                if let Some(exchange) = switched {
+                    // It turned out with the end.
+                    let mut tunnel = http1.tunnel(now);
+                    tunnel.set_exchange(exchange);
+                    self.counters.tunnels += 1;
+                    let (exchange, _) = tunnel.close(flow, reason, now);
+                    exchange.into_iter().for_each(|exchange| self.sink.exchange(exchange));
+                }
             }
             Stage::Tunnel(tunnel) => {
-                let Tunnel { delivered, before } = *tunnel;
-                let on_wire = Peer::BOTH.iter().map(|&sender| {
-                    let stream = flow.stream(sender);
-                    stream.bytes.saturating_sub(stream.retransmitted_bytes)
-                });
-                let tunnelled = on_wire.sum::<u64>().saturating_sub(before);
-                self.counters.tunnel_bytes += tunnelled.saturating_sub(delivered);
+                let (exchange, further) = tunnel.close(flow, reason, now);
+                self.counters.tunnel_bytes += further;
+                if let Some(exchange) = exchange {
+                    self.sink.exchange(exchange);
+                }
             }
             Stage::Ignored => {}
         }
@@ -291,7 +345,11 @@ impl<S: Sink> Handler for Http<S> {
 
     #[inline]
     fn wants_more(&self, state: &Self::State) -> bool {
-        !matches!(state.0, Stage::Ignored | Stage::Tunnel(_))
+        match &state.0 {
+            Stage::Ignored => false,
+            Stage::Tunnel(tunnel) => tunnel.wants_more(),
+            _ => true,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where the body of a message ends (RFC 9112, section 6), and the framing of chunks.
 
+use crate::keep::{Budget, Keep};
+use crate::oddity::Oddities;
 use crate::parse::Framing;
 
 /// How the end of a message is found once its head has been read.
@@ -37,14 +39,26 @@ impl Method {
     }
 }
 
-/// Where a request ends. Without a length it has no body.
+/// What the request means for where its response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    /// It offers another protocol.
+    pub(crate) upgrade: bool,
+}
+
+/// Where a request ends. Without a length it has no body. One whose coding does not end in chunked has no end that could
+/// be known: what its Content-Length says, if it has one, is as good as anything, and it is marked.
 pub(crate) fn request_ending(framing: &Framing) -> Ending {
     if framing.chunked { Ending::Chunks } else { length(framing.length.unwrap_or(0)) }
 }
 
-/// Where a final response, or 101, ends; `method` is that of its request, if it is known.
-pub(crate) fn response_ending(status: u16, method: Option<Method>, framing: &Framing) -> Ending {
+/// Where a final response, or 101, ends; `asked` is its request, if it is known.
+pub(crate) fn response_ending(status: u16, asked: Option<Asked>, framing: &Framing) -> Ending {
+    let method = asked.map(|asked| asked.method);
     match (status, method) {
+        // "A server MUST NOT switch to a protocol that was not indicated by the client" (RFC 9110, section 7.8).
+        (101, _) if asked.is_some_and(|asked| !asked.upgrade) => Ending::Head,
         (101, _) | (200..=299, Some(Method::Connect)) => Ending::Switch,
         (100..=199 | 204 | 304, _) | (_, Some(Method::Head)) => Ending::Head,
         _ if framing.chunked => Ending::Chunks,
@@ -113,14 +127,21 @@ impl Chunk {
     /// At the beginning of a body.
     pub(crate) const START: Self = Self::Size { size: 0, part: SizePart::Before };
 
-    /// Takes bytes off the front of `rest`, and adds what of them is body to `body_bytes`.
-    pub(crate) fn step(&mut self, rest: &mut &[u8], body_bytes: &mut u64) -> Step {
+    /// Takes bytes off the front of `rest`, and adds what of them is body to `body_bytes`; `keep` is shown body and trailers.
+    pub(crate) fn step(
+        &mut self,
+        rest: &mut &[u8],
+        body_bytes: &mut u64,
+        keep: &mut Keep,
+        budget: &mut Budget,
+    ) -> Step {
         loop {
             match self {
                 Self::Data { left } => {
                     let take = (*left).min(rest.len() as u64);
                     *body_bytes += take;
                     *left -= take;
+                    keep.body(&rest[..take as usize], budget);
                     *rest = &rest[take as usize..];
                     if *left > 0 {
                         return Step::More;
@@ -137,9 +158,14 @@ impl Chunk {
                 }
                 Self::Size { size, part: SizePart::After } => {
                     let Some(at) = memchr::memchr(b'\n', rest) else {
+                        let extended = memchr::memchr(b';', rest).is_some();
+                        keep.oddities.add_if(extended, Oddities::CHUNK_EXTENSIONS);
                         *rest = &[];
                         return Step::More;
                     };
+                    // Blanks may stand there, too.
+                    let extended = memchr::memchr(b';', &rest[..at]).is_some();
+                    keep.oddities.add_if(extended, Oddities::CHUNK_EXTENSIONS);
                     *rest = &rest[at + 1..];
                     *self = match *size {
                         0 => Self::Trailers(Trailer::Nothing),
@@ -178,10 +204,18 @@ impl Chunk {
                         }
                         _ => match memchr::memchr(b'\n', rest) {
                             Some(at) => {
+                                if *seen == Trailer::Cr {
+                                    keep.trailers(b"\r");
+                                }
+                                keep.trailers(&rest[..=at]);
                                 *rest = &rest[at + 1..];
                                 *seen = Trailer::Nothing;
                             }
                             None => {
+                                if *seen == Trailer::Cr {
+                                    keep.trailers(b"\r");
+                                }
+                                keep.trailers(rest);
                                 *rest = &[];
                                 *seen = Trailer::Something;
                             }
@@ -211,21 +245,31 @@ mod tests {
     fn run(bytes: &[u8]) -> (usize, u64, Step) {
         let mut whole = Chunk::START;
         let (mut rest, mut body) = (bytes, 0);
-        let step = whole.step(&mut rest, &mut body);
+        let mut budget = Budget { free: 1_000, refused: 0 };
+        let keeps = || {
+            let mut keep = Keep::default();
+            keep.begin(1_000, 1_000);
+            keep
+        };
+        let mut keep = keeps();
+        let step = whole.step(&mut rest, &mut body, &mut keep, &mut budget);
         let result = (bytes.len() - rest.len(), body, step);
+        let mut one_by_one = keeps();
 
         let mut chunk = Chunk::START;
         let mut body = 0;
         let mut last = (bytes.len(), Step::More);
         for (index, byte) in bytes.iter().enumerate() {
             let mut one = std::slice::from_ref(byte);
-            let step = chunk.step(&mut one, &mut body);
+            let step = chunk.step(&mut one, &mut body, &mut one_by_one, &mut budget);
             if step != Step::More {
                 last = (index + 1 - one.len(), step);
                 break;
             }
         }
         assert_eq!((last.0, body, last.1), result, "{}", bytes.escape_ascii());
+        let kept = [keep, one_by_one].map(|mut keep| format!("{:?}", keep.take(99)));
+        assert_eq!(kept[0], kept[1], "{}", bytes.escape_ascii());
         result
     }
 
@@ -263,7 +307,8 @@ mod tests {
             assert_eq!(run(bytes).2, Step::Bad, "{}", bytes.escape_ascii());
         }
         let mut chunk = Chunk::START;
-        chunk.step(&mut &b"ffffffffffffffff\r\n"[..], &mut 0);
+        let mut budget = Budget { free: 0, refused: 0 };
+        chunk.step(&mut &b"ffffffffffffffff\r\n"[..], &mut 0, &mut Keep::default(), &mut budget);
         assert_eq!(chunk, Chunk::Data { left: u64::MAX });
     }
 
@@ -273,18 +318,22 @@ mod tests {
         let chunks = Framing { chunked: true, transfer_encoding: true, ..long };
         let gzip = Framing { chunked: false, ..chunks };
         let none = Framing::default();
-        let get = Some(Method::Other);
+        let asked = |method| Some(Asked { method, upgrade: true });
+        let get = asked(Method::Other);
         assert_eq!(response_ending(200, get, &long), Ending::Length(9));
         assert_eq!(response_ending(200, None, &long), Ending::Perhaps(9));
         assert_eq!(response_ending(200, get, &Framing { length: Some(0), ..none }), Ending::Head);
-        assert_eq!(response_ending(200, Some(Method::Head), &long), Ending::Head);
-        assert_eq!(response_ending(200, Some(Method::Head), &chunks), Ending::Head);
+        assert_eq!(response_ending(200, asked(Method::Head), &long), Ending::Head);
+        assert_eq!(response_ending(200, asked(Method::Head), &chunks), Ending::Head);
         assert_eq!(response_ending(204, get, &long), Ending::Head);
         assert_eq!(response_ending(304, None, &long), Ending::Head);
         assert_eq!(response_ending(103, None, &long), Ending::Head);
         assert_eq!(response_ending(101, None, &long), Ending::Switch);
-        assert_eq!(response_ending(204, Some(Method::Connect), &none), Ending::Switch);
-        assert_eq!(response_ending(407, Some(Method::Connect), &long), Ending::Length(9));
+        assert_eq!(response_ending(101, get, &long), Ending::Switch);
+        let unasked = Some(Asked { method: Method::Other, upgrade: false });
+        assert_eq!(response_ending(101, unasked, &long), Ending::Head);
+        assert_eq!(response_ending(204, asked(Method::Connect), &none), Ending::Switch);
+        assert_eq!(response_ending(407, asked(Method::Connect), &long), Ending::Length(9));
         assert_eq!(response_ending(200, get, &chunks), Ending::Chunks);
         assert_eq!(response_ending(200, get, &gzip), Ending::Close);
         assert_eq!(response_ending(200, get, &none), Ending::Close);

@@ -60,6 +60,11 @@ gannet_packet::counters! {
         pub pending_full: u64,
         /// Interim responses that were not kept with their exchange.
         pub interim_dropped: u64,
+        /// Bodies of which less was kept than asked for, because too much was kept of others.
+        pub bodies_cut: u64,
+        /// Requests reported as being without an answer for the time asked for, and those not watched because too many were.
+        pub pending_reported: u64,
+        pub pending_unwatched: u64,
 
         /// Bytes of HTTP/1 connections that were delivered, and those of them that belong to messages.
         pub bytes: u64,

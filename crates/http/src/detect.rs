@@ -3,6 +3,8 @@
 //! Only prefixes are looked at. A verdict is given as soon as the bytes allow it; [`Verdict::Unsure`] means that every
 //! byte so far agrees with something of interest and the next ones will tell.
 
+use crate::parse;
+
 /// What a prefix of a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -71,6 +73,7 @@ pub(crate) fn classify(bytes: &[u8], midstream: bool) -> Verdict {
     match (status_line(bytes), request_line(bytes)) {
         (Line::Yes, _) => Verdict::Response,
         (_, Line::Yes) => Verdict::Request,
+        _ if !midstream && simple_line(bytes) => Verdict::Request,
         (Line::No, Line::No) if !PREFACE_LINE.starts_with(bytes) => Verdict::Other,
         _ => Verdict::Unsure,
     }
@@ -93,6 +96,9 @@ pub(crate) fn status_line(bytes: &[u8]) -> Line {
 /// A method in common use followed by a target in origin form is enough; of anything else the line must end as a
 /// request line does, which is what tells HTTP from RTSP and SIP.
 pub(crate) fn request_line(bytes: &[u8]) -> Line {
+    if bytes.first().is_some_and(|byte| !byte.is_ascii_alphabetic()) {
+        return Line::No;
+    }
     let end = bytes.iter().take(METHOD_MAX + 1).position(|&byte| !is_method_byte(byte));
     let Some(end) = end else {
         return if bytes.len() <= METHOD_MAX { Line::Unsure } else { Line::No };
@@ -121,14 +127,23 @@ pub(crate) fn is_common(method: &[u8]) -> bool {
     )
 }
 
-/// Whether `method` could be the name of a method: registered ones are upper-case words, some with a hyphen.
+/// Whether `method` could be the name of a method. Registered ones are upper-case words, some with a hyphen; any token is
+/// allowed, of which this takes those that begin with a letter and look like a name.
 #[inline]
 pub(crate) fn is_method(method: &[u8]) -> bool {
-    (1..=METHOD_MAX).contains(&method.len()) && method.iter().all(|&byte| is_method_byte(byte))
+    (1..=METHOD_MAX).contains(&method.len())
+        && method[0].is_ascii_alphabetic()
+        && method.iter().all(|&byte| is_method_byte(byte))
 }
 
 fn is_method_byte(byte: u8) -> bool {
-    matches!(byte, b'A'..=b'Z' | b'-' | b'_')
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Whether `bytes` begin with a request of HTTP/0.9: `GET SP /...` and the end of the line.
+fn simple_line(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"GET /")
+        && memchr::memchr(b'\n', bytes).is_some_and(|at| parse::simple_request(&bytes[..=at]).is_some())
 }
 
 /// Whether the line, without its LF, ends in blank, `HTTP/1.`, digit.
@@ -184,8 +199,15 @@ mod tests {
             (b"EHLO example.com\r\n", Verdict::Other),
             (b"OPTIONS rtsp://example.com RTSP/1.0\r\n", Verdict::Other),
             (b"INVITE sip:a@example.com SIP/2.0\r\n", Verdict::Other),
-            (b"GET /\r\n", Verdict::Other),
-            (b"get / HTTP/1.1\r\n", Verdict::Other),
+            (b"GET /\r\n", Verdict::Request),
+            (b"GET /old.html\n", Verdict::Request),
+            (b"GET x\r\n", Verdict::Other),
+            (b"GET /two words\r\n", Verdict::Other),
+            (b"POST /\r\n", Verdict::Other),
+            (b"get / HTTP/1.1\r\n", Verdict::Request),
+            (b"Frob2 /x HTTP/1.1\n", Verdict::Request),
+            (b"2Frob /x HTTP/1.1\n", Verdict::Other),
+            (b"SIP /x RTSP/1.1\n", Verdict::Other),
             (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ / HTTP/1.1\r\n", Verdict::Other),
         ] {
             assert_eq!(classify(bytes, false), verdict, "{}", bytes.escape_ascii());

@@ -1,22 +1,28 @@
 //! What the analysis yields.
 
-use gannet_flow::Moment;
+use std::fmt;
+use std::str::FromStr;
+
+use gannet_flow::{CloseReason, ConnectionId, Handshake, Moment, Peer};
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 
-use crate::Head;
+use crate::{Head, Oddities, Trailers, Tunnel};
 
 /// A request and its response, or what could be had of them.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     /// The connection it was on.
     pub connection: Connection,
-    /// Number of the exchange on its connection, from 0.
+    /// Number of the exchange on its connection, from 0, in the order in which they began: by request, and for a response
+    /// without one when that was found out.
     pub index: u32,
     /// The packet whose processing completed it: the key by which records of several workers are put in order, followed
     /// by the connection's id and `index`.
     pub completed: Moment,
     /// How it ended.
     pub state: State,
+    /// What ended it.
+    pub reason: Reason,
     /// How sure it is that the response belongs to the request.
     pub confidence: Confidence,
     /// The request; `None` for an orphan response.
@@ -31,6 +37,60 @@ pub struct Exchange {
     pub untrusted: Untrusted,
     /// What TCP went through while the exchange was under way.
     pub tcp: TcpFacts,
+    /// What the connection was used for from here on, if this exchange turned it over to another protocol. Such an
+    /// exchange is reported when the tunnel ends; its durations are those of the two messages.
+    pub tunnel: Option<Box<Tunnel>>,
+}
+
+impl Exchange {
+    /// Its name: the same at every tap and in every run over the same packets.
+    pub fn id(&self) -> ExchangeId {
+        ExchangeId { connection: self.connection.id, index: self.index }
+    }
+
+    /// What a SOAP request asked for: [`Head::operation`].
+    pub fn operation(&self) -> Option<&[u8]> {
+        self.request.as_ref()?.head.operation()
+    }
+}
+
+/// The name of an exchange: printed as the connection's name, a hyphen, and the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// [`Exchange::index`].
+    pub index: u32,
+}
+
+impl fmt::Display for ExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.connection, self.index)
+    }
+}
+
+/// A text that names no exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoExchangeId;
+
+impl fmt::Display for NoExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not the id of an exchange: 26 letters and digits, a hyphen, a number")
+    }
+}
+
+impl std::error::Error for NoExchangeId {}
+
+impl FromStr for ExchangeId {
+    type Err = NoExchangeId;
+
+    fn from_str(text: &str) -> Result<Self, NoExchangeId> {
+        let (connection, index) = text.split_once('-').ok_or(NoExchangeId)?;
+        let connection = connection.parse().map_err(|_| NoExchangeId)?;
+        let digits = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
+        let index = index.parse().ok().filter(|_| digits).ok_or(NoExchangeId)?;
+        Ok(Self { connection, index })
+    }
 }
 
 /// The facts of a connection that every exchange on it carries.
@@ -38,6 +98,8 @@ pub struct Exchange {
 pub struct Connection {
     /// [`gannet_flow::Flow::id`].
     pub flow: u64,
+    /// Names the connection at every tap and in every run.
+    pub id: ConnectionId,
     /// Who sent requests.
     pub client: Endpoint,
     /// Who answered.
@@ -85,6 +147,84 @@ impl State {
     }
 }
 
+/// What ended an exchange; for one without a request or a response, why that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Both messages ended where their framing says.
+    Framing,
+    /// The orderly end of the connection, or of one direction: it ends a response without a length, and cuts off or leaves
+    /// unanswered all else.
+    Fin,
+    /// The client reset the connection.
+    ClientReset,
+    /// The server reset the connection.
+    ServerReset,
+    /// Nothing was seen of the connection for too long.
+    Idle,
+    /// There were too many connections.
+    Evicted,
+    /// The ports were taken by a new connection.
+    Reused,
+    /// The capture ended.
+    EndOfInput,
+    /// Bytes that framing needs are missing.
+    Gap,
+    /// The framing is not what it should be.
+    BadFraming,
+    /// Too many requests without an answer were waiting on the connection.
+    TooManyPending,
+    /// A later request was answered, and this one will not be.
+    Overtaken,
+    /// The connection became a tunnel before it was answered.
+    Switched,
+    /// No packet of the other direction was captured.
+    OneSided,
+    /// The request was sent before the capture began.
+    BeforeCapture,
+    /// Bytes of the client are missing, and with them the request.
+    RequestMissing,
+    /// Everything the client sent was seen, and no request of it was open: a `408` on an idle connection, for instance.
+    Unsolicited,
+}
+
+impl Reason {
+    /// Its name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Framing => "framing",
+            Self::Fin => "fin",
+            Self::ClientReset => "client-reset",
+            Self::ServerReset => "server-reset",
+            Self::Idle => "idle",
+            Self::Evicted => "evicted",
+            Self::Reused => "reused",
+            Self::EndOfInput => "end-of-input",
+            Self::Gap => "gap",
+            Self::BadFraming => "bad-framing",
+            Self::TooManyPending => "too-many-pending",
+            Self::Overtaken => "overtaken",
+            Self::Switched => "switched",
+            Self::OneSided => "one-sided",
+            Self::BeforeCapture => "before-capture",
+            Self::RequestMissing => "request-missing",
+            Self::Unsolicited => "unsolicited",
+        }
+    }
+
+    /// The end of the connection as a reason.
+    pub(crate) fn of_close(reason: CloseReason, client: Peer) -> Self {
+        match reason {
+            CloseReason::Finished => Self::Fin,
+            CloseReason::Reset { by } if by == client => Self::ClientReset,
+            CloseReason::Reset { .. } => Self::ServerReset,
+            CloseReason::Idle => Self::Idle,
+            CloseReason::Evicted => Self::Evicted,
+            CloseReason::Reused => Self::Reused,
+            CloseReason::EndOfInput => Self::EndOfInput,
+        }
+    }
+}
+
 /// How sure it is that a response belongs to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
@@ -126,8 +266,25 @@ pub struct Message {
     pub complete: bool,
     /// Bytes missing inside its body.
     pub gap_bytes: u64,
-    /// The length was not stated clearly: several differing Content-Length, or one beside Transfer-Encoding.
+    /// The length was not stated clearly: several Content-Length, one beside Transfer-Encoding, and whatever else of
+    /// [`oddities`](Self::oddities) leaves it to the reader.
     pub ambiguous_length: bool,
+    /// The first bytes of the body, without the framing of chunks and not decoded: as many as [`HttpConfig::body`] says, up
+    /// to the first hole. Shorter than `body_bytes` if there was more.
+    ///
+    /// [`HttpConfig::body`]: crate::HttpConfig::body
+    pub body: Box<[u8]>,
+    /// The fields behind a chunked body.
+    pub trailers: Option<Box<Trailers>>,
+    /// What is odd about it.
+    pub oddities: Oddities,
+}
+
+impl Message {
+    /// Every byte of the body is in `body`.
+    pub fn body_is_whole(&self) -> bool {
+        self.complete && self.gap_bytes == 0 && self.body.len() as u64 == self.body_bytes
+    }
 }
 
 /// An interim response.
@@ -155,6 +312,23 @@ pub struct Timing {
     pub receive: Option<u64>,
     /// From the request's first to the response's last byte.
     pub total: Option<u64>,
+    /// From the previous response's last byte on the connection to the request's first.
+    pub think: Option<u64>,
+    /// When the packets of the handshake passed; on the first exchange of a connection only. Its two legs are
+    /// [`Handshake::responder_ns`] and [`Handshake::originator_ns`].
+    pub handshake: Handshake,
+    /// From the capture point to the server and back, from data and their acknowledgements, else from the handshake. Near
+    /// the server it is next to nothing; near the client it is contained in `server` and `ttfb`.
+    pub server_round_trip: Option<u64>,
+    /// From the capture point to the client and back.
+    pub client_round_trip: Option<u64>,
+}
+
+impl Timing {
+    /// How much of `server` was the network's: one way to the server and one back.
+    pub fn network_estimate(&self) -> Option<u64> {
+        Some(self.server?.min(self.server_round_trip?))
+    }
 }
 
 /// Why durations are not to be trusted. Such an exchange is left out of the histograms and counted.
@@ -203,6 +377,10 @@ pub struct TcpFacts {
     pub gap_bytes: u64,
     /// Segments that announced a zero window.
     pub zero_windows: u32,
+    /// Of the payload bytes sent again, those of the client.
+    pub client_retransmitted_bytes: u64,
+    /// How long a window was 0, in nanoseconds.
+    pub zero_window_ns: u64,
 }
 
 /// A head that has just been read, before its exchange is complete: for outputs with a line per head.
@@ -212,12 +390,58 @@ pub struct HeadEvent<'a> {
     pub connection: &'a Connection,
     /// Request, interim or final response.
     pub kind: HeadKind,
+    /// [`Exchange::index`] of its exchange; `None` while it is not known which request a response answers.
+    pub index: Option<u32>,
     /// The head.
     pub head: &'a Head,
     /// When its first byte was first seen.
     pub first: Timestamp,
     /// The packet that completed it.
     pub now: Moment,
+}
+
+/// A request or a final response that is over, before its exchange is: for outputs with whole messages.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageEvent<'a> {
+    /// The connection.
+    pub connection: &'a Connection,
+    /// Request or final response.
+    pub kind: HeadKind,
+    /// [`Exchange::index`] of its exchange; `None` while it is not known which request a response answers.
+    pub index: Option<u32>,
+    /// The head.
+    pub head: &'a Head,
+    /// What is kept of the body: [`Message::body`].
+    pub body: &'a [u8],
+    /// The fields behind a chunked body.
+    pub trailers: Option<&'a Trailers>,
+    /// Bytes of the body on the wire: [`Message::body_bytes`].
+    pub body_bytes: u64,
+    /// Bytes missing inside it.
+    pub gap_bytes: u64,
+    /// It was seen to its end.
+    pub complete: bool,
+    /// When its first byte was first seen.
+    pub first: Timestamp,
+    /// When its last byte was.
+    pub last: Timestamp,
+    /// The packet that ended it.
+    pub now: Moment,
+}
+
+/// A request that has had no answer for the time set by [`HttpConfig::pending_after_ns`].
+///
+/// [`HttpConfig::pending_after_ns`]: crate::HttpConfig::pending_after_ns
+#[derive(Clone, Debug)]
+pub struct PendingRequest {
+    /// The connection.
+    pub connection: Connection,
+    /// [`Exchange::index`] of its exchange.
+    pub index: u32,
+    /// The head.
+    pub head: Head,
+    /// When its first byte was first seen.
+    pub first: Timestamp,
 }
 
 /// Which head.

@@ -14,13 +14,16 @@
 //! begin and end depends on the bytes alone and not on how they were cut into segments, with one exception:
 //! [`Search`](Phase::Search), which has nothing else to go by.
 
-use gannet_flow::{Flow, Moment};
+use gannet_flow::{Flow, Moment, Peer};
 use gannet_packet::Timestamp;
 
 use crate::HttpConfig;
 use crate::TcpFacts;
 use crate::body::{Chunk, Ending, Step};
 use crate::detect::{self, Line};
+use crate::head::StartLine;
+use crate::keep::{Budget, Keep, Kept};
+use crate::oddity::Oddities;
 use crate::parse::{self, Fast, Parsed, Role};
 use crate::timing;
 
@@ -30,12 +33,19 @@ use crate::timing;
 pub(crate) struct Stream {
     phase: Phase,
     role: Role,
+    /// Bytes of the body under way are still wanted.
+    keeping: bool,
+    /// What comes first may be a response of HTTP/0.9.
+    simple: bool,
+    /// Empty lines came before what is under way.
+    blank: bool,
     /// Offset in the stream of the next byte to come.
     pub(crate) position: u64,
     /// The message under way; what is in it without one is of no meaning.
     pub(crate) message: Progress,
     /// The head under way, as far as it did not lie within one segment.
     buffer: Vec<u8>,
+    keep: Keep,
 }
 
 /// Times, places and sizes of a message.
@@ -72,6 +82,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) late: bool,
     pub(crate) acknowledged: Option<u64>,
     pub(crate) flow: &'a Flow,
+    pub(crate) client: Peer,
     /// Nothing of the segment has been taken yet.
     pub(crate) boundary: bool,
 }
@@ -174,9 +185,13 @@ impl Stream {
         Self {
             role,
             phase: if search { Phase::Search } else { Phase::Idle },
+            keeping: false,
+            simple: false,
+            blank: false,
             position: 0,
             message: Progress::default(),
             buffer: Vec::new(),
+            keep: Keep::default(),
         }
     }
 
@@ -184,9 +199,12 @@ impl Stream {
         self.role
     }
 
-    /// Takes `len` bytes that lie within a body and do not end it; false if they are not such bytes.
+    /// Takes `len` bytes that lie within a body, do not end it and are not to be kept; false if they are not such bytes.
     #[inline]
     pub(crate) fn skip(&mut self, len: u64, seen: Timestamp, late: bool) -> bool {
+        if self.keeping {
+            return false;
+        }
         match &mut self.phase {
             Phase::Counted { left } | Phase::Chunked(Chunk::Data { left }) if *left > len => *left -= len,
             Phase::Close => {}
@@ -202,22 +220,37 @@ impl Stream {
     }
 
     /// Takes bytes off the front of `rest` up to the next event; `None` once all are taken.
-    pub(crate) fn step(&mut self, rest: &mut &[u8], at: &Arrival<'_>, limits: &HttpConfig) -> Option<Event> {
+    pub(crate) fn step(
+        &mut self,
+        rest: &mut &[u8],
+        at: &Arrival<'_>,
+        limits: &HttpConfig,
+        budget: &mut Budget,
+    ) -> Option<Event> {
         let before = rest.len();
         let start = self.position;
         let mut boundary = at.boundary;
-        let event = loop {
+        let mut event = loop {
             if rest.is_empty() && !matches!(self.phase, Phase::Decide) {
                 break None;
             }
             match &mut self.phase {
+                Phase::Idle if self.simple && detect::status_line(rest) != Line::Unsure => {
+                    self.simple = false;
+                    if detect::status_line(rest) == Line::No {
+                        self.begin(start, at, limits);
+                        self.phase = Phase::Decide;
+                        break Some(Event::Head(parse::simple_response()));
+                    }
+                }
                 Phase::Idle => {
                     let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                     if blank > 0 {
                         *rest = &rest[blank..];
+                        self.blank = true;
                         break Some(Event::Skipped(blank as u64));
                     }
-                    self.begin(start + (before - rest.len()) as u64, at);
+                    self.begin(start + (before - rest.len()) as u64, at, limits);
                     match parse::fast(self.role, rest, limits.max_head_bytes, limits.max_fields) {
                         Fast::Head(parsed, len) => {
                             *rest = &rest[len..];
@@ -231,15 +264,17 @@ impl Stream {
                     }
                 }
                 Phase::Reading { .. } => {
-                    if let Some(event) = self.read(rest, limits) {
+                    if let Some(event) = self.read(rest, limits, budget) {
                         break Some(event);
                     }
                 }
                 Phase::Beyond(beyond) => {
                     if beyond.take(rest) {
-                        let Phase::Beyond(beyond) = std::mem::replace(&mut self.phase, Phase::Decide) else {
+                        let Phase::Beyond(mut beyond) = std::mem::replace(&mut self.phase, Phase::Decide)
+                        else {
                             break None;
                         };
+                        beyond.head.framing.finish(beyond.head.head.start());
                         break Some(Event::Head(beyond.head));
                     }
                 }
@@ -256,25 +291,31 @@ impl Stream {
                     let take = (*left).min(rest.len() as u64);
                     *left -= take;
                     self.message.body_bytes += take;
+                    self.keep.body(&rest[..take as usize], budget);
                     *rest = &rest[take as usize..];
                     if *left == 0 {
+                        self.keep.oddities.add_if(refutes(self.role, rest), Oddities::LENGTH_REFUTED);
                         self.phase = Phase::Idle;
                         break Some(Event::End);
                     }
                 }
-                Phase::Chunked(chunk) => match chunk.step(rest, &mut self.message.body_bytes) {
-                    Step::More => {}
-                    Step::End => {
-                        self.phase = Phase::Idle;
-                        break Some(Event::End);
+                Phase::Chunked(chunk) => {
+                    match chunk.step(rest, &mut self.message.body_bytes, &mut self.keep, budget) {
+                        Step::More => {}
+                        Step::End => {
+                            self.phase = Phase::Idle;
+                            break Some(Event::End);
+                        }
+                        Step::Bad => {
+                            self.keep.oddities.add(Oddities::BAD_CHUNK);
+                            self.phase = Phase::Search;
+                            break Some(Event::Broken);
+                        }
                     }
-                    Step::Bad => {
-                        self.phase = Phase::Search;
-                        break Some(Event::Broken);
-                    }
-                },
+                }
                 Phase::Close => {
                     self.message.body_bytes += rest.len() as u64;
+                    self.keep.body(rest, budget);
                     *rest = &[];
                 }
                 Phase::Search => {
@@ -296,18 +337,44 @@ impl Stream {
         };
         let taken = (before - rest.len()) as u64;
         self.position = start + taken;
+        self.keeping = self.keep.wants_body();
         if taken > 0 && !matches!(event, Some(Event::Skipped(_) | Event::Switched(_))) {
             let message = &mut self.message;
             message.end = self.position;
             message.last = at.seen.time;
             message.last_again = at.late;
             message.last_missing = false;
-            if matches!(event, Some(Event::Head(_))) {
+            if let Some(Event::Head(_)) = event {
                 message.head_end = at.seen.time;
                 message.body = self.position;
             }
         }
+        if let Some(Event::Head(parsed)) = &mut event {
+            if *parsed.head.start() == StartLine::SimpleResponse {
+                // What was taken to find that out is body.
+                self.message.body = self.message.start;
+            }
+            parsed.framing.oddities.add_if(std::mem::take(&mut self.blank), Oddities::BLANK_LINES);
+        }
         event
+    }
+
+    /// A response of HTTP/0.9 may come now.
+    pub(crate) fn expect_simple(&mut self) {
+        self.simple = self.position == 0 && matches!(self.phase, Phase::Idle);
+    }
+
+    /// What was kept of the message that is over.
+    #[inline]
+    pub(crate) fn take_kept(&mut self, max_fields: usize) -> Option<Box<Kept>> {
+        self.keeping = false;
+        self.keep.take(max_fields)
+    }
+
+    /// What is kept of the message under way is none of it.
+    pub(crate) fn forget_kept(&mut self, budget: &mut Budget) {
+        self.keeping = false;
+        self.keep.forget(budget);
     }
 
     /// Says where the message ends whose head has just been read. True if it has ended already.
@@ -395,6 +462,10 @@ impl Stream {
             (AfterGap::EndAndMore, Phase::Perhaps { left } | Phase::Counted { left }) => *left,
             _ => 0,
         };
+        if len > 0 {
+            self.keep.hole();
+            self.keeping = false;
+        }
         if within > 0 {
             self.message.body_bytes += within;
             self.message.gap_bytes += within;
@@ -432,7 +503,9 @@ impl Stream {
         }
     }
 
-    fn begin(&mut self, start: u64, at: &Arrival<'_>) {
+    #[inline]
+    fn begin(&mut self, start: u64, at: &Arrival<'_>, limits: &HttpConfig) {
+        self.keep.begin(limits.body, limits.max_head_bytes);
         self.message = Progress {
             start,
             body: start,
@@ -446,12 +519,12 @@ impl Stream {
             first_again: at.late,
             last_again: at.late,
             last_missing: false,
-            facts: timing::sums(at.flow),
+            facts: timing::sums(at.flow, at.client),
         };
     }
 
     /// In a head that does not lie within one segment, or that is not plain.
-    fn read(&mut self, rest: &mut &[u8], limits: &HttpConfig) -> Option<Event> {
+    fn read(&mut self, rest: &mut &[u8], limits: &HttpConfig, budget: &mut Budget) -> Option<Event> {
         let Phase::Reading { newline, start_line } = &mut self.phase else { return None };
         let room = limits.max_head_bytes.saturating_sub(self.buffer.len());
         let piece = &rest[..rest.len().min(room)];
@@ -468,7 +541,13 @@ impl Stream {
                     Role::Responses => detect::status_line(&self.buffer),
                 };
                 if line == Line::No {
-                    return Some(self.garbage(rest, piece.len()));
+                    return Some(match self.simple_head(piece.len(), budget) {
+                        Some((parsed, taken)) => {
+                            *rest = &rest[taken..];
+                            Event::Head(parsed)
+                        }
+                        None => self.garbage(rest, piece.len()),
+                    });
                 }
                 *start_line = whole;
             }
@@ -493,6 +572,31 @@ impl Stream {
             self.phase = Phase::Beyond(Box::new(beyond));
         }
         None
+    }
+
+    /// The head of HTTP/0.9 that what is in the buffer is, if it is one, and how many of the last `last` bytes belong to it.
+    #[cold]
+    fn simple_head(&mut self, last: usize, budget: &mut Budget) -> Option<(Parsed, usize)> {
+        if self.message.start != 0 {
+            return None;
+        }
+        let had = self.buffer.len() - last;
+        let (parsed, taken) = match self.role {
+            Role::Requests => {
+                let end = memchr::memchr(b'\n', &self.buffer)? + 1;
+                (parse::simple_request(&self.buffer[..end])?, end - had)
+            }
+            Role::Responses if self.simple => {
+                self.simple = false;
+                self.message.body_bytes = self.buffer.len() as u64;
+                self.keep.body(&self.buffer, budget);
+                (parse::simple_response(), last)
+            }
+            Role::Responses => return None,
+        };
+        self.empty_buffer();
+        self.phase = Phase::Decide;
+        Some((parsed, taken))
     }
 
     /// The bytes in the buffer and all that is left of the segment belong to no message.
@@ -593,6 +697,17 @@ fn starts_here(role: Role, rest: &[u8]) -> bool {
         Role::Responses => detect::status_line(rest),
     };
     line == Line::Yes
+}
+
+/// Whether what follows a message of stated length within its segment cannot be another message.
+fn refutes(role: Role, rest: &[u8]) -> bool {
+    let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let rest = &rest[blank..];
+    !rest.is_empty()
+        && match role {
+            Role::Requests => detect::request_line(rest) == Line::No,
+            Role::Responses => detect::status_line(rest) == Line::No,
+        }
 }
 
 /// Most of a field beyond the limit of a head that is looked at, in bytes: Content-Length and Transfer-Encoding are

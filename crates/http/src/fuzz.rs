@@ -7,8 +7,9 @@ use gannet_flow::{
 };
 use gannet_packet::{Endpoint, FlowKey, IpProtocol, Timestamp};
 
-use crate::body::{self, Ending, Method};
+use crate::body::{self, Asked, Ending, Method};
 use crate::framing::{Arrival, Event, Stream};
+use crate::keep::Budget;
 use crate::parse::Role;
 use crate::{Exchange, HeadEvent, Http, HttpConfig, Sink, State};
 
@@ -26,6 +27,9 @@ pub fn streams(bytes: &[u8]) {
         max_head_bytes: if options & 1 == 0 { 64 << 10 } else { 64 },
         max_fields: if options & 2 == 0 { 256 } else { 3 },
         max_pending: if options & 4 == 0 { 1_000 } else { 2 },
+        body: if options & 8 == 0 { 0 } else { usize::from(methods) },
+        body_memory: 300,
+        pending_after_ns: (options & 16 == 0).then_some(0),
         ports: None,
     };
     let cuts = Cuts { sizes, turn: 0 };
@@ -76,6 +80,7 @@ fn messages_and(
     let flow = flow(false);
     let mut stream = Stream::new(role, false);
     let mut found = Vec::new();
+    let mut budget = Budget { free: 1 << 20, refused: 0 };
     let mut rest = bytes;
     while !rest.is_empty() {
         let (mut piece, behind) = rest.split_at(cuts.next(rest.len()));
@@ -86,11 +91,12 @@ fn messages_and(
                 late: false,
                 acknowledged: None,
                 flow: &flow,
+                client: Peer::Originator,
                 boundary: false,
             };
             let position = stream.position;
             let before = piece.len();
-            let event = stream.step(&mut piece, &arrival, config);
+            let event = stream.step(&mut piece, &arrival, config, &mut budget);
             assert_eq!(stream.position - position, (before - piece.len()) as u64);
             match event {
                 None => break,
@@ -101,12 +107,17 @@ fn messages_and(
                             let status = parsed.head.status().unwrap_or_default();
                             let head = methods >> (found.len() % 8) & 1 == 1;
                             let method = if head { Method::Head } else { Method::Other };
-                            body::response_ending(status, Some(method), &parsed.framing)
+                            body::response_ending(
+                                status,
+                                Some(Asked { method, upgrade: true }),
+                                &parsed.framing,
+                            )
                         }
                     };
-                    found.push(format!("{:?} {ending:?}", parsed.head));
+                    found.push(format!("{:?} {:?} {ending:?}", parsed.head, parsed.framing));
                     if stream.body(ending) {
                         found.push(format!("{:?}", stream.message));
+                        stream.take_kept(config.max_fields);
                     } else {
                         *like_a_head |= piece.starts_with(b"HTTP/1.");
                     }
@@ -114,7 +125,10 @@ fn messages_and(
                         return Messages { found, clean: true };
                     }
                 }
-                Some(Event::End) => found.push(format!("{:?}", stream.message)),
+                Some(Event::End) => {
+                    let kept = stream.take_kept(config.max_fields).unwrap_or_default();
+                    found.push(format!("{:?} {:?} {:?}", stream.message, kept.body, kept.trailers));
+                }
                 Some(Event::Broken) => {
                     found.push(format!("broken {}", stream.message.body_bytes));
                     return Messages { found, clean: false };
@@ -127,6 +141,9 @@ fn messages_and(
     }
     let message = stream.message;
     found.push(format!("{:?} {message:?}", stream.cut(config)));
+    if let Some(kept) = stream.take_kept(config.max_fields) {
+        found.push(format!("{:?}", kept.body));
+    }
     Messages { found, clean: true }
 }
 
@@ -173,6 +190,7 @@ fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpCon
     }
     http.close(state, &flow, CloseReason::Finished, Moment::default());
     assert_eq!(http.counters().check(), []);
+    assert_eq!(http.kept_bytes(), 0);
     let http1 = http.counters().http1;
     Found { http1, ..std::mem::take(http.sink()) }
 }
@@ -223,6 +241,7 @@ fn storm(options: u8, client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: 
     };
     http.close(state, &flow, reason, Moment::default());
     assert_eq!(http.counters().check(), []);
+    assert_eq!(http.kept_bytes(), 0);
 }
 
 fn check(exchange: &Exchange) {
@@ -233,6 +252,7 @@ fn check(exchange: &Exchange) {
     assert!(exchange.request.is_some() || exchange.response.is_some());
     for message in [&exchange.request, &exchange.response].into_iter().flatten() {
         assert!(message.gap_bytes <= message.body_bytes && message.body_bytes <= message.wire_bytes);
+        assert!(message.body.len() as u64 <= message.body_bytes - message.gap_bytes);
     }
 }
 

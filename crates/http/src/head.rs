@@ -36,6 +36,13 @@ pub enum StartLine {
         /// 0 for HTTP/1.0, 1 for HTTP/1.1.
         minor: u8,
     },
+    /// `GET SP request-target`, the whole of a request of HTTP/0.9.
+    SimpleRequest {
+        /// The target as sent.
+        target: Range<u32>,
+    },
+    /// Nothing: a response of HTTP/0.9 is a body.
+    SimpleResponse,
 }
 
 /// A header field, as ranges of the head's bytes; the value without blanks around it.
@@ -66,37 +73,39 @@ impl Head {
     pub fn method(&self) -> &[u8] {
         match &self.start {
             StartLine::Request { method, .. } => self.bytes(method),
-            StartLine::Response { .. } => &[],
+            StartLine::SimpleRequest { .. } => b"GET",
+            StartLine::Response { .. } | StartLine::SimpleResponse => &[],
         }
     }
 
     /// The request target as sent; empty for a response.
     pub fn target(&self) -> &[u8] {
         match &self.start {
-            StartLine::Request { target, .. } => self.bytes(target),
-            StartLine::Response { .. } => &[],
+            StartLine::Request { target, .. } | StartLine::SimpleRequest { target } => self.bytes(target),
+            StartLine::Response { .. } | StartLine::SimpleResponse => &[],
         }
     }
 
-    /// The status code; `None` for a request.
+    /// The status code; `None` for a request, and for a response of HTTP/0.9, which has none.
     pub fn status(&self) -> Option<u16> {
         match self.start {
-            StartLine::Request { .. } => None,
             StartLine::Response { status, .. } => Some(status),
+            _ => None,
         }
     }
 
     /// The reason phrase; empty for a request.
     pub fn reason(&self) -> &[u8] {
         match &self.start {
-            StartLine::Request { .. } => &[],
             StartLine::Response { reason, .. } => self.bytes(reason),
+            _ => &[],
         }
     }
 
-    /// `1.0` or `1.1`.
+    /// `0.9`, `1.0` or `1.1`.
     pub fn version(&self) -> &'static str {
         match self.start {
+            StartLine::SimpleRequest { .. } | StartLine::SimpleResponse => "0.9",
             StartLine::Request { minor: 0, .. } | StartLine::Response { minor: 0, .. } => "1.0",
             _ => "1.1",
         }
@@ -117,7 +126,56 @@ impl Head {
         self.fields().find(|(theirs, _)| theirs.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
+    /// What a SOAP request asks for: its `SOAPAction` field (SOAP 1.1), or the `action` of its content type
+    /// (SOAP 1.2); without the quotes. `None` if it is no such request, or says nothing.
+    pub fn operation(&self) -> Option<&[u8]> {
+        if let Some(action) = self.field("soapaction") {
+            return Some(unquoted(action)).filter(|action| !action.is_empty());
+        }
+        let media = self.field("content-type")?;
+        let mut parts = media.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        if !parts.next()?.eq_ignore_ascii_case(b"application/soap+xml") {
+            return None;
+        }
+        let action = parts.find_map(|part| {
+            let equals = memchr::memchr(b'=', part)?;
+            part[..equals]
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"action")
+                .then(|| part[equals + 1..].trim_ascii())
+        });
+        action.map(unquoted).filter(|action| !action.is_empty())
+    }
+
     fn bytes(&self, range: &Range<u32>) -> &[u8] {
         self.raw.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    match value {
+        [b'"', inner @ .., b'"'] => inner,
+        _ => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::{Role, whole};
+
+    #[test]
+    fn soap_says_what_it_wants() {
+        for (fields, operation) in [
+            ("SOAPAction: \"urn:Shop#Buy\"\r\n", Some(&b"urn:Shop#Buy"[..])),
+            ("soapaction: urn:Buy\r\n", Some(b"urn:Buy")),
+            ("SOAPAction: \"\"\r\n", None),
+            ("Content-Type: application/soap+xml; charset=utf-8; action=\"urn:Sell\"\r\n", Some(b"urn:Sell")),
+            ("Content-Type: text/xml; action=urn:Sell\r\n", None),
+            ("Content-Type: application/soap+xml\r\n", None),
+            ("Host: a\r\n", None),
+        ] {
+            let head = whole(Role::Requests, format!("POST / HTTP/1.1\r\n{fields}\r\n").as_bytes(), 4_096, 9);
+            assert_eq!(head.unwrap().head.operation(), operation, "{fields}");
+        }
     }
 }

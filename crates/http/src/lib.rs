@@ -7,12 +7,14 @@
 //! ```
 //!
 //! HTTP/1.0 and 1.1 are found by content on any port; HTTP/2 is recognised by its preface and counted, TLS by its
-//! record header. Bodies are framed without touching their bytes. No bytes make this crate panic, and what a
-//! connection may hold in memory is bounded. What it refuses to do: look into packet headers, read a clock, keep bodies.
+//! record header. Bodies are framed without touching their bytes, unless some of them are to be kept. No bytes make this
+//! crate panic, and what a connection may hold in memory is bounded. What it refuses to do: look into packet headers, read
+//! a clock, look into what a tunnel carries beyond its first bytes and WebSocket's frame headers.
 #![forbid(unsafe_code)]
 
 mod analyser;
 mod body;
+mod content;
 mod counters;
 mod detect;
 mod exchange;
@@ -21,9 +23,14 @@ mod framing;
 pub mod fuzz;
 mod head;
 mod held;
+mod keep;
+mod oddity;
 mod pairing;
 mod parse;
+mod pending;
 mod timing;
+mod tunnel;
+mod websocket;
 
 #[cfg(test)]
 mod testing;
@@ -31,11 +38,16 @@ mod testing;
 mod tests;
 
 pub use analyser::{ConnectionState, Http, HttpConfig, PortSet, Sink};
+pub use content::{DecodeEnd, DecodeLimits, Decoded, decode};
 pub use counters::Counters;
 pub use detect::{Protocol, recognise};
 pub use exchange::{
-    Confidence, Connection, Exchange, HeadEvent, HeadKind, Interim, Message, State, TcpFacts, Timing,
-    Untrusted,
+    Confidence, Connection, Exchange, ExchangeId, HeadEvent, HeadKind, Interim, Message, MessageEvent,
+    NoExchangeId, PendingRequest, Reason, State, TcpFacts, Timing, Untrusted,
 };
 pub use gannet_packet::Violation;
 pub use head::{Field, Head, StartLine};
+pub use keep::Trailers;
+pub use oddity::Oddities;
+pub use tunnel::{Tunnel, TunnelProtocol};
+pub use websocket::{Opcode, WebSocketFrames};

@@ -15,24 +15,32 @@
 //! client's stream is given up only after a while. A response whose witness says that bytes of the client are still to
 //! come waits for them.
 
+mod report;
+
 use std::collections::VecDeque;
 
 use gannet_flow::{CloseReason, Data, Flow, Gap, Moment, Peer, Retransmission, StreamEnd};
 use gannet_packet::Timestamp;
 
-use crate::body::{self, Ending, Method};
+use crate::body::{self, Asked, Ending, Method};
 use crate::framing::{AfterGap, Arrival, Cut, Event, Progress, Stream};
+use crate::head::StartLine;
+use crate::keep::{Budget, Kept};
+use crate::oddity::Oddities;
 use crate::parse::{Parsed, Role};
-use crate::timing::{self, Edges};
+use crate::pending::Unanswered;
+use crate::tunnel::{TunnelProtocol, TunnelState};
 use crate::{
-    Confidence, Connection, Counters, Exchange, Head, HeadEvent, HeadKind, HttpConfig, Interim, Message,
-    Sink, State, Untrusted,
+    Confidence, Connection, Counters, Exchange, Head, HeadKind, HttpConfig, Interim, PendingRequest, Reason,
+    Sink, State,
 };
 
 /// What a connection works with and does not own.
 pub(crate) struct Context<'a, S> {
     pub(crate) config: &'a HttpConfig,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) budget: &'a mut Budget,
+    pub(crate) unanswered: &'a mut Option<Unanswered>,
     pub(crate) sink: &'a mut S,
     pub(crate) flow: &'a Flow,
 }
@@ -42,9 +50,7 @@ pub(crate) struct Context<'a, S> {
 pub(crate) enum Next {
     Http1,
     /// Another protocol from here on.
-    Tunnel {
-        h2c: bool,
-    },
+    Tunnel,
 }
 
 /// The state of one connection.
@@ -68,8 +74,8 @@ pub(crate) struct Http1 {
     early: Option<Open>,
     /// Interim responses since the last final one.
     interim: Vec<Interim>,
-    /// Exchanges so far.
-    index: u32,
+    /// Exchanges that have begun so far.
+    next_index: u32,
     /// Final responses so far.
     answers: u32,
     /// The end of the last response.
@@ -83,9 +89,12 @@ pub(crate) struct Http1 {
     /// The same, of the server's stream.
     server_losses: u32,
     ended: [bool; 2],
-    /// Bytes of the protocol that followed.
-    tunnelled: u64,
+    /// Bytes of the server that were taken for a body and belong to the protocol that followed.
+    behind: u64,
     next: Next,
+    /// The protocol that follows, and the exchange that switched to it.
+    tunnel: Option<Box<TunnelState>>,
+    switched: Option<Box<Exchange>>,
     /// Why the connection is over, once it is.
     closing: Option<CloseReason>,
 }
@@ -96,9 +105,19 @@ struct Part {
     head: Head,
     at: Progress,
     fate: Fate,
-    ambiguous: bool,
+    oddities: Oddities,
     method: Method,
+    /// It offers or accepts another protocol, h2c or websocket.
+    upgrade: bool,
     h2c: bool,
+    websocket: bool,
+    /// Its end was the end of the connection, in order.
+    closed: bool,
+    /// Of the exchange: that of a request, and of a response that has none.
+    index: u32,
+    /// Of a request: the end of the last response before it.
+    previous_end: Option<Timestamp>,
+    kept: Option<Box<Kept>>,
     /// The connection's counts of losses when the message began.
     losses: u32,
     server_losses: u32,
@@ -158,6 +177,7 @@ impl Http1 {
             streams: [Peer::Originator, Peer::Responder].map(stream),
             connection: Connection {
                 flow: flow.id,
+                id: flow.connection_id(),
                 client: flow.endpoint(client),
                 server: flow.endpoint(client.opposite()),
                 interface: flow.interface,
@@ -171,7 +191,7 @@ impl Http1 {
             current: None,
             early: None,
             interim: Vec::new(),
-            index: 0,
+            next_index: 0,
             answers: 0,
             previous_end: None,
             pipelined: false,
@@ -179,8 +199,10 @@ impl Http1 {
             losses: u32::from(lost),
             server_losses: 0,
             ended: [false; 2],
-            tunnelled: 0,
+            behind: 0,
             next: Next::Http1,
+            tunnel: None,
+            switched: None,
             closing: None,
         }
     }
@@ -200,10 +222,21 @@ impl Http1 {
         !looked_at && stream.skip(data.bytes.len() as u64, data.seen.time, data.late)
     }
 
-    /// Bytes of the protocol that followed, and bytes of both directions before it.
-    pub(crate) fn tunnelled_and_before(&self) -> (u64, u64) {
-        let both = self.requests().position.saturating_add(self.responses().position);
-        (self.tunnelled, both.saturating_sub(self.tunnelled))
+    /// The protocol that has begun. To be asked once [`Next::Tunnel`] has been told.
+    pub(crate) fn tunnel(&mut self, now: Moment) -> TunnelState {
+        match self.tunnel.take() {
+            Some(tunnel) => *tunnel,
+            None => self.begin_tunnel(TunnelProtocol::Unknown, now.time),
+        }
+    }
+
+    fn begin_tunnel(&self, protocol: TunnelProtocol, first: Timestamp) -> TunnelState {
+        let mut before = Peer::BOTH.map(|from| self.streams[from as usize].position);
+        let server = self.client.opposite() as usize;
+        before[server] = before[server].saturating_sub(self.behind);
+        let mut tunnel = TunnelState::new(self.client, protocol, first, before);
+        tunnel.pass(self.client.opposite(), self.behind);
+        tunnel
     }
 
     /// Takes the next bytes of one direction.
@@ -215,10 +248,12 @@ impl Http1 {
                 late: data.late,
                 acknowledged: data.acknowledged,
                 flow: context.flow,
+                client: self.client,
                 boundary: rest.len() == data.bytes.len(),
             };
             let config = context.config;
-            let Some(event) = self.stream(data.from).step(&mut rest, &arrival, config) else { break };
+            let stream = &mut self.streams[data.from as usize];
+            let Some(event) = stream.step(&mut rest, &arrival, config, context.budget) else { break };
             match event {
                 Event::Head(parsed) if data.from == self.client => {
                     self.request_head(context, parsed, data.now)
@@ -227,7 +262,14 @@ impl Http1 {
                 Event::End => self.over(context, data.from, Fate::Whole, data.now),
                 Event::Broken => self.over(context, data.from, Fate::Cut, data.now),
                 Event::Skipped(bytes) => context.counters.skipped_bytes += bytes,
-                Event::Switched(bytes) => self.tunnelled(context, bytes),
+                Event::Switched(bytes) => {
+                    context.counters.tunnel_bytes += bytes;
+                    context.counters.tunnel_bytes_delivered += bytes;
+                    let bytes = &data.bytes[data.bytes.len().saturating_sub(bytes as usize)..];
+                    if let Some(tunnel) = &mut self.tunnel {
+                        tunnel.data(data.from, bytes);
+                    }
+                }
             }
         }
         if data.from == self.client && !self.waiting.is_empty() {
@@ -296,8 +338,18 @@ impl Http1 {
         self.next
     }
 
-    /// Nothing more comes: all that is left is reported.
-    pub(crate) fn close<S: Sink>(&mut self, context: &mut Context<'_, S>, reason: CloseReason, now: Moment) {
+    /// Nothing more comes: all that is left is reported, but for an exchange that has switched to another protocol, which is
+    /// given back.
+    pub(crate) fn close<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        reason: CloseReason,
+        now: Moment,
+    ) -> Option<Exchange> {
+        let why = match self.next {
+            Next::Tunnel => Reason::Switched,
+            Next::Http1 => Reason::of_close(reason, self.client),
+        };
         self.closing = Some(reason);
         self.settle(context, now, true);
         let in_order = matches!(reason, CloseReason::Finished);
@@ -310,18 +362,24 @@ impl Http1 {
         // A server that had ended in order owed no answer to the end of the capture, and of one that the capture has no
         // packet of none could be seen.
         let server = self.client.opposite();
-        let no_answer = self.ended[server as usize] || context.flow.stream(server).packets == 0;
+        let unseen = context.flow.stream(server).packets == 0;
+        let no_answer = self.ended[server as usize] || unseen;
         while let Some(part) = self.next_pending() {
-            let state = match (part.fate, reason) {
-                _ if part.server_losses != self.server_losses => State::Gap,
-                (Fate::Broken, _) => State::Gap,
-                (_, CloseReason::Reset { .. }) => State::Aborted,
-                (Fate::Whole, CloseReason::Finished) => State::OrphanRequest,
-                (Fate::Whole, _) if no_answer => State::OrphanRequest,
-                _ => State::Truncated,
+            let (state, why) = match (part.fate, reason) {
+                _ if part.server_losses != self.server_losses => (State::Gap, Reason::Gap),
+                (Fate::Broken, _) => (State::Gap, Reason::Gap),
+                (_, CloseReason::Reset { .. }) => (State::Aborted, why),
+                (Fate::Whole, _) if unseen => (State::OrphanRequest, Reason::OneSided),
+                (Fate::Whole, CloseReason::Finished) => (State::OrphanRequest, why),
+                (Fate::Whole, _) if no_answer => (State::OrphanRequest, Reason::Fin),
+                (Fate::Cut, _) => (State::Truncated, report::cut_reason(&part, why)),
+                _ => (State::Truncated, why),
             };
-            self.emit_request(context, part, std::mem::take(&mut interim), state, now);
+            self.emit_request(context, part, std::mem::take(&mut interim), (state, why), now);
         }
+        // Of a message whose exchange was reported before its end.
+        self.streams.iter_mut().for_each(|stream| stream.forget_kept(context.budget));
+        self.switched.take().map(|exchange| *exchange)
     }
 
     fn stream(&mut self, from: Peer) -> &mut Stream {
@@ -343,17 +401,17 @@ impl Http1 {
         }
     }
 
-    fn tunnelled<S>(&mut self, context: &mut Context<'_, S>, bytes: u64) {
-        self.tunnelled += bytes;
-        context.counters.tunnel_bytes += bytes;
-        context.counters.tunnel_bytes_delivered += bytes;
-    }
-
     fn part(&self, parsed: Parsed, at: Progress) -> Part {
         Part {
             method: Method::of(parsed.head.method()),
-            ambiguous: parsed.framing.ambiguous,
+            oddities: parsed.framing.oddities,
+            upgrade: parsed.framing.upgrade,
             h2c: parsed.framing.h2c,
+            websocket: parsed.framing.websocket,
+            closed: false,
+            index: 0,
+            previous_end: self.previous_end,
+            kept: None,
             head: parsed.head,
             at,
             fate: Fate::UnderWay,
@@ -372,8 +430,17 @@ impl Http1 {
 
     fn request<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
         let at = self.requests().message;
-        self.announce(context, HeadKind::Request, &parsed.head, &at, now);
+        let index = self.take_index();
+        self.announce(context, HeadKind::Request, Some(index), &parsed.head, &at, now);
         context.counters.requests += 1;
+        if matches!(parsed.head.start(), StartLine::SimpleRequest { .. }) {
+            self.stream(self.client.opposite()).expect_simple();
+        }
+        if let Some(unanswered) = context.unanswered {
+            let (connection, head) = (self.connection, parsed.head.clone());
+            let request = PendingRequest { connection, index, head, first: at.first };
+            context.counters.pending_unwatched += u64::from(!unanswered.put(request));
+        }
         if let Some(before) = self.pending.back() {
             // The client had no byte of an answer to the one before: either it had received nothing in between, or
             // all that it had received has been seen, and no answer was in it.
@@ -382,25 +449,48 @@ impl Http1 {
                 && at.acknowledged.is_some_and(|acknowledged| acknowledged <= self.responses().position);
             self.pipelined |= received_nothing || all_seen;
         }
-        let part = self.part(parsed, at);
+        let part = Part { index, ..self.part(parsed, at) };
         self.queued_bytes += part.head.raw().len();
         self.pending.push_back(part);
-        while self.pending.len() > 1
-            && (self.pending.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX)
-        {
+        while self.pending.len() > 1 {
+            let reason = if self.pending.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX
+            {
+                context.counters.pending_full += 1;
+                Reason::TooManyPending
+            } else if self.answers_unseen(context, now) {
+                Reason::OneSided
+            } else {
+                break;
+            };
             // The count of requests is no longer that of answers to come.
             self.lost(self.client);
-            context.counters.pending_full += 1;
             let Some(part) = self.next_pending() else { break };
-            self.emit_request(context, part, Vec::new(), State::OrphanRequest, now);
+            self.emit_request(context, part, Vec::new(), (State::OrphanRequest, reason), now);
         }
+    }
+
+    /// Whether the oldest request has been waiting for long on a connection of which the server's side is not captured.
+    fn answers_unseen<S: Sink>(&self, context: &Context<'_, S>, now: Moment) -> bool {
+        let Some(oldest) = self.pending.front().filter(|oldest| oldest.fate != Fate::UnderWay) else {
+            return false;
+        };
+        now.time.0.saturating_sub(oldest.at.first.0) > ONE_SIDED_NS
+            && context.flow.stream(self.client.opposite()).packets == 0
+    }
+
+    fn take_index(&mut self) -> u32 {
+        let index = self.next_index;
+        self.next_index = index.saturating_add(1);
+        index
     }
 
     fn response_head<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
         let status = parsed.head.status().unwrap_or_default();
         if (100..=199).contains(&status) && status != 101 {
             let at = self.responses().message;
-            self.announce(context, HeadKind::Interim, &parsed.head, &at, now);
+            let asked = self.pending.front().filter(|_| self.waiting.is_empty() && self.losses == 0);
+            let index = asked.map(|asked| asked.index);
+            self.announce(context, HeadKind::Interim, index, &parsed.head, &at, now);
             context.counters.interim_responses += 1;
             context.counters.message_bytes += at.wire_bytes();
             if self.interim.len() < INTERIM_MAX {
@@ -413,23 +503,23 @@ impl Http1 {
             return;
         }
         let framing = parsed.framing;
-        let method = self.response(context, parsed, now);
-        let ending = body::response_ending(status, method, &framing);
+        let simple = *parsed.head.start() == StartLine::SimpleResponse;
+        let asked = self.response(context, parsed, now);
+        let ending = if simple { Ending::Close } else { body::response_ending(status, asked, &framing) };
         let over = self.stream(self.client.opposite()).body(ending);
         if over {
             self.over(context, self.client.opposite(), Fate::Whole, now);
         }
     }
 
-    /// Finds the request of a response whose head has been read. The request's method, if there is one.
+    /// Finds the request of a response whose head has been read. What the request means for it, if there is one.
     fn response<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
         parsed: Parsed,
         now: Moment,
-    ) -> Option<Method> {
+    ) -> Option<Asked> {
         let at = self.responses().message;
-        self.announce(context, HeadKind::Response, &parsed.head, &at, now);
         context.counters.responses += 1;
         let answer = Answer {
             part: self.part(parsed, at),
@@ -440,6 +530,12 @@ impl Http1 {
         self.answers = self.answers.saturating_add(1);
         let resolution =
             if self.waiting.is_empty() { self.resolve(&answer.part.at, false) } else { Resolution::Wait };
+        let index = match resolution {
+            Resolution::Pair(place) => self.pending.get(place).map(|request| request.index),
+            Resolution::Orphan => Some(self.next_index),
+            Resolution::Wait => None,
+        };
+        self.announce(context, HeadKind::Response, index, &answer.part.head, &at, now);
         if resolution == Resolution::Wait {
             self.queued_bytes += answer.part.head.raw().len();
             self.waiting.push_back(answer);
@@ -452,9 +548,9 @@ impl Http1 {
             return None;
         }
         let open = self.open(context, answer, resolution, now);
-        let method = open.request.as_ref().map(|request| request.method);
+        let asked = open.request.as_ref().map(Part::asked);
         self.current = Some(open);
-        method
+        asked
     }
 
     fn next_pending(&mut self) -> Option<Part> {
@@ -489,7 +585,7 @@ impl Http1 {
     fn open<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
-        answer: Answer,
+        mut answer: Answer,
         resolution: Resolution,
         now: Moment,
     ) -> Open {
@@ -498,6 +594,7 @@ impl Http1 {
             // is not captured at all.
             let acknowledged = answer.part.at.acknowledged;
             let before_capture = self.out_of_step && (acknowledged == Some(0) || answer.is_first);
+            answer.part.index = self.take_index();
             return Open {
                 request: None,
                 answer,
@@ -510,12 +607,17 @@ impl Http1 {
         for _ in 0..index {
             let Some(part) = self.next_pending() else { break };
             let state = match part.fate {
-                Fate::Whole if part.server_losses == self.server_losses => State::OrphanRequest,
-                _ => State::Gap,
+                Fate::Whole if part.server_losses == self.server_losses => {
+                    (State::OrphanRequest, Reason::Overtaken)
+                }
+                _ => (State::Gap, Reason::Gap),
             };
             self.emit_request(context, part, Vec::new(), state, now);
         }
         let request = self.next_pending();
+        if let (Some(request), Some(unanswered)) = (&request, context.unanswered.as_mut()) {
+            unanswered.remove(request.at.first, self.connection.flow, request.index);
+        }
         if self.out_of_step && answer.part.at.acknowledged.is_some() && !self.pipelined {
             // The response acknowledges the request: sent after it, and everything before was answered before.
             self.out_of_step = false;
@@ -565,8 +667,12 @@ impl Http1 {
         self.current = Some(open);
         match method {
             Some(Method::Connect) if (200..=299).contains(&status) => {
-                let behind = self.stream(self.client.opposite()).switch();
-                self.tunnelled(context, behind);
+                let stream = &mut self.streams[self.client.opposite() as usize];
+                let behind = stream.switch();
+                stream.forget_kept(context.budget);
+                context.counters.tunnel_bytes += behind;
+                context.counters.tunnel_bytes_delivered += behind;
+                self.behind = behind;
                 self.over(context, self.client.opposite(), Fate::Whole, now);
             }
             Some(Method::Head) if self.stream(self.client.opposite()).without_body() => {
@@ -579,47 +685,69 @@ impl Http1 {
 
     /// The message under way in a direction is over.
     fn over<S: Sink>(&mut self, context: &mut Context<'_, S>, from: Peer, fate: Fate, now: Moment) {
+        let client = self.client;
         let at = self.stream(from).message;
         context.counters.message_bytes += at.wire_bytes() - at.gap_bytes.min(at.wire_bytes());
-        let finish = |part: &mut Part| {
+        let mut kept = self.stream(from).take_kept(context.config.max_fields);
+        let connection = self.connection;
+        let mut finish = |part: &mut Part, index: Option<u32>, sink: &mut S| {
             part.at = at;
             part.fate = fate;
+            part.kept = kept.take();
+            part.oddities.add(part.kept.as_ref().map(|kept| kept.oddities).unwrap_or_default());
+            sink.message(report::message(&connection, from == client, index, part, now));
         };
-        if from != self.client {
+        if from != client {
             self.previous_end = Some(at.last);
             if let Some(mut open) = self.current.take() {
-                finish(&mut open.answer.part);
+                let index = open.index();
+                finish(&mut open.answer.part, Some(index), context.sink);
                 self.answered(context, open, now);
             } else if let Some(answer) = self.waiting.back_mut() {
-                finish(&mut answer.part);
+                finish(&mut answer.part, None, context.sink);
             }
-            return;
-        }
-        let under_way = |part: &&mut Part| part.fate == Fate::UnderWay;
-        if let Some(mut open) = self.early.take() {
-            open.request.as_mut().into_iter().for_each(finish);
+        } else if let Some(mut open) = self.early.take() {
+            if let Some(request) = &mut open.request {
+                finish(request, Some(request.index), context.sink);
+            }
             self.emit_answered(context, open, now);
-        } else if let Some(part) =
-            self.current.as_mut().and_then(|open| open.request.as_mut()).filter(under_way)
-        {
-            finish(part);
-        } else if let Some(part) = self.pending.back_mut().filter(under_way) {
-            finish(part);
+        } else {
+            let under_way = |part: &&mut Part| part.fate == Fate::UnderWay;
+            let answered = self.current.as_mut().and_then(|open| open.request.as_mut());
+            let part = answered.filter(under_way).or_else(|| self.pending.back_mut().filter(under_way));
+            if let Some(part) = part {
+                finish(part, Some(part.index), context.sink);
+            }
         }
+        // Of a message whose exchange was reported before its end.
+        context.budget.free += kept.map_or(0, |kept| kept.body.len());
     }
 
     /// An exchange has its whole response.
     fn answered<S: Sink>(&mut self, context: &mut Context<'_, S>, open: Open, now: Moment) {
         let part = &open.answer.part;
         let status = part.head.status().unwrap_or_default();
-        let method = open.request.as_ref().map(|request| request.method);
-        let switches = body::response_ending(status, method, &Default::default()) == Ending::Switch;
-        let h2c = status == 101 && (part.h2c || open.request.as_ref().is_some_and(|request| request.h2c));
-        if switches {
-            self.next = Next::Tunnel { h2c };
+        let asked = open.request.as_ref().map(Part::asked);
+        let switches = body::response_ending(status, asked, &Default::default()) == Ending::Switch;
+        if switches && self.next == Next::Http1 {
+            let offers = |wanted: fn(&Part) -> bool| {
+                status == 101 && (wanted(part) || open.request.as_ref().is_some_and(wanted))
+            };
+            let protocol = if offers(|part| part.h2c) {
+                TunnelProtocol::Http2
+            } else if offers(|part| part.websocket) {
+                TunnelProtocol::WebSocket
+            } else {
+                TunnelProtocol::Unknown
+            };
+            self.tunnel = Some(Box::new(self.begin_tunnel(protocol, part.at.last)));
+            self.next = Next::Tunnel;
+            let exchange = self.answered_exchange(context, open, now);
+            self.switched = Some(Box::new(exchange));
+            return;
         }
         let request_under_way = open.request.as_ref().is_some_and(|request| request.fate == Fate::UnderWay);
-        if request_under_way && !switches {
+        if request_under_way {
             self.early = Some(open);
         } else {
             self.emit_answered(context, open, now);
@@ -656,132 +784,29 @@ impl Http1 {
         match self.stream(from).cut(config) {
             Cut::Nothing => {}
             Cut::Head(half) => self.half_head(context, from, half, Fate::Cut, now),
-            Cut::Closed if in_order => self.over(context, from, Fate::Whole, now),
+            Cut::Closed if in_order => {
+                let open = self.current.as_mut().map(|open| &mut open.answer);
+                if let Some(answer) = open.or(self.waiting.back_mut()) {
+                    answer.part.closed = true;
+                }
+                self.over(context, from, Fate::Whole, now);
+            }
             Cut::Body | Cut::Closed => self.over(context, from, Fate::Cut, now),
         }
-    }
-
-    fn announce<S: Sink>(
-        &self,
-        context: &mut Context<'_, S>,
-        kind: HeadKind,
-        head: &Head,
-        at: &Progress,
-        now: Moment,
-    ) {
-        context.counters.heads_cut += u64::from(head.cut);
-        context.sink.head(HeadEvent { connection: &self.connection, kind, head, first: at.first, now });
-    }
-
-    /// Reports an exchange with a response.
-    fn emit_answered<S: Sink>(&mut self, context: &mut Context<'_, S>, open: Open, now: Moment) {
-        let fates = [Some(open.answer.part.fate), open.request.as_ref().map(|request| request.fate)];
-        let any = |fate| fates.contains(&Some(fate));
-        let state = if open.request.is_none() {
-            if open.before_capture { State::Midstream } else { State::OrphanResponse }
-        } else if any(Fate::Broken) {
-            State::Gap
-        } else if any(Fate::Cut) || any(Fate::UnderWay) {
-            match self.closing {
-                Some(CloseReason::Reset { .. }) => State::Aborted,
-                _ => State::Truncated,
-            }
-        } else {
-            State::Complete
-        };
-        let untrusted =
-            Untrusted { pairing: open.doubtful, midstream: open.out_of_step, ..Untrusted::default() };
-        let Answer { part, interim, previous_end, .. } = open.answer;
-        let parts = (open.request, Some(part));
-        self.emit(context, parts, interim, previous_end, state, (open.confidence, untrusted), now);
-    }
-
-    fn emit_request<S: Sink>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        part: Part,
-        interim: Vec<Interim>,
-        state: State,
-        now: Moment,
-    ) {
-        let confidence = self.confidence(Some(&part));
-        let untrusted = Untrusted { midstream: self.out_of_step, ..Untrusted::default() };
-        self.emit(context, (Some(part), None), interim, None, state, (confidence, untrusted), now);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "everything an exchange is made of, at one place")]
-    fn emit<S: Sink>(
-        &mut self,
-        context: &mut Context<'_, S>,
-        (request, response): (Option<Part>, Option<Part>),
-        interim: Vec<Interim>,
-        previous: Option<Timestamp>,
-        state: State,
-        (confidence, mut untrusted): (Confidence, Untrusted),
-        now: Moment,
-    ) {
-        for part in [&request, &response].into_iter().flatten() {
-            untrusted.retransmitted |= part.at.first_again || part.at.last_again;
-            untrusted.gap |= part.fate == Fate::Broken || part.at.last_missing;
-            context.counters.ambiguous_lengths += u64::from(part.ambiguous);
-        }
-        let edges = |part: &'_ Option<Part>| part.as_ref().map(|part| (part.at, part.fate == Fate::Whole));
-        let (asked, answered) = (edges(&request), edges(&response));
-        let edges = Edges {
-            request: asked.as_ref().map(|(at, whole)| (at, *whole)),
-            response: answered.as_ref().map(|(at, whole)| (at, *whole)),
-            previous,
-        };
-        let mut timing = edges.timing(&mut untrusted);
-        if self.index == 0 {
-            timing.connect = timing::connect(&context.flow.handshake());
-        }
-        let then = asked.or(answered).map(|(at, _)| at.facts).unwrap_or_default();
-        let counters = &mut *context.counters;
-        counters.exchanges += 1;
-        counters.without_request += u64::from(request.is_none());
-        counters.without_response += u64::from(response.is_none());
-        counters.untrusted += u64::from(untrusted.any());
-        *match state {
-            State::Complete => &mut counters.complete,
-            State::Truncated => &mut counters.truncated,
-            State::Gap => &mut counters.gap,
-            State::OrphanRequest => &mut counters.orphan_requests,
-            State::OrphanResponse => &mut counters.orphan_responses,
-            State::Aborted => &mut counters.aborted,
-            State::Midstream => &mut counters.exchanges_midstream,
-        } += 1;
-        let exchange = Exchange {
-            connection: self.connection,
-            index: self.index,
-            completed: now,
-            state,
-            confidence,
-            request: request.map(Part::into_message),
-            interim,
-            response: response.map(Part::into_message),
-            timing,
-            untrusted,
-            tcp: timing::difference(&timing::sums(context.flow), &then),
-        };
-        self.index = self.index.saturating_add(1);
-        context.sink.exchange(exchange);
     }
 }
 
 impl Part {
-    fn into_message(self) -> Message {
-        Message {
-            first: self.at.first,
-            head_end: self.at.head_end,
-            last: self.at.last,
-            body_bytes: self.at.body_bytes,
-            wire_bytes: self.at.wire_bytes(),
-            complete: self.fate == Fate::Whole,
-            gap_bytes: self.at.gap_bytes,
-            ambiguous_length: self.ambiguous,
-            head: self.head,
-        }
+    /// What it means for its response.
+    fn asked(&self) -> Asked {
+        Asked { method: self.method, upgrade: self.upgrade }
+    }
+}
+
+impl Open {
+    /// Of its exchange.
+    fn index(&self) -> u32 {
+        self.request.as_ref().unwrap_or(&self.answer.part).index
     }
 }
 
@@ -790,3 +815,6 @@ const INTERIM_MAX: usize = 16;
 /// Most bytes of heads that wait on one connection: some thousand usual ones. A peer that sends large heads and gets no
 /// answer cannot hold more.
 const QUEUED_MAX: usize = 1 << 20;
+/// On a connection of which only the client's side is captured, a request is reported when the next one comes after so many
+/// nanoseconds: 30 s, which is what servers and proxies take for the end of their patience.
+const ONE_SIDED_NS: u64 = 30_000_000_000;

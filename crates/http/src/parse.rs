@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use crate::detect::is_method;
-use crate::{Field, Head, StartLine};
+use crate::{Field, Head, Oddities, StartLine};
 
 /// Which messages a direction carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +33,14 @@ pub(crate) struct Framing {
     pub(crate) transfer_encoding: bool,
     /// Its last coding is `chunked`.
     pub(crate) chunked: bool,
-    /// Several Content-Length, one that is no number, or one beside Transfer-Encoding.
-    pub(crate) ambiguous: bool,
+    /// There is an Upgrade.
+    pub(crate) upgrade: bool,
     /// `Upgrade: h2c`.
     pub(crate) h2c: bool,
+    /// `Upgrade: websocket`.
+    pub(crate) websocket: bool,
+    /// What is odd about the head.
+    pub(crate) oddities: Oddities,
 }
 
 impl Framing {
@@ -45,18 +49,41 @@ impl Framing {
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade = true;
                 self.h2c |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"h2c"));
+                self.websocket |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"websocket"));
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                self.transfer_encoding = true;
-                if let Some(last) = tokens(value).filter(|token| !token.is_empty()).last() {
-                    self.chunked = last.eq_ignore_ascii_case(b"chunked");
+                for coding in tokens(value).filter(|token| !token.is_empty()) {
+                    // RFC 2616 had `identity` for no coding at all.
+                    let identity = coding.eq_ignore_ascii_case(b"identity");
+                    // "A sender MUST NOT apply the chunked transfer coding more than once" (RFC 9112, section 6.1), and
+                    // what is applied after it hides its end.
+                    self.oddities.add_if(identity || self.chunked, Oddities::ODD_CODING);
+                    self.transfer_encoding |= !identity;
+                    self.chunked =
+                        if identity { self.chunked } else { coding.eq_ignore_ascii_case(b"chunked") };
                 }
-                self.ambiguous |= self.length.is_some();
             }
             _ => {}
         }
+    }
+
+    /// What the fields say together, once all have been taken.
+    #[inline]
+    pub(crate) fn finish(&mut self, start: &StartLine) {
+        if !self.transfer_encoding {
+            return;
+        }
+        let minor = match *start {
+            StartLine::Request { minor, .. } | StartLine::Response { minor, .. } => minor,
+            _ => 0,
+        };
+        self.oddities.add_if(self.length.is_some(), Oddities::LENGTH_AND_CODING);
+        self.oddities.add_if(!self.chunked, Oddities::ODD_CODING);
+        // "... MUST treat the message as if the framing is faulty" (RFC 9112, section 6.1).
+        self.oddities.add_if(minor == 0, Oddities::CODING_IN_1_0);
     }
 
     /// Takes a whole line into account, of which the end may be missing.
@@ -70,7 +97,13 @@ impl Framing {
         // A list of equal numbers is what an intermediary makes of two fields (RFC 9110, section 8.6).
         for number in tokens(value) {
             let parsed = decimal(number);
-            self.ambiguous |= parsed.is_none() || self.length.is_some() || self.transfer_encoding;
+            match (self.length, parsed) {
+                (Some(first), Some(number)) if first == number => {
+                    self.oddities.add(Oddities::DUPLICATE_LENGTH)
+                }
+                (Some(_), _) | (_, None) => self.oddities.add(Oddities::CONFLICTING_LENGTH),
+                (None, Some(_)) => {}
+            }
             self.length = self.length.or(parsed);
         }
     }
@@ -131,12 +164,28 @@ pub(crate) fn fast(role: Role, bytes: &[u8], max_bytes: usize, max_fields: usize
         return Fast::Refused;
     }
     let mut framing = Framing::default();
+    let raw = &bytes[..len];
+    // What is behind each value, if it is there to be seen, is the end of its line.
+    let mut all_crlf = raw.ends_with(b"\r\n\r\n");
     let fields = fields.iter().map(|field| {
         framing.field(field.name.as_bytes(), field.value);
-        Field { name: range(bytes, field.name.as_bytes()), value: range(bytes, field.value) }
+        let value = range(bytes, field.value);
+        all_crlf &= raw.get(value.end as usize) == Some(&b'\r') && !field.value.is_empty();
+        Field { name: range(bytes, field.name.as_bytes()), value }
     });
     let fields = fields.collect();
-    Fast::Head(Parsed { head: Head::new(bytes[..len].into(), start, fields), framing }, len)
+    let first_line_end = match &start {
+        StartLine::Request { target, .. } => target.end as usize + VERSION_LEN,
+        StartLine::Response { reason, .. } => reason.end as usize,
+        _ => 0,
+    };
+    all_crlf &= raw.get(first_line_end) == Some(&b'\r');
+    framing.oddities.add_if(!all_crlf && has_bare_lf(raw), Oddities::BARE_LF);
+    framing.finish(&start);
+    if let StartLine::Response { status, .. } = start {
+        framing.oddities.add_if(!(100..=599).contains(&status), Oddities::ODD_STATUS);
+    }
+    Fast::Head(Parsed { head: Head::new(raw.into(), start, fields), framing }, len)
 }
 
 /// A head that is whole, without bytes behind it; `None` if its first line is no start line.
@@ -156,14 +205,26 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
     let mut lines = Lines { raw, at: 0 };
     let (first, ended) = lines.next()?;
     let start = match role {
-        Role::Requests => request_line(raw, first, !ended)?,
-        Role::Responses => status_line(raw, first)?,
+        Role::Requests => request_line(raw, first.clone(), !ended)?,
+        Role::Responses => status_line(raw, first.clone())?,
     };
     let mut framing = Framing::default();
     let mut fields: Vec<Field> = Vec::new();
     let mut dropped = false;
     let mut folded = false;
     let mut open: Option<Field> = None;
+    let mut oddities = Oddities::default();
+    oddities.add_if(ended && raw.get(first.end) == Some(&b'\n'), Oddities::BARE_LF);
+    match &start {
+        StartLine::Request { target, .. } => {
+            let blank = raw[usize_range(target)].iter().any(|byte| matches!(byte, b' ' | b'\t'));
+            oddities.add_if(blank, Oddities::BLANKS_IN_TARGET);
+        }
+        StartLine::Response { status, .. } => {
+            oddities.add_if(!(100..=599).contains(status), Oddities::ODD_STATUS);
+        }
+        _ => {}
+    }
     let mut close = |field: Option<Field>| {
         let Some(field) = field else { return };
         framing.field(&raw[usize_range(&field.name)], &raw[usize_range(&field.value)]);
@@ -174,6 +235,7 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
             break;
         }
         let bytes = &raw[line.clone()];
+        oddities.add_if(ended && raw.get(line.end) == Some(&b'\n'), Oddities::BARE_LF);
         match bytes {
             [] => break,
             [b' ' | b'\t', ..] if open.is_some() => {
@@ -193,18 +255,67 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
             _ => {
                 close(open.take());
                 // A line without a colon is no field. It stays in the raw bytes.
-                let Some(colon) = memchr::memchr(b':', bytes) else { continue };
+                let Some(colon) = memchr::memchr(b':', bytes) else {
+                    oddities.add(Oddities::NO_COLON);
+                    continue;
+                };
                 let name = trim_end(raw, line.start..line.start + colon);
+                oddities.add_if(name.end != line.start + colon, Oddities::SPACE_BEFORE_COLON);
                 let value = trim_end(raw, trim_start(raw, line.start + colon + 1..line.end));
                 open = Some(Field { name: to_u32(name), value: to_u32(value) });
             }
         }
     }
     close(open);
+    oddities.add_if(folded, Oddities::FOLDED);
+    framing.oddities.add(oddities);
+    framing.finish(&start);
     let mut head = Head::new(raw.into(), start, fields.into());
     head.cut = cut || dropped;
     head.folded = folded;
     Some(Parsed { head, framing })
+}
+
+/// The request of HTTP/0.9 that is `line`, with its end: `GET SP target` and nothing else. `None` if it is none.
+pub(crate) fn simple_request(line: &[u8]) -> Option<Parsed> {
+    let text = line.trim_ascii_end();
+    let target = text.strip_prefix(b"GET ")?;
+    // A target in origin form; what else has no version is not known well enough.
+    if target.first() != Some(&b'/') || target.iter().any(|byte| !byte.is_ascii_graphic()) {
+        return None;
+    }
+    let start = StartLine::SimpleRequest { target: to_u32(text.len() - target.len()..text.len()) };
+    let mut framing = Framing::default();
+    framing.oddities.add_if(!line.ends_with(b"\r\n"), Oddities::BARE_LF);
+    Some(Parsed { head: Head::new(line.into(), start, [].into()), framing })
+}
+
+/// The head of a response of HTTP/0.9: none.
+pub(crate) fn simple_response() -> Parsed {
+    Parsed { head: Head::new([].into(), StartLine::SimpleResponse, [].into()), framing: Framing::default() }
+}
+
+/// The fields of a trailer section, and whether there were more.
+pub(crate) fn trailers(raw: &[u8], max_fields: usize) -> (Box<[Field]>, bool) {
+    let mut fields: Vec<Field> = Vec::new();
+    let mut dropped = false;
+    for (line, _) in (Lines { raw, at: 0 }) {
+        let bytes = &raw[line.clone()];
+        if let ([b' ' | b'\t', ..], Some(last)) = (bytes, fields.last_mut()) {
+            // A continuation, as in a head.
+            last.value.end = trim_end(raw, line).end.max(last.value.end as usize) as u32;
+            continue;
+        }
+        let Some(colon) = memchr::memchr(b':', bytes) else { continue };
+        if fields.len() >= max_fields {
+            dropped = true;
+            continue;
+        }
+        let name = trim_end(raw, line.start..line.start + colon);
+        let value = trim_end(raw, trim_start(raw, line.start + colon + 1..line.end));
+        fields.push(Field { name: to_u32(name), value: to_u32(value) });
+    }
+    (fields.into(), dropped)
 }
 
 /// `method SP target SP HTTP/1.x`, the target with whatever blanks are in it; without a version if `cut`.
@@ -239,6 +350,12 @@ fn status_line(raw: &[u8], line: Range<usize>) -> Option<StartLine> {
     let status = decimal(digits).and_then(|status| u16::try_from(status).ok())?;
     let reason = trim_end(raw, trim_start(raw, line.end - rest.len()..line.end));
     Some(StartLine::Response { status, reason: to_u32(reason), minor: minor - b'0' })
+}
+
+/// Whether a line ends in LF alone.
+#[cold]
+fn has_bare_lf(raw: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', raw).any(|at| at == 0 || raw[at - 1] != b'\r')
 }
 
 /// The lines of a head, without their ends, and whether they have one.
@@ -304,5 +421,7 @@ fn usize_range(range: &Range<u32>) -> Range<usize> {
 
 /// Fields on the stack for `httparse`, 32 bytes each. Heads with more are rare and go to the line parser.
 const FAST_FIELDS: usize = 64;
+/// Length of ` HTTP/1.1`.
+const VERSION_LEN: usize = 9;
 /// Length of `HTTP/1.1 200`.
 const STATUS_LEN: usize = 12;

@@ -25,6 +25,8 @@ pub(crate) struct Edges<'a> {
     pub(crate) response: Option<(&'a Progress, bool)>,
     /// The end of the previous response on the connection.
     pub(crate) previous: Option<Timestamp>,
+    /// The end of the last response before the request.
+    pub(crate) before: Option<Timestamp>,
 }
 
 impl Edges<'_> {
@@ -48,6 +50,8 @@ impl Edges<'_> {
             server: between(ready, response_first),
             receive: between(response_first, response_last),
             total: between(request_first, response_last),
+            think: between(self.before, request_first),
+            ..Timing::default()
         }
     }
 }
@@ -57,11 +61,22 @@ pub(crate) fn connect(handshake: &Handshake) -> Option<u64> {
     between(handshake.syn(), handshake.ack())
 }
 
+/// From the capture point to the receiver of `sender`'s data and back.
+pub(crate) fn round_trip(flow: &Flow, sender: Peer, handshake: &Handshake) -> Option<u64> {
+    flow.stream(sender).round_trip_ns.or_else(|| match sender {
+        Peer::Originator => handshake.responder_ns(),
+        Peer::Responder => handshake.originator_ns(),
+    })
+}
+
 /// What both directions have gone through so far.
 #[inline]
-pub(crate) fn sums(flow: &Flow) -> TcpFacts {
+pub(crate) fn sums(flow: &Flow, client: Peer) -> TcpFacts {
     let [a, b] = Peer::BOTH.map(|sender| flow.stream(sender));
+    let of_client = if client == Peer::Originator { &a } else { &b };
     TcpFacts {
+        client_retransmitted_bytes: of_client.retransmitted_bytes,
+        zero_window_ns: a.zero_window_ns.wrapping_add(b.zero_window_ns),
         retransmitted_bytes: a.retransmitted_bytes.wrapping_add(b.retransmitted_bytes),
         out_of_order: a.out_of_order.wrapping_add(b.out_of_order),
         gap_bytes: a.gap_bytes.wrapping_add(b.gap_bytes),
@@ -76,6 +91,10 @@ pub(crate) fn difference(now: &TcpFacts, then: &TcpFacts) -> TcpFacts {
         out_of_order: now.out_of_order.wrapping_sub(then.out_of_order),
         gap_bytes: now.gap_bytes.wrapping_sub(then.gap_bytes),
         zero_windows: now.zero_windows.wrapping_sub(then.zero_windows),
+        client_retransmitted_bytes: now
+            .client_retransmitted_bytes
+            .wrapping_sub(then.client_retransmitted_bytes),
+        zero_window_ns: now.zero_window_ns.saturating_sub(then.zero_window_ns),
     }
 }
 

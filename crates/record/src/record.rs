@@ -692,7 +692,13 @@ mod tests {
             head(b"HTTP/1.1 200 OK", &[(b"Content-Type", b"application/json"), (b"Server", b"nginx")]);
         let mut exchange = exchange(request, response);
         exchange.timing.connect = Some(70_000);
-        exchange.tcp = TcpFacts { retransmitted_bytes: 1448, out_of_order: 1, gap_bytes: 5, zero_windows: 2 };
+        exchange.tcp = TcpFacts {
+            retransmitted_bytes: 1448,
+            out_of_order: 1,
+            gap_bytes: 5,
+            zero_windows: 2,
+            ..TcpFacts::default()
+        };
         let expected = concat!(
             r#"{"timestamp":"2026-11-21T10:11:12.123456789Z","#,
             r#""http":{"request":{"method":"GET","header":{"host":["shop.example:8080"],"user-agent":["curl/8.5"]},"#,

@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 
 use gannet_http::{
-    Confidence, Connection, Exchange, Field, Head, Message, StartLine, State, TcpFacts, Timing, Untrusted,
+    Confidence, Connection, Exchange, Field, Head, Message, Oddities, Reason, StartLine, State, TcpFacts,
+    Timing, Untrusted,
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 
@@ -67,6 +68,9 @@ pub fn message(head: Head, body: u64, first: u64, last: u64) -> Message {
         complete: true,
         gap_bytes: 0,
         ambiguous_length: false,
+        body: [].into(),
+        trailers: None,
+        oddities: Oddities::default(),
     }
 }
 
@@ -91,12 +95,14 @@ pub fn exchange_of(request: Option<Message>, response: Option<Message>) -> Excha
             server: Some(response.first.0 - request.last.0),
             receive: Some(response.last.0 - response.first.0),
             total: Some(response.last.0 - request.first.0),
+            ..Timing::default()
         };
     }
     let end = |host: u8, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
     Exchange {
         connection: Connection {
             flow: 17,
+            id: "AAAAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap(),
             client: end(1, 51234),
             server: end(2, 8080),
             interface: 0,
@@ -106,6 +112,7 @@ pub fn exchange_of(request: Option<Message>, response: Option<Message>) -> Excha
         index: 3,
         completed: Default::default(),
         state,
+        reason: Reason::Framing,
         confidence: Confidence::High,
         request,
         interim: Vec::new(),
@@ -113,5 +120,6 @@ pub fn exchange_of(request: Option<Message>, response: Option<Message>) -> Excha
         timing,
         untrusted: Untrusted::default(),
         tcp: TcpFacts::default(),
+        tunnel: None,
     }
 }

@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 
 use gannet_http::{
-    Confidence, Connection, Exchange, Field, Head, Message, StartLine, State, TcpFacts, Timing, Untrusted,
+    Confidence, Connection, Exchange, Field, Head, Message, Oddities, Reason, StartLine, State, TcpFacts,
+    Timing, Untrusted,
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{HeaderSelection, RecordOptions, Routes};
@@ -36,6 +37,7 @@ pub fn exchange(host: &[u8], target: &[u8], status: u16) -> Exchange {
     Exchange {
         connection: Connection {
             flow: 17,
+            id: "AAAAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap(),
             client: end(1, 51234),
             server: end(2, 8080),
             interface: 0,
@@ -45,6 +47,7 @@ pub fn exchange(host: &[u8], target: &[u8], status: u16) -> Exchange {
         index: 0,
         completed: Default::default(),
         state: State::Complete,
+        reason: Reason::Framing,
         confidence: Confidence::High,
         request: Some(message(request, 0, 0, 0)),
         interim: Vec::new(),
@@ -52,6 +55,7 @@ pub fn exchange(host: &[u8], target: &[u8], status: u16) -> Exchange {
         timing: Timing { total: Some(1_300_000), ..Timing::default() },
         untrusted: Untrusted::default(),
         tcp: TcpFacts::default(),
+        tunnel: None,
     }
 }
 
@@ -81,5 +85,8 @@ fn message(head: Head, body_bytes: u64, first: u64, last: u64) -> Message {
         complete: true,
         gap_bytes: 0,
         ambiguous_length: false,
+        body: [].into(),
+        trailers: None,
+        oddities: Oddities::default(),
     }
 }

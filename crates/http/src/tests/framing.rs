@@ -355,40 +355,7 @@ fn other_protocols_are_let_go() {
 }
 
 #[test]
-fn tunnels() {
-    let mut lane = Lane::new();
-    lane.client("GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
-    lane.server("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x01\x02\x03");
-    let exchanges = lane.taken();
-    assert_eq!(lines(&exchanges), ["GET /chat 0 > 101 0 complete"]);
-    assert_eq!(exchanges[0].timing.receive, Some(0));
-    assert!(!lane.wanted());
-    let sent = lane.sent;
-    lane.flow.sample_stream(Peer::Originator, |stream| stream.bytes = sent[0] + 1_000);
-    lane.flow.sample_stream(Peer::Responder, |stream| {
-        (stream.bytes, stream.retransmitted_bytes) = (sent[1] + 50, 40);
-    });
-    lane.close(CloseReason::Finished);
-    let counters = lane.http.counters();
-    assert_eq!((counters.tunnels, counters.tunnel_bytes, counters.http1), (1, 1_013, 1));
-
-    let mut lane = Lane::new();
-    lane.client("CONNECT a:443 HTTP/1.1\r\n\r\n").server("HTTP/1.1 200 Established\r\n\r\n");
-    assert_eq!(lines(&lane.taken()), ["CONNECT a:443 0 > 200 0 complete"]);
-    assert!(!lane.wanted());
-
-    let mut lane = Lane::new();
-    lane.client("CONNECT a:443 HTTP/1.1\r\n\r\n").server("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno");
-    lane.client(GET).server(OK);
-    assert_eq!(lines(&lane.finish()), ["CONNECT a:443 0 > 407 2 complete", "GET / 0 > 200 5 complete"]);
-
-    let mut lane = Lane::new();
-    lane.client("GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n")
-        .server("HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\n\0\0");
-    lane.close(CloseReason::Finished);
-    assert_eq!((lane.http.counters().http1, lane.http.counters().http2), (0, 1));
-
-    // An upgrade that the server does not care for.
+fn an_upgrade_that_the_server_does_not_care_for() {
     let both = run(["GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", GET].concat(), [OK, OK].concat());
     assert_eq!(both.len(), 2);
 }

@@ -4,6 +4,8 @@ mod conversation;
 mod framing;
 mod llhttp;
 mod pairing;
+mod traps;
+mod tunnels;
 
 /// Exchanges of one connection that both ends close in order: the client's bytes, then the server's.
 fn run(client: impl AsRef<[u8]>, server: impl AsRef<[u8]>) -> Vec<String> {

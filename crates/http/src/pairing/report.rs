@@ -1,0 +1,251 @@
+//! What a connection tells its sink: heads, messages, exchanges.
+
+use gannet_flow::{CloseReason, Moment};
+use gannet_packet::Timestamp;
+
+use super::{Answer, Context, Fate, Http1, Open, Part};
+use crate::framing::Progress;
+use crate::oddity::Oddities;
+use crate::timing::{self, Edges};
+use crate::{
+    Confidence, Connection, Exchange, Head, HeadEvent, HeadKind, Interim, Message, MessageEvent, Reason,
+    Sink, State, Untrusted,
+};
+
+/// All that an exchange is made of and that is not the connection's.
+struct Outcome {
+    request: Option<Part>,
+    response: Option<Part>,
+    interim: Vec<Interim>,
+    /// The end of the response before this one.
+    previous: Option<Timestamp>,
+    state: State,
+    reason: Reason,
+    confidence: Confidence,
+    untrusted: Untrusted,
+}
+
+impl Http1 {
+    pub(super) fn announce<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        kind: HeadKind,
+        index: Option<u32>,
+        head: &Head,
+        at: &Progress,
+        now: Moment,
+    ) {
+        context.counters.heads_cut += u64::from(head.cut);
+        context.sink.head(HeadEvent {
+            connection: &self.connection,
+            kind,
+            index,
+            head,
+            first: at.first,
+            now,
+        });
+    }
+
+    /// Reports an exchange with a response.
+    pub(super) fn emit_answered<S: Sink>(&mut self, context: &mut Context<'_, S>, open: Open, now: Moment) {
+        let exchange = self.answered_exchange(context, open, now);
+        context.sink.exchange(exchange);
+    }
+
+    /// An exchange with a response.
+    pub(super) fn answered_exchange<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        open: Open,
+        now: Moment,
+    ) -> Exchange {
+        let fates = [Some(open.answer.part.fate), open.request.as_ref().map(|request| request.fate)];
+        let any = |fate| fates.contains(&Some(fate));
+        let (state, reason) = if open.request.is_none() {
+            let state = if open.before_capture { State::Midstream } else { State::OrphanResponse };
+            (state, self.why_orphan(context, open.before_capture))
+        } else if any(Fate::Broken) {
+            (State::Gap, Reason::Gap)
+        } else if any(Fate::Cut) || any(Fate::UnderWay) {
+            let reason = self.closing.map_or(Reason::Fin, |closing| Reason::of_close(closing, self.client));
+            let parts = [Some(&open.answer.part), open.request.as_ref()];
+            let cut = parts.into_iter().flatten().find(|part| part.fate == Fate::Cut);
+            let reason = cut.map_or(reason, |part| cut_reason(part, reason));
+            match self.closing {
+                Some(CloseReason::Reset { .. }) if reason != Reason::BadFraming => (State::Aborted, reason),
+                _ => (State::Truncated, reason),
+            }
+        } else {
+            let closed = open.answer.part.closed;
+            (State::Complete, if closed { Reason::Fin } else { Reason::Framing })
+        };
+        let untrusted =
+            Untrusted { pairing: open.doubtful, midstream: open.out_of_step, ..Untrusted::default() };
+        let confidence = open.confidence;
+        let Answer { mut part, interim, previous_end, .. } = open.answer;
+        let continues = interim.iter().filter(|interim| interim.status == 100).count();
+        part.oddities.add_if(continues > 1, Oddities::REPEATED_CONTINUE);
+        if part.head.status() == Some(101) {
+            let asked = open.request.as_ref().is_none_or(|request| request.upgrade);
+            part.oddities.add_if(!asked, Oddities::UNASKED_SWITCH);
+        }
+        let outcome = Outcome {
+            request: open.request,
+            response: Some(part),
+            interim,
+            previous: previous_end,
+            state,
+            reason,
+            confidence,
+            untrusted,
+        };
+        self.exchange(context, outcome, now)
+    }
+
+    pub(super) fn emit_request<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        part: Part,
+        interim: Vec<Interim>,
+        (state, reason): (State, Reason),
+        now: Moment,
+    ) {
+        if let Some(unanswered) = context.unanswered {
+            unanswered.remove(part.at.first, self.connection.flow, part.index);
+        }
+        let outcome = Outcome {
+            confidence: self.confidence(Some(&part)),
+            untrusted: Untrusted { midstream: self.out_of_step, ..Untrusted::default() },
+            request: Some(part),
+            response: None,
+            interim,
+            previous: None,
+            state,
+            reason,
+        };
+        let exchange = self.exchange(context, outcome, now);
+        context.sink.exchange(exchange);
+    }
+
+    /// Why a response has no request.
+    fn why_orphan<S: Sink>(&self, context: &Context<'_, S>, before_capture: bool) -> Reason {
+        if context.flow.stream(self.client).packets == 0 {
+            Reason::OneSided
+        } else if before_capture {
+            Reason::BeforeCapture
+        } else if self.losses > self.server_losses {
+            Reason::RequestMissing
+        } else {
+            Reason::Unsolicited
+        }
+    }
+
+    fn exchange<S: Sink>(&self, context: &mut Context<'_, S>, outcome: Outcome, now: Moment) -> Exchange {
+        let Outcome { request, response, interim, previous, state, reason, confidence, mut untrusted } =
+            outcome;
+        let counters = &mut *context.counters;
+        for part in [&request, &response].into_iter().flatten() {
+            untrusted.retransmitted |= part.at.first_again || part.at.last_again;
+            untrusted.gap |= part.fate == Fate::Broken || part.at.last_missing;
+            counters.ambiguous_lengths += u64::from(part.oddities.has(Oddities::OF_LENGTH));
+            context.budget.free += part.kept.as_ref().map_or(0, |kept| kept.body.len());
+        }
+        counters.bodies_cut = context.budget.refused;
+        let edges = |part: &'_ Option<Part>| part.as_ref().map(|part| (part.at, part.fate == Fate::Whole));
+        let (asked, answered) = (edges(&request), edges(&response));
+        let edges = Edges {
+            request: asked.as_ref().map(|(at, whole)| (at, *whole)),
+            response: answered.as_ref().map(|(at, whole)| (at, *whole)),
+            previous,
+            before: request.as_ref().and_then(|request| request.previous_end),
+        };
+        let index = request.as_ref().or(response.as_ref()).map_or(0, |part| part.index);
+        let handshake = context.flow.handshake();
+        let mut timing = edges.timing(&mut untrusted);
+        timing.server_round_trip = timing::round_trip(context.flow, self.client, &handshake);
+        timing.client_round_trip = timing::round_trip(context.flow, self.client.opposite(), &handshake);
+        if index == 0 {
+            timing.connect = timing::connect(&handshake);
+            timing.handshake = handshake;
+        }
+        let then = asked.or(answered).map(|(at, _)| at.facts).unwrap_or_default();
+        counters.exchanges += 1;
+        counters.without_request += u64::from(request.is_none());
+        counters.without_response += u64::from(response.is_none());
+        counters.untrusted += u64::from(untrusted.any());
+        *match state {
+            State::Complete => &mut counters.complete,
+            State::Truncated => &mut counters.truncated,
+            State::Gap => &mut counters.gap,
+            State::OrphanRequest => &mut counters.orphan_requests,
+            State::OrphanResponse => &mut counters.orphan_responses,
+            State::Aborted => &mut counters.aborted,
+            State::Midstream => &mut counters.exchanges_midstream,
+        } += 1;
+        Exchange {
+            connection: self.connection,
+            index,
+            completed: now,
+            state,
+            reason,
+            confidence,
+            request: request.map(Part::into_message),
+            interim,
+            response: response.map(Part::into_message),
+            timing,
+            untrusted,
+            tcp: timing::difference(&timing::sums(context.flow, self.client), &then),
+            tunnel: None,
+        }
+    }
+}
+
+/// Why a message was cut off, if the connection ended or ends for `otherwise`.
+pub(super) fn cut_reason(part: &Part, otherwise: Reason) -> Reason {
+    if part.oddities.has(Oddities::BAD_CHUNK) { Reason::BadFraming } else { otherwise }
+}
+
+/// A message that is over.
+pub(super) fn message<'a>(
+    connection: &'a Connection,
+    of_client: bool,
+    index: Option<u32>,
+    part: &'a Part,
+    now: Moment,
+) -> MessageEvent<'a> {
+    let kept = part.kept.as_deref();
+    MessageEvent {
+        connection,
+        kind: if of_client { HeadKind::Request } else { HeadKind::Response },
+        index,
+        head: &part.head,
+        body: kept.map_or(&[], |kept| &kept.body),
+        trailers: kept.and_then(|kept| kept.trailers.as_deref()),
+        body_bytes: part.at.body_bytes,
+        gap_bytes: part.at.gap_bytes,
+        complete: part.fate == Fate::Whole,
+        first: part.at.first,
+        last: part.at.last,
+        now,
+    }
+}
+
+impl Part {
+    fn into_message(self) -> Message {
+        let (body, trailers) = self.kept.map_or_else(Default::default, |kept| (kept.body, kept.trailers));
+        Message {
+            first: self.at.first,
+            head_end: self.at.head_end,
+            last: self.at.last,
+            body_bytes: self.at.body_bytes,
+            wire_bytes: self.at.wire_bytes(),
+            complete: self.fate == Fate::Whole,
+            gap_bytes: self.at.gap_bytes,
+            ambiguous_length: self.oddities.has(Oddities::OF_LENGTH),
+            head: self.head,
+            body: body.into(),
+            trailers,
+            oddities: self.oddities,
+        }
+    }
+}

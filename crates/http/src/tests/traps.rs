@@ -1,0 +1,368 @@
+//! What a tool of this kind gets wrong if it is careless: one test for each trap that has none elsewhere.
+
+use gannet_flow::{CloseReason, Handshake};
+use gannet_packet::Timestamp;
+
+use crate::testing::{CLIENT, Lane, SERVER, lines};
+use crate::{
+    Confidence, Exchange, ExchangeId, HeadEvent, Http, HttpConfig, MessageEvent, Oddities, PendingRequest,
+    Reason, Sink,
+};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+fn keeping(body: usize) -> HttpConfig {
+    HttpConfig { body, ..HttpConfig::default() }
+}
+
+fn names(oddities: Oddities) -> Vec<&'static str> {
+    oddities.names().collect()
+}
+
+#[test]
+fn oddities_of_heads_are_said_however_they_are_cut() {
+    for (request, odd) in [
+        ("GET / HTTP/1.1\r\nA: b\r\n\r\n", &[][..]),
+        ("GET / HTTP/1.1\nA: b\n\n", &["bare-lf"]),
+        ("GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", &["bare-lf"]),
+        ("GET / HTTP/1.1\nA: b\r\n\r\n", &["bare-lf"]),
+        ("GET / HTTP/1.1\r\nA: b\r\n\n", &["bare-lf"]),
+        ("GET / HTTP/1.1\r\nA:\r\nC: d \r\n\r\n", &[]),
+        ("\r\nGET / HTTP/1.1\r\n\r\n", &["blank-lines"]),
+        ("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", &["folded"]),
+        ("GET / HTTP/1.1\r\nA : b\r\n\r\n", &["space-before-colon"]),
+        ("GET / HTTP/1.1\r\nno field\r\n\r\n", &["no-colon"]),
+        ("GET /a b HTTP/1.1\r\n\r\n", &["blanks-in-target"]),
+        ("GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", &["duplicate-length"]),
+        ("GET / HTTP/1.1\r\nContent-Length: 0, 0\r\n\r\n", &["duplicate-length"]),
+        ("GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 7\r\n\r\n", &["conflicting-length"]),
+        ("GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", &["conflicting-length"]),
+        (
+            "GET / HTTP/1.1\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            &["length-and-coding"],
+        ),
+        ("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", &["coding-in-1.0"]),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", &["odd-coding"]),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", &["odd-coding"]),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: identity\r\n\r\n", &["odd-coding"]),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0;last=1\r\n\r\n", &["chunk-extensions"]),
+        ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", &[]),
+    ] {
+        for size in [1, 3, 17, 1_000] {
+            let mut lane = Lane::new();
+            for piece in request.as_bytes().chunks(size) {
+                lane.client(piece);
+            }
+            let exchanges = lane.server(OK).finish();
+            assert_eq!(lines(&exchanges), lines(&exchanges)[..1], "{}", request.escape_debug());
+            let message = exchanges[0].request.as_ref().unwrap();
+            assert_eq!(names(message.oddities), odd, "{} {size}", request.escape_debug());
+            assert_eq!(
+                message.ambiguous_length,
+                odd.iter().any(|name| name.contains("length") || name.contains("coding")),
+                "{}",
+                request.escape_debug()
+            );
+        }
+    }
+    let answered = |response: &str| {
+        let exchanges = Lane::new().client(GET).server(response).finish();
+        names(exchanges[0].response.as_ref().unwrap().oddities)
+    };
+    assert_eq!(answered("HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n"), ["odd-status"]);
+    let twice = "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(answered(twice), ["repeated-continue"]);
+    assert_eq!(answered("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"), ["bad-chunk"]);
+}
+
+#[test]
+fn a_length_that_what_follows_refutes() {
+    let exchanges =
+        Lane::new().client(GET).server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhello").finish();
+    assert_eq!(names(exchanges[0].response.as_ref().unwrap().oddities), ["length-refuted"]);
+    // What follows begins like a message: right, then.
+    let exchanges = Lane::new().client([GET, GET].concat()).server([OK, OK].concat()).finish();
+    assert!(exchanges.iter().all(|exchange| exchange.response.as_ref().unwrap().oddities.is_empty()));
+}
+
+#[test]
+fn http_0_9() {
+    for size in [1, 4, 100] {
+        let mut lane = Lane::with(keeping(100), false);
+        for piece in b"GET /old.html\r\n".chunks(size) {
+            lane.client(piece);
+        }
+        for piece in b"HT<html>\r\n\r\n</html>".chunks(size) {
+            lane.server(piece);
+        }
+        let exchanges = lane.finish();
+        assert_eq!(lines(&exchanges), ["GET /old.html 0 > 0 19 complete"], "{size}");
+        let (request, response) =
+            (exchanges[0].request.as_ref().unwrap(), exchanges[0].response.as_ref().unwrap());
+        assert_eq!((request.head.version(), response.head.version()), ("0.9", "0.9"));
+        assert_eq!(response.head.status(), None);
+        assert_eq!(&*response.body, b"HT<html>\r\n\r\n</html>", "{size}");
+        assert_eq!((response.wire_bytes, exchanges[0].reason), (19, Reason::Fin));
+    }
+    // A server that answers in a newer version.
+    let exchanges = Lane::new().client("GET /old\n").server(OK).finish();
+    assert_eq!(lines(&exchanges), ["GET /old 0 > 200 5 complete"]);
+}
+
+#[test]
+fn http_1_0_with_keep_alive_and_without() {
+    let mut lane = Lane::new();
+    let get = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    lane.client(get).server("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab").client(get);
+    lane.server("HTTP/1.0 200 OK\r\n\r\nup to the end");
+    let exchanges = lane.finish();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 2 complete", "GET / 0 > 200 13 complete"]);
+    assert_eq!((exchanges[0].reason, exchanges[1].reason), (Reason::Framing, Reason::Fin));
+}
+
+#[test]
+fn methods_that_nobody_knows() {
+    for method in ["FROB", "frob", "Get", "X-Y_Z9"] {
+        let exchanges = Lane::new().client(format!("{method} /x HTTP/1.1\r\n\r\n")).server(OK).finish();
+        assert_eq!(lines(&exchanges), [format!("{method} /x 0 > 200 5 complete")]);
+    }
+}
+
+#[test]
+fn trailers_are_kept() {
+    let body = "3\r\nabc\r\n0\r\nX-Sum: 17\r\nGrpc-Status:0\r\n more\r\nno field\r\n\r\n";
+    let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+    for size in [1, 5, 1_000] {
+        let mut lane = Lane::new();
+        lane.client(GET);
+        for piece in response.as_bytes().chunks(size) {
+            lane.server(piece);
+        }
+        let exchanges = lane.taken();
+        let trailers = exchanges[0].response.as_ref().unwrap().trailers.as_ref().unwrap();
+        assert_eq!(trailers.field("x-sum"), Some(&b"17"[..]));
+        assert_eq!(trailers.field("grpc-status"), Some(&b"0\r\n more"[..]));
+        assert_eq!((trailers.fields().count(), trailers.cut), (2, false));
+    }
+    let config = HttpConfig { max_head_bytes: 60, max_fields: 1, ..HttpConfig::default() };
+    let many = "X: y\r\n".repeat(100);
+    let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{many}\r\n{OK}");
+    let exchanges = Lane::with(config, false).client([GET, GET].concat()).server(response).finish();
+    let trailers = exchanges[0].response.as_ref().unwrap().trailers.as_ref().unwrap();
+    assert_eq!((trailers.raw().len(), trailers.fields().count(), trailers.cut), (60, 1, true));
+    assert_eq!(exchanges[1].response.as_ref().unwrap().body_bytes, 5);
+}
+
+#[test]
+fn bodies_are_kept_up_to_a_size() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4;x\r\ndefg\r\n0\r\n\r\n";
+    let closed = "HTTP/1.1 200 OK\r\n\r\nabcdefg";
+    let counted = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nabcdefg";
+    for response in [chunked, closed, counted] {
+        for (limit, kept) in [(0, ""), (1, "a"), (5, "abcde"), (7, "abcdefg"), (99, "abcdefg")] {
+            for size in [1, 2, 1_000] {
+                let mut lane = Lane::with(keeping(limit), false);
+                lane.client("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nxy");
+                for piece in response.as_bytes().chunks(size) {
+                    lane.server(piece);
+                }
+                let exchanges = lane.finish();
+                let (request, response) =
+                    (exchanges[0].request.as_ref().unwrap(), exchanges[0].response.as_ref().unwrap());
+                assert_eq!(&*response.body, kept.as_bytes(), "{limit} {size}");
+                assert_eq!(response.body_bytes, 7);
+                assert_eq!(response.body_is_whole(), limit >= 7);
+                assert_eq!(&*request.body, &b"xy"[..limit.min(2)]);
+            }
+        }
+    }
+    // Up to the hole.
+    let mut lane = Lane::with(keeping(99), false);
+    lane.client(GET).server(&counted[..counted.len() - 4]).gap(SERVER, 2).server("fg");
+    let exchanges = lane.finish();
+    let response = exchanges[0].response.as_ref().unwrap();
+    assert_eq!((&*response.body, response.body_bytes, response.gap_bytes), (&b"abc"[..], 7, 2));
+    assert!(!response.body_is_whole());
+    // All connections together keep no more than they may.
+    let config = HttpConfig { body: 99, body_memory: 4, ..HttpConfig::default() };
+    let mut lane = Lane::with(config, false);
+    let exchanges = lane.client([GET, GET].concat()).server([counted, counted].concat()).finish();
+    assert!(exchanges.iter().all(|exchange| &*exchange.response.as_ref().unwrap().body == b"abcd"));
+    assert_eq!(lane.http.counters().bodies_cut, 2);
+}
+
+#[test]
+fn kept_bodies_are_decoded() {
+    let zlib = b"\x78\x9c\xcb\x48\xcd\xc9\xc9\x07\x00\x06\x2c\x02\x15";
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: {}\r\n\r\n", zlib.len());
+    for (limit, end, bytes) in [(99, "whole", &b"hello"[..]), (4, "truncated", b"h")] {
+        let mut lane = Lane::with(keeping(limit), false);
+        let exchanges = lane.client(GET).server([head.as_bytes(), zlib].concat()).finish();
+        let decoded = exchanges[0].response.as_ref().unwrap().decoded(&Default::default());
+        assert_eq!(decoded.end.name(), end);
+        assert!(bytes.starts_with(&decoded.bytes), "{:?}", decoded.bytes);
+        assert!(end != "whole" || decoded.bytes == bytes);
+    }
+}
+
+#[test]
+fn reasons_of_orphans() {
+    let reasons =
+        |exchanges: &[Exchange]| exchanges.iter().map(|exchange| exchange.reason.name()).collect::<Vec<_>>();
+    let bad_request = "HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n";
+    let exchanges = Lane::new().client(GET).server([OK, bad_request].concat()).finish();
+    assert_eq!(reasons(&exchanges), ["framing", "unsolicited"]);
+    let exchanges = Lane::new().server(OK).close(CloseReason::Idle).taken();
+    assert_eq!(reasons(&exchanges), ["one-sided"]);
+    let mut lane = Lane::midstream();
+    lane.fin(CLIENT).server(OK).close(CloseReason::Idle);
+    assert_eq!(reasons(&lane.taken()), ["before-capture"]);
+    let mut lane = Lane::new();
+    lane.client(GET).server(OK).gap(CLIENT, 30).server(OK);
+    assert_eq!(reasons(&lane.finish()), ["framing", "request-missing"]);
+    let exchanges = Lane::new().client(GET).close(CloseReason::Idle).taken();
+    assert_eq!(reasons(&exchanges), ["one-sided"]);
+    for (close, reason) in [
+        (CloseReason::Finished, "fin"),
+        (CloseReason::Reset { by: CLIENT }, "client-reset"),
+        (CloseReason::Reset { by: SERVER }, "server-reset"),
+        (CloseReason::Idle, "idle"),
+        (CloseReason::Evicted, "evicted"),
+        (CloseReason::Reused, "reused"),
+        (CloseReason::EndOfInput, "end-of-input"),
+    ] {
+        let exchanges = Lane::new().client(GET).server(&OK[..OK.len() - 1]).close(close).taken();
+        assert_eq!(reasons(&exchanges), [reason]);
+        let exchanges = Lane::new().client(GET).server(OK).client(GET).close(close).taken();
+        assert_eq!(reasons(&exchanges), ["framing", reason]);
+    }
+    let mut lane = Lane::new();
+    lane.client(GET).server("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").fin(SERVER);
+    assert_eq!(reasons(&lane.taken()), ["bad-framing"]);
+}
+
+#[test]
+fn requests_of_which_no_answer_is_captured_do_not_wait_for_ever() {
+    let mut lane = Lane::new();
+    lane.client(GET);
+    lane.now += 31_000_000_000;
+    lane.client(GET);
+    let exchanges = lane.taken();
+    assert_eq!(lines(&exchanges), ["GET / 0 > - orphan-request"]);
+    assert_eq!(exchanges[0].reason, Reason::OneSided);
+    // With a server there is hope.
+    let mut lane = Lane::new();
+    lane.client(GET).server(OK).client(GET);
+    lane.now += 31_000_000_000;
+    lane.client(GET);
+    assert_eq!(lane.taken().len(), 1);
+}
+
+#[test]
+fn times_around_an_exchange() {
+    let mut lane = Lane::new();
+    lane.client(GET).server(OK);
+    lane.now += 1_000;
+    lane.client(GET).server(OK);
+    let exchanges = lane.finish();
+    let handshake = Handshake::new(Some(Timestamp(10)), Some(Timestamp(20)), Some(Timestamp(35)));
+    assert_eq!(exchanges[0].timing.handshake, handshake);
+    assert_eq!((handshake.responder_ns(), handshake.originator_ns()), (Some(10), Some(15)));
+    assert_eq!(exchanges[1].timing.handshake, Handshake::default());
+    assert_eq!((exchanges[0].timing.think, exchanges[1].timing.think), (None, Some(1_100)));
+    for exchange in &exchanges {
+        let timing = &exchange.timing;
+        assert_eq!((timing.server_round_trip, timing.client_round_trip), (Some(10), Some(15)));
+        assert_eq!((timing.server, timing.network_estimate()), (Some(100), Some(10)));
+    }
+    // Pipelined: the client did not think.
+    let exchanges = Lane::new().client([GET, GET].concat()).server([OK, OK].concat()).finish();
+    assert_eq!(exchanges[1].timing.think, None);
+    // Who sent what again.
+    let mut lane = Lane::new();
+    lane.client(GET);
+    lane.flow.sample_stream(CLIENT, |stream| (stream.retransmitted_bytes, stream.zero_window_ns) = (7, 0));
+    lane.flow.sample_stream(SERVER, |stream| (stream.retransmitted_bytes, stream.zero_window_ns) = (5, 900));
+    let tcp = lane.server(OK).taken()[0].tcp;
+    assert_eq!((tcp.retransmitted_bytes, tcp.client_retransmitted_bytes, tcp.zero_window_ns), (12, 7, 900));
+}
+
+#[test]
+fn an_exchange_has_one_name_from_its_first_event_on() {
+    #[derive(Default)]
+    struct Events(Vec<String>);
+    impl Sink for Events {
+        fn exchange(&mut self, exchange: Exchange) {
+            self.0.push(format!("exchange {}", exchange.index));
+        }
+        fn head(&mut self, event: HeadEvent<'_>) {
+            self.0.push(format!("{:?} {:?}", event.kind, event.index));
+        }
+        fn message(&mut self, event: MessageEvent<'_>) {
+            let body = event.body.escape_ascii();
+            self.0.push(format!("{:?} {:?} {body} {}", event.kind, event.index, event.complete));
+        }
+        fn pending(&mut self, request: PendingRequest) {
+            self.0.push(format!("pending {} {}", request.index, request.first.0));
+        }
+    }
+    use gannet_flow::{Data, Handler, Moment, Peer};
+    let flow = crate::fuzz::flow(false);
+    let config = HttpConfig { body: 9, pending_after_ns: Some(50), ..HttpConfig::default() };
+    let mut http = Http::new(config, Events::default());
+    let mut state = http.open(&flow);
+    let mut at = [0, 0];
+    let mut send = |http: &mut Http<Events>, from: Peer, bytes: &str, time: u64| {
+        let (offset, other) = (at[from as usize], at[1 - from as usize]);
+        at[from as usize] += bytes.len() as u64;
+        let seen = Moment { time: Timestamp(time), position: time };
+        let bytes = bytes.as_bytes();
+        let data = Data { from, offset, bytes, seen, now: seen, acknowledged: Some(other), late: false };
+        http.data(&mut state, &flow, data);
+        http.report_pending(seen.time);
+        std::mem::take(&mut http.sink().0)
+    };
+    let post = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab";
+    assert_eq!(send(&mut http, CLIENT, post, 100), ["Request Some(0)"]);
+    assert_eq!(send(&mut http, SERVER, "HTTP/1.1 100 C\r\n\r\n", 120), ["Interim Some(0)"]);
+    assert_eq!(send(&mut http, CLIENT, "c", 130), ["Request Some(0) abc true"]);
+    assert_eq!(
+        send(&mut http, CLIENT, GET, 151),
+        ["Request Some(1)", "Request Some(1)  true", "pending 0 100"]
+    );
+    let answered = ["Response Some(0)", "Response Some(0) hello true", "exchange 0"];
+    assert_eq!(send(&mut http, SERVER, OK, 190), answered);
+    // Told once; the other one is answered in time.
+    let answered = ["Response Some(1)", "Response Some(1) hello true", "exchange 1"];
+    assert_eq!(send(&mut http, SERVER, OK, 195), answered);
+    http.report_pending(Timestamp(9_000));
+    assert_eq!(http.sink().0.len(), 0);
+    assert_eq!(http.counters().pending_reported, 1);
+}
+
+#[test]
+fn names_are_the_same_in_every_run() {
+    let run = || Lane::new().client([GET, GET].concat()).server([OK, OK].concat()).finish();
+    let (first, second) = (run(), run());
+    let ids: Vec<_> = first.iter().map(Exchange::id).collect();
+    assert_eq!(ids, second.iter().map(Exchange::id).collect::<Vec<_>>());
+    assert!(ids[0] != ids[1] && ids[0].connection == ids[1].connection);
+    assert_eq!(ids[0].connection, Lane::new().flow.connection_id());
+    let text = ids[1].to_string();
+    assert!(text.len() == 28 && text.ends_with("-1"), "{text}");
+    assert_eq!(text.parse(), Ok(ids[1]));
+    for wrong in ["", "-1", "x-1", &text[..26], &text.replace("-1", "-"), &text.replace("-1", "-+1")] {
+        assert!(wrong.parse::<ExchangeId>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn confidence_is_told() {
+    let mut lane = Lane::new();
+    lane.client(GET).server(OK).gap(SERVER, 3).client(GET).server(OK);
+    let exchanges = lane.finish();
+    let told: Vec<_> = exchanges.iter().map(|exchange| exchange.confidence).collect();
+    assert_eq!(told, [Confidence::High, Confidence::Medium]);
+}

@@ -1,0 +1,138 @@
+//! Connections that become something else.
+
+use gannet_flow::{CloseReason, Peer};
+use gannet_packet::Timestamp;
+
+use crate::testing::{CLIENT, Lane, SERVER, lines};
+use crate::{Exchange, Oddities, Opcode, Reason, Tunnel, TunnelProtocol};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+const ASK: &str = "GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n";
+const CONNECT: &str = "CONNECT a:443 HTTP/1.1\r\n\r\n";
+
+fn tunnel(exchange: &Exchange) -> &Tunnel {
+    exchange.tunnel.as_ref().unwrap()
+}
+
+#[test]
+fn websocket_is_one_long_exchange_with_its_frames_counted() {
+    let mut lane = Lane::new();
+    // The first frame comes with the answer.
+    lane.client(ASK).server([SWITCH.as_bytes(), b"\x81\x05hel"].concat()).server("lo");
+    assert_eq!(lane.taken().len(), 0, "it is not over");
+    assert!(lane.wanted());
+    lane.client(b"\x82\x83\0\0\0\0abc\x89\x80\0\0\0\0").server(b"\x8a\0\x88\x02\x03\xe8");
+    lane.gap(CLIENT, 7);
+    lane.client(b"\x81\x80\0\0\0\0");
+    lane.fin(SERVER).fin(CLIENT).close(CloseReason::Finished);
+    let exchanges = lane.taken();
+    assert_eq!(lines(&exchanges), ["GET /chat 0 > 101 0 complete"]);
+    assert_eq!(exchanges[0].reason, Reason::Framing);
+    // Its lifetime is in none of its durations.
+    assert_eq!((exchanges[0].timing.receive, exchanges[0].timing.total), (Some(0), Some(100)));
+    let tunnel = tunnel(&exchanges[0]);
+    assert_eq!((tunnel.protocol, tunnel.reason), (TunnelProtocol::WebSocket, Reason::Fin));
+    assert_eq!(tunnel.first, Timestamp(200));
+    let [client, server] = tunnel.websocket.unwrap();
+    assert_eq!((client[Opcode::Binary], client[Opcode::Ping], client.frames()), (1, 1, 2));
+    assert!(client.lost && !server.lost, "the hole was between frames");
+    assert_eq!((server[Opcode::Text], server[Opcode::Pong], server[Opcode::Close]), (1, 1, 1));
+    assert_eq!((server.payload_bytes, server.messages, server.close_code), (7, 1, Some(1000)));
+    assert_eq!((tunnel.client_bytes, tunnel.server_bytes), (21, 13));
+    assert_eq!(lane.http.counters().tunnel_bytes_delivered, 34);
+}
+
+#[test]
+fn bytes_that_nobody_looks_at_are_counted() {
+    let mut lane = Lane::new();
+    lane.client(CONNECT).server("HTTP/1.1 200 Established\r\n\r\n").client("SSH-2.0-x\r\n");
+    assert!(!lane.wanted(), "it is known, and no use");
+    let sent = lane.sent;
+    lane.flow.sample_stream(Peer::Originator, |stream| stream.bytes = sent[0] + 1_000);
+    lane.flow.sample_stream(Peer::Responder, |stream| {
+        (stream.bytes, stream.retransmitted_bytes) = (sent[1] + 50, 40);
+    });
+    lane.close(CloseReason::Reset { by: SERVER });
+    let exchanges = lane.taken();
+    assert_eq!(lines(&exchanges), ["CONNECT a:443 0 > 200 0 complete"]);
+    let tunnel = tunnel(&exchanges[0]);
+    assert_eq!((tunnel.client_bytes, tunnel.server_bytes), (1_011, 10));
+    assert_eq!((tunnel.protocol, tunnel.reason), (TunnelProtocol::Other, Reason::ServerReset));
+    let counters = lane.http.counters();
+    assert_eq!((counters.tunnels, counters.tunnel_bytes, counters.http1), (1, 1_021, 1));
+}
+
+/// A ClientHello in one record.
+fn hello(name: &str) -> Vec<u8> {
+    let u16s = |len: usize| (len as u16).to_be_bytes();
+    let list = [&[0], &u16s(name.len())[..], name.as_bytes()].concat();
+    let server_name = [&u16s(list.len())[..], &list].concat();
+    let extensions =
+        [&[0, 23, 0, 0, 0, 0][..], &u16s(server_name.len()), &server_name, &[0, 43, 0, 1, 2]].concat();
+    let body =
+        [&[3, 3][..], &[9; 32], &[0, 0, 2, 0x13, 1, 1, 0], &u16s(extensions.len()), &extensions].concat();
+    let handshake = [&[1, 0][..], &u16s(body.len()), &body].concat();
+    [&[0x16, 3, 1][..], &u16s(handshake.len()), &handshake].concat()
+}
+
+#[test]
+fn what_is_in_a_tunnel_of_connect() {
+    let hello = hello("shop.example");
+    for (client, protocol, name) in [
+        (&hello[..], TunnelProtocol::Tls, Some("shop.example")),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", TunnelProtocol::Http2, None),
+        (b"GET / HTTP/1.1\r\n\r\n", TunnelProtocol::Http1, None),
+        (b"SSH-2.0-OpenSSH_9\r\n", TunnelProtocol::Other, None),
+        (b"GE", TunnelProtocol::Unknown, None),
+        (b"\x16\x03\x01\x01\x00broken\r\n", TunnelProtocol::Tls, None),
+    ] {
+        for size in [1, 7, 1_000] {
+            let mut lane = Lane::new();
+            lane.client(CONNECT).server("HTTP/1.1 200 OK\r\n\r\n");
+            for piece in client.chunks(size) {
+                lane.client(piece);
+            }
+            lane.close(CloseReason::EndOfInput);
+            let exchanges = lane.taken();
+            let tunnel = tunnel(&exchanges[0]);
+            assert_eq!((tunnel.protocol, tunnel.server_name.as_deref()), (protocol, name), "{size}");
+        }
+    }
+    // Refused: it stays HTTP/1.
+    let mut lane = Lane::new();
+    lane.client(CONNECT).server("HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno").client(GET).server(OK);
+    let exchanges = lane.finish();
+    assert_eq!(lines(&exchanges), ["CONNECT a:443 0 > 407 2 complete", "GET / 0 > 200 5 complete"]);
+    assert!(exchanges.iter().all(|exchange| exchange.tunnel.is_none()));
+}
+
+#[test]
+fn h2c_counts_as_http2() {
+    let mut lane = Lane::new();
+    lane.client("GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n")
+        .server("HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\n\0\0");
+    lane.close(CloseReason::Finished);
+    assert_eq!((lane.http.counters().http1, lane.http.counters().http2), (0, 1));
+    assert_eq!(tunnel(&lane.taken()[0]).protocol, TunnelProtocol::Http2);
+}
+
+#[test]
+fn a_switch_that_nobody_asked_for_is_none() {
+    let mut lane = Lane::new();
+    lane.client(GET).server("HTTP/1.1 101 Switching\r\n\r\n").client(GET).server(OK);
+    let exchanges = lane.finish();
+    assert_eq!(lines(&exchanges), ["GET / 0 > 101 0 complete", "GET / 0 > 200 5 complete"]);
+    assert!(exchanges[0].response.as_ref().unwrap().oddities.has(Oddities::UNASKED_SWITCH));
+    assert!(exchanges[0].tunnel.is_none());
+}
+
+#[test]
+fn requests_behind_a_switch_have_no_answer() {
+    let mut lane = Lane::new();
+    lane.client([ASK, GET].concat()).server(SWITCH);
+    let exchanges = lane.finish();
+    assert_eq!(lines(&exchanges), ["GET / 0 > - orphan-request", "GET /chat 0 > 101 0 complete"]);
+    assert_eq!((exchanges[0].reason, exchanges[0].index, exchanges[1].index), (Reason::Switched, 1, 0));
+}
