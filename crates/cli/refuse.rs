@@ -36,7 +36,6 @@ const FLAGS: &[&str] = &[
     "-z",
     "--body",
     "--compress",
-    "--decap",
     "--events",
     "--exchange",
     "--fields",
@@ -48,7 +47,6 @@ const FLAGS: &[&str] = &[
     "--limit",
     "--matched",
     "--method",
-    "--no-dedup",
     "--no-index",
     "--on-close",
     "--path",
@@ -62,7 +60,6 @@ const FLAGS: &[&str] = &[
     "--status",
     "--top",
     "--until",
-    "--vni",
     "--where",
 ];
 

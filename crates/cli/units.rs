@@ -3,12 +3,14 @@
 //! Every parser refuses what it does not understand completely; the message is the second half of a sentence whose
 //! first half clap writes (`invalid value 'x' for '--ring-size <SIZE>': ...`).
 
+use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gannet_http::PortSet;
+use gannet_packet::Decap;
 use gannet_pipeline::config::{DEFAULT_SNAPLEN, Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 
@@ -241,6 +243,29 @@ pub(crate) fn ports(text: &str) -> Result<PortSet, String> {
     Ok(PortSet::new(ranges))
 }
 
+/// Tunnels: `vxlan:5000,gre`.
+pub(crate) fn decap(text: &str) -> Result<Decap, String> {
+    text.parse::<Decap>().map_err(|error| error.to_string())
+}
+
+/// Virtual networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vnis(pub(crate) BTreeSet<u32>);
+
+/// Virtual networks: `5,0x10`.
+pub(crate) fn vnis(text: &str) -> Result<Vnis, String> {
+    let vni = |word: &str| {
+        let word = word.trim();
+        let number = match word.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => word.parse(),
+        };
+        let number = number.ok().filter(|&number| number < 1 << 24);
+        number.ok_or_else(|| format!("{word:?}: virtual networks are numbers below 16777216, such as 5,0x10"))
+    };
+    text.split(',').map(vni).collect::<Result<_, _>>().map(Vnis)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,5 +370,15 @@ mod tests {
         for wrong in ["", "80-", "x", "70000", "9-8", "80,,81"] {
             assert!(ports(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn virtual_networks() {
+        assert_eq!(vnis("5, 0x10,5"), Ok(Vnis([5, 16].into())));
+        assert_eq!(vnis("16777215"), Ok(Vnis([0xff_ffff].into())));
+        for wrong in ["", "x", "16777216", "5,", "-1", "0x"] {
+            assert!(vnis(wrong).unwrap_err().contains("virtual networks are numbers"), "{wrong}");
+        }
+        assert!(decap("teredo").unwrap_err().contains("unknown tunnel"));
     }
 }

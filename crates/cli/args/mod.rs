@@ -129,7 +129,7 @@ pub(crate) struct RecordArgs {
 
 /// The flags of every command that takes packets.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Packets")]
+#[command(next_help_heading = PACKETS)]
 pub(crate) struct CaptureArgs {
     /// Capture live on this interface; may repeat [default: any]
     ///
@@ -360,6 +360,7 @@ pub(crate) enum TimeSourceArg {
     Sw,
 }
 
+pub(crate) const PACKETS: &str = "Packets";
 pub(crate) const OUTPUT: &str = "Output";
 pub(crate) const ENGINE: &str = "Engine";
 const REPORTS: &str = "Reports and safety";

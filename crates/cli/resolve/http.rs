@@ -5,14 +5,15 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::ArgMatches;
-use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig};
+use gannet_packet::{Decap, TunnelKind};
+use gannet_pipeline::config::{HttpConfig, Input, IntakeConfig, Output, RecordConfig, RunConfig};
 use gannet_record::{HeaderSelection, Routes};
 use gannet_sink::{Format, SinkSpec, Target};
 
 use super::{Run, Summary, around, capture, files_of_capture, refuse_rotation_of_a_file, refuse_same_files};
 use crate::args::HttpArgs;
 use crate::exit::Error;
-use crate::units::{self, FormatName, HeaderList, OutputSpec};
+use crate::units::{self, FormatName, HeaderList, OutputSpec, Vnis};
 
 /// What `gannet http` is to do; see [`super::recording`].
 pub(crate) fn http(
@@ -38,10 +39,12 @@ pub(crate) fn http(
     flows.flows = args.max_flows.map_or(flows.flows, |count| count.get());
     let memory = args.flow_memory.map(|bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX));
     flows.memory = memory.unwrap_or(flows.memory);
+    flows.deduplicate = !args.no_dedup;
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
     let http = HttpConfig {
         analysis: gannet_http::HttpConfig { ports, ..gannet_http::HttpConfig::default() },
+        intake: IntakeConfig { decap: decap(args)?, ..IntakeConfig::default() },
         flows,
         sinks,
         flush_each: args.line_buffered,
@@ -74,6 +77,20 @@ pub(crate) fn http(
     refuse_same_files(&named)?;
     let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
     Ok(Run { summary, ..run })
+}
+
+/// Which tunnels are opened.
+fn decap(args: &HttpArgs) -> Result<Decap, Error> {
+    let mut decap = args.decap.clone().unwrap_or_default();
+    if let Some(Vnis(vnis)) = &args.vni {
+        if !decap.kinds.iter().any(TunnelKind::has_vni) {
+            return Err(Error::usage(
+                "--vni chooses among tunnels of VXLAN and Geneve, and --decap opens neither",
+            ));
+        }
+        decap.vnis = Some(vnis.clone());
+    }
+    Ok(decap)
 }
 
 fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
@@ -145,7 +162,7 @@ mod tests {
     fn values_arrive_in_the_configuration() {
         let run = resolve_in(
             "-i lo -o jsonl -o text:a.txt --header Host,X-A --no-redact --route /a/{id} -l --record d/ --rotate 1MiB \
-             --ports 80,8000-8080 --max-flows 9 --flow-memory 1MiB --summary",
+             --ports 80,8000-8080 --max-flows 9 --flow-memory 1MiB --summary --decap vxlan:5000,gre --vni 7,9 --no-dedup",
             &[],
         )
         .unwrap();
@@ -165,7 +182,10 @@ mod tests {
         );
         assert_eq!(http.headers, HeaderSelection::Named(vec!["host".into(), "x-a".into()]));
         assert!(!http.redact && http.flush_each);
-        assert_eq!((http.flows.flows, http.flows.held_bytes), (9, 1 << 20));
+        assert_eq!((http.flows.flows, http.flows.memory), (9, 1 << 20));
+        assert!(!http.flows.deduplicate);
+        assert_eq!(http.intake.decap.to_string(), "gre,vxlan:5000");
+        assert_eq!(http.intake.decap.vnis, Some([7, 9].into()));
         let ports = http.analysis.ports.unwrap();
         assert!(ports.contains(80) && ports.contains(8042) && !ports.contains(81));
     }
@@ -195,6 +215,16 @@ mod tests {
                 .to_string()
                 .starts_with("APP_PORTS=http: ")
         );
+    }
+
+    #[test]
+    fn every_tunnel_is_opened_unless_somebody_says_otherwise() {
+        let http = config("");
+        assert_eq!(http.intake.decap, Decap::ALL);
+        assert!(http.flows.deduplicate);
+        assert_eq!(config("--decap none").intake.decap, Decap::NONE);
+        assert_eq!(config("--vni 0x10").intake.decap.vnis, Some([16].into()));
+        assert!(refusal("--decap gre,gtpu --vni 5").contains("--decap opens neither"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use packet::{
     End, Fragment, Ip, Layer, LayerKind, Malformed, Packet, Payload, TcpFlags, TcpHeader, Transport,
 };
 pub use protocol::{EtherType, IpProtocol};
-pub use tunnel::{Decap, Tunnel, TunnelKind, TunnelKinds, UnknownTunnel, Vlans, is_vxlan_port};
+pub use tunnel::{Decap, Tunnel, TunnelKind, TunnelKinds, UnknownTunnel, Vlans, WrongDecap, is_vxlan_port};
 
 /// How far headers are followed. The fanout program of `gannet-ring` keeps the same bounds but that for tunnels, where
 /// its own is lower.

@@ -295,6 +295,21 @@ impl Decap {
             }
     }
 
+    /// The UDP destination ports of the kinds that are opened.
+    pub fn udp_ports(&self) -> impl Iterator<Item = u16> {
+        self.udp_kinds()
+            .into_iter()
+            .flat_map(move |(kind, ports)| ports.iter().copied().filter(move |_| self.kinds.contains(kind)))
+    }
+
+    fn udp_kinds(&self) -> [(TunnelKind, &[u16]); 3] {
+        [
+            (TunnelKind::Vxlan, &self.vxlan_ports),
+            (TunnelKind::Geneve, &self.geneve_ports),
+            (TunnelKind::Gtpu, &self.gtpu_ports),
+        ]
+    }
+
     /// Which tunnel datagrams to this UDP port may carry.
     #[inline]
     pub(crate) fn of_port(&self, port: u16) -> Option<TunnelKind> {
@@ -308,6 +323,80 @@ impl Decap {
         }
     }
 }
+
+/// `none`, `all`, or the kinds with commas between them, ports other than the usual behind theirs: `vxlan:4789:5000`.
+impl fmt::Display for Decap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usual = Self::ALL.udp_kinds().map(|(_, ports)| ports.to_vec());
+        let own = self.udp_kinds().map(|(_, ports)| ports.to_vec());
+        if self.kinds == TunnelKinds::NONE || (self.kinds == TunnelKinds::ALL && own == usual) {
+            return self.kinds.fmt(f);
+        }
+        for (number, kind) in self.kinds.iter().enumerate() {
+            write!(f, "{}{kind}", if number == 0 { "" } else { "," })?;
+            let at = self.udp_kinds().iter().position(|&(of, _)| of == kind);
+            if let Some(at) = at.filter(|&at| own[at] != usual[at]) {
+                own[at].iter().try_for_each(|port| write!(f, ":{port}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A list as of [`TunnelKinds`], in which a name may have UDP ports of its own behind it: `vxlan:4789:5000` opens
+/// VXLAN at these ports, and `all,vxlan:5000` everything with VXLAN at that one alone.
+impl FromStr for Decap {
+    type Err = WrongDecap;
+
+    fn from_str(list: &str) -> Result<Self, Self::Err> {
+        let mut decap = Self::ALL;
+        let mut names = Vec::new();
+        for word in list.split(',').map(str::trim) {
+            let Some((name, ports)) = word.split_once(':') else {
+                names.push(word);
+                continue;
+            };
+            let numbers = ports.split(':').map(|port| port.parse().ok().filter(|&port: &u16| port != 0));
+            let numbers: Option<Vec<u16>> = numbers.collect();
+            let numbers = numbers.ok_or_else(|| WrongDecap::Port(word.to_owned()))?;
+            let of_kind = match name {
+                "vxlan" => &mut decap.vxlan_ports,
+                "geneve" => &mut decap.geneve_ports,
+                "gtpu" => &mut decap.gtpu_ports,
+                _ => return Err(WrongDecap::NoPorts(name.to_owned())),
+            };
+            *of_kind = numbers.into();
+            names.push(name);
+        }
+        decap.kinds = names.join(",").parse().map_err(WrongDecap::Kind)?;
+        Ok(decap)
+    }
+}
+
+/// What is wrong with a list of tunnels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WrongDecap {
+    /// A name that is no tunnel's.
+    Kind(UnknownTunnel),
+    /// Not a port, or not a list of them.
+    Port(String),
+    /// Something with ports that has none.
+    NoPorts(String),
+}
+
+impl fmt::Display for WrongDecap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kind(unknown) => unknown.fmt(f),
+            Self::Port(word) => {
+                write!(f, "{word:?}: ports are numbers from 1 to 65535, as in vxlan:4789:8472")
+            }
+            Self::NoPorts(name) => write!(f, "{name:?} has no UDP ports: only vxlan, geneve and gtpu have"),
+        }
+    }
+}
+
+impl std::error::Error for WrongDecap {}
 
 impl Default for Decap {
     fn default() -> Self {
@@ -363,6 +452,30 @@ mod tests {
         let error = "teredo".parse::<TunnelKinds>().unwrap_err().to_string();
         assert!(error.starts_with("unknown tunnel \"teredo\""));
         assert!(TunnelKind::ALL.iter().all(|kind| error.contains(kind.name())), "{error}");
+    }
+
+    #[test]
+    fn ports_stand_behind_their_kinds() {
+        let decap: Decap = "vxlan:5000:5001,geneve".parse().unwrap();
+        assert_eq!(decap.kinds, TunnelKinds::NONE.with(TunnelKind::Vxlan).with(TunnelKind::Geneve));
+        assert_eq!(decap.udp_ports().collect::<Vec<_>>(), [5_000, 5_001, 6_081]);
+        assert_eq!(decap.to_string(), "vxlan:5000:5001,geneve");
+        assert_eq!("all".parse(), Ok(Decap::ALL));
+        assert_eq!("none".parse(), Ok(Decap::NONE));
+        assert_eq!((Decap::ALL.to_string(), Decap::NONE.to_string()), ("all".into(), "none".into()));
+        let all: Decap = "all,gtpu:2153".parse().unwrap();
+        assert_eq!(all.kinds, TunnelKinds::ALL);
+        assert!(all.to_string().ends_with("vxlan,geneve,gtpu:2153"), "{all}");
+        for (wrong, says) in [
+            ("vxlan:", "ports are numbers"),
+            ("vxlan:0", "ports are numbers"),
+            ("vxlan:65536", "ports are numbers"),
+            ("gre:5", "\"gre\" has no UDP ports"),
+            ("vxlan:5,teredo", "unknown tunnel \"teredo\""),
+        ] {
+            let error = wrong.parse::<Decap>().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

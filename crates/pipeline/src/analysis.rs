@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   ring block ──┐                                             ┌─► Http ─► Collector ──┬─► Findings (kept here)
-//!                ├─► Frame ─► Packet ─► Segment ─► FlowTable ──┴─► Flows ──────────────┴─► Batch ─► Lane ─► outputs
-//!   file batch ──┘     │                                             │
-//!                      └─► no segment: an account by the reason, or ─┘ a conversation
+//!                ├─► Frame ─► Intake ─► Segment ─► FlowTable ──┴─► Flows ──────────────┴─► Batch ─► Lane ─► outputs
+//!   file batch ──┘              │          ▲                         │
+//!                               │          └─► Post: the flow is another worker's
+//!                               └─► no segment: an account by the reason, or ─┘ a conversation
 //! ```
 //!
 //! The frame's time stamp is the clock. Only live, and only while nothing comes, it is moved on by what the machine's
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use gannet_flow::{FlowTable, Handler, Moment, Segment};
 use gannet_http::{Exchange, Http, Sink};
-use gannet_packet::{End, Frame, Packet, Timestamp};
+use gannet_packet::{End, Frame, Packet, Surroundings, Timestamp};
 use gannet_record::{Interfaces, Latencies, Traffic};
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
@@ -22,9 +23,11 @@ use gannet_ring::interfaces::link_type_of_arphrd;
 use gannet_ring::walk::{FrameHeader, FrameWalk};
 use gannet_sink::{Batch, Event, Lane};
 
-use crate::config::{HttpConfig, StatsConfig};
+use crate::config::{HttpConfig, IntakeConfig, StatsConfig};
 use crate::flows::Flows;
+use crate::intake::{Found, Intake, ip_bytes};
 use crate::ledger::{Analysed, AnalysisLedger, Counters};
+use crate::mailbox::{Account, Post};
 
 /// The analysis of one worker, by what is looked for.
 #[expect(clippy::large_enum_variant, reason = "there is one for each worker")]
@@ -46,6 +49,9 @@ macro_rules! engine {
 /// What is done with packets whatever is looked for.
 pub(crate) struct Engine<L: Layer> {
     table: FlowTable<L>,
+    intake: Intake,
+    /// To the other workers; `None` where each packet is given to the worker of its flow at once.
+    post: Option<Post>,
     lane: Lane,
     /// Accounts of packets; the layers' own counters are added when it is shown.
     ledger: AnalysisLedger,
@@ -66,6 +72,8 @@ pub(crate) struct AnalysisPlan<'a> {
     pub(crate) seed: u64,
     pub(crate) workers: usize,
     pub(crate) interfaces: Interfaces,
+    /// By how much longer one packet of a flow may take than another to come to its worker.
+    pub(crate) skew: Duration,
 }
 
 /// What is looked for.
@@ -73,6 +81,16 @@ pub(crate) struct AnalysisPlan<'a> {
 pub(crate) enum Aim<'a> {
     Http(&'a HttpConfig),
     Flows(&'a StatsConfig),
+}
+
+impl<'a> Aim<'a> {
+    /// What comes between packets and flows.
+    pub(crate) fn intake(self) -> &'a IntakeConfig {
+        match self {
+            Self::Http(config) => &config.intake,
+            Self::Flows(config) => &config.intake,
+        }
+    }
 }
 
 /// What is left of an analysis at its end, besides its records.
@@ -84,10 +102,10 @@ pub(crate) struct Findings {
 
 /// What an analysis is made of above the flow table.
 pub(crate) trait Layer: Handler {
-    /// The packet whose segment comes next.
+    /// How long the IP packet is whose segment comes next.
     #[inline]
-    fn expect(&mut self, packet: &Packet) {
-        let _ = packet;
+    fn expect(&mut self, ip_bytes: u32) {
+        let _ = ip_bytes;
     }
 
     /// Takes a packet that is no segment. False if it has no use for it.
@@ -135,8 +153,8 @@ impl Layer for Http<Collector> {
 
 impl Layer for Flows {
     #[inline]
-    fn expect(&mut self, packet: &Packet) {
-        Self::expect(self, packet);
+    fn expect(&mut self, ip_bytes: u32) {
+        Self::expect(self, ip_bytes);
     }
 
     fn other(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64) -> bool {
@@ -232,6 +250,27 @@ impl Analysis {
         engine!(self, engine => engine.frame(frame, position, bytes));
     }
 
+    /// See [`Engine::datagram`].
+    pub(crate) fn datagram(&mut self, frame: &Frame<'_>, around: &Surroundings, position: u64) {
+        engine!(self, engine => engine.datagram(frame, around, position));
+    }
+
+    /// What is of another worker's flows goes there, and what they find is taken.
+    pub(crate) fn with_post(mut self, post: Option<Post>) -> Self {
+        engine!(&mut self, engine => engine.post = post);
+        self
+    }
+
+    /// The way to the other workers.
+    pub(crate) fn post(&mut self) -> Option<&mut Post> {
+        engine!(self, engine => engine.post.as_mut())
+    }
+
+    /// See [`Engine::take_mail`].
+    pub(crate) fn take_mail(&mut self) -> usize {
+        engine!(self, engine => engine.take_mail())
+    }
+
     /// See [`Engine::pass_time`].
     pub(crate) fn pass_time(&mut self, delay: Duration) {
         engine!(self, engine => engine.pass_time(delay));
@@ -280,13 +319,16 @@ impl Findings {
 impl<L: Layer> Engine<L> {
     fn new(
         plan: &AnalysisPlan<'_>,
-        limits: gannet_flow::Limits,
+        mut limits: gannet_flow::Limits,
         layer: L,
         worker: usize,
         lane: Lane,
     ) -> Self {
+        limits.hole_patience = limits.hole_patience.saturating_add(plan.skew);
         Self {
             table: FlowTable::new(limits, plan.seed, layer),
+            intake: Intake::new(plan.aim.intake(), plan.seed),
+            post: None,
             lane,
             ledger: AnalysisLedger::default(),
             worker,
@@ -330,6 +372,9 @@ impl<L: Layer> Engine<L> {
         self.ledger.add(Analysed::AfterLimit, done.beyond.0, done.beyond.1);
         self.ledger.add(Analysed::Unreadable, done.unreadable, 0);
         self.newest_at = Instant::now();
+        if let Some(post) = &mut self.post {
+            post.send_all();
+        }
         done
     }
 
@@ -358,18 +403,99 @@ impl<L: Layer> Engine<L> {
     /// Looks at one frame. `bytes` is what it counts for in the ledger.
     #[inline]
     pub(crate) fn frame(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
-        let packet = Packet::decode(frame);
+        let packet = self.intake.decode(frame);
         match Segment::new(frame, &packet, position) {
-            Some(segment) if packet.end == End::Transport => {
-                self.table.handler().expect(&packet);
+            Some(segment) if packet.end == End::Transport && packet.tunnel.is_none() => {
+                self.table.handler().expect(ip_bytes(&packet));
                 let outcome = self.table.segment(&segment);
                 self.ledger.add(Analysed::of_outcome(outcome), 1, bytes);
             }
-            _ if self.table.handler().other(frame, &packet, position) => {
-                self.ledger.add(Analysed::Conversation, 1, bytes);
-            }
-            _ => self.ledger.add_end(packet.end, bytes),
+            _ => self.other(frame, packet, position, bytes),
         }
+    }
+
+    /// Looks at a datagram that was put together elsewhere, in these surroundings.
+    pub(crate) fn datagram(&mut self, frame: &Frame<'_>, around: &Surroundings, position: u64) {
+        let packet = self.intake.decode_inside(frame, around);
+        self.packet(frame, &packet, position, Account::Datagram(frame.data.len() as u64));
+    }
+
+    /// Looks at a frame that is not a plain segment.
+    #[inline(never)]
+    fn other(&mut self, frame: &Frame<'_>, packet: Packet, position: u64, bytes: u64) {
+        if packet.end != End::Fragment {
+            return self.packet(frame, &packet, position, Account::Packet(bytes));
+        }
+        let whole = self.intake.fragment(frame, packet, position, bytes, &mut self.ledger);
+        if let Some((datagram, packet)) = whole {
+            let frame = datagram.frame();
+            self.packet(&frame, &packet, position, Account::Datagram(frame.data.len() as u64));
+            self.intake.recycle(datagram);
+        }
+    }
+
+    /// Takes a packet that is no fragment, or gives it to the worker of its flow.
+    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64, account: Account) {
+        if let Some(kind) = packet.unopened {
+            self.ledger.add_unopened(kind);
+        }
+        let found = Found::in_packet(frame, packet, position);
+        if !matches!(found, Found::Segment(..)) && self.table.handler().other(frame, packet, position) {
+            if let Found::Error { error, quoted, now } = &found {
+                self.table.icmp_error(*error, quoted, *now);
+            }
+            return self.ledger.add_to(Analysed::Conversation, account);
+        }
+        // The kernel gives bare segments that it sees whole to the worker of their flow.
+        let bare = packet.tunnel.is_none();
+        let arrived = bare && matches!((account, &found), (Account::Packet(_), Found::Segment(..)));
+        if !arrived
+            && let Some(post) = &mut self.post
+            && let Some(owner) = found.key().and_then(|key| post.other_owner(key, bare))
+        {
+            if post.give(owner, &found, packet.end, account) {
+                self.ledger.handed_over += 1;
+            } else {
+                self.ledger.add_to(Analysed::MailboxFull, account);
+            }
+            return;
+        }
+        self.found(&found, packet.end, account);
+    }
+
+    /// Takes what is of a flow of this worker, or of none.
+    fn found(&mut self, found: &Found<'_>, end: End, account: Account) {
+        match found {
+            Found::Segment(segment, ip_bytes) => {
+                self.table.handler().expect(*ip_bytes);
+                let outcome = self.table.segment(segment);
+                self.ledger.add_to(Analysed::of_outcome(outcome), account);
+            }
+            Found::Error { error, quoted, now } => {
+                self.table.icmp_error(*error, quoted, *now);
+                self.ledger.add_end_to(end, account);
+            }
+            Found::Nothing => self.ledger.add_end_to(end, account),
+        }
+    }
+
+    /// Takes what other workers found. Returns how much that was.
+    pub(crate) fn take_mail(&mut self) -> usize {
+        let Some(mut post) = self.post.take() else { return 0 };
+        let mut count = 0;
+        post.take(|found, end, account| {
+            count += 1;
+            self.ledger.taken_over += 1;
+            if let Found::Segment(Segment { moment, .. }, _) = &found {
+                self.newest = self.newest.max(moment.time);
+            }
+            self.found(&found, end, account);
+        });
+        self.post = Some(post);
+        if count != 0 {
+            self.newest_at = Instant::now();
+        }
+        count
     }
 
     /// Lets time pass, live. `delay` is how long a packet may be under way from its time stamp to this worker.
@@ -382,6 +508,7 @@ impl<L: Layer> Engine<L> {
 
     /// Lets time pass until `now`.
     pub(crate) fn tick(&mut self, now: Moment) {
+        self.intake.tick(now);
         self.table.tick(now);
         self.table.handler().tick(now);
     }
@@ -402,6 +529,7 @@ impl<L: Layer> Engine<L> {
 
     /// Shows the sums so far.
     pub(crate) fn publish(&mut self, counters: &Counters) {
+        self.intake.publish(&mut self.ledger);
         self.ledger.flows = *self.table.counters();
         self.ledger.open_flows = self.table.open_flows() as u64;
         self.table.handler().show(&mut self.ledger);
@@ -414,6 +542,7 @@ impl<L: Layer> Engine<L> {
         let here =
             Moment { time: self.newest, position: self.packets * self.workers as u64 + self.worker as u64 };
         let now = now.unwrap_or(here);
+        self.intake.finish();
         self.table.finish(now);
         self.table.handler().finish(now);
         self.send();

@@ -15,7 +15,8 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gannet_packet::PacketType;
+use gannet_flow::FragmentLimits;
+use gannet_packet::{Decap, PacketType};
 use gannet_record::{HeaderSelection, Routes};
 pub use gannet_ring::TimeSource;
 use gannet_ring::fanout::FanoutMode;
@@ -104,6 +105,8 @@ pub struct RecordConfig {
 pub struct HttpConfig {
     /// What the HTTP layer may hold and where it looks.
     pub analysis: gannet_http::HttpConfig,
+    /// What comes between packets and flows.
+    pub intake: IntakeConfig,
     /// Bounds and times of the flow tables, for each worker.
     pub flows: gannet_flow::Limits,
     /// The outputs of the records. None is fine: the summary is left.
@@ -118,9 +121,20 @@ pub struct HttpConfig {
     pub routes: Routes,
 }
 
+/// From packets to what flows are made of.
+#[derive(Clone, Debug, Default)]
+pub struct IntakeConfig {
+    /// Which tunnels are opened.
+    pub decap: Decap,
+    /// What may be held of IP datagrams that come in fragments, for each worker.
+    pub fragments: FragmentLimits,
+}
+
 /// Packets to records of flows.
 #[derive(Clone, Debug)]
 pub struct StatsConfig {
+    /// What comes between packets and flows.
+    pub intake: IntakeConfig,
     /// Bounds and times of the flow tables, for each worker. Conversations without TCP have a quarter of that number besides.
     pub flows: gannet_flow::Limits,
     /// The outputs of the records. None is fine: the tables are left.

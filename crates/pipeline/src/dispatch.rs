@@ -1,10 +1,13 @@
 //! Capture files in, HTTP records out: the packets of files in batches to the same analysis as live ones.
 //!
 //! ```text
-//!   files ──► Merge ──► batch n: packets by flow ──┬─► worker 0: analyse, let time pass, hand on records of n
-//!             (time)    and the clock, for all     ├─► worker 1: the same
-//!                                                  └─► ...                 outputs put n of all workers in order
+//!   files ──► Merge ──► Intake ──► batch n: packets by flow ──┬─► worker 0: analyse, let time pass, hand on records of n
+//!             (time)    (tunnels,  and the clock, for all     ├─► worker 1: the same
+//!                       fragments)                            └─► ...                 outputs put n of all workers in order
 //! ```
+//!
+//! Before packets are shared out tunnels are opened and datagrams put together, so that all of a flow comes to one worker, in
+//! order. One worker does that for itself.
 //!
 //! The result is the same for any number of workers: batches are cut without regard to it, every worker gets every batch
 //! (if only its clock), time passes at the ends of batches alone, and records are ordered by the packet that
@@ -18,19 +21,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, SendTimeoutError, Sender, bounded, unbounded};
 use gannet_flow::Moment;
-use gannet_packet::{Frame, LinkType, Packet, PacketType, Timestamp};
+use gannet_packet::{End, Frame, LinkType, Packet, PacketType, Surroundings, Timestamp};
 use gannet_pcap::{Merge, StreamReader};
 use gannet_record::{Interfaces, Traffic};
 use gannet_ring::prefetch::prefetch;
 use gannet_sink::Hub;
 
 use crate::analysis::{Aim, Analysis, AnalysisPlan, Findings};
-use crate::config::{CaptureConfig, FileInput};
+use crate::config::{CaptureConfig, FileInput, IntakeConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
 use crate::files::{advance, buffered_reader, path_of};
 use crate::filter::{Selection, Taken};
-use crate::ledger::{Counters, CpuTime, Ledger, Report};
+use crate::intake::{Found, Intake};
+use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
 use crate::privileges;
 use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
 
@@ -70,7 +74,7 @@ pub(crate) fn run(
         events(Event::Reading { path, output: output.clone(), filter });
     }
     let counters: Vec<_> = (0..workers).map(|_| Counters::new()).collect();
-    let plan = AnalysisPlan { aim, seed: seed(), workers, interfaces: names };
+    let plan = AnalysisPlan { aim, seed: seed(), workers, interfaces: names, skew: Duration::ZERO };
     let mut reading = Reading {
         selection,
         merge: Merge::new(readers),
@@ -80,19 +84,25 @@ pub(crate) fn run(
     };
     let ended = std::thread::scope(|scope| {
         let mut team = Team::start(scope, &plan, &hub, &counters)?;
+        let sorter = (workers > 1).then(|| Sorter::new(plan.aim.intake(), plan.seed, workers));
+        team.sorter = sorter;
         let result = feed(&mut reading, &mut team, files, control, &hub, events, &counters, begun);
         if control.stopping() {
             hub.hurry();
         }
         // Workers end when nothing more can come.
+        let sorted = team.sorter.take().map(Sorter::finish);
         let findings = team.join();
-        result.and(findings)
+        result.and(findings).map(|findings| (findings, sorted))
     });
-    let findings = ended?;
+    let (findings, sorted) = ended?;
     for (source, warning) in reading.merge.warnings() {
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
     }
     let mut ledger = Ledger::files(reading.selection.read, reading.selection.filtered, &counters);
+    if let Some((processed, analysis)) = &sorted {
+        ledger.add_dispatch(*processed, analysis);
+    }
     ledger.recording = false;
     finish_records(hub, &mut ledger);
     Ok(Report {
@@ -127,6 +137,10 @@ fn feed(
         match control.take() {
             Some(Command::Report) => {
                 let mut ledger = Ledger::files(reading.selection.read, reading.selection.filtered, counters);
+                if let Some(sorter) = &mut team.sorter {
+                    let (processed, analysis) = sorter.so_far();
+                    ledger.add_dispatch(processed, analysis);
+                }
                 (ledger.recording, ledger.sinks) = (false, hub.reports());
                 // What is on the way to the workers counts as not read yet.
                 ledger.received = ledger.total.processed.packets;
@@ -218,6 +232,8 @@ struct Team<'scope> {
     /// What is to be sent, one for each worker.
     waiting: Vec<Option<Batch>>,
     spare: Receiver<Vec<Item>>,
+    /// `None` for a single worker.
+    sorter: Option<Sorter>,
 }
 
 /// What a worker gets.
@@ -225,6 +241,7 @@ struct Batch {
     items: Vec<Item>,
     /// Where their bytes are.
     buffers: Arc<Vec<Arc<Vec<u8>>>>,
+    datagrams: Arc<Datagrams>,
     /// The clock at the end, and the position behind the last packet.
     end: Moment,
 }
@@ -239,6 +256,8 @@ struct Item {
     packet_type: PacketType,
     interface: u32,
     position: u64,
+    /// It is a datagram that was put together: its number in the batch.
+    datagram: Option<u32>,
 }
 
 /// Where a packet's bytes are: a buffer of its batch, and the offset in there.
@@ -256,8 +275,14 @@ impl<'scope> Team<'scope> {
         counters: &'env [Counters],
     ) -> Result<Self, Error> {
         let (give_back, spare) = unbounded();
-        let mut team =
-            Self { workers: Vec::new(), inputs: Vec::new(), filling: Vec::new(), waiting: Vec::new(), spare };
+        let mut team = Self {
+            workers: Vec::new(),
+            inputs: Vec::new(),
+            filling: Vec::new(),
+            waiting: Vec::new(),
+            spare,
+            sorter: None,
+        };
         for (number, counters) in counters.iter().enumerate() {
             let (sender, batches) = bounded(BATCHES_AHEAD);
             let worker = FileWorker {
@@ -281,31 +306,28 @@ impl<'scope> Team<'scope> {
     /// Adds a packet to the batch of its flow's worker.
     #[inline]
     fn add(&mut self, frame: &Frame<'_>, place: Place, position: u64) {
-        let worker = match self.filling.len() {
-            1 => 0,
-            // Packets without a flow have no state to share.
-            workers => Packet::decode(frame)
-                .flow
-                .map_or(0, |(key, _)| (key.hash(DISPATCH_SEED) % workers as u64) as usize),
+        let Some(sorter) = &mut self.sorter else {
+            return self.filling[0].push(Item::new(frame, place, position));
         };
-        self.filling[worker].push(Item {
-            place,
-            caplen: frame.data.len() as u32,
-            orig_len: frame.orig_len,
-            timestamp: frame.timestamp,
-            link_type: frame.link_type,
-            packet_type: frame.packet_type,
-            interface: frame.interface,
-            position,
-        });
+        let packet = sorter.intake.decode(frame);
+        if packet.end == End::Fragment {
+            if let Some((worker, item)) = sorter.fragment(frame, packet, position) {
+                self.filling[worker].push(item);
+            }
+        } else {
+            let worker = sorter.worker(frame, &packet);
+            self.filling[worker].push(Item::new(frame, place, position));
+        }
     }
 
     /// The batch is whole.
     fn end_batch(&mut self, buffers: Vec<Arc<Vec<u8>>>, end: Moment) {
+        let datagrams = self.sorter.as_mut().map_or_else(Default::default, |sorter| sorter.end_batch(end));
         let buffers = Arc::new(buffers);
         for (filling, waiting) in self.filling.iter_mut().zip(&mut self.waiting) {
             let items = std::mem::replace(filling, self.spare.try_recv().unwrap_or_default());
-            *waiting = Some(Batch { items, buffers: Arc::clone(&buffers), end });
+            *waiting =
+                Some(Batch { items, buffers: Arc::clone(&buffers), datagrams: Arc::clone(&datagrams), end });
         }
     }
 
@@ -343,6 +365,121 @@ impl<'scope> Team<'scope> {
     }
 }
 
+impl Item {
+    #[inline]
+    fn new(frame: &Frame<'_>, place: Place, position: u64) -> Self {
+        Self {
+            place,
+            caplen: frame.data.len() as u32,
+            orig_len: frame.orig_len,
+            timestamp: frame.timestamp,
+            link_type: frame.link_type,
+            packet_type: frame.packet_type,
+            interface: frame.interface,
+            position,
+            datagram: None,
+        }
+    }
+}
+
+/// Finds the worker of each packet.
+struct Sorter {
+    intake: Intake,
+    workers: u64,
+    /// The fragments, which go no further.
+    processed: Amount,
+    ledger: AnalysisLedger,
+    /// Those of the batch at hand.
+    filling: Datagrams,
+    /// Those of the last batches, to be used again.
+    used: Vec<Arc<Datagrams>>,
+    /// Of batches that have none.
+    none: Arc<Datagrams>,
+}
+
+/// The datagrams of a batch that were put together from fragments.
+#[derive(Default)]
+struct Datagrams {
+    /// One behind the other.
+    bytes: Vec<u8>,
+    /// What each was in.
+    around: Vec<Surroundings>,
+}
+
+impl Sorter {
+    fn new(config: &IntakeConfig, seed: u64, workers: usize) -> Self {
+        Self {
+            intake: Intake::new(config, seed),
+            workers: workers as u64,
+            processed: Amount::default(),
+            ledger: AnalysisLedger::default(),
+            filling: Datagrams::default(),
+            used: Vec::new(),
+            none: Arc::default(),
+        }
+    }
+
+    /// The worker of a packet that is no fragment.
+    #[inline]
+    fn worker(&self, frame: &Frame<'_>, packet: &Packet) -> usize {
+        let key = match packet.flow {
+            Some((key, _)) if packet.end == End::Transport => match Found::in_packet(frame, packet, 0) {
+                // An error goes to the flow that it is about.
+                Found::Error { quoted, .. } => quoted.key,
+                Found::Segment(..) | Found::Nothing => key,
+            },
+            Some((key, _)) => key,
+            // Packets without a flow have no state to share.
+            None => return 0,
+        };
+        (key.hash(DISPATCH_SEED) % self.workers) as usize
+    }
+
+    /// Takes a fragment. Returns the datagram if it is whole, and its worker.
+    #[cold]
+    fn fragment(&mut self, frame: &Frame<'_>, packet: Packet, position: u64) -> Option<(usize, Item)> {
+        let bytes = frame.data.len() as u64;
+        self.processed += Amount { packets: 1, bytes };
+        let (datagram, packet) = self.intake.fragment(frame, packet, position, bytes, &mut self.ledger)?;
+        let whole = datagram.frame();
+        let place = Place { buffer: 0, offset: self.filling.bytes.len() };
+        let number = self.filling.around.len() as u32;
+        self.filling.bytes.extend_from_slice(whole.data);
+        self.filling.around.push(datagram.surroundings());
+        let item = Item { datagram: Some(number), ..Item::new(&whole, place, position) };
+        let worker = self.worker(&whole, &packet);
+        self.intake.recycle(datagram);
+        Some((worker, item))
+    }
+
+    /// The batch is whole: time passes, and these are its datagrams.
+    fn end_batch(&mut self, end: Moment) -> Arc<Datagrams> {
+        self.intake.tick(end);
+        if self.filling.around.is_empty() {
+            return Arc::clone(&self.none);
+        }
+        // Those that all workers are done with.
+        let free = self.used.iter().position(|used| Arc::strong_count(used) == 1);
+        let mut next = free.and_then(|at| Arc::into_inner(self.used.swap_remove(at))).unwrap_or_default();
+        next.bytes.clear();
+        next.around.clear();
+        let whole = Arc::new(std::mem::replace(&mut self.filling, next));
+        self.used.push(Arc::clone(&whole));
+        whole
+    }
+
+    fn so_far(&mut self) -> (Amount, &AnalysisLedger) {
+        self.intake.publish(&mut self.ledger);
+        (self.processed, &self.ledger)
+    }
+
+    fn finish(mut self) -> (Amount, AnalysisLedger) {
+        self.intake.finish();
+        self.intake.publish(&mut self.ledger);
+        (self.processed, self.ledger)
+    }
+}
+
 /// One thread of the analysis.
 struct FileWorker<'env> {
     analysis: Analysis,
@@ -356,19 +493,25 @@ impl FileWorker<'_> {
         let mut end = Moment::default();
         for mut batch in self.batches.iter() {
             end = batch.end;
-            let (packets, mut bytes) = (batch.items.len() as u64, 0);
+            let (mut packets, mut bytes) = (0, 0);
             for (index, item) in batch.items.iter().enumerate() {
                 if let Some(soon) = batch.items.get(index + LOOK_AHEAD) {
-                    prefetch(bytes_of(soon, &batch.buffers));
+                    prefetch(bytes_of(soon, &batch));
                 }
                 let frame = Frame {
-                    data: bytes_of(item, &batch.buffers),
+                    data: bytes_of(item, &batch),
                     timestamp: item.timestamp,
                     orig_len: item.orig_len,
                     link_type: item.link_type,
                     interface: item.interface,
                     packet_type: item.packet_type,
                 };
+                if let Some(number) = item.datagram {
+                    let around = batch.datagrams.around.get(number as usize).copied().unwrap_or_default();
+                    self.analysis.datagram(&frame, &around, item.position);
+                    continue;
+                }
+                packets += 1;
                 bytes += u64::from(item.caplen);
                 self.analysis.frame(&frame, item.position, u64::from(item.caplen));
             }
@@ -386,9 +529,12 @@ impl FileWorker<'_> {
 
 /// A packet's bytes. The reader has seen them where the item says they are.
 #[inline]
-fn bytes_of<'b>(item: &Item, buffers: &'b [Arc<Vec<u8>>]) -> &'b [u8] {
+fn bytes_of<'b>(item: &Item, batch: &'b Batch) -> &'b [u8] {
     let Place { buffer, offset } = item.place;
-    let buffer = buffers.get(buffer).map(|buffer| buffer.as_slice()).unwrap_or_default();
+    let buffer = match item.datagram {
+        None => batch.buffers.get(buffer).map(|buffer| buffer.as_slice()).unwrap_or_default(),
+        Some(_) => &batch.datagrams.bytes,
+    };
     buffer.get(offset..offset + item.caplen as usize).unwrap_or_default()
 }
 

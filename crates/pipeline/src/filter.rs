@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use gannet_filter::bpf::{AssembleError, ProgramError};
 use gannet_filter::{FileFilter, FileOptions, Link, Names, Options, Program, Snaplen};
-use gannet_packet::{Frame, LinkType};
+use gannet_packet::{Decap, Frame, LinkType, TunnelKind, TunnelKinds};
 use gannet_pcap::{Interface, Merge, PacketSource};
 use gannet_ring::interfaces::Interfaces;
 use gannet_ring::prelude::Prelude;
@@ -129,18 +129,30 @@ pub(crate) fn too_long(error: AssembleError) -> Error {
     })
 }
 
-/// What is let through, in the user's words: by a filter, and by the prelude of an HTTP analysis ([`Prelude::only_tcp`]).
-pub(crate) fn in_words(filter: Option<&str>, only_tcp: bool) -> Option<String> {
-    match (filter, only_tcp) {
-        (None, false) => None,
-        (Some(filter), false) => Some(filter.to_owned()),
-        (None, true) => Some(ONLY_TCP.to_owned()),
-        (Some(filter), true) => Some(format!("{ONLY_TCP}; of these {filter}")),
+/// What is let through, in the user's words: by a filter, and by what is [`implied`].
+pub(crate) fn in_words(filter: Option<&str>, implied: Option<&str>) -> Option<String> {
+    match (filter, implied) {
+        (None, None) => None,
+        (Some(filter), None) => Some(filter.to_owned()),
+        (None, Some(implied)) => Some(implied.to_owned()),
+        (Some(filter), Some(implied)) => Some(format!("{implied}; of these {filter}")),
     }
 }
 
-/// The implied filter of an HTTP analysis.
-const ONLY_TCP: &str = "TCP, tunnels (VXLAN, GRE, IP in IP), fragments";
+/// What the prelude of an HTTP analysis that opens these tunnels lets through ([`Prelude::only_tcp`]).
+pub(crate) fn implied(decap: &Decap) -> String {
+    if decap.kinds == TunnelKinds::NONE {
+        return "TCP, fragments".to_owned();
+    }
+    // The list says `all` where there is no need of names; here they are told.
+    let kinds = decap.to_string();
+    let kinds = if kinds == "all" {
+        TunnelKinds::ALL.iter().map(TunnelKind::name).collect::<Vec<_>>().join(" ")
+    } else {
+        kinds.replace(',', " ")
+    };
+    format!("TCP, tunnels ({kinds}), fragments")
+}
 
 /// The mask of the network that a single interface is in, by its first address; 0 for several interfaces, which are in as many
 /// networks.

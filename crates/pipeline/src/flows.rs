@@ -85,11 +85,10 @@ impl Flows {
         }
     }
 
-    /// The packet whose segment comes next.
+    /// How long the IP packet is whose segment comes next.
     #[inline]
-    pub(crate) fn expect(&mut self, packet: &Packet) {
-        let start = packet.ip.map_or(0, |ip| u32::from(ip.offset));
-        self.ip_bytes = packet.payload.offset.saturating_sub(start).saturating_add(packet.payload.wire_len);
+    pub(crate) fn expect(&mut self, ip_bytes: u32) {
+        self.ip_bytes = ip_bytes;
     }
 
     /// Takes a packet that is no TCP segment. False if it is nobody's: a fragment, not IP, broken.

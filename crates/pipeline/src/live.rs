@@ -28,8 +28,9 @@ use crate::config::{
 };
 use crate::control::{ByteSize, Capturing, Command, Control, Event};
 use crate::error::Error;
-use crate::filter::{in_words, kernel_filter};
+use crate::filter::{implied, in_words, kernel_filter};
 use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger, Ledger, Report};
+use crate::mailbox::{Post, PostOffice};
 use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
 use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
@@ -81,7 +82,8 @@ pub(crate) fn run(
         counters: (0..workers).map(|_| Counters::new()).collect(),
     });
     let (news_sender, news) = unbounded();
-    let mut running = Running { common, interfaces, orders: Vec::new(), threads: Vec::new(), news };
+    let implied = implied_of(config);
+    let mut running = Running { common, interfaces, implied, orders: Vec::new(), threads: Vec::new(), news };
     let capturing = capturing(config, &running.interfaces, &sources[0], &outputs, workers);
     let seed = seed();
     for (number, sources) in sources.drain(..).enumerate() {
@@ -120,6 +122,7 @@ pub(crate) fn run(
         ledger,
         files,
         filter: capture.filter_text(),
+        implied: implied_of(config),
         http: http_report(&findings),
         traffic: findings.traffic.as_ref().map(Traffic::summary),
         cpu: CpuTime::of_process(),
@@ -140,6 +143,8 @@ struct Outputs {
     records: Option<Hub>,
     /// The names of the interfaces that records come from.
     names: Interfaces,
+    /// Between workers that analyse, if there are several.
+    post: Option<Arc<PostOffice>>,
     /// What the user has been told of outputs that could not be opened again.
     told: RefCell<Vec<String>>,
 }
@@ -158,8 +163,9 @@ impl Outputs {
     ) -> Result<Self, Error> {
         let names = Interfaces::default();
         let records = aim.map(|aim| records_hub(aim, &names, workers, true)).transpose()?;
+        let post = (records.is_some() && workers > 1).then(|| PostOffice::new(workers)).transpose()?;
         let (Some(record), Some(destination)) = (&config.record, destination) else {
-            return Ok(Self { packets: None, records, names, told: RefCell::default() });
+            return Ok(Self { packets: None, records, names, post, told: RefCell::default() });
         };
         if let Destination::Special(path) = &destination
             && std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo())
@@ -172,7 +178,7 @@ impl Outputs {
         let link_type = main_link_type(first)?;
         let plan = output_plan(record, &config.capture, destination, link_type, name)?;
         let packets = Some(Output::open(plan, kernel_counts(interfaces))?);
-        Ok(Self { packets, records, names, told: RefCell::default() })
+        Ok(Self { packets, records, names, post, told: RefCell::default() })
     }
 
     /// Starts the threads. They have the privileges that the calling thread has now.
@@ -198,8 +204,11 @@ impl Outputs {
             Writer::new(output, writer_plan(record, &config.capture, worker, workers, aim.is_some()))
         });
         let analysis = self.records.as_ref().zip(aim).map(|(hub, aim)| {
-            let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone() };
-            Analysis::new(&plan, worker, hub.lane())
+            // A packet waits in its block for the time-out at most, then for its turn; another worker's does so as well.
+            let skew = if self.post.is_some() { config.capture.block_timeout * 2 } else { Duration::ZERO };
+            let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone(), skew };
+            let post = self.post.as_ref().map(|office| Post::new(office, worker, config.capture.fanout));
+            Analysis::new(&plan, worker, hub.lane()).with_post(post)
         });
         Ok(Equipment { writer: writer.transpose()?, analysis })
     }
@@ -269,6 +278,8 @@ impl Outputs {
 struct Running {
     common: Arc<Common>,
     interfaces: Vec<Arc<Interface>>,
+    /// What the kernel lets through for the analysis, in words.
+    implied: Option<String>,
     orders: Vec<Sender<Order>>,
     threads: Vec<JoinHandle<Option<Findings>>>,
     news: Receiver<News>,
@@ -384,6 +395,7 @@ impl Running {
                 let report = Report {
                     ledger: self.ledger_so_far(outputs),
                     filter: config.filter_text(),
+                    implied: self.implied.clone(),
                     cpu: CpuTime::of_process(),
                     duration: begun.elapsed(),
                     ..Report::default()
@@ -574,9 +586,14 @@ fn prelude(config: &RunConfig) -> Prelude {
         incoming: capture.direction != Direction::Out && !only_sent,
         outgoing: capture.direction != Direction::In,
         packet_type: capture.packet_type,
-        only_tcp: config.http.is_some(),
+        only_tcp: config.http.as_ref().map(|http| http.intake.decap.clone()),
         snaplen: capture.snaplen.get(),
     }
+}
+
+/// What the prelude lets through, in words.
+fn implied_of(config: &RunConfig) -> Option<String> {
+    config.http.as_ref().map(|http| implied(&http.intake.decap))
 }
 
 fn name_for_files(specs: &[InterfaceSpec]) -> String {
@@ -609,7 +626,7 @@ fn capturing(
         ring_bytes: sources.iter().map(|source| source.ring.ring_bytes()).sum(),
         block_bytes: u64::from(config.capture.block_bytes.get()),
         output: outputs.names(),
-        filter: in_words(config.capture.filter_text().as_deref(), config.http.is_some()),
+        filter: in_words(config.capture.filter_text().as_deref(), implied_of(config).as_deref()),
     }
 }
 

@@ -97,6 +97,9 @@ impl Worker {
             Progress { booked: Tally::default(), next_housekeeping: now, drain_until: failed.then_some(now) };
         while !self.turn(&mut progress) {}
         self.read_statistics();
+        if let Some(analysis) = &mut self.analysis {
+            wait_for_mail(analysis);
+        }
         let counters = &self.common.counters[self.number];
         if let Some(writer) = self.writer {
             book(counters, &mut progress.booked, writer.finish());
@@ -144,9 +147,13 @@ impl Worker {
                 let Some(block) = self.sources[index].next_block() else { break };
                 self.take(index, block);
                 count += 1;
+                if let Some(analysis) = &mut self.analysis {
+                    analysis.take_mail();
+                }
             }
         }
         if let Some(analysis) = &mut self.analysis {
+            analysis.take_mail();
             analysis.flush();
         }
         count
@@ -236,6 +243,9 @@ impl Worker {
             .filter(|source| source.is_up())
             .map(|source| PollFd::new(source.ring.as_fd(), PollFlags::POLLIN))
             .collect();
+        let post = self.analysis.as_mut().and_then(Analysis::post);
+        let bell = post.as_ref().and_then(|post| post.bell());
+        fds.extend(bell.map(|bell| PollFd::new(bell, PollFlags::POLLIN)));
         if fds.is_empty() {
             drop(fds);
             std::thread::sleep(timeout);
@@ -254,6 +264,9 @@ impl Worker {
             _ => return,
         };
         drop(fds);
+        if let Some(post) = post {
+            post.hush();
+        }
         let up: Vec<usize> = (0..self.sources.len()).filter(|&index| self.sources[index].is_up()).collect();
         for (index, failed) in up.into_iter().zip(failed) {
             if failed && let Some(event) = self.sources[index].on_error() {
@@ -311,6 +324,23 @@ impl Worker {
     }
 }
 
+/// Goes on with what other workers find, until none of them finds anything any more.
+fn wait_for_mail(analysis: &mut Analysis) {
+    let Some(post) = analysis.post() else { return };
+    post.close();
+    loop {
+        // Asked first: what was written before it was over is taken then.
+        let over = analysis.post().is_none_or(|post| post.is_over());
+        let count = analysis.take_mail();
+        analysis.flush();
+        match (over, count) {
+            (true, 0) => return,
+            (false, 0) => std::thread::sleep(MAIL_POLL),
+            _ => {}
+        }
+    }
+}
+
 /// Books what was not recorded of a block; what was, the writer books itself.
 fn account(counters: &Counters, recorded: &Recorded) {
     let (beyond, beyond_bytes) = recorded.beyond;
@@ -358,6 +388,9 @@ const IDLE_POLL: Duration = Duration::from_millis(100);
 
 /// The same while the rings are being drained.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// How often a worker that has nothing else to do any more looks for mail.
+const MAIL_POLL: Duration = Duration::from_millis(1);
 
 /// A ring block may become ready while the disk is waited for: short against the time a ring takes to fill.
 const WAIT_FOR_DISK: Duration = Duration::from_millis(2);

@@ -13,10 +13,10 @@ use gannet_filter::Program;
 use gannet_filter::bpf::asm::NEXT;
 use gannet_filter::bpf::insn::{A, JA, JGT, JMP, K, RET};
 use gannet_filter::bpf::{Ancillary, AssembleError, Assembler, Label, Target, Width, net_offset};
-use gannet_packet::{EtherType, IpProtocol, PacketType};
+use gannet_packet::{Decap, EtherType, IpProtocol, PacketType, TunnelKind};
 
 /// Which packets pass, and how much of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prelude {
     /// Received packets pass.
     pub incoming: bool,
@@ -24,9 +24,9 @@ pub struct Prelude {
     pub outgoing: bool,
     /// Only packets of this type pass.
     pub packet_type: Option<PacketType>,
-    /// Only what can carry TCP passes: TCP itself, IP fragments, the tunnels VXLAN, GRE and IP in IP, and frames whose
-    /// contents cannot be told without looking further in (VLAN tags, MPLS, PPPoE, IPv6 extension headers).
-    pub only_tcp: bool,
+    /// Only what can carry TCP passes: TCP itself, IP fragments, the tunnels that these open, and frames whose
+    /// contents cannot be told without looking further in (VLAN tags, IPv6 extension headers). `None`: everything passes.
+    pub only_tcp: Option<Decap>,
     /// Bytes of each frame that go into the ring, as the kernel sees the frame: without a VLAN tag.
     pub snaplen: u32,
 }
@@ -40,7 +40,8 @@ impl Prelude {
         asm.ret(self.snaplen);
         asm.bind(reject);
         asm.ret(0);
-        // Some 50 instructions at most and every label bound above: there is nothing that could be refused.
+        // Some 60 instructions, with one for each port that is asked for, and every label bound above. More ports than the
+        // kernel takes instructions cannot be listed on a command line.
         asm.assemble().unwrap_or_else(|_| reject_all())
     }
 
@@ -91,8 +92,8 @@ impl Prelude {
             asm.ja(reject);
         }
         asm.bind(accept);
-        if self.only_tcp {
-            only_tcp(asm, reject);
+        if let Some(decap) = &self.only_tcp {
+            only_tcp(asm, decap, reject);
         }
     }
 }
@@ -136,7 +137,8 @@ const RETURN_A: u16 = RET | A;
 ///
 /// It loads through `SKF_NET_OFF`, where the network header is for sent and received frames alike. A load beyond the packet
 /// ends a program with 0, which is right for a packet too short for the header that was asked for.
-fn only_tcp(asm: &mut Assembler, reject: Label) {
+fn only_tcp(asm: &mut Assembler, decap: &Decap, reject: Label) {
+    let opens = |kinds: &[TunnelKind]| kinds.iter().any(|&kind| decap.kinds.contains(kind));
     let pass = asm.label();
     let ipv6 = asm.label();
     let other = asm.label();
@@ -152,16 +154,15 @@ fn only_tcp(asm: &mut Assembler, reject: Label) {
     asm.ja(udp);
     asm.bind(ipv6);
     // What is neither IPv4 nor IPv6 passes if it may hold one of them.
-    let ether_type_inside = [
-        EtherType::VLAN.0,
-        EtherType::SERVICE_VLAN.0,
-        EtherType::OLD_QINQ.0,
-        EtherType::MPLS.0,
-        EtherType::MPLS_UPSTREAM.0,
-        libc::ETH_P_PPP_SES as u16,
-    ];
-    for ether_type in ether_type_inside {
-        asm.jeq(u32::from(ether_type), pass, NEXT);
+    let mut inside = vec![EtherType::VLAN, EtherType::SERVICE_VLAN, EtherType::OLD_QINQ];
+    if opens(&[TunnelKind::Mpls]) {
+        inside.extend([EtherType::MPLS, EtherType::MPLS_UPSTREAM]);
+    }
+    if opens(&[TunnelKind::Pppoe]) {
+        inside.push(EtherType::PPPOE_SESSION);
+    }
+    for ether_type in inside {
+        asm.jeq(u32::from(ether_type.0), pass, NEXT);
     }
     asm.jeq(u32::from(EtherType::IPV6.0), NEXT, reject);
     asm.ld_abs(Width::Byte, net_offset(6));
@@ -177,15 +178,28 @@ fn only_tcp(asm: &mut Assembler, reject: Label) {
     asm.ldx_imm(40);
     asm.jeq(u32::from(IpProtocol::UDP.0), udp, other);
     asm.bind(other);
-    for protocol in [IpProtocol::TCP, IpProtocol::GRE, IpProtocol::IPV4, IpProtocol::IPV6] {
+    // Whether the header around them is of the same version is not asked: what one kind is not to be opened for is little.
+    let tunnels = [
+        (IpProtocol::TCP, true),
+        (
+            IpProtocol::GRE,
+            opens(&[TunnelKind::Gre, TunnelKind::GreTap, TunnelKind::Pptp, TunnelKind::Erspan]),
+        ),
+        (IpProtocol::IPV4, opens(&[TunnelKind::IpInIp, TunnelKind::FourInSix])),
+        (IpProtocol::IPV6, opens(&[TunnelKind::IpInIp, TunnelKind::SixInFour])),
+        (IpProtocol::ETHERIP, opens(&[TunnelKind::EtherIp])),
+    ];
+    for (protocol, _) in tunnels.into_iter().filter(|&(_, opened)| opened) {
         asm.jeq(u32::from(protocol.0), pass, NEXT);
     }
     asm.ja(reject);
     asm.bind(udp);
     // The destination port, X being the length of the IP header.
     asm.ld_ind(Width::Half, net_offset(2));
-    asm.jeq(4789, pass, NEXT);
-    asm.jeq(8472, pass, reject);
+    for port in decap.udp_ports() {
+        asm.jeq(u32::from(port), pass, NEXT);
+    }
+    asm.ja(reject);
     asm.bind(pass);
 }
 
@@ -208,7 +222,7 @@ mod tests {
     }
 
     const ALL: Prelude =
-        Prelude { incoming: true, outgoing: true, packet_type: None, only_tcp: false, snaplen: 96 };
+        Prelude { incoming: true, outgoing: true, packet_type: None, only_tcp: None, snaplen: 96 };
 
     #[test]
     fn directions() {
@@ -237,7 +251,11 @@ mod tests {
     }
     /// Whether a packet passes that starts with `network`, as a frame of ethertype `protocol`.
     fn carries_tcp(protocol: EtherType, network: &[u8]) -> bool {
-        let prelude = Prelude { only_tcp: true, ..ALL };
+        passes_for(&Decap::ALL, protocol, network)
+    }
+
+    fn passes_for(decap: &Decap, protocol: EtherType, network: &[u8]) -> bool {
+        let prelude = Prelude { only_tcp: Some(decap.clone()), ..ALL };
         let verdicts = [PacketType::Host, PacketType::Outgoing].map(|packet_type| {
             prelude.program().run(&Skb {
                 packet_type,
@@ -273,13 +291,13 @@ mod tests {
             let passes = |protocol, fragment, behind: &[u8]| {
                 carries_tcp(EtherType::IPV4, &ipv4(protocol, fragment, words, behind))
             };
-            assert!([6, 47, 4, 41].iter().all(|&protocol| passes(protocol, 0x4000, &[0; 20])));
+            assert!([6, 47, 4, 41, 97].iter().all(|&protocol| passes(protocol, 0x4000, &[0; 20])));
             assert!([1, 2, 50, 132].iter().all(|&protocol| !passes(protocol, 0x4000, &[0; 20])));
             assert!(
                 passes(17, 0x2000, &[0; 8]) && passes(1, 0x0001, &[]),
                 "fragments pass whatever they hold"
             );
-            assert!(passes(17, 0, &udp_to(4789)) && passes(17, 0, &udp_to(8472)));
+            assert!([4789, 8472, 6081, 2152].iter().all(|&port| passes(17, 0, &udp_to(port))));
             assert!(!passes(17, 0, &udp_to(53)) && !passes(17, 0, &[]));
         }
         let passes = |next, behind: &[u8]| carries_tcp(EtherType::IPV6, &ipv6(next, behind));
@@ -292,6 +310,41 @@ mod tests {
         for other in [EtherType::ARP, EtherType::LLC, EtherType(0x88cc)] {
             assert!(!carries_tcp(other, &[0; 40]), "{other:?}");
         }
+    }
+
+    #[test]
+    fn only_tunnels_that_are_opened_pass() {
+        let udp_to = |port: u16| [&[0x30, 0x39][..], &port.to_be_bytes(), &[0, 8, 0, 0]].concat();
+        let mut kinds = vec![(EtherType::MPLS, vec![0; 40], TunnelKind::Mpls)];
+        kinds.push((EtherType(0x8864), vec![0; 40], TunnelKind::Pppoe));
+        for (protocol, kind) in [
+            (47, TunnelKind::Gre),
+            (47, TunnelKind::GreTap),
+            (47, TunnelKind::Pptp),
+            (47, TunnelKind::Erspan),
+            (4, TunnelKind::IpInIp),
+            (41, TunnelKind::SixInFour),
+            (97, TunnelKind::EtherIp),
+        ] {
+            kinds.push((EtherType::IPV4, ipv4(protocol, 0, 5, &[0; 20]), kind));
+        }
+        kinds.push((EtherType::IPV6, ipv6(4, &[0; 20]), TunnelKind::FourInSix));
+        for (port, kind) in [(4789, TunnelKind::Vxlan), (6081, TunnelKind::Geneve), (2152, TunnelKind::Gtpu)]
+        {
+            kinds.push((EtherType::IPV4, ipv4(17, 0, 6, &udp_to(port)), kind));
+            kinds.push((EtherType::IPV6, ipv6(17, &udp_to(port)), kind));
+        }
+        for (protocol, network, kind) in kinds {
+            let only = Decap { kinds: Decap::NONE.kinds.with(kind), ..Decap::NONE };
+            assert!(passes_for(&only, protocol, &network), "{kind}");
+            assert!(!passes_for(&Decap::NONE, protocol, &network), "{kind}");
+        }
+        for (network, fragment) in [(ipv4(6, 0, 5, &[]), false), (ipv4(17, 0x2000, 5, &[]), true)] {
+            assert!(passes_for(&Decap::NONE, EtherType::IPV4, &network), "a fragment: {fragment}");
+        }
+        let vxlan = Decap { vxlan_ports: vec![5_000, 5_001].into(), ..Decap::ALL };
+        let passes = |port| passes_for(&vxlan, EtherType::IPV4, &ipv4(17, 0, 5, &udp_to(port)));
+        assert!(passes(5_000) && passes(5_001) && passes(6081) && !passes(4789));
     }
 
     /// Any program of these instructions, all of its jumps inside and its last instruction a return. Scratch memory is set first,
@@ -330,11 +383,11 @@ mod tests {
     fn any_prelude() -> impl Strategy<Value = Prelude> {
         let kinds = prop_oneof![3 => Just(None), 1 => Just(Some(PacketType::Host))];
         (any::<bool>(), any::<bool>(), kinds, any::<bool>(), prop_oneof![Just(262_144), 1_u32..200]).prop_map(
-            |(incoming, outgoing, packet_type, only_tcp, snaplen)| Prelude {
+            |(incoming, outgoing, packet_type, only_tcp, snaplen): (_, _, _, bool, _)| Prelude {
                 incoming,
                 outgoing,
                 packet_type,
-                only_tcp,
+                only_tcp: only_tcp.then_some(Decap::ALL),
                 snaplen,
             },
         )
@@ -373,7 +426,8 @@ mod tests {
         let add_x = Instruction::statement(ALU | ADD | X, 0);
         let filter = Program::new(vec![add_x, return_a]).unwrap();
         for only_tcp in [false, true] {
-            let program = Prelude { only_tcp, ..ALL }.with_filter(&filter).unwrap();
+            let program =
+                Prelude { only_tcp: only_tcp.then_some(Decap::ALL), ..ALL }.with_filter(&filter).unwrap();
             // A UDP packet to port 4789: the prelude leaves the port in A and the header's length in X.
             let packet = ipv4(17, 0, 5, &[0x30, 0x39, 0x12, 0xb5, 0, 8, 0, 0]);
             let skb = Skb {

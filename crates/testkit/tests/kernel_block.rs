@@ -33,7 +33,7 @@ fn built_blocks_are_the_kernels() {
     let target = Target::Named(Side::Receiver.interface().to_owned());
     let mut ring = lab.enter(Side::Receiver, || ReceiveRing::open(target, &config)).unwrap().unwrap();
     let prelude =
-        Prelude { incoming: true, outgoing: false, packet_type: None, only_tcp: false, snaplen: SNAPLEN };
+        Prelude { incoming: true, outgoing: false, packet_type: None, only_tcp: None, snaplen: SNAPLEN };
     ring.open_filter(&prelude.program()).unwrap();
 
     let tag = |tpid, vid| Tag { tpid, pcp: 5, dei: true, vid };

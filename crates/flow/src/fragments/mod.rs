@@ -173,6 +173,11 @@ impl Datagram {
         Packet::decode_inside(&self.frame(), decap, &self.around)
     }
 
+    /// The tunnels and VLANs of the fragment that completed it.
+    pub fn surroundings(&self) -> Surroundings {
+        self.around
+    }
+
     /// Time and place of the fragment that completed it.
     pub fn moment(&self) -> Moment {
         self.moment

@@ -8,19 +8,25 @@
 //!               ├── without flow      an end or acknowledgement of a flow that is not known
 //!               ├── conversation      UDP, ICMP and others, where flows are recorded
 //!               ├── other protocol    not TCP
-//!               ├── fragment          of an IP datagram
+//!               ├── fragment          of an IP datagram; what became of it the fragments' own accounts tell
 //!               ├── cut               the snapshot length ends within its headers
 //!               ├── malformed         by reason
+//!               ├── mailbox full      its flow's worker was busy, live with several workers
 //!               ├── after limit       beyond -c
 //!               └── unreadable        could not be read out of its block
 //! ```
+//!
+//! Datagrams that were put together from fragments are no packets: what became of them has accounts of its own, by the
+//! same names. A packet that one worker takes and another looks at is processed by the former and in an account of the
+//! latter: the identities are those of all workers together.
 
-use gannet_flow::{ConversationCounters, Outcome};
-use gannet_packet::{End, Malformed};
+use gannet_flow::{ConversationCounters, FragmentCounters, Outcome};
+use gannet_packet::{Audit, End, Malformed, TunnelKind};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::Amount;
+use crate::mailbox;
 
 /// The final account of a packet that was analysed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,13 +42,14 @@ pub enum Analysed {
     Fragment,
     Cut,
     Malformed,
+    MailboxFull,
     AfterLimit,
     Unreadable,
 }
 
 impl Analysed {
     /// Every account, in the order of the report.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Stream,
         Self::Duplicate,
         Self::OutOfWindow,
@@ -52,6 +59,7 @@ impl Analysed {
         Self::Fragment,
         Self::Cut,
         Self::Malformed,
+        Self::MailboxFull,
         Self::AfterLimit,
         Self::Unreadable,
     ];
@@ -88,6 +96,7 @@ impl Analysed {
             Self::Fragment => "fragment",
             Self::Cut => "cut",
             Self::Malformed => "malformed",
+            Self::MailboxFull => "mailbox_full",
             Self::AfterLimit => "after_limit",
             Self::Unreadable => "unreadable",
         }
@@ -102,9 +111,10 @@ impl Analysed {
             Self::WithoutFlow => "of TCP connections that began before the capture and said nothing since",
             Self::Conversation => "of other conversations (UDP, ICMP ...)",
             Self::OtherProtocol => "of other protocols",
-            Self::Fragment => "that are IP fragments, not looked into",
+            Self::Fragment => "that are IP fragments",
             Self::Cut => "whose headers are cut by the snapshot length",
             Self::Malformed => "malformed",
+            Self::MailboxFull => "not analysed, the worker of their connection was too busy",
             Self::AfterLimit => "not analysed, beyond the count given with -c",
             Self::Unreadable => "not analysed, unreadable",
         }
@@ -115,7 +125,17 @@ impl Analysed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnalysisLedger {
     accounts: [Amount; Analysed::ALL.len()],
+    /// Of datagrams.
+    datagrams: [Amount; Analysed::ALL.len()],
     malformed: [u64; Malformed::ALL.len()],
+    /// Packets in tunnels that were left closed; among those of other protocols.
+    unopened: [u64; TunnelKind::ALL.len()],
+    /// Segments and errors given to the workers of their flows, and taken from others.
+    pub handed_over: u64,
+    /// See `handed_over`.
+    pub taken_over: u64,
+    /// The fragments.
+    pub fragments: FragmentCounters,
     /// The flow layer.
     pub flows: gannet_flow::Counters,
     /// The HTTP layer.
@@ -140,7 +160,20 @@ impl AnalysisLedger {
     /// Adds a packet that ended like that without a TCP segment.
     #[inline]
     pub fn add_end(&mut self, end: End, bytes: u64) {
-        self.add(Analysed::of_end(end), 1, bytes);
+        self.add_end_to(end, mailbox::Account::Packet(bytes));
+    }
+
+    /// Adds a packet or a datagram to its account.
+    pub(crate) fn add_to(&mut self, account: Analysed, what: mailbox::Account) {
+        match what {
+            mailbox::Account::Packet(bytes) => self.add(account, 1, bytes),
+            mailbox::Account::Datagram(bytes) => self.add_datagram(account, bytes),
+        }
+    }
+
+    /// Adds what ended like that without a TCP segment.
+    pub(crate) fn add_end_to(&mut self, end: End, what: mailbox::Account) {
+        self.add_to(Analysed::of_end(end), what);
         if let End::Malformed(reason) = end {
             self.malformed[reason as usize] += 1;
         }
@@ -150,6 +183,58 @@ impl AnalysisLedger {
     pub fn flow_ends(&self) -> Option<u64> {
         let others = self.conversations?;
         Some(self.flows.flows_closed() + others.opened - self.open_conversations)
+    }
+
+    /// Adds a datagram to its account.
+    #[inline]
+    pub fn add_datagram(&mut self, account: Analysed, bytes: u64) {
+        let amount = &mut self.datagrams[account as usize];
+        amount.packets += 1;
+        amount.bytes += bytes;
+    }
+
+    /// A packet was left in a tunnel of this kind.
+    pub fn add_unopened(&mut self, kind: TunnelKind) {
+        self.unopened[kind as usize] += 1;
+    }
+
+    /// The datagrams that were put together and ended there.
+    pub fn datagrams(&self, account: Analysed) -> Amount {
+        self.datagrams[account as usize]
+    }
+
+    /// The kinds of tunnels that were left closed, and how many packets in them.
+    pub fn unopened(&self) -> impl Iterator<Item = (TunnelKind, u64)> {
+        TunnelKind::ALL.into_iter().zip(self.unopened).filter(|(_, count)| *count != 0)
+    }
+
+    /// Looks at the identities of a run that has ended, of all workers together.
+    pub(super) fn audit(&self, audit: &mut Audit) {
+        let packets = |account: Analysed| self.account(account).packets;
+        let datagrams = |account: Analysed| self.datagrams(account).packets;
+        let segments = [Analysed::Stream, Analysed::Duplicate, Analysed::OutOfWindow, Analysed::WithoutFlow];
+        let segments = segments.map(|account| packets(account) + datagrams(account)).into_iter().sum();
+        audit.hold("segments = packets and datagrams given to the flow table", self.flows.segments, segments);
+        let fragments = packets(Analysed::Fragment) + datagrams(Analysed::Fragment);
+        audit.hold(
+            "fragments = packets and datagrams that are fragments",
+            self.fragments.fragments,
+            fragments,
+        );
+        let ends = self.datagrams.iter().map(|amount| amount.packets).sum();
+        audit.hold("datagrams put together = sum of accounts", self.fragments.datagrams_completed, ends);
+        audit.hold("segments handed over = taken over", self.handed_over, self.taken_over);
+        audit.extend(self.fragments.check(0));
+        audit.extend(self.flows.check(self.open_flows));
+        audit.extend(self.http.check());
+        if let Some(conversations) = &self.conversations {
+            audit.hold(
+                "packets and datagrams of conversations = packets given to them",
+                packets(Analysed::Conversation) + datagrams(Analysed::Conversation),
+                conversations.packets,
+            );
+            audit.extend(conversations.check(self.open_conversations));
+        }
     }
 
     /// What is in an account.
@@ -182,9 +267,18 @@ impl std::ops::AddAssign<&Self> for AnalysisLedger {
         for (sum, amount) in self.accounts.iter_mut().zip(other.accounts) {
             *sum += amount;
         }
+        for (sum, amount) in self.datagrams.iter_mut().zip(other.datagrams) {
+            *sum += amount;
+        }
         for (sum, count) in self.malformed.iter_mut().zip(other.malformed) {
             *sum += count;
         }
+        for (sum, count) in self.unopened.iter_mut().zip(other.unopened) {
+            *sum += count;
+        }
+        self.handed_over += other.handed_over;
+        self.taken_over += other.taken_over;
+        self.fragments += other.fragments;
         self.flows += other.flows;
         self.http += other.http;
         self.open_flows += other.open_flows;
@@ -201,6 +295,10 @@ impl Serialize for AnalysisLedger {
         map.serialize_entry("packets", &AccountsJson(self, |amount| amount.packets))?;
         map.serialize_entry("bytes", &AccountsJson(self, |amount| amount.bytes))?;
         map.serialize_entry("malformed", &MalformedJson(self))?;
+        map.serialize_entry("datagrams", &DatagramsJson(self))?;
+        map.serialize_entry("fragments", &FieldsJson(&self.fragments.fields()))?;
+        map.serialize_entry("tunnels_unopened", &UnopenedJson(self))?;
+        map.serialize_entry("handed_over", &self.handed_over)?;
         map.serialize_entry("flows", &FieldsJson(&self.flows.fields()))?;
         match &self.conversations {
             Some(counters) => map.serialize_entry("conversations", &FieldsJson(&counters.fields()))?,
@@ -216,6 +314,24 @@ impl Serialize for AccountsJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let column = self.1;
         serializer.collect_map(Analysed::ALL.map(|account| (account.key(), column(self.0.account(account)))))
+    }
+}
+
+/// What became of the datagrams that were put together: accounts that are not empty.
+struct DatagramsJson<'a>(&'a AnalysisLedger);
+
+impl Serialize for DatagramsJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let accounts = Analysed::ALL.map(|account| (account.key(), self.0.datagrams(account).packets));
+        serializer.collect_map(accounts.into_iter().filter(|(_, count)| *count != 0))
+    }
+}
+
+struct UnopenedJson<'a>(&'a AnalysisLedger);
+
+impl Serialize for UnopenedJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.unopened().map(|(kind, count)| (kind.name(), count)))
     }
 }
 
@@ -263,10 +379,16 @@ mod tests {
         one.flows.flows_opened = 2;
         one.http.requests = 3;
         one.open_flows = 1;
+        one.add_datagram(Analysed::Stream, 3_000);
+        one.add_unopened(TunnelKind::Geneve);
+        (one.handed_over, one.taken_over, one.fragments.held) = (5, 6, 7);
         let mut sum = one.clone();
         sum += &one;
         assert_eq!(sum.sum(), Amount { packets: 4, bytes: 200 });
         assert_eq!(sum.malformed().collect::<Vec<_>>(), [(Malformed::TcpHeader, 2)]);
         assert_eq!((sum.flows.flows_opened, sum.http.requests, sum.open_flows), (4, 6, 2));
+        assert_eq!(sum.datagrams(Analysed::Stream), Amount { packets: 2, bytes: 6_000 });
+        assert_eq!(sum.unopened().collect::<Vec<_>>(), [(TunnelKind::Geneve, 2)]);
+        assert_eq!((sum.handed_over, sum.taken_over, sum.fragments.held), (10, 12, 14));
     }
 }

@@ -349,6 +349,12 @@ impl Ledger {
         ledger
     }
 
+    /// Adds what was done in front of all workers: where files are shared out, fragments are put together there.
+    pub(crate) fn add_dispatch(&mut self, processed: Amount, analysis: &AnalysisLedger) {
+        self.total.processed += processed;
+        *self.total.analysis.get_or_insert_default() += analysis;
+    }
+
     fn of_workers<'a>(pages: impl IntoIterator<Item = &'a Counters>) -> Self {
         let workers: Vec<_> = pages.into_iter().map(Counters::snapshot).collect();
         let mut total = WorkerLedger::default();
@@ -385,21 +391,7 @@ impl Ledger {
             let sum = analysis.sum();
             audit.hold("packets processed = sum of analysed", processed.packets, sum.packets);
             audit.hold("bytes processed = sum of analysed", processed.bytes, sum.bytes);
-            let segments =
-                [Analysed::Stream, Analysed::Duplicate, Analysed::OutOfWindow, Analysed::WithoutFlow];
-            let segments = segments.into_iter().map(|account| analysis.account(account).packets).sum();
-            audit.hold("segments = packets given to the flow table", analysis.flows.segments, segments);
-            audit.extend(analysis.flows.check(analysis.open_flows));
-            audit.extend(analysis.http.check());
-            if let Some(conversations) = &analysis.conversations {
-                let packets = analysis.account(Analysed::Conversation).packets;
-                audit.hold(
-                    "packets of conversations = packets given to them",
-                    packets,
-                    conversations.packets,
-                );
-                audit.extend(conversations.check(analysis.open_conversations));
-            }
+            analysis.audit(&mut audit);
             for sink in &self.sinks {
                 match analysis.flow_ends() {
                     Some(ends) => audit.hold("flows that ended = records made", ends, sink.made),
@@ -416,9 +408,15 @@ impl Ledger {
     pub fn lost(&self) -> u64 {
         let shed = Account::ALL.into_iter().filter(|account| self.recording && account.is_loss());
         let shed: u64 = shed.map(|account| self.total.accounts[account].packets).sum();
-        let unread = self.total.analysis.as_ref().filter(|_| !self.recording);
+        let analysis = self.total.analysis.as_ref();
+        let unread = analysis.filter(|_| !self.recording);
         let unread = unread.map_or(0, |analysis| analysis.account(Analysed::Unreadable).packets);
-        self.dropped + shed + unread
+        // Recorded all the same, if there is a recording, but missing in the records.
+        let full = analysis.map_or(0, |analysis| {
+            let full = Analysed::MailboxFull;
+            analysis.account(full).packets + analysis.datagrams(full).packets
+        });
+        self.dropped + shed + unread + full
     }
 
     /// Records that were made and that an output did not take. With `--strict`, more than none of them makes the exit

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use gannet_flow::FragmentCounters;
 use gannet_record::{Summary, TrafficSummary};
 use gannet_sink::SinkReport;
 
@@ -32,6 +33,8 @@ pub struct Report {
     pub duration: Duration,
     /// The filter asked for, in the user's words.
     pub filter: Option<String>,
+    /// What the kernel lets through besides, because nothing else is of use to the analysis.
+    pub implied: Option<String>,
     /// Several workers wrote to one file: its packets are in order for each worker only.
     pub unordered: bool,
 }
@@ -104,9 +107,7 @@ impl fmt::Display for Report {
         if let Some(filtered @ 1..) = ledger.filtered {
             write!(f, "\n{} kept out by the filter", Packets(filtered))?;
         }
-        let http = ledger.total.analysis.as_ref().is_some_and(|analysis| analysis.conversations.is_none());
-        let only_tcp = ledger.filtered.is_none() && http;
-        if let Some(filter) = in_words(self.filter.as_deref(), only_tcp) {
+        if let Some(filter) = in_words(self.filter.as_deref(), self.implied.as_deref()) {
             write!(f, "\nfilter: {filter}")?;
         }
         if ledger.total.cut_by_snaplen != 0 {
@@ -154,8 +155,40 @@ fn packets_analysed(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger) -> fm
                 analysis.malformed().map(|(reason, count)| format!("{count} {}", reason.name())).collect();
             write!(f, " ({})", reasons.join(", "))?;
         }
+        if account == Analysed::Fragment {
+            fragments(f, &analysis.fragments)?;
+        }
+    }
+    let unopened: Vec<_> = analysis.unopened().map(|(kind, count)| format!("{count} {kind}")).collect();
+    if !unopened.is_empty() {
+        write!(f, "\n  in tunnels that were not to be opened (--decap, --vni): {}", unopened.join(", "))?;
+    }
+    if analysis.handed_over != 0 {
+        let count = analysis.handed_over;
+        write!(f, "\n  {} handed to the worker of their connection", Packets(count))?;
     }
     Ok(())
+}
+
+/// What became of fragments.
+fn fragments(f: &mut fmt::Formatter<'_>, counters: &FragmentCounters) -> fmt::Result {
+    let ends = [
+        (counters.duplicates, "captured twice"),
+        (counters.overlapping, "overlapping"),
+        (counters.cut, "cut by the snapshot length"),
+        (counters.too_many, "of datagrams in too many pieces"),
+        (counters.full, "without room for them"),
+        (counters.impossible, "impossible"),
+        (counters.expired, "of datagrams that were not complete in time"),
+        (counters.evicted, "of datagrams that made room for others"),
+        (counters.at_end, "of datagrams that were not complete at the end"),
+        (counters.held, "waiting for others"),
+    ];
+    write!(f, " ({} of {} datagrams put together", counters.completed, counters.datagrams_completed)?;
+    for (count, words) in ends.into_iter().filter(|(count, _)| *count != 0) {
+        write!(f, ", {count} {words}")?;
+    }
+    f.write_str(")")
 }
 
 /// The exchanges by state; where there are none, why that may be.
@@ -216,7 +249,9 @@ fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Rep
         reason(http.empty, "connection(s) without data");
         reason(http.midstream_unknown, "connection(s) that began before the capture");
         reason(analysis.account(Analysed::Cut).packets, "packet(s) cut by the snapshot length");
-        reason(analysis.account(Analysed::Fragment).packets, "IP fragment(s)");
+        let fragments = &analysis.fragments;
+        reason(fragments.fragments - fragments.completed, "IP fragment(s) that did not make a datagram");
+        reason(analysis.unopened().map(|(_, count)| count).sum(), "packet(s) in tunnels not opened");
         reason(analysis.account(Analysed::OtherProtocol).packets, "packet(s) that are not TCP");
         reason(ledger.filtered.unwrap_or(0), "packet(s) kept out by the filter");
         let live = ledger.filtered.is_none();
@@ -388,7 +423,10 @@ fn columns<M: SerializeMap>(
 
 #[cfg(test)]
 mod tests {
+    use gannet_packet::{Decap, TunnelKind, TunnelKinds};
+
     use super::*;
+    use crate::filter::implied;
     use crate::ledger::tests::{interface, pages};
     use crate::ledger::{Counters, DeviceLedger, InterfaceLedger};
 
@@ -429,17 +467,17 @@ mod tests {
         assert!(report.to_string().ends_with("\nfilter: port 80"), "{report}");
         page.publish(&AnalysisLedger::default());
         report.ledger = Ledger::live(vec![interface(0, 0)], [&page]);
+        report.implied =
+            Some(implied(&Decap { kinds: TunnelKinds::NONE.with(TunnelKind::Gre), ..Decap::ALL }));
         let text = report.to_string();
-        assert!(
-            text.contains("\nfilter: TCP, tunnels (VXLAN, GRE, IP in IP), fragments; of these port 80\n"),
-            "{text}"
-        );
+        assert!(text.contains("\nfilter: TCP, tunnels (gre), fragments; of these port 80\n"), "{text}");
         assert!(
             text.contains("\nno packets came") && text.contains("the filter 'port 80' keeps out"),
             "{text}"
         );
         // A file's packets are counted, whatever kept them out.
         report.ledger = Ledger::files(5, 5, [&page]);
+        report.implied = None;
         let text = report.to_string();
         assert!(text.contains("\n5 packets kept out by the filter\nfilter: port 80"), "{text}");
         assert!(text.contains("no exchange was found in 5 packet(s) kept out by the filter"), "{text}");

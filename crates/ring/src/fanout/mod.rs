@@ -7,7 +7,7 @@
 //! ```text
 //!              ┌── program: runs in the kernel, result % members ──► socket of the worker
 //!   packet ────┤                     ‖ the same number
-//!              └── twin: flow_hash() in user space ──► dispatch of capture files, mailboxes, tests
+//!              └── twin: flow_hash() in user space ──► mailboxes, tests           
 //! ```
 //!
 //! The other modes are the kernel's own.
@@ -19,7 +19,7 @@ mod view;
 
 pub use mode::{FanoutMode, UnknownFanoutMode};
 pub use program::{FLOW_SEED, flow_program};
-pub use twin::flow_hash;
+pub use twin::{flow_hash, key_hash};
 pub use view::{NetworkView, network_view, worker_for_frame};
 
 #[doc(hidden)]

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use gannet_filter::{Program, Skb};
-use gannet_packet::{Decap, End, Frame, LinkType, Packet, PacketType, Timestamp, bounds};
+use gannet_packet::{Decap, End, Frame, LinkType, Packet, PacketType, Timestamp, Transport, bounds};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::program::TUNNELS;
 use super::view::fuzz_twin;
 use super::*;
 
@@ -353,6 +354,10 @@ proptest! {
             prop_assert_eq!(a.flow.map(|(key, _)| key), b.flow.map(|(key, _)| key));
             prop_assert!(a.flow.is_some() || matches!(a.end, End::Malformed(_)));
         }
+        // And its worker is known from the key alone, where the program looks as far as the decoder.
+        if let (Some((key, _)), Transport::Tcp(_), true) = (a.flow, a.transport, spec.outer.depth() <= TUNNELS) {
+            prop_assert_eq!(key_hash(&key, SEED), values[0]);
+        }
     }
 
     /// The twin is the program on damaged packets too: other lengths, versions, flags, bytes missing.
@@ -516,7 +521,7 @@ fn seeds_spread_differently() {
 fn too_deep_a_tunnel_stays_together() {
     let inside = |port| {
         let mut hop = tcp_hop(1, 2, [port, 80]);
-        for _ in 0..=program::TUNNELS {
+        for _ in 0..=TUNNELS {
             let ip = Ip::V4 { source: 3, destination: 4, options: 0, id: 0, fragment: 0 };
             hop = Hop {
                 ip,

@@ -3,7 +3,9 @@
 //! What is hashed and why is told in `program.rs`; this follows it load by load, since a load that fails decides
 //! the result there. No bytes make it panic.
 
-use gannet_packet::{EtherType, IpProtocol, PacketType, bounds, is_vxlan_port};
+use std::net::IpAddr;
+
+use gannet_packet::{Endpoint, EtherType, FlowKey, IpProtocol, PacketType, bounds, is_vxlan_port};
 
 use super::program::{ABSORB_SHIFT, FACTOR, FINAL_SHIFT, FINALISER, TUNNELS};
 
@@ -35,6 +37,23 @@ pub fn flow_hash(net: &[u8], protocol: u16, packet_type: PacketType, seed: u32) 
             Next::Finish => return Some(walk.finish()),
         }
     }
+}
+
+/// The value of [`flow_program`](super::flow_program)`(seed)` for the packets of a flow of a protocol with ports, wherever
+/// the program reads them: bare, or in tunnels that it looks into.
+#[inline]
+pub fn key_hash(key: &FlowKey, seed: u32) -> u32 {
+    let end = |Endpoint { address, port }: Endpoint| {
+        let hash = match address {
+            IpAddr::V4(v4) => absorb(seed, v4.to_bits()),
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits();
+                [96, 64, 32, 0].into_iter().fold(seed, |hash, shift| absorb(hash, (bits >> shift) as u32))
+            }
+        };
+        absorb(hash, u32::from(port))
+    };
+    combine(seed, u32::from(key.protocol().0), end(key.low()), end(key.high()))
 }
 
 /// The scratch words of the program.
@@ -231,12 +250,7 @@ impl Walk<'_> {
     fn finish(&self) -> u32 {
         let source = absorb(self.source, self.ports >> 16);
         let destination = absorb(self.destination, self.ports & 0xffff);
-        let hash = absorb(self.seed ^ self.protocol, source.wrapping_add(destination));
-        let mut hash = absorb(hash, source ^ destination);
-        for (shift, factor) in FINALISER {
-            hash = (hash ^ hash >> shift).wrapping_mul(factor);
-        }
-        hash ^ hash >> FINAL_SHIFT
+        combine(self.seed, self.protocol, source, destination)
     }
 
     #[inline]
@@ -258,6 +272,17 @@ impl Walk<'_> {
     fn word(&self, offset: usize) -> Option<u32> {
         self.bytes(offset).map(u32::from_be_bytes)
     }
+}
+
+/// One number of the hashes of both ends, whichever is which.
+#[inline]
+fn combine(seed: u32, protocol: u32, source: u32, destination: u32) -> u32 {
+    let hash = absorb(seed ^ protocol, source.wrapping_add(destination));
+    let mut hash = absorb(hash, source ^ destination);
+    for (shift, factor) in FINALISER {
+        hash = (hash ^ hash >> shift).wrapping_mul(factor);
+    }
+    hash ^ hash >> FINAL_SHIFT
 }
 
 /// Takes a word into a hash; for a given hash no two words give the same.
