@@ -39,11 +39,15 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         let begin = if io::stderr().is_terminal() && control.stopping() { "\n" } else { "" };
         say(&format_args!("{begin}{report}"));
     }
-    if let Some(http) = &report.http {
+    let tables: [Option<&dyn std::fmt::Display>; 2] = [
+        report.http.as_ref().map(|http| &http.summary as _),
+        report.traffic.as_ref().map(|traffic| traffic as _),
+    ];
+    if let Some(tables) = tables.into_iter().flatten().next() {
         match (&run.summary, summary) {
-            (_, Some(file)) => file.write(&http.summary)?,
+            (_, Some(file)) => file.write(tables)?,
             // Asked for by name or for a person who looks: not what --quiet is about.
-            (Some(Summary::Stderr), None) => say(&format_args!("\n{}", http.summary)),
+            (Some(Summary::Stderr), None) => say(&format_args!("\n{tables}")),
             (Some(Summary::File(_)) | None, None) => {}
         }
     }

@@ -64,7 +64,7 @@ const FLAGS: &[&str] = &[
 ];
 
 /// Commands of the contract that this version lacks.
-const COMMANDS: &[&str] = &["bench", "grep", "httpry", "replay", "show", "stats"];
+const COMMANDS: &[&str] = &["bench", "grep", "httpry", "replay", "show"];
 
 #[cfg(test)]
 mod tests {

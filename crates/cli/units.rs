@@ -188,11 +188,7 @@ pub(crate) enum FormatName {
 
 /// `FORMAT[:FILE]`.
 pub(crate) fn output(text: &str) -> Result<OutputSpec, String> {
-    let (name, file) = match text.split_once(':') {
-        Some((_, "")) => return Err("the file's name is missing behind the colon".to_owned()),
-        Some((name, file)) => (name, Some(PathBuf::from(file))),
-        None => (text, None),
-    };
+    let (name, file) = format_and_file(text)?;
     let format = match name {
         "text" => FormatName::Text,
         "jsonl" => FormatName::Jsonl,
@@ -204,6 +200,44 @@ pub(crate) fn output(text: &str) -> Result<OutputSpec, String> {
         _ => return Err("the formats are text, jsonl and none".to_owned()),
     };
     Ok(OutputSpec { format, file })
+}
+
+/// An output of records of flows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FlowOutputSpec {
+    pub(crate) format: FlowFormatName,
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// The formats of records of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlowFormatName {
+    Jsonl,
+    Csv,
+    Zeek,
+    None,
+}
+
+/// `FORMAT[:FILE]` of flows.
+pub(crate) fn flow_output(text: &str) -> Result<FlowOutputSpec, String> {
+    let (name, file) = format_and_file(text)?;
+    let format = match name {
+        "jsonl" => FlowFormatName::Jsonl,
+        "csv" => FlowFormatName::Csv,
+        "zeek" => FlowFormatName::Zeek,
+        "none" if file.is_some() => return Err("none takes no file".to_owned()),
+        "none" => FlowFormatName::None,
+        _ => return Err("the formats are jsonl, csv, zeek and none".to_owned()),
+    };
+    Ok(FlowOutputSpec { format, file })
+}
+
+fn format_and_file(text: &str) -> Result<(&str, Option<PathBuf>), String> {
+    match text.split_once(':') {
+        Some((_, "")) => Err("the file's name is missing behind the colon".to_owned()),
+        Some((name, file)) => Ok((name, Some(PathBuf::from(file)))),
+        None => Ok((text, None)),
+    }
 }
 
 /// Header fields: names in lower case, or all.
@@ -358,6 +392,16 @@ mod tests {
         assert_eq!(output("zeek:x").unwrap_err(), "the format zeek is not built yet");
         for wrong in ["", "json", "text:", "none:x", ":x"] {
             assert!(output(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn outputs_of_flows() {
+        let spec = |format, file: Option<&str>| Ok(FlowOutputSpec { format, file: file.map(PathBuf::from) });
+        assert_eq!(flow_output("zeek:conn.log"), spec(FlowFormatName::Zeek, Some("conn.log")));
+        assert_eq!(flow_output("csv"), spec(FlowFormatName::Csv, None));
+        for wrong in ["", "text", "zeek:", "none:x", ":x"] {
+            assert!(flow_output(wrong).is_err(), "{wrong}");
         }
     }
 

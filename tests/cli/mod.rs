@@ -6,4 +6,5 @@ mod filter;
 mod filters;
 mod http;
 mod live;
+mod stats;
 mod usage;

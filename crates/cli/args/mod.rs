@@ -6,6 +6,7 @@
 
 mod filter;
 mod http;
+mod stats;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use gannet_ring::fanout::FanoutMode;
 
 pub(crate) use self::filter::{FilterArgs, LinkArg};
 pub(crate) use self::http::HttpArgs;
+pub(crate) use self::stats::StatsArgs;
 use crate::units::{self, CpuList, SnaplenArg};
 
 /// Records network packets and turns them into HTTP records, on many cores; loses none silently.
@@ -58,6 +60,15 @@ pub(crate) enum Command {
     /// Ctrl-C ends the capture: what is under way is still reported, and the report says where every packet and record
     /// went. SIGUSR1 prints the report, SIGHUP opens the output files again.
     Http(Box<HttpArgs>),
+    /// Conversations, endpoints and protocols, from live packets or capture files
+    ///
+    /// Writes a record for each flow when it is over: who talked to whom, how much each way, for how long, what was lost, how it
+    /// ended, and for TCP the times of the handshake, Zeek's state and history, and what a TLS greeting said. Flows are TCP
+    /// connections, and conversations of UDP, ICMP and other protocols. At the end come tables of who talks most.
+    ///
+    /// Ctrl-C ends the capture: flows that go on are reported as they are, and the report says where every packet and record
+    /// went. SIGUSR1 prints the report, SIGHUP opens the output files again.
+    Stats(Box<StatsArgs>),
     /// What a filter becomes, and what it takes
     ///
     /// Compiles an expression of the pcap-filter language, as tcpdump takes it, to a program for the kernel's classic BPF machine, and
@@ -223,7 +234,7 @@ pub(crate) struct CaptureArgs {
           help_heading = ENGINE)]
     pub(crate) fanout: FanoutMode,
 
-    /// Ring memory per worker [default: 256MiB, of http 64MiB, all together at most 1/16 of the memory]
+    /// Ring memory per worker [default: 256MiB, of http and stats 64MiB, all together at most 1/16 of the memory]
     ///
     /// The burst that the worker or the disk may lag behind. It cannot be swapped. The size obtained is printed.
     #[arg(long, value_name = "SIZE", value_parser = units::size, env = "GANNET_RING_SIZE", help_heading = ENGINE)]
@@ -378,6 +389,7 @@ Exit status:
 
 Examples:
   gannet http                               what HTTP goes through this machine, and how fast
+  gannet stats -r capture.pcapng            who talked to whom
   gannet interfaces                         what can be captured
   gannet record -i eth0 -w eth0.pcapng      until Ctrl-C
   gannet filter --explain 'tcp port 80'     what a filter does
@@ -433,7 +445,7 @@ mod tests {
     #[test]
     fn every_flag_has_its_variable() {
         let command = Cli::command();
-        for name in ["record", "http"] {
+        for name in ["record", "http", "stats"] {
             for arg in command.find_subcommand(name).unwrap().get_arguments() {
                 // The words of the filter are no flag, and named after what they are.
                 let long = arg.get_long().unwrap_or(arg.get_id().as_str());

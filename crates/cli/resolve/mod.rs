@@ -6,6 +6,7 @@
 
 mod filter;
 mod http;
+mod stats;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -24,6 +25,7 @@ use gannet_ring::netns::NetnsSpec;
 use gannet_ring::receive::MAX_BLOCK_BYTES;
 
 pub(crate) use self::http::http;
+pub(crate) use self::stats::stats;
 use crate::args::{
     CaptureArgs, DirectionArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
 };
@@ -41,11 +43,11 @@ pub(crate) struct Run {
     pub(crate) strict: bool,
     /// Where the ledger goes as JSON.
     pub(crate) stats_json: Option<PathBuf>,
-    /// Where the latency table goes.
+    /// Where the tables at the end go: of latencies, or of flows.
     pub(crate) summary: Option<Summary>,
 }
 
-/// Where the latency table goes.
+/// Where the tables at the end go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Summary {
     /// With the report.

@@ -181,7 +181,6 @@ impl Handler for Flows {
         record.streams[at].bytes += u64::from(segment.wire_len);
         record.streams[at].retransmitted_bytes += u64::from(segment.wire_len);
         record.ip_bytes[at] += u64::from(self.ip_bytes);
-        record.duration_ns = record.duration_ns.max(segment.moment.time.0.saturating_sub(record.opened.0));
         let flags = segment.tcp.flags;
         let letter = match () {
             () if flags.contains(TcpFlags::RST) => 'R',

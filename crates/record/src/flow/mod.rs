@@ -6,7 +6,7 @@
 //! | field | meaning |
 //! | --- | --- |
 //! | `timestamp` | the first packet, RFC 3339, nine digits, UTC |
-//! | `duration_ns` | from the first to the last packet, nanoseconds |
+//! | `duration_ns` | from the first packet to the last one, or to the last FIN or RST of a TCP connection that ended; nanoseconds |
 //! | `network.transport` | `tcp`, `udp`, `icmp`, `ipv6-icmp`, `sctp` ..., else the protocol's number |
 //! | `network.type` | `ipv4`, `ipv6` |
 //! | `network.protocol.name` | what was recognised in the payload, on whatever port: `http`, `tls` |

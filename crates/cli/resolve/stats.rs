@@ -1,0 +1,116 @@
+//! From the flags of `gannet stats` to its run.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::Path;
+
+use clap::ArgMatches;
+use gannet_pipeline::config::{RunConfig, StatsConfig};
+use gannet_record::FlowFormat;
+use gannet_sink::{Format, SinkSpec, Target};
+
+use super::{Run, Summary, around, capture, files_of_capture, refuse_same_files};
+use crate::args::StatsArgs;
+use crate::exit::Error;
+use crate::units::{FlowFormatName, FlowOutputSpec};
+
+/// What `gannet stats` is to do; see [`super::recording`].
+pub(crate) fn stats(
+    args: &StatsArgs,
+    matches: &ArgMatches,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Run, Error> {
+    let terminal = std::io::stdout().is_terminal();
+    let sinks = sinks(&args.output, terminal)?;
+    let mut flows = gannet_flow::Limits::default();
+    flows.flows = args.max_flows.map_or(flows.flows, |count| count.get());
+    let memory = args.flow_memory.map(|bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX));
+    flows.memory = memory.unwrap_or(flows.memory);
+    let stats = StatsConfig { intake: Default::default(), flows, sinks, flush_each: args.line_buffered };
+    let capture = capture(&args.capture, matches, environment)?;
+    let summary = match &args.summary {
+        Some(path) if path == Path::new("-") => Some(Summary::Stderr),
+        Some(path) => Some(Summary::File(path.clone())),
+        None => terminal.then_some(Summary::Stderr),
+    };
+    let mut named = files_of_capture(&args.capture);
+    named.extend(args.output.iter().filter_map(|output| Some(("-o", output.file.as_deref()?))));
+    if let Some(Summary::File(path)) = &summary {
+        named.push(("--summary", path));
+    }
+    refuse_same_files(&named)?;
+    let config = RunConfig { capture, record: None, http: None, stats: Some(stats) };
+    Ok(Run { summary, ..around(config, &args.capture) })
+}
+
+fn sinks(outputs: &[FlowOutputSpec], terminal: bool) -> Result<Vec<SinkSpec>, Error> {
+    let format = if terminal { FlowFormatName::None } else { FlowFormatName::Jsonl };
+    let default = FlowOutputSpec { format, file: None };
+    let outputs = if outputs.is_empty() { std::slice::from_ref(&default) } else { outputs };
+    let mut sinks: Vec<SinkSpec> = Vec::new();
+    for output in outputs {
+        let target = output.file.clone().map_or(Target::Stdout, Target::File);
+        let format = match output.format {
+            FlowFormatName::Jsonl => Format::Jsonl,
+            FlowFormatName::Csv => Format::Flows(FlowFormat::Csv),
+            FlowFormatName::Zeek => Format::Flows(FlowFormat::Zeek),
+            FlowFormatName::None => continue,
+        };
+        if target == Target::Stdout && sinks.iter().any(|sink| sink.target == target) {
+            let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
+            return Err(Error::usage(text));
+        }
+        sinks.push(SinkSpec { format, target });
+    }
+    Ok(sinks)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn resolve(line: &str) -> Result<Run, Error> {
+        let words = ["gannet", "stats"].into_iter().chain(line.split_whitespace());
+        let matches = Cli::command().try_get_matches_from(words).unwrap();
+        let Command::Stats(args) = Cli::from_arg_matches(&matches).unwrap().command else { unreachable!() };
+        stats(&args, matches.subcommand_matches("stats").unwrap(), |_| None)
+    }
+
+    fn refusal(line: &str) -> String {
+        let error = resolve(line).unwrap_err();
+        assert_eq!(error.exit, crate::exit::Exit::Usage, "{line}");
+        error.cause.to_string()
+    }
+
+    #[test]
+    fn values_arrive_in_the_configuration() {
+        let run =
+            resolve("-i lo -o zeek -o csv:a.csv -l --max-flows 9 --flow-memory 1MiB --summary tcp").unwrap();
+        assert_eq!(run.summary, Some(Summary::Stderr));
+        assert!(run.config.record.is_none() && run.config.http.is_none());
+        let stats = run.config.stats.unwrap();
+        assert_eq!(
+            stats.sinks,
+            [
+                SinkSpec { format: Format::Flows(FlowFormat::Zeek), target: Target::Stdout },
+                SinkSpec { format: Format::Flows(FlowFormat::Csv), target: Target::File("a.csv".into()) },
+            ]
+        );
+        assert!(stats.flush_each);
+        assert_eq!((stats.flows.flows, stats.flows.memory), (9, 1 << 20));
+    }
+
+    #[test]
+    fn outputs() {
+        // Tests have no terminal.
+        let sinks = |line| resolve(line).unwrap().config.stats.unwrap().sinks;
+        assert_eq!(sinks(""), [SinkSpec { format: Format::Jsonl, target: Target::Stdout }]);
+        assert!(sinks("-o none").is_empty());
+        assert!(refusal("-o zeek -o jsonl").contains("two outputs go to standard output"));
+        assert!(refusal("-o zeek:a -o jsonl:./a").contains("-o and -o name the same file"));
+        assert!(refusal("-o csv:a --summary=a").contains("-o and --summary name the same file"));
+    }
+}
