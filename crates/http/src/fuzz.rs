@@ -44,7 +44,13 @@ pub fn streams(bytes: &[u8]) {
     let first = connection(client, server, whole, &config);
     let second = connection(client, server, cuts, &config);
     // Bytes of no message are looked through segment by segment, and so is what follows a response without request.
-    let paired = |found: &Found| found.exchanges.iter().all(|exchange| exchange.request.is_some());
+    // So is what follows a switch that was not asked for, which is no HTTP/1.
+    let asked = |exchange: &Exchange| {
+        let answer = exchange.response.as_ref();
+        !answer.is_some_and(|answer| answer.oddities.has(crate::Oddities::UNASKED_SWITCH))
+    };
+    let paired =
+        |found: &Found| found.exchanges.iter().all(|exchange| exchange.request.is_some() && asked(exchange));
     // A line that begins like a request and does not end like one is known by its end alone, which may be too far away.
     let both_known = first.http1 == second.http1;
     // A body that begins like a response is taken for one while its request is not known, if enough of it is in the segment.

@@ -578,7 +578,20 @@ impl Http1 {
         match covered {
             0 => Resolution::Orphan,
             _ if self.pipelined => Resolution::Pair(0),
+            _ if self.is_for_a_lost_one(&self.pending[covered - 1], at) => Resolution::Orphan,
             _ => Resolution::Pair(covered - 1),
+        }
+    }
+
+    /// Whether the response at `at` answers a request in a hole behind `youngest`, the last request known that its sender
+    /// had. The client does not pipeline: it sent what is behind that request once it had the answer to it.
+    fn is_for_a_lost_one(&self, youngest: &Part, at: &Progress) -> bool {
+        let Some(acknowledged) = at.acknowledged else { return false };
+        match youngest.fate {
+            Fate::Whole => acknowledged.saturating_sub(youngest.at.end) >= REQUEST_MIN,
+            // Where it ends is in the hole. Its answer may be missing, too, and then this one is to another.
+            Fate::Broken => youngest.server_losses != self.server_losses,
+            Fate::UnderWay | Fate::Cut => false,
         }
     }
 
@@ -818,3 +831,5 @@ const QUEUED_MAX: usize = 1 << 20;
 /// On a connection of which only the client's side is captured, a request is reported when the next one comes after so many
 /// nanoseconds: 30 s, which is what servers and proxies take for the end of their patience.
 const ONE_SIDED_NS: u64 = 30_000_000_000;
+/// Length of `GET / HTTP/1.1` and two line ends: fewer bytes are no request, but empty lines behind a body, for instance.
+const REQUEST_MIN: u64 = 16;

@@ -405,3 +405,25 @@ fn heads_that_wait_are_bounded_in_bytes() {
     assert_eq!(exchanges[0].interim.len(), 16);
     assert_eq!((lane.http.counters().interim_responses, lane.http.counters().interim_dropped), (20, 4));
 }
+
+/// Seen in random loss: the answer to one request and all of the next one are missing.
+#[test]
+fn an_answer_does_not_go_to_the_request_before_a_hole() {
+    for cut in [false, true] {
+        let mut lane = Lane::new();
+        lane.client(get("/1")).server(answer(201));
+        lane.client(if cut { "GET /2 HTTP/1.1\r\nX: " } else { "GET /2 HTTP/1.1\r\n\r\n" });
+        lane.gap(CLIENT, 40).gap(SERVER, answer(202).len() as u64).server(answer(203));
+        lane.client(get("/4")).server(answer(204));
+        let exchanges = lane.finish();
+        let mut found = lines(&exchanges);
+        found.sort();
+        let expected = [
+            "- > 203 0 orphan-response",
+            "GET /1 0 > 201 0 complete",
+            "GET /2 0 > - gap",
+            "GET /4 0 > 204 0 complete",
+        ];
+        assert_eq!(found, expected, "{cut}");
+    }
+}
