@@ -7,4 +7,5 @@ mod filters;
 mod http;
 mod live;
 mod stats;
+mod tunnels;
 mod usage;
