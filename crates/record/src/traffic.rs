@@ -343,19 +343,19 @@ mod tests {
         }
         traffic.add(&datagram());
         let expected = "\
-CONVERSATION                      FLOWS  PACKETS    SENT  RECEIVED      RATE
-10.0.0.1 > 10.0.0.2:443 tcp/tls       3       39  2.4 kB     13 kB   12 kB/s
-10.0.0.1 > 10.0.0.2:443 udp           1        1    66 B       0 B    53 B/s
+CONVERSATION                     FLOWS  PACKETS    SENT  RECEIVED     RATE
+10.0.0.1 > 10.0.0.2:443 tcp/tls      3       39  2.4 kB     13 kB  12 kB/s
+10.0.0.1 > 10.0.0.2:443 udp          1        1    66 B       0 B   53 B/s
 
-ENDPOINT                          FLOWS  PACKETS    SENT  RECEIVED      RATE
-10.0.0.1                              4       40  2.5 kB     13 kB   12 kB/s
-10.0.0.2                              4       40   13 kB    2.5 kB   12 kB/s
+ENDPOINT                         FLOWS  PACKETS    SENT  RECEIVED     RATE
+10.0.0.1                             4       40  2.5 kB     13 kB  12 kB/s
+10.0.0.2                             4       40   13 kB    2.5 kB  12 kB/s
 
-PROTOCOL                          FLOWS  PACKETS    SENT  RECEIVED      RATE
-tcp/tls                               3       39  2.4 kB     13 kB   12 kB/s
-udp                                   1        1    66 B       0 B    53 B/s
+PROTOCOL                         FLOWS  PACKETS    SENT  RECEIVED     RATE
+tcp/tls                              3       39  2.4 kB     13 kB  12 kB/s
+udp                                  1        1    66 B       0 B   53 B/s
 
-total                                 4       40  2.5 kB     13 kB   12 kB/s
+total                                4       40  2.5 kB     13 kB  12 kB/s
 ";
         assert_eq!(traffic.summary().to_string(), expected);
         assert_eq!(Traffic::default().summary().to_string(), "no flows\n");
