@@ -1,16 +1,14 @@
 //! The flags of `gannet http`.
 
-use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use gannet_http::PortSet;
-use gannet_packet::Decap;
 use gannet_pipeline::config::Rotate;
 
-use super::{CaptureArgs, ENGINE, OUTPUT, PACKETS};
-use crate::units::{self, HeaderList, OutputSpec, Vnis};
+use super::{CaptureArgs, FlowArgs, OUTPUT};
+use crate::units::{self, HeaderList, OutputSpec};
 
 /// The flags of `gannet http`.
 #[derive(Debug, Args)]
@@ -72,35 +70,8 @@ pub(crate) struct HttpArgs {
     #[arg(long, value_name = "LIST", value_parser = units::ports, env = "GANNET_PORTS", help_heading = OUTPUT)]
     pub(crate) ports: Option<PortSet>,
 
-    /// Which tunnels are opened: all, none, or a list like vxlan:4789:5000,gre,all,-mpls [default: all]
-    ///
-    /// mpls, pppoe, gre, gretap, pptp, erspan, ipip, 6in4, 4in6, etherip, vxlan, geneve, gtpu. Behind vxlan, geneve and gtpu may stand the UDP
-    /// ports they are at (4789 and 8472; 6081; 2152). A minus sign takes one out of `all`. Connections are then those inside;
-    /// records say what they came in. VLAN tags are always passed.
-    #[arg(long, value_name = "LIST|none", value_parser = units::decap, env = "GANNET_DECAP", help_heading = PACKETS)]
-    pub(crate) decap: Option<Decap>,
-
-    /// Of VXLAN and Geneve only these virtual networks, like 5,0x10 [default: all]
-    #[arg(long, value_name = "LIST", value_parser = units::vnis, env = "GANNET_VNI", help_heading = PACKETS)]
-    pub(crate) vni: Option<Vnis>,
-
-    /// Take packets that are captured twice for packets sent twice
-    ///
-    /// `any`, bridges, veth pairs and mirrors of both ports show a packet several times; its copies are counted and left, as a rule.
-    #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_NO_DEDUP", help_heading = PACKETS)]
-    pub(crate) no_dedup: bool,
-
-    /// Connections that each worker remembers at once [default: 1048576]
-    ///
-    /// Beyond it the ones that matter least are forgotten, and counted.
-    #[arg(long, value_name = "N", env = "GANNET_MAX_FLOWS", help_heading = ENGINE)]
-    pub(crate) max_flows: Option<NonZeroUsize>,
-
-    /// Memory of each worker for connections and segments that came before their turn [default: 448MiB]
-    ///
-    /// Used only when there are that many. Beyond it old connections are forgotten and early segments refused, and counted.
-    #[arg(long, value_name = "SIZE", value_parser = units::size, env = "GANNET_FLOW_MEMORY", help_heading = ENGINE)]
-    pub(crate) flow_memory: Option<NonZeroU64>,
+    #[command(flatten)]
+    pub(crate) flow: FlowArgs,
 }
 
 const EXAMPLES: &str = "\

@@ -5,6 +5,7 @@
 //! environment variable, `GANNET_` and its long name; the command line wins over it.
 
 mod filter;
+mod flow;
 mod http;
 mod stats;
 
@@ -18,6 +19,7 @@ use gannet_pipeline::config::{Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 
 pub(crate) use self::filter::{FilterArgs, LinkArg};
+pub(crate) use self::flow::FlowArgs;
 pub(crate) use self::http::HttpArgs;
 pub(crate) use self::stats::StatsArgs;
 use crate::units::{self, CpuList, SnaplenArg};

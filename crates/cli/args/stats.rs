@@ -1,12 +1,11 @@
 //! The flags of `gannet stats`.
 
-use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{CaptureArgs, ENGINE, OUTPUT};
+use super::{CaptureArgs, FlowArgs, OUTPUT};
 use crate::units::{self, FlowOutputSpec};
 
 /// The flags of `gannet stats`.
@@ -35,18 +34,8 @@ pub(crate) struct StatsArgs {
           help_heading = OUTPUT)]
     pub(crate) line_buffered: bool,
 
-    /// Connections that each worker remembers at once, and a quarter as many other conversations [default: 1048576]
-    ///
-    /// Beyond it the ones that matter least are reported as they are, and counted.
-    #[arg(long, value_name = "N", env = "GANNET_MAX_FLOWS", help_heading = ENGINE)]
-    pub(crate) max_flows: Option<NonZeroUsize>,
-
-    /// Memory of each worker for connections and segments that came before their turn [default: 448MiB]
-    ///
-    /// Used only when there are that many. Beyond it old connections are reported as they are and early segments refused, and
-    /// counted.
-    #[arg(long, value_name = "SIZE", value_parser = units::size, env = "GANNET_FLOW_MEMORY", help_heading = ENGINE)]
-    pub(crate) flow_memory: Option<NonZeroU64>,
+    #[command(flatten)]
+    pub(crate) flow: FlowArgs,
 }
 
 const FIELDS_AND_EXAMPLES: &str = "\

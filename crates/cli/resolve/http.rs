@@ -5,15 +5,16 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::ArgMatches;
-use gannet_packet::{Decap, TunnelKind};
-use gannet_pipeline::config::{HttpConfig, Input, IntakeConfig, Output, RecordConfig, RunConfig};
+use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig};
 use gannet_record::{HeaderSelection, Routes};
 use gannet_sink::{Format, SinkSpec, Target};
 
-use super::{Run, Summary, around, capture, files_of_capture, refuse_rotation_of_a_file, refuse_same_files};
+use super::{
+    Run, Summary, around, capture, files_of_capture, flow, refuse_rotation_of_a_file, refuse_same_files,
+};
 use crate::args::HttpArgs;
 use crate::exit::Error;
-use crate::units::{self, FormatName, HeaderList, OutputSpec, Vnis};
+use crate::units::{self, FormatName, HeaderList, OutputSpec};
 
 /// What `gannet http` is to do; see [`super::recording`].
 pub(crate) fn http(
@@ -35,17 +36,12 @@ pub(crate) fn http(
         }
         (None, None) => None,
     };
-    let mut flows = gannet_flow::Limits::default();
-    flows.flows = args.max_flows.map_or(flows.flows, |count| count.get());
-    let memory = args.flow_memory.map(|bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX));
-    flows.memory = memory.unwrap_or(flows.memory);
-    flows.deduplicate = !args.no_dedup;
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
     let http = HttpConfig {
         analysis: gannet_http::HttpConfig { ports, ..gannet_http::HttpConfig::default() },
-        intake: IntakeConfig { decap: decap(args)?, ..IntakeConfig::default() },
-        flows,
+        intake: flow::intake(&args.flow)?,
+        flows: flow::limits(&args.flow),
         sinks,
         flush_each: args.line_buffered,
         headers: match &args.header {
@@ -77,20 +73,6 @@ pub(crate) fn http(
     refuse_same_files(&named)?;
     let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
     Ok(Run { summary, ..run })
-}
-
-/// Which tunnels are opened.
-fn decap(args: &HttpArgs) -> Result<Decap, Error> {
-    let mut decap = args.decap.clone().unwrap_or_default();
-    if let Some(Vnis(vnis)) = &args.vni {
-        if !decap.kinds.iter().any(TunnelKind::has_vni) {
-            return Err(Error::usage(
-                "--vni chooses among tunnels of VXLAN and Geneve, and --decap opens neither",
-            ));
-        }
-        decap.vnis = Some(vnis.clone());
-    }
-    Ok(decap)
 }
 
 fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
@@ -135,6 +117,8 @@ const PORTS_VARIABLE: &str = "APP_PORTS";
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, FromArgMatches};
+
+    use gannet_packet::Decap;
 
     use super::*;
     use crate::args::{Cli, Command};

@@ -5,6 +5,7 @@
 //! refused here, before anything is opened.
 
 mod filter;
+mod flow;
 mod http;
 mod stats;
 

@@ -9,7 +9,7 @@ use gannet_pipeline::config::{RunConfig, StatsConfig};
 use gannet_record::FlowFormat;
 use gannet_sink::{Format, SinkSpec, Target};
 
-use super::{Run, Summary, around, capture, files_of_capture, refuse_same_files};
+use super::{Run, Summary, around, capture, files_of_capture, flow, refuse_same_files};
 use crate::args::StatsArgs;
 use crate::exit::Error;
 use crate::units::{FlowFormatName, FlowOutputSpec};
@@ -22,11 +22,12 @@ pub(crate) fn stats(
 ) -> Result<Run, Error> {
     let terminal = std::io::stdout().is_terminal();
     let sinks = sinks(&args.output, terminal)?;
-    let mut flows = gannet_flow::Limits::default();
-    flows.flows = args.max_flows.map_or(flows.flows, |count| count.get());
-    let memory = args.flow_memory.map(|bytes| usize::try_from(bytes.get()).unwrap_or(usize::MAX));
-    flows.memory = memory.unwrap_or(flows.memory);
-    let stats = StatsConfig { intake: Default::default(), flows, sinks, flush_each: args.line_buffered };
+    let stats = StatsConfig {
+        intake: flow::intake(&args.flow)?,
+        flows: flow::limits(&args.flow),
+        sinks,
+        flush_each: args.line_buffered,
+    };
     let capture = capture(&args.capture, matches, environment)?;
     let summary = match &args.summary {
         Some(path) if path == Path::new("-") => Some(Summary::Stderr),
@@ -83,6 +84,15 @@ mod tests {
         let error = resolve(line).unwrap_err();
         assert_eq!(error.exit, crate::exit::Exit::Usage, "{line}");
         error.cause.to_string()
+    }
+
+    #[test]
+    fn tunnels_and_bounds_are_those_of_http() {
+        let stats =
+            resolve("--decap vxlan:5000 --vni 7 --no-dedup --max-flows 9").unwrap().config.stats.unwrap();
+        assert_eq!(stats.intake.decap.to_string(), "vxlan:5000");
+        assert_eq!(stats.intake.decap.vnis, Some([7].into()));
+        assert!(!stats.flows.deduplicate && stats.flows.flows == 9);
     }
 
     #[test]
