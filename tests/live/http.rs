@@ -13,7 +13,7 @@ use super::tools;
 use crate::util::{Capture, Outcome};
 
 /// nginx on the receiver's side of the lab, with pages of five sizes and a log of what it sent.
-struct Server<'a> {
+pub(super) struct Server<'a> {
     bench: &'a Bench,
     process: Child,
 }
@@ -22,7 +22,7 @@ struct Server<'a> {
 type Line = (String, String, u64, u64);
 
 impl<'a> Server<'a> {
-    fn start(bench: &'a Bench) -> Self {
+    pub(super) fn start(bench: &'a Bench) -> Self {
         let root = bench.dir.path();
         std::fs::create_dir(bench.dir.join("www")).unwrap();
         for size in SIZES {
@@ -38,13 +38,12 @@ impl<'a> Server<'a> {
                  uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
                  keepalive_requests 1000000; sendfile on; tcp_nopush on;
                  server {{
-                     listen {address}:80; root {root}/www;
+                     listen 80; root {root}/www;
                      location /fail {{ return 500; }}
                      location /post {{ return 200 'thank you'; }}
                  }}
              }}",
             root = root.display(),
-            address = Side::Receiver.address(),
         );
         let config = bench.dir.write("nginx.conf", config.as_bytes());
         // Its workers run as nobody and must get at the pages.
@@ -58,7 +57,7 @@ impl<'a> Server<'a> {
     }
 
     /// Runs a client on the other side; `SERVER` is the server's address. `None` if it fails.
-    fn client(&self, words: &str) -> Option<String> {
+    pub(super) fn client(&self, words: &str) -> Option<String> {
         let words = words.replace("SERVER", &Side::Receiver.address().to_string());
         let mut words = words.split_whitespace();
         let mut command = self.bench.lab.command(Side::Sender, words.next().unwrap());
@@ -93,19 +92,19 @@ impl Drop for Server<'_> {
     }
 }
 
-fn start(bench: &Bench, words: &str) -> Capture {
+pub(super) fn start(bench: &Bench, words: &str) -> Capture {
     let _ = std::fs::remove_file(bench.dir.join("ledger.json"));
     bench.gannet(Side::Receiver, &format!("http -i rx0 --stats-json ledger.json {words}")).capture()
 }
 
-fn end(capture: Capture) -> Outcome {
+pub(super) fn end(capture: Capture) -> Outcome {
     capture.signal(Signal::SIGINT);
     let outcome = capture.end().exits(0);
     assert!(!outcome.stderr.contains("panicked") && !outcome.stderr.contains("defect"), "{}", outcome.stderr);
     outcome
 }
 
-fn ledger(bench: &Bench) -> Value {
+pub(super) fn ledger(bench: &Bench) -> Value {
     let ledger: Value = serde_json::from_slice(&bench.dir.read("ledger.json")).unwrap();
     let number = |pointer: &str| ledger.pointer(pointer).and_then(Value::as_u64).unwrap();
     assert_eq!(
@@ -128,7 +127,7 @@ fn ledger(bench: &Bench) -> Value {
     ledger
 }
 
-fn records(bench: &Bench, name: &str) -> Vec<Value> {
+pub(super) fn records(bench: &Bench, name: &str) -> Vec<Value> {
     let text = String::from_utf8(bench.dir.read(name)).unwrap();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))

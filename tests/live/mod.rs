@@ -19,3 +19,4 @@ mod rotation;
 mod support;
 mod tools;
 mod traffic;
+mod tunnels;
