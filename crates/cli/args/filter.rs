@@ -13,7 +13,7 @@ use crate::units::{self, SnaplenArg};
 pub(crate) struct FilterArgs {
     /// The expression, in one word or several; none accepts every packet
     ///
-    /// Quote what the shell would take for itself, as in 'tcp[tcpflags] & tcp-syn != 0'. Flags may stand before and behind; what
+    /// Quote what the shell would take for itself, as in `'tcp[tcpflags] & tcp-syn != 0'`. Flags may stand before and behind; what
     /// follows -- is expression to the end.
     #[arg(value_name = "EXPR", allow_negative_numbers = true, value_delimiter = None)]
     pub(crate) expression: Vec<String>,

@@ -170,7 +170,7 @@ pub(crate) struct CaptureArgs {
     /// Which packets: a filter as tcpdump takes it, in one word or several
     ///
     /// Live it runs in the kernel, on interfaces of every kind at once. Quote what the shell would take for itself, as in
-    /// 'tcp[tcpflags] & tcp-syn != 0'. Flags may stand before and behind; what follows -- is filter to the end.
+    /// `'tcp[tcpflags] & tcp-syn != 0'`. Flags may stand before and behind; what follows -- is filter to the end.
     #[arg(value_name = "FILTER", env = "GANNET_FILTER", allow_negative_numbers = true, value_delimiter = None)]
     pub(crate) filter: Vec<String>,
 
@@ -416,7 +416,7 @@ Examples:
   An interface of a container:
       gannet record --netns 4711 -i eth0 -w container.pcapng
   What tcpdump would select of a file:
-      gannet record -r in.pcapng -w syn.pcapng 'tcp[tcpflags] & tcp-syn != 0'
+      gannet record -r in.pcapng -w syn.pcapng `'tcp[tcpflags] & tcp-syn != 0'`
   A pcapng file with several link types or sections, as classic pcap:
       gannet record -r in.pcapng --format pcap -w out.pcap";
 
