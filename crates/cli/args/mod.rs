@@ -416,7 +416,7 @@ Examples:
   An interface of a container:
       gannet record --netns 4711 -i eth0 -w container.pcapng
   What tcpdump would select of a file:
-      gannet record -r in.pcapng -w syn.pcapng `'tcp[tcpflags] & tcp-syn != 0'`
+      gannet record -r in.pcapng -w syn.pcapng 'tcp[tcpflags] & tcp-syn != 0'
   A pcapng file with several link types or sections, as classic pcap:
       gannet record -r in.pcapng --format pcap -w out.pcap";
 

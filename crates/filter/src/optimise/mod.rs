@@ -18,7 +18,7 @@
 //!
 //! # What it costs
 //! A round is nearly linear in the size of the graph, but a long chain takes as many rounds as tests have to be pulled up. The
-//! rounds share a [`BUDGET`]; a graph that is not done by then is left as it is, correct and somewhat longer. One that large
+//! rounds share a budget; a graph that is not done by then is left as it is, correct and somewhat longer. One that large
 //! does not fit the 4096 instructions of the kernel as a rule, which [`emit`](crate::emit) then says.
 
 mod atoms;

@@ -2,7 +2,7 @@
 //!
 //! What is refused here is what libpcap refuses for every link type; what depends on the frames (`vlan` on raw IP) is left to
 //! [`lower`](crate::lower). Accepted beyond libpcap 1.10.3: `vxlan [VNI]`, as in later versions; `gateway NAME`, which the manual page has and
-//! libpcap refuses when built with IPv6; and service and protocol names on machines whose `/etc` lacks them ([`names`](crate::names)).
+//! libpcap refuses when built with IPv6; and service and protocol names on machines whose `/etc` lacks them ([`names`](mod@crate::names)).
 
 mod addresses;
 mod ports;
