@@ -62,6 +62,8 @@ pub(crate) struct Engine<L: Layer> {
     packets: u64,
     newest: Timestamp,
     newest_at: Instant,
+    /// The newest time stamp of a packet out of a ring of this worker.
+    reached: Timestamp,
 }
 
 /// What all analyses of a run have in common.
@@ -336,6 +338,7 @@ impl<L: Layer> Engine<L> {
             interfaces: Known { all: plan.interfaces.clone(), seen: Vec::new() },
             packets: 0,
             newest: Timestamp::default(),
+            reached: Timestamp::default(),
             newest_at: Instant::now(),
         }
     }
@@ -363,6 +366,7 @@ impl<L: Layer> Engine<L> {
             }
             done.packets += 1;
             done.bytes += bytes;
+            self.reached = self.reached.max(header.timestamp);
             let key = InterfaceKey { source, ifindex: header.ifindex };
             let interface = self.interfaces.number(key, || name(header.ifindex));
             self.ring_frame(&header, header.bytes(area), interface, bytes);
@@ -482,7 +486,7 @@ impl<L: Layer> Engine<L> {
     pub(crate) fn take_mail(&mut self) -> usize {
         let Some(mut post) = self.post.take() else { return 0 };
         let mut count = 0;
-        post.take(|found, end, account| {
+        post.take(self.reached, |found, end, account| {
             count += 1;
             self.ledger.taken_over += 1;
             if let Found::Segment(Segment { moment, .. }, _) = &found {

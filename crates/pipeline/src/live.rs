@@ -204,10 +204,13 @@ impl Outputs {
             Writer::new(output, writer_plan(record, &config.capture, worker, workers, aim.is_some()))
         });
         let analysis = self.records.as_ref().zip(aim).map(|(hub, aim)| {
-            // A packet waits in its block for the time-out at most, then for its turn; another worker's does so as well.
-            let skew = if self.post.is_some() { config.capture.block_timeout * 2 } else { Duration::ZERO };
+            // A packet waits in its block for the time-out at most, then for its turn. One that is handed over did so at another
+            // worker, and waits once more until what this worker was given before it must have come.
+            let patience = config.capture.block_timeout * 2;
+            let skew = if self.post.is_some() { patience * 2 } else { Duration::ZERO };
             let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone(), skew };
-            let post = self.post.as_ref().map(|office| Post::new(office, worker, config.capture.fanout));
+            let fanout = config.capture.fanout;
+            let post = self.post.as_ref().map(|office| Post::new(office, worker, fanout, patience));
             Analysis::new(&plan, worker, hub.lane()).with_post(post)
         });
         Ok(Equipment { writer: writer.transpose()?, analysis })

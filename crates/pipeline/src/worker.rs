@@ -212,8 +212,9 @@ impl Worker {
             book(counters, &mut progress.booked, writer.tally());
         }
         if let Some(analysis) = &mut self.analysis {
-            // A packet waits in its block for the time-out at most, and then for its turn.
-            analysis.pass_time(self.block_timeout * 2);
+            // A packet waits in its block for the time-out at most, and then for its turn; that of another worker, twice.
+            let waits = if analysis.post().is_some() { 4 } else { 2 };
+            analysis.pass_time(self.block_timeout * waits);
             analysis.flush();
             analysis.publish(counters);
         }
@@ -236,14 +237,15 @@ impl Worker {
             writer.complete(Some(WAIT_FOR_DISK));
             return;
         }
-        let timeout = if draining { DRAIN_POLL } else { IDLE_POLL };
+        let post = self.analysis.as_mut().and_then(Analysis::post);
+        let soon = draining || post.as_ref().is_some_and(|post| post.holds_back());
+        let timeout = if soon { DRAIN_POLL } else { IDLE_POLL };
         let mut fds: Vec<_> = self
             .sources
             .iter()
             .filter(|source| source.is_up())
             .map(|source| PollFd::new(source.ring.as_fd(), PollFlags::POLLIN))
             .collect();
-        let post = self.analysis.as_mut().and_then(Analysis::post);
         let bell = post.as_ref().and_then(|post| post.bell());
         fds.extend(bell.map(|bell| PollFd::new(bell, PollFlags::POLLIN)));
         if fds.is_empty() {
@@ -386,7 +388,7 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
 /// The longest sleep without packets: a stop is noticed after it at the latest.
 const IDLE_POLL: Duration = Duration::from_millis(100);
 
-/// The same while the rings are being drained.
+/// The same while the rings are being drained, or other workers' packets wait for them.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// How often a worker that has nothing else to do any more looks for mail.
