@@ -149,3 +149,80 @@ pub(crate) fn ip_bytes(packet: &Packet) -> u32 {
     let start = packet.ip.map_or(0, |ip| u32::from(ip.offset));
     packet.payload.offset.saturating_sub(start).saturating_add(packet.payload.wire_len)
 }
+
+#[cfg(test)]
+mod tests {
+    use gannet_flow::FragmentLimits;
+    use gannet_packet::{Decap, LinkType, PacketType, Timestamp, TunnelKind};
+    use gannet_testkit::conversation::{
+        Carriage, Dialogue, Identifications, Manner, Packet as Sent, Peer, Setup, Wrap,
+    };
+
+    use super::*;
+
+    /// A packet with 1000 bytes.
+    fn sent() -> Sent {
+        let manner = Manner { segment_bytes: [1_000, 1_000], ..Manner::default() };
+        let mut dialogue = Dialogue::new(Setup::default(), manner);
+        dialogue.open().say(Peer::Client, 1_000);
+        dialogue.finish().packets().iter().find(|packet| !packet.range.is_empty()).unwrap().clone()
+    }
+
+    fn intake(decap: Decap) -> Intake {
+        Intake::new(&IntakeConfig { decap, fragments: FragmentLimits::default() }, 1)
+    }
+
+    fn frame(data: &[u8]) -> Frame<'_> {
+        Frame {
+            data,
+            timestamp: Timestamp(1),
+            orig_len: data.len() as u32,
+            link_type: LinkType::ETHERNET,
+            interface: 0,
+            packet_type: PacketType::Host,
+        }
+    }
+
+    /// In fragments within a tunnel that is in fragments itself: the last frame gives the segment.
+    #[test]
+    fn fragments_of_fragments_become_a_segment() {
+        let sent = sent();
+        let wraps = vec![Wrap::Geneve { ipv6: false, vni: 9, option_words: 0, ethernet: true }];
+        let carriage = Carriage { wraps, cuts: vec![(0, 800), (1, 200)] };
+        let frames = carriage.frames(&sent, &mut Identifications::default());
+        let (mut intake, mut ledger) = (intake(Decap::default()), AnalysisLedger::default());
+        for (position, data) in frames.iter().enumerate() {
+            let (frame, position) = (frame(data), position as u64);
+            let packet = intake.decode(&frame);
+            assert_eq!(packet.end, End::Fragment);
+            let whole = intake.fragment(&frame, packet, position, 7, &mut ledger);
+            assert_eq!(whole.is_some(), position as usize + 1 == frames.len());
+            let Some((datagram, packet)) = whole else { continue };
+            let frame = datagram.frame();
+            let found = Found::in_packet(&frame, &packet, position);
+            let Found::Segment(segment, ip_bytes) = found else { panic!("{found:?}") };
+            assert!(sent.frame.ends_with(segment.payload) && segment.payload.len() == 1_000);
+            assert_eq!(ip_bytes as usize, sent.frame.len() - 14);
+            assert_eq!(segment.around.tunnel().map(|tunnel| tunnel.id), Some(Some(9)));
+        }
+        let count = frames.len() as u64;
+        let fragments = ledger.account(Analysed::Fragment);
+        assert_eq!((fragments.packets, fragments.bytes), (count, 7 * count));
+        // The two inner fragments came out of outer ones.
+        assert_eq!(ledger.datagrams(Analysed::Fragment).packets, 2);
+    }
+
+    #[test]
+    fn a_closed_tunnel_holds_nothing_and_is_told() {
+        let sent = sent();
+        let wraps = vec![Wrap::Vxlan { ipv6: false, vni: 9, port: 4_789 }];
+        let carriage = Carriage { wraps, cuts: vec![] };
+        let data = carriage.frames(&sent, &mut Identifications::default()).remove(0);
+        let frame = frame(&data);
+        let open = intake(Decap::default()).decode(&frame);
+        assert!(open.unopened.is_none() && Found::in_packet(&frame, &open, 0).key().is_some());
+        let closed = intake(Decap { vnis: Some([8].into()), ..Decap::default() }).decode(&frame);
+        assert_eq!(closed.unopened, Some(TunnelKind::Vxlan));
+        assert!(matches!(Found::in_packet(&frame, &closed, 0), Found::Nothing));
+    }
+}
