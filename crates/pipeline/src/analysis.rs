@@ -406,14 +406,15 @@ impl<L: Layer> Engine<L> {
     /// Looks at one frame. `bytes` is what it counts for in the ledger.
     #[inline]
     pub(crate) fn frame(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
-        let packet = self.intake.decode(frame);
-        match Segment::new(frame, &packet, position) {
-            Some(segment) if packet.end == End::Transport && packet.tunnel.is_none() => {
-                self.table.handler().expect(ip_bytes(&packet));
+        let segment = Packet::decode_plain(frame)
+            .and_then(|packet| Some((Segment::new(frame, &packet, position)?, ip_bytes(&packet))));
+        match segment {
+            Some((segment, ip_bytes)) => {
+                self.table.handler().expect(ip_bytes);
                 let outcome = self.table.segment(&segment);
                 self.ledger.add(Analysed::of_outcome(outcome), 1, bytes);
             }
-            _ => self.other(frame, packet, position, bytes),
+            None => self.other(frame, position, bytes),
         }
     }
 
@@ -425,7 +426,8 @@ impl<L: Layer> Engine<L> {
 
     /// Looks at a frame that is not a plain segment.
     #[inline(never)]
-    fn other(&mut self, frame: &Frame<'_>, packet: Packet, position: u64, bytes: u64) {
+    fn other(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
+        let packet = self.intake.decode(frame);
         if packet.end != End::Fragment {
             return self.packet(frame, &packet, position, Account::Packet(bytes));
         }

@@ -61,6 +61,14 @@ impl Packet {
         }
     }
 
+    /// Likewise, if the frame is a plain TCP segment in IPv4 in Ethernet, as most are; `None` for any other.
+    ///
+    /// For loops that take such segments by themselves: of the packet only what is asked for is written to memory then.
+    #[inline(always)]
+    pub fn decode_plain(frame: &Frame<'_>) -> Option<Self> {
+        plain::plain(frame)
+    }
+
     /// Likewise for a datagram that was put together from fragments: it lies in the tunnels and VLANs of the fragment that
     /// completed it, whose [`surroundings`](Packet::surroundings) these are.
     pub fn decode_inside(frame: &Frame<'_>, decap: &Decap, around: &Surroundings) -> Self {
