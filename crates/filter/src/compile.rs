@@ -46,6 +46,18 @@ pub enum Link {
 }
 
 impl Link {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Ethernet,
+        Self::Raw,
+        Self::Sll,
+        Self::Sll2,
+        Self::Null,
+        Self::NullBigEndian,
+        Self::Loop,
+        Self::Kernel,
+    ];
+
     /// For the frames of a capture file; `None` for link types that filters are not made for.
     pub fn of(link_type: LinkType, big_endian: bool) -> Option<Self> {
         Some(match link_type {

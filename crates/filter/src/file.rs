@@ -208,20 +208,9 @@ const WHOLE_FRAME: u32 = 262_144;
 mod tests {
     use super::*;
 
-    const LINKS: [Link; 8] = [
-        Link::Ethernet,
-        Link::Raw,
-        Link::Sll,
-        Link::Sll2,
-        Link::Null,
-        Link::NullBigEndian,
-        Link::Loop,
-        Link::Kernel,
-    ];
-
     #[test]
     fn every_link_has_a_slot_of_its_own() {
-        let mut slots: Vec<_> = LINKS.iter().map(|&link| slot(Some(link))).chain([slot(None)]).collect();
+        let mut slots: Vec<_> = Link::ALL.iter().map(|&link| slot(Some(link))).chain([slot(None)]).collect();
         slots.sort_unstable();
         assert!(slots.iter().copied().eq(0..SLOTS));
     }

@@ -23,7 +23,7 @@ pub fn machine(bytes: &[u8]) {
     let program = if raw == 0 { read(code) } else { draw(code) };
     let Ok(program) = program else { return };
     let fast = Machine::new(&program);
-    for link in LINKS {
+    for link in Link::ALL {
         assert_eq!(explain::annotate(&program, link).len(), program.instructions().len());
     }
 
@@ -67,7 +67,7 @@ pub fn compiler(bytes: &[u8]) {
         assert!(explain::tree(&tree).ends_with('\n'));
     }
     let started = Instant::now();
-    for link in LINKS {
+    for link in Link::ALL {
         for optimise in [false, true] {
             let snaplen = if bytes.len().is_multiple_of(5) {
                 Snaplen::Headers { extra: 8 }
@@ -164,17 +164,6 @@ fn known_opcodes() -> Vec<u16> {
     };
     (0..0x100).filter(accepted).collect()
 }
-
-const LINKS: [Link; 8] = [
-    Link::Ethernet,
-    Link::Raw,
-    Link::Sll,
-    Link::Sll2,
-    Link::Null,
-    Link::NullBigEndian,
-    Link::Loop,
-    Link::Kernel,
-];
 
 /// Of the input, for each instruction of [`draw`].
 const INSTRUCTION_BYTES: usize = 5;

@@ -101,11 +101,7 @@ impl Parser<'_> {
             ) => self.head(Some(protocol), place),
             Kind::Word(Word::Foreign(family)) => Err(self.foreign(family, self.peek().place)),
             // An identifier right behind a protocol, as in `ether 00:...`, is no head: it needs a direction or a sort.
-            _ => {
-                self.primitive(Primitive::Protocol(protocol), place);
-                self.qualifiers = None;
-                Ok(Step::Operand(Operand::Term))
-            }
+            _ => Ok(self.term(Primitive::Protocol(protocol), place)),
         }
     }
 

@@ -48,13 +48,7 @@ impl Resolver<'_> {
         match qualifiers.sort {
             Sort::Unsaid | Sort::Host | Sort::Net => {}
             Sort::Gateway => return Err(gateway_number(place)),
-            other => {
-                return Err(meaning(
-                    format!("`{}` is followed by {}, not by an address", sort_word(other), sort_wants(other)),
-                    place,
-                )
-                .with_help(format!("`host {shown}` is the address")));
-            }
+            other => return Err(no_address(other, &shown, place)),
         }
         if qualifiers.protocol == Some(Protocol::Decnet) {
             let mut parts = text.split('.').map(wrapping_decimal);
@@ -172,13 +166,7 @@ impl Resolver<'_> {
             }
             Sort::Unsaid | Sort::Host | Sort::Net => {}
             Sort::Gateway => return Err(gateway_number(place)),
-            other => {
-                return Err(meaning(
-                    format!("`{}` is followed by {}, not by an address", sort_word(other), sort_wants(other)),
-                    place,
-                )
-                .with_help(format!("`host {shown}` is the address")));
-            }
+            other => return Err(no_address(other, &shown, place)),
         }
         match qualifiers.protocol {
             None | Some(Protocol::Ip6) => Ok(Test::Address {
@@ -299,6 +287,12 @@ fn v4(address: u32, mask: u32) -> Network {
 fn no_link_address(text: &str, place: Place) -> Error {
     meaning(format!("{} is no Ethernet address", quoted(text)), place)
         .with_help("those are written `ether host 00:00:5e:00:53:01`")
+}
+
+/// An address behind a sort that takes something else, such as `port`.
+fn no_address(sort: Sort, shown: &str, place: Place) -> Error {
+    let message = format!("`{}` is followed by {}, not by an address", sort_word(sort), sort_wants(sort));
+    meaning(message, place).with_help(format!("`host {shown}` is the address"))
 }
 
 pub(super) fn gateway_number(place: Place) -> Error {
