@@ -225,14 +225,16 @@ impl Conversations {
         self.file(at);
     }
 
-    /// Lets time pass: ends what has been silent for too long.
+    /// Lets time pass: ends what has been silent for too long, and for [`DISORDER_NS`] more, so that a packet whose time
+    /// stamp lies that far behind `now` finds its conversation as it would have without this call.
     pub fn tick(&mut self, now: Moment, over: &mut impl FnMut(FlowRecord, Moment)) {
-        let is_silent = |since: Timestamp, idle: u64| now.time.0.saturating_sub(since.0) >= idle;
+        let patience = self.idle_ns.saturating_add(DISORDER_NS);
+        let is_silent = |since: Timestamp| now.time.0.saturating_sub(since.0) >= patience;
         self.ticked = self.ticked.max(now.time);
         // The list is in the order of ticks. Packets come between them, so that the time itself has the last word.
-        while self.back != NONE && is_silent(self.slab[self.back as usize].filed, self.idle_ns) {
+        while self.back != NONE && is_silent(self.slab[self.back as usize].filed) {
             let at = self.back;
-            if is_silent(self.slab[at as usize].last_seen, self.idle_ns) {
+            if is_silent(self.slab[at as usize].last_seen) {
                 self.counters.idle += 1;
                 self.close(at, CloseReason::Idle, now, over);
             } else {
@@ -392,6 +394,11 @@ impl Conversation {
 
 /// No conversation.
 const NONE: u32 = u32::MAX;
+
+/// How far the time stamps of packets lie behind one another: rings hand blocks over 100 ms late at the most, and mirrors and
+/// merged captures are seldom worse. Lower, a tick between two such packets cuts a conversation that is not over; higher,
+/// those that are over are reported later.
+const DISORDER_NS: u64 = 3_000_000_000;
 
 /// Decoding passes type, code and checksum; "the header is eight bytes" (RFC 792, RFC 4443).
 const ICMP_REST_LEN: u64 = 4;
