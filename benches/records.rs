@@ -15,7 +15,7 @@ use gannet_http::{
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{HeaderSelection, Interfaces, Latencies, Record, RecordOptions, Routes};
-use gannet_sink::{Batch, Event, Format, Hub, HubConfig, Order, SinkSpec, Target, WhenFull};
+use gannet_sink::{Batch, Event, EventKinds, Format, Hub, HubConfig, Order, SinkSpec, Target, WhenFull};
 
 fn main() {
     divan::main();
@@ -77,7 +77,8 @@ fn latencies_add(bencher: Bencher, paths: Paths) {
 /// A batch by way of an output's thread, from start to end: the time of a line, the hand-over, and some of the thread's own.
 #[bench(args = [Format::Text { colour: false }, Format::Jsonl, Format::None])]
 fn outputs(bencher: Bencher, format: Format) {
-    let spec = SinkSpec { format, target: Target::File("/dev/null".into()) };
+    let events = EventKinds::EXCHANGES;
+    let spec = SinkSpec { format, target: Target::File("/dev/null".into()), events };
     let all = exchanges(Paths::Numbered);
     bencher
         .counter(ItemsCount::new(EXCHANGES))

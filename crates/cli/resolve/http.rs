@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::ArgMatches;
 use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig};
 use gannet_record::{HeaderSelection, Routes};
-use gannet_sink::{Format, SinkSpec, Target};
+use gannet_sink::{EventKinds, Format, SinkSpec, Target};
 
 use super::{
     Run, Summary, around, capture, files_of_capture, flow, refuse_rotation_of_a_file, refuse_same_files,
@@ -106,7 +106,7 @@ fn sinks(outputs: &[OutputSpec], terminal: bool, colour: bool) -> Result<Vec<Sin
             let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
             return Err(Error::usage(text));
         }
-        sinks.push(SinkSpec { format, target });
+        sinks.push(SinkSpec { format, target, events: EventKinds::EXCHANGES });
     }
     Ok(sinks)
 }
@@ -136,6 +136,10 @@ mod tests {
         resolve_in(line, &[]).unwrap().config.http.unwrap()
     }
 
+    fn sink(format: Format, target: Target) -> SinkSpec {
+        SinkSpec { format, target, events: EventKinds::EXCHANGES }
+    }
+
     fn refusal(line: &str) -> String {
         let error = resolve_in(line, &[]).unwrap_err();
         assert_eq!(error.exit, crate::exit::Exit::Usage, "{line}");
@@ -160,8 +164,8 @@ mod tests {
         assert_eq!(
             http.sinks,
             [
-                SinkSpec { format: Format::Jsonl, target: Target::Stdout },
-                SinkSpec { format: Format::Text { colour: false }, target: Target::File("a.txt".into()) },
+                sink(Format::Jsonl, Target::Stdout),
+                sink(Format::Text { colour: false }, Target::File("a.txt".into())),
             ]
         );
         assert_eq!(http.headers, HeaderSelection::Named(vec!["host".into(), "x-a".into()]));
@@ -178,7 +182,7 @@ mod tests {
     fn outputs() {
         assert!(config("-o none").sinks.is_empty());
         // Tests have no terminal.
-        assert_eq!(config("").sinks, [SinkSpec { format: Format::Jsonl, target: Target::Stdout }]);
+        assert_eq!(config("").sinks, [sink(Format::Jsonl, Target::Stdout)]);
         assert!(refusal("-o text -o jsonl").contains("two outputs go to standard output"));
         assert!(refusal("-o text:a -o jsonl:./a").contains("-o and -o name the same file"));
         assert!(refusal("-o text:a --summary=a").contains("-o and --summary name the same file"));

@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::ArgMatches;
 use gannet_pipeline::config::{RunConfig, StatsConfig};
 use gannet_record::FlowFormat;
-use gannet_sink::{Format, SinkSpec, Target};
+use gannet_sink::{EventKinds, Format, SinkSpec, Target};
 
 use super::{Run, Summary, around, capture, files_of_capture, flow, refuse_same_files};
 use crate::args::StatsArgs;
@@ -61,7 +61,7 @@ fn sinks(outputs: &[FlowOutputSpec], terminal: bool) -> Result<Vec<SinkSpec>, Er
             let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
             return Err(Error::usage(text));
         }
-        sinks.push(SinkSpec { format, target });
+        sinks.push(SinkSpec { format, target, events: EventKinds::FLOWS });
     }
     Ok(sinks)
 }
@@ -78,6 +78,10 @@ mod tests {
         let matches = Cli::command().try_get_matches_from(words).unwrap();
         let Command::Stats(args) = Cli::from_arg_matches(&matches).unwrap().command else { unreachable!() };
         stats(&args, matches.subcommand_matches("stats").unwrap(), |_| None)
+    }
+
+    fn sink(format: Format, target: Target) -> SinkSpec {
+        SinkSpec { format, target, events: EventKinds::FLOWS }
     }
 
     fn refusal(line: &str) -> String {
@@ -105,8 +109,8 @@ mod tests {
         assert_eq!(
             stats.sinks,
             [
-                SinkSpec { format: Format::Flows(FlowFormat::Zeek), target: Target::Stdout },
-                SinkSpec { format: Format::Flows(FlowFormat::Csv), target: Target::File("a.csv".into()) },
+                sink(Format::Flows(FlowFormat::Zeek), Target::Stdout),
+                sink(Format::Flows(FlowFormat::Csv), Target::File("a.csv".into())),
             ]
         );
         assert!(stats.flush_each);
@@ -117,7 +121,7 @@ mod tests {
     fn outputs() {
         // Tests have no terminal.
         let sinks = |line| resolve(line).unwrap().config.stats.unwrap().sinks;
-        assert_eq!(sinks(""), [SinkSpec { format: Format::Jsonl, target: Target::Stdout }]);
+        assert_eq!(sinks(""), [sink(Format::Jsonl, Target::Stdout)]);
         assert!(sinks("-o none").is_empty());
         assert!(refusal("-o zeek -o jsonl").contains("two outputs go to standard output"));
         assert!(refusal("-o zeek:a -o jsonl:./a").contains("-o and -o name the same file"));

@@ -1,7 +1,6 @@
 //! The handler that turns the bytes of flows into exchanges.
 
 use gannet_flow::{CloseReason, Data, Flow, Gap, Handler, Moment, Peer, Retransmission, StreamEnd};
-use gannet_packet::Timestamp;
 
 use crate::detect::Verdict;
 use crate::held::{Held, Piece};
@@ -127,9 +126,9 @@ impl<S: Sink> Http<S> {
         &mut self.sink
     }
 
-    /// Reports requests that have had no answer for too long at `now`. To be called now and then, with the time of the
-    /// newest packet.
-    pub fn report_pending(&mut self, now: Timestamp) {
+    /// Reports requests that have had no answer for too long at `now`. To be called now and then, so that they are reported
+    /// before their answer comes.
+    pub fn report_pending(&mut self, now: Moment) {
         let Some(unanswered) = &mut self.unanswered else { return };
         while let Some(request) = unanswered.take_overdue(now) {
             self.counters.pending_reported += 1;

@@ -17,6 +17,7 @@ mod body;
 mod content;
 mod counters;
 mod detect;
+mod event;
 mod exchange;
 mod framing;
 #[doc(hidden)]
@@ -41,9 +42,10 @@ pub use analyser::{ConnectionState, Http, HttpConfig, PortSet, Sink};
 pub use content::{DecodeEnd, DecodeLimits, Decoded, decode};
 pub use counters::Counters;
 pub use detect::{Protocol, recognise};
+pub use event::{HeadEvent, HeadKind, HeadReport, MessageEvent, MessageReport, PendingRequest};
 pub use exchange::{
-    Confidence, Connection, Exchange, ExchangeId, HeadEvent, HeadKind, Interim, Message, MessageEvent,
-    NoExchangeId, PendingRequest, Reason, State, TcpFacts, Timing, Untrusted,
+    Confidence, Connection, Exchange, ExchangeId, Interim, Message, NoExchangeId, Reason, State, TcpFacts,
+    Timing, Untrusted,
 };
 pub use gannet_packet::Violation;
 pub use head::{Field, Head, StartLine};

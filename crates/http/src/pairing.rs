@@ -438,7 +438,7 @@ impl Http1 {
         }
         if let Some(unanswered) = context.unanswered {
             let (connection, head) = (self.connection, parsed.head.clone());
-            let request = PendingRequest { connection, index, head, first: at.first };
+            let request = PendingRequest { connection, index, head, first: at.first, now };
             context.counters.pending_unwatched += u64::from(!unanswered.put(request));
         }
         if let Some(before) = self.pending.back() {
@@ -628,8 +628,8 @@ impl Http1 {
             self.emit_request(context, part, Vec::new(), state, now);
         }
         let request = self.next_pending();
-        if let (Some(request), Some(unanswered)) = (&request, context.unanswered.as_mut()) {
-            unanswered.remove(request.at.first, self.connection.flow, request.index);
+        if let Some(request) = &request {
+            self.waits_no_more(context, request, now);
         }
         if self.out_of_step && answer.part.at.acknowledged.is_some() && !self.pipelined {
             // The response acknowledges the request: sent after it, and everything before was answered before.

@@ -1,10 +1,12 @@
 //! Requests that wait for an answer, by age: what `--pending` asks for.
 //!
 //! Kept only if the configuration names a time. Each request is put in when its head is whole and taken out when a response
-//! to it begins or its exchange is given up; one that is in for longer than the time is reported once and put out.
+//! to it begins or its exchange is given up; one that is in for longer than the time is reported once and put out. Whether
+//! it is does not depend on how often somebody looks: what is late is found at the latest when its answer comes.
 
 use std::collections::BTreeMap;
 
+use gannet_flow::Moment;
 use gannet_packet::Timestamp;
 
 use crate::PendingRequest;
@@ -33,16 +35,29 @@ impl Unanswered {
         room
     }
 
-    /// It has been answered, or will not be.
-    pub(crate) fn remove(&mut self, first: Timestamp, flow: u64, index: u32) {
-        self.requests.remove(&(first, flow, index));
+    /// It has been answered, or will not be, at `now`. The request if that was too late and is not reported yet.
+    pub(crate) fn take(
+        &mut self,
+        first: Timestamp,
+        flow: u64,
+        index: u32,
+        now: Moment,
+    ) -> Option<PendingRequest> {
+        let request = self.requests.remove(&(first, flow, index))?;
+        self.is_overdue(first, now).then_some(PendingRequest { now, ..request })
     }
 
     /// The oldest one if it has been waiting for too long.
-    pub(crate) fn take_overdue(&mut self, now: Timestamp) -> Option<PendingRequest> {
+    pub(crate) fn take_overdue(&mut self, now: Moment) -> Option<PendingRequest> {
         let (oldest, _) = self.requests.first_key_value()?;
-        let overdue = now.0.checked_sub(oldest.0.0).is_some_and(|waited| waited >= self.after_ns);
-        overdue.then(|| self.requests.pop_first().map(|(_, request)| request)).flatten()
+        if !self.is_overdue(oldest.0, now) {
+            return None;
+        }
+        self.requests.pop_first().map(|(_, request)| PendingRequest { now, ..request })
+    }
+
+    fn is_overdue(&self, first: Timestamp, now: Moment) -> bool {
+        now.time.0.checked_sub(first.0).is_some_and(|waited| waited >= self.after_ns)
     }
 }
 

@@ -14,14 +14,14 @@
 use std::time::{Duration, Instant};
 
 use gannet_flow::{FlowTable, Handler, Moment, Segment};
-use gannet_http::{Exchange, Http, Sink};
+use gannet_http::{Exchange, HeadEvent, Http, MessageEvent, PendingRequest, Sink};
 use gannet_packet::{End, Frame, Packet, Surroundings, Timestamp};
 use gannet_record::{Interfaces, Latencies, Traffic};
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
 use gannet_ring::interfaces::link_type_of_arphrd;
 use gannet_ring::walk::{FrameHeader, FrameWalk};
-use gannet_sink::{Batch, Event, Lane};
+use gannet_sink::{Batch, Event, EventKind, EventKinds, Lane};
 
 use crate::config::{HttpConfig, IntakeConfig, StatsConfig};
 use crate::flows::Flows;
@@ -137,6 +137,10 @@ pub(crate) trait Layer: Handler {
 }
 
 impl Layer for Http<Collector> {
+    fn tick(&mut self, now: Moment) {
+        self.report_pending(now);
+    }
+
     fn events(&mut self) -> &mut Vec<Event> {
         &mut self.sink().events
     }
@@ -184,16 +188,41 @@ impl Layer for Flows {
     }
 }
 
-/// Keeps exchanges until they are handed on.
+/// Keeps what the outputs want of the events until it is handed on.
 pub(crate) struct Collector {
+    /// What any output wants: nothing else is made.
+    wanted: EventKinds,
     events: Vec<Event>,
     latencies: Latencies,
 }
 
+/// What is selected is decided in here and nowhere else, before anything is counted or copied.
 impl Sink for Collector {
     fn exchange(&mut self, exchange: Exchange) {
         self.latencies.add(&exchange);
-        self.events.push(Event::Exchange(exchange));
+        if self.wanted.contains(EventKind::Exchange) {
+            self.events.push(Event::Exchange(exchange));
+        }
+    }
+
+    #[inline]
+    fn head(&mut self, event: HeadEvent<'_>) {
+        if self.wanted.contains(EventKind::of_head(event.kind)) {
+            self.events.push(Event::Head(Box::new(event.to_report())));
+        }
+    }
+
+    #[inline]
+    fn message(&mut self, event: MessageEvent<'_>) {
+        if self.wanted.contains(EventKind::of_message(event.kind)) {
+            self.events.push(Event::Message(Box::new(event.to_report())));
+        }
+    }
+
+    fn pending(&mut self, request: PendingRequest) {
+        if self.wanted.contains(EventKind::Pending) {
+            self.events.push(Event::Pending(Box::new(request)));
+        }
     }
 }
 
@@ -223,7 +252,8 @@ impl Analysis {
         match plan.aim {
             Aim::Http(config) => {
                 let latencies = Latencies::new(config.routes.clone());
-                let http = Http::new(config.analysis.clone(), Collector { events: Vec::new(), latencies });
+                let collector = Collector { wanted: lane.wanted(), events: Vec::new(), latencies };
+                let http = Http::new(config.analysis.clone(), collector);
                 Self::Http(Engine::new(plan, config.flows, http, worker, lane))
             }
             Aim::Flows(config) => {

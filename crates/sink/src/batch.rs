@@ -1,9 +1,9 @@
 //! What workers hand over.
 
-use gannet_http::Exchange;
+use gannet_http::{Exchange, HeadReport, MessageReport, PendingRequest};
 use gannet_record::FlowEnd;
 
-use crate::Format;
+use crate::{EventKind, EventKinds};
 
 /// Events that one worker has for the outputs, in the order in which they happened.
 #[derive(Debug)]
@@ -17,7 +17,9 @@ pub struct Batch {
     pub events: Vec<Event>,
 }
 
-/// Something to be reported. Which kinds an output takes its format says: [`Format::takes`].
+/// Something to be reported. Which kinds an output takes is said by [`SinkSpec::events`].
+///
+/// [`SinkSpec::events`]: crate::SinkSpec::events
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -26,17 +28,14 @@ pub struct Batch {
 pub enum Event {
     /// An exchange that is complete, or will not get further.
     Exchange(Exchange),
+    /// A head that has been read.
+    Head(Box<HeadReport>),
+    /// A request or a final response that is over.
+    Message(Box<MessageReport>),
+    /// A request that has been without an answer for long.
+    Pending(Box<PendingRequest>),
     /// A flow that is over.
     Flow(Box<FlowEnd>),
-}
-
-/// The kinds of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// [`Event::Exchange`].
-    Exchange,
-    /// [`Event::Flow`].
-    Flow,
 }
 
 impl Event {
@@ -45,30 +44,35 @@ impl Event {
     pub fn kind(&self) -> EventKind {
         match self {
             Self::Exchange(_) => EventKind::Exchange,
+            Self::Head(head) => EventKind::of_head(head.kind),
+            Self::Message(message) => EventKind::of_message(message.kind),
+            Self::Pending(_) => EventKind::Pending,
             Self::Flow(_) => EventKind::Flow,
         }
     }
 
-    /// Its place in the order of a run: the position of the packet that let it happen, the flow, and its number on the flow.
-    /// A flow's end is behind everything else of it.
-    pub(crate) fn key(&self) -> (u64, u64, u32) {
+    /// Its place in the order of a run: the position of the packet that let it happen, and the flow. Events of one flow at one
+    /// position are all of one worker, and stay in the order in which they happened: a request before its response, both
+    /// before their exchange.
+    pub(crate) fn key(&self) -> (u64, u64) {
         match self {
-            Self::Exchange(exchange) => {
-                (exchange.completed.position, exchange.connection.flow, exchange.index)
-            }
-            Self::Flow(end) => (end.reported.position, end.flow.id, u32::MAX),
+            Self::Exchange(exchange) => (exchange.completed.position, exchange.connection.flow),
+            Self::Head(head) => (head.now.position, head.connection.flow),
+            Self::Message(message) => (message.now.position, message.connection.flow),
+            Self::Pending(request) => (request.now.position, request.connection.flow),
+            Self::Flow(end) => (end.reported.position, end.flow.id),
         }
     }
 }
 
 impl Batch {
-    /// How many of its events outputs of this format take.
-    pub(crate) fn count(&self, format: Format) -> usize {
-        self.taken(format).count()
+    /// How many of its events are of these kinds.
+    pub(crate) fn count(&self, kinds: EventKinds) -> usize {
+        self.taken(kinds).count()
     }
 
-    /// The events that outputs of this format take.
-    pub(crate) fn taken(&self, format: Format) -> impl Iterator<Item = &Event> {
-        self.events.iter().filter(move |event| format.takes(event.kind()))
+    /// The events of these kinds.
+    pub(crate) fn taken(&self, kinds: EventKinds) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(move |event| kinds.contains(event.kind()))
     }
 }

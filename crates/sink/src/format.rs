@@ -2,8 +2,6 @@
 
 use gannet_record::FlowFormat;
 
-use crate::EventKind;
-
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -29,16 +27,6 @@ impl Format {
             Self::Flows(FlowFormat::Zeek) => "zeek",
             Self::Flows(FlowFormat::Csv) => "csv",
             Self::None => "none",
-        }
-    }
-
-    /// Whether events of this kind become records of this format. Others are none of its business: they are not counted.
-    #[inline]
-    pub fn takes(self, kind: EventKind) -> bool {
-        match self {
-            Self::Text { .. } => kind == EventKind::Exchange,
-            Self::Flows(_) => kind == EventKind::Flow,
-            Self::Jsonl | Self::None => true,
         }
     }
 

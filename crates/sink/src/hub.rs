@@ -10,7 +10,7 @@ use gannet_record::RecordOptions;
 use crate::output::Output;
 use crate::queue::Queue;
 use crate::writer::{Sink, Writer};
-use crate::{Batch, Error, Format};
+use crate::{Batch, Error, EventKinds, Format};
 
 /// What a run's outputs are.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct SinkSpec {
     pub format: Format,
     /// Where.
     pub target: Target,
+    /// Which events become records of it. Others are none of its business: they are not counted.
+    pub events: EventKinds,
 }
 
 /// Where an output goes.
@@ -52,7 +54,7 @@ pub enum Target {
 pub enum Order {
     /// As they come.
     Arrival,
-    /// By key (position, flow, index): batches of one number are waited for from all workers.
+    /// By key (position, flow): batches of one number are waited for from all workers.
     ByKey,
 }
 
@@ -115,7 +117,7 @@ impl Hub {
         let sinks: Arc<[_]> = sinks
             .into_iter()
             .map(|spec| {
-                let queue = Queue::new(spec.format, order, when_full, workers);
+                let queue = Queue::new(spec.events, order, when_full, workers);
                 Arc::new(Sink::new(spec, queue))
             })
             .collect();
@@ -206,6 +208,11 @@ impl Drop for Hub {
 }
 
 impl Lane {
+    /// The kinds of events that any output takes: others need not be made.
+    pub fn wanted(&self) -> EventKinds {
+        self.sinks.iter().fold(EventKinds::NONE, |sum, sink| sum.union(sink.spec().events))
+    }
+
     /// Hands over a batch; blocks or sheds when the queue is full, as configured. By key: one batch for each number.
     pub fn send(&self, batch: Batch) {
         if self.sinks.is_empty() {

@@ -14,6 +14,7 @@ mod batch;
 mod error;
 mod format;
 mod hub;
+mod kinds;
 mod output;
 mod queue;
 #[cfg(test)]
@@ -23,7 +24,8 @@ mod tests;
 mod text;
 mod writer;
 
-pub use batch::{Batch, Event, EventKind};
+pub use batch::{Batch, Event};
 pub use error::Error;
 pub use format::Format;
 pub use hub::{Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull};
+pub use kinds::{EventKind, EventKinds};

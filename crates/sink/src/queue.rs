@@ -7,7 +7,7 @@
 //!         bounds ────┘                                  is past it; empty batches only say so
 //! ```
 //!
-//! Bounds are in batches and in records (of the events that the format takes), so that memory is bounded whatever a batch
+//! Bounds are in batches and in records (of the events that the output takes), so that memory is bounded whatever a batch
 //! holds. By arrival all lanes share
 //! them. By key each lane has its part for itself: if one ran ahead and filled what all share, the one that the merge
 //! waits for could not send. No lane waits for ever: of those with batches in the queue the one that is furthest behind has
@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{Batch, Format, Order, WhenFull};
+use crate::{Batch, EventKinds, Order, WhenFull};
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -25,7 +25,7 @@ pub(crate) struct Queue {
     /// Lanes wait here.
     space: Condvar,
     /// Says which events count.
-    format: Format,
+    events: EventKinds,
     order: Order,
     when_full: WhenFull,
     /// How many lanes the merge waits for.
@@ -85,7 +85,7 @@ struct Lane {
 }
 
 impl Queue {
-    pub(crate) fn new(format: Format, order: Order, when_full: WhenFull, workers: usize) -> Self {
+    pub(crate) fn new(events: EventKinds, order: Order, when_full: WhenFull, workers: usize) -> Self {
         let bounds = match when_full {
             WhenFull::Wait => WAITING,
             WhenFull::Shed => BOUNDS,
@@ -101,7 +101,7 @@ impl Queue {
             state: Mutex::default(),
             ready: Condvar::new(),
             space: Condvar::new(),
-            format,
+            events,
             order,
             when_full,
             workers,
@@ -127,7 +127,7 @@ impl Queue {
 
     /// Takes a batch, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
     pub(crate) fn push(&self, lane: usize, batch: &Arc<Batch>) -> Pushed {
-        let records = batch.count(self.format);
+        let records = batch.count(self.events);
         let mut state = self.lock();
         let is_empty = records == 0;
         while !is_empty && !self.has_room(&state, lane, records) && self.may_wait(&state) {
@@ -171,7 +171,7 @@ impl Queue {
                 for (lane, batch) in &entries {
                     state.count(*lane, |load| {
                         load.batches -= 1;
-                        load.records -= batch.count(self.format);
+                        load.records -= batch.count(self.events);
                     });
                 }
                 if self.when_full == WhenFull::Wait {
@@ -292,7 +292,10 @@ mod tests {
     use crate::sample;
 
     fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, records: usize) -> Queue {
-        Queue { bounds: Load { batches, records }, ..Queue::new(Format::Jsonl, order, when_full, workers) }
+        Queue {
+            bounds: Load { batches, records },
+            ..Queue::new(EventKinds::EXCHANGES, order, when_full, workers)
+        }
     }
 
     fn batch(number: u64, count: usize) -> Arc<Batch> {

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use crate::sample::{batch, keyed, options};
-use crate::{Batch, Error, Event, Format, Hub, HubConfig, Order, SinkReport, SinkSpec, Target, WhenFull};
+use crate::{
+    Batch, Error, Event, EventKinds, Format, Hub, HubConfig, Order, SinkReport, SinkSpec, Target, WhenFull,
+};
 
 fn config(sinks: Vec<SinkSpec>) -> HubConfig {
     HubConfig {
@@ -33,7 +35,7 @@ fn started(config: HubConfig) -> Hub {
 }
 
 fn jsonl(path: impl Into<PathBuf>) -> SinkSpec {
-    SinkSpec { format: Format::Jsonl, target: Target::File(path.into()) }
+    SinkSpec { format: Format::Jsonl, target: Target::File(path.into()), events: EventKinds::EXCHANGES }
 }
 
 /// A pipe whose writing end has a name in the file system, and what keeps that name alive.
@@ -105,7 +107,7 @@ fn what_cannot_be_opened_is_said() {
 
 #[test]
 fn nothing_is_counted_as_written() {
-    let none = SinkSpec { format: Format::None, target: Target::Stdout };
+    let none = SinkSpec { format: Format::None, target: Target::Stdout, events: EventKinds::EXCHANGES };
     let hub = started(config(vec![none]));
     hub.lane().send(batch(0, 0, 5));
     assert!(!hub.is_closed());
@@ -341,8 +343,11 @@ fn every_record_can_be_written_by_itself() {
 #[test]
 fn threads_have_the_names_of_their_formats() {
     let dir = tempfile::tempdir().unwrap();
-    let text =
-        SinkSpec { format: Format::Text { colour: false }, target: Target::File(dir.path().join("text")) };
+    let text = SinkSpec {
+        format: Format::Text { colour: false },
+        target: Target::File(dir.path().join("text")),
+        events: EventKinds::EXCHANGES,
+    };
     let hub = started(config(vec![text, jsonl(dir.path().join("jsonl"))]));
     let names = || -> Vec<_> {
         let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
@@ -379,7 +384,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
-        let spec = SinkSpec { format: Format::Jsonl, target: Target::File(path.clone()) };
+        let spec = jsonl(&path);
         let config = HubConfig { order: Order::ByKey, workers: workers.len(), ..config(vec![spec]) };
         let hub = started(config);
         let lanes: Vec<_> = workers.iter().map(|_| hub.lane()).collect();

@@ -110,9 +110,7 @@ impl Http1 {
         (state, reason): (State, Reason),
         now: Moment,
     ) {
-        if let Some(unanswered) = context.unanswered {
-            unanswered.remove(part.at.first, self.connection.flow, part.index);
-        }
+        self.waits_no_more(context, &part, now);
         let outcome = Outcome {
             confidence: self.confidence(Some(&part)),
             untrusted: Untrusted { midstream: self.out_of_step, ..Untrusted::default() },
@@ -125,6 +123,15 @@ impl Http1 {
         };
         let exchange = self.exchange(context, outcome, now);
         context.sink.exchange(exchange);
+    }
+
+    /// A request has been answered, or will not be: if it has waited for too long and nobody has said so yet, that is said.
+    pub(super) fn waits_no_more<S: Sink>(&self, context: &mut Context<'_, S>, request: &Part, now: Moment) {
+        let Some(unanswered) = context.unanswered else { return };
+        if let Some(overdue) = unanswered.take(request.at.first, self.connection.flow, request.index, now) {
+            context.counters.pending_reported += 1;
+            context.sink.pending(overdue);
+        }
     }
 
     /// Why a response has no request.
@@ -222,9 +229,12 @@ pub(super) fn message<'a>(
         body: kept.map_or(&[], |kept| &kept.body),
         trailers: kept.and_then(|kept| kept.trailers.as_deref()),
         body_bytes: part.at.body_bytes,
+        wire_bytes: part.at.wire_bytes(),
         gap_bytes: part.at.gap_bytes,
         complete: part.fate == Fate::Whole,
+        oddities: part.oddities,
         first: part.at.first,
+        head_end: part.at.head_end,
         last: part.at.last,
         now,
     }

@@ -321,7 +321,7 @@ fn an_exchange_has_one_name_from_its_first_event_on() {
         let bytes = bytes.as_bytes();
         let data = Data { from, offset, bytes, seen, now: seen, acknowledged: Some(other), late: false };
         http.data(&mut state, &flow, data);
-        http.report_pending(seen.time);
+        http.report_pending(seen);
         std::mem::take(&mut http.sink().0)
     };
     let post = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab";
@@ -337,9 +337,14 @@ fn an_exchange_has_one_name_from_its_first_event_on() {
     // Told once; the other one is answered in time.
     let answered = ["Response Some(1)", "Response Some(1) hello true", "exchange 1"];
     assert_eq!(send(&mut http, SERVER, OK, 195), answered);
-    http.report_pending(Timestamp(9_000));
+    let late = Moment { time: Timestamp(9_000), position: 9_000 };
+    http.report_pending(late);
     assert_eq!(http.sink().0.len(), 0);
     assert_eq!(http.counters().pending_reported, 1);
+    // Nobody looked in between, and the answer says that it was late.
+    assert_eq!(send(&mut http, CLIENT, GET, 9_100), ["Request Some(2)", "Request Some(2)  true"]);
+    let answered = ["Response Some(2)", "pending 2 9100", "Response Some(2) hello true", "exchange 2"];
+    assert_eq!(send(&mut http, SERVER, OK, 9_150), answered);
 }
 
 #[test]
