@@ -3,7 +3,8 @@
 use gannet_flow::{CloseReason, Moment};
 use gannet_packet::Timestamp;
 
-use super::{Answer, Context, Fate, Http1, Open, Part};
+use super::part::{Answer, Fate, Open, Part};
+use super::{Context, Http1};
 use crate::framing::Progress;
 use crate::oddity::Oddities;
 use crate::timing::{self, Edges};

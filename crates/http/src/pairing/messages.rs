@@ -1,0 +1,292 @@
+//! Messages as they begin and end: heads become parts of exchanges, and ends complete them.
+
+use gannet_flow::{Moment, Peer};
+
+use super::part::{Answer, Fate, Open, Part, Resolution};
+use super::{Context, Http1, Next, report};
+use crate::body::{self, Asked, Ending, Method};
+use crate::framing::Progress;
+use crate::head::StartLine;
+use crate::parse::Parsed;
+use crate::tunnel::TunnelProtocol;
+use crate::{HeadKind, Interim, PendingRequest, Reason, Sink, State};
+
+impl Http1 {
+    fn part(&self, parsed: Parsed, at: Progress) -> Part {
+        Part {
+            method: Method::of(parsed.head.method()),
+            oddities: parsed.framing.oddities,
+            upgrade: parsed.framing.upgrade,
+            h2c: parsed.framing.h2c,
+            websocket: parsed.framing.websocket,
+            closed: false,
+            index: 0,
+            previous_end: self.previous_end,
+            kept: None,
+            head: parsed.head,
+            at,
+            fate: Fate::UnderWay,
+            losses: self.losses,
+            server_losses: self.server_losses,
+        }
+    }
+
+    pub(super) fn request_head<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        parsed: Parsed,
+        now: Moment,
+    ) {
+        let ending = body::request_ending(&parsed.framing);
+        self.request(context, parsed, now);
+        if self.stream(self.client).body(ending) {
+            self.over(context, self.client, Fate::Whole, now);
+        }
+    }
+
+    fn request<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
+        let at = self.requests().message;
+        let index = self.take_index();
+        self.announce(context, HeadKind::Request, Some(index), &parsed.head, &at, now);
+        context.counters.requests += 1;
+        if matches!(parsed.head.start(), StartLine::SimpleRequest { .. }) {
+            self.stream(self.client.opposite()).expect_simple();
+        }
+        if let Some(unanswered) = context.unanswered {
+            let (connection, head) = (self.connection, parsed.head.clone());
+            let request = PendingRequest { connection, index, head, first: at.first, now };
+            context.counters.pending_unwatched += u64::from(!unanswered.put(request));
+        }
+        if let Some(before) = self.pending.back() {
+            // The client had no byte of an answer to the one before: either it had received nothing in between, or
+            // all that it had received has been seen, and no answer was in it.
+            let received_nothing = at.acknowledged == before.at.acknowledged;
+            let all_seen = self.server_losses == 0
+                && at.acknowledged.is_some_and(|acknowledged| acknowledged <= self.responses().position);
+            self.pipelined |= received_nothing || all_seen;
+        }
+        let part = Part { index, ..self.part(parsed, at) };
+        self.queued_bytes += part.head.raw().len();
+        self.pending.push_back(part);
+        while self.pending.len() > 1 {
+            let reason = if self.pending.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX
+            {
+                context.counters.pending_full += 1;
+                Reason::TooManyPending
+            } else if self.answers_unseen(context, now) {
+                Reason::OneSided
+            } else {
+                break;
+            };
+            // The count of requests is no longer that of answers to come.
+            self.lost(self.client);
+            let Some(part) = self.next_pending() else { break };
+            self.emit_request(context, part, Vec::new(), (State::OrphanRequest, reason), now);
+        }
+    }
+
+    /// Whether the oldest request has been waiting for long on a connection of which the server's side is not captured.
+    fn answers_unseen<S: Sink>(&self, context: &Context<'_, S>, now: Moment) -> bool {
+        let Some(oldest) = self.pending.front().filter(|oldest| oldest.fate != Fate::UnderWay) else {
+            return false;
+        };
+        now.time.0.saturating_sub(oldest.at.first.0) > ONE_SIDED_NS
+            && context.flow.stream(self.client.opposite()).packets == 0
+    }
+
+    pub(super) fn take_index(&mut self) -> u32 {
+        let index = self.next_index;
+        self.next_index = index.saturating_add(1);
+        index
+    }
+
+    pub(super) fn response_head<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        parsed: Parsed,
+        now: Moment,
+    ) {
+        let status = parsed.head.status().unwrap_or_default();
+        if (100..=199).contains(&status) && status != 101 {
+            let at = self.responses().message;
+            let asked = self.pending.front().filter(|_| self.waiting.is_empty() && self.losses == 0);
+            let index = asked.map(|asked| asked.index);
+            self.announce(context, HeadKind::Interim, index, &parsed.head, &at, now);
+            context.counters.interim_responses += 1;
+            context.counters.message_bytes += at.wire_bytes();
+            if self.interim.len() < INTERIM_MAX {
+                self.interim.push(Interim { status, first: at.first });
+            } else {
+                context.counters.interim_dropped += 1;
+            }
+            // It ends with its head; there is nothing to tell that to.
+            let _ = self.stream(self.client.opposite()).body(Ending::Head);
+            return;
+        }
+        let framing = parsed.framing;
+        let simple = *parsed.head.start() == StartLine::SimpleResponse;
+        let asked = self.response(context, parsed, now);
+        let ending = if simple { Ending::Close } else { body::response_ending(status, asked, &framing) };
+        let over = self.stream(self.client.opposite()).body(ending);
+        if over {
+            self.over(context, self.client.opposite(), Fate::Whole, now);
+        }
+    }
+
+    /// Finds the request of a response whose head has been read. What the request means for it, if there is one.
+    fn response<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        parsed: Parsed,
+        now: Moment,
+    ) -> Option<Asked> {
+        let at = self.responses().message;
+        context.counters.responses += 1;
+        let answer = Answer {
+            part: self.part(parsed, at),
+            interim: std::mem::take(&mut self.interim),
+            previous_end: self.previous_end,
+            is_first: self.answers == 0,
+        };
+        self.answers = self.answers.saturating_add(1);
+        let resolution =
+            if self.waiting.is_empty() { self.resolve(&answer.part.at, false) } else { Resolution::Wait };
+        let index = match resolution {
+            Resolution::Pair(place) => self.pending.get(place).map(|request| request.index),
+            Resolution::Orphan => Some(self.next_index),
+            Resolution::Wait => None,
+        };
+        self.announce(context, HeadKind::Response, index, &answer.part.head, &at, now);
+        if resolution == Resolution::Wait {
+            self.queued_bytes += answer.part.head.raw().len();
+            self.waiting.push_back(answer);
+            while self.waiting.len() > 1
+                && (self.waiting.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX)
+            {
+                context.counters.pending_full += 1;
+                self.settle_first(context, now, true);
+            }
+            return None;
+        }
+        let open = self.open(context, answer, resolution, now);
+        let asked = open.request.as_ref().map(Part::asked);
+        self.current = Some(open);
+        asked
+    }
+
+    pub(super) fn next_pending(&mut self) -> Option<Part> {
+        let part = self.pending.pop_front()?;
+        self.queued_bytes = self.queued_bytes.saturating_sub(part.head.raw().len());
+        Some(part)
+    }
+
+    /// The message under way in a direction is over.
+    pub(super) fn over<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        from: Peer,
+        fate: Fate,
+        now: Moment,
+    ) {
+        let client = self.client;
+        let at = self.stream(from).message;
+        context.counters.message_bytes += at.wire_bytes() - at.gap_bytes.min(at.wire_bytes());
+        let mut kept = self.stream(from).take_kept(context.config.max_fields);
+        let connection = self.connection;
+        let mut finish = |part: &mut Part, index: Option<u32>, sink: &mut S| {
+            part.at = at;
+            part.fate = fate;
+            part.kept = kept.take();
+            part.oddities.add(part.kept.as_ref().map(|kept| kept.oddities).unwrap_or_default());
+            sink.message(report::message(&connection, from == client, index, part, now));
+        };
+        if from != client {
+            self.previous_end = Some(at.last);
+            if let Some(mut open) = self.current.take() {
+                let index = open.index();
+                finish(&mut open.answer.part, Some(index), context.sink);
+                self.answered(context, open, now);
+            } else if let Some(answer) = self.waiting.back_mut() {
+                finish(&mut answer.part, None, context.sink);
+            }
+        } else if let Some(mut open) = self.early.take() {
+            if let Some(request) = &mut open.request {
+                finish(request, Some(request.index), context.sink);
+            }
+            self.emit_answered(context, open, now);
+        } else {
+            let under_way = |part: &&mut Part| part.fate == Fate::UnderWay;
+            let answered = self.current.as_mut().and_then(|open| open.request.as_mut());
+            let part = answered.filter(under_way).or_else(|| self.pending.back_mut().filter(under_way));
+            if let Some(part) = part {
+                finish(part, Some(part.index), context.sink);
+            }
+        }
+        // Of a message whose exchange was reported before its end.
+        context.budget.free += kept.map_or(0, |kept| kept.body.len());
+    }
+
+    /// An exchange has its whole response.
+    pub(super) fn answered<S: Sink>(&mut self, context: &mut Context<'_, S>, open: Open, now: Moment) {
+        let part = &open.answer.part;
+        let status = part.head.status().unwrap_or_default();
+        let asked = open.request.as_ref().map(Part::asked);
+        let switches = body::response_ending(status, asked, &Default::default()) == Ending::Switch;
+        if switches && self.next == Next::Http1 {
+            let offers = |wanted: fn(&Part) -> bool| {
+                status == 101 && (wanted(part) || open.request.as_ref().is_some_and(wanted))
+            };
+            let protocol = if offers(|part| part.h2c) {
+                TunnelProtocol::Http2
+            } else if offers(|part| part.websocket) {
+                TunnelProtocol::WebSocket
+            } else {
+                TunnelProtocol::Unknown
+            };
+            self.tunnel = Some(Box::new(self.begin_tunnel(protocol, part.at.last)));
+            self.next = Next::Tunnel;
+            let exchange = self.answered_exchange(context, open, now);
+            self.switched = Some(Box::new(exchange));
+            return;
+        }
+        let request_under_way = open.request.as_ref().is_some_and(|request| request.fate == Fate::UnderWay);
+        if request_under_way {
+            self.early = Some(open);
+        } else {
+            self.emit_answered(context, open, now);
+        }
+    }
+
+    /// A head of which only a part was seen.
+    pub(super) fn half_head<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        from: Peer,
+        half: Result<Parsed, u64>,
+        fate: Fate,
+        now: Moment,
+    ) {
+        let parsed = match half {
+            Ok(parsed) => parsed,
+            Err(bytes) => {
+                context.counters.skipped_bytes += bytes;
+                return;
+            }
+        };
+        if from == self.client {
+            self.request(context, parsed, now);
+        } else {
+            self.response(context, parsed, now);
+        }
+        self.over(context, from, fate, now);
+    }
+}
+
+/// Interim responses kept of one exchange. More than a few are progress messages (102, 103), of which the first matter.
+const INTERIM_MAX: usize = 16;
+/// Most bytes of heads that wait on one connection: some thousand usual ones. A peer that sends large heads and gets no
+/// answer cannot hold more.
+const QUEUED_MAX: usize = 1 << 20;
+/// On a connection of which only the client's side is captured, a request is reported when the next one comes after so many
+/// nanoseconds: 30 s, which is what servers and proxies take for the end of their patience.
+const ONE_SIDED_NS: u64 = 30_000_000_000;
