@@ -171,7 +171,7 @@ impl<S: Sink> Http<S> {
             Verdict::Http2 => return ignore(stage, &mut self.counters.http2),
             Verdict::Tls => return ignore(stage, &mut self.counters.tls),
             Verdict::Other => {
-                if !held.as_mut().is_some_and(|held| held.pass(data)) {
+                if !held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).pass(data) {
                     ignore(stage, unrecognised(&mut self.counters, flow));
                 }
                 return;
@@ -189,9 +189,10 @@ impl<S: Sink> Http<S> {
         };
         self.counters.bytes += held.skipped;
         self.counters.skipped_bytes += held.skipped;
-        let mut search = [held.search(); 2];
+        let mut search = held.strange.map(|strange| strange || held.search());
         search[data.from as usize] = false;
         let mut http1 = Box::new(Http1::new(flow, client, search, held.lost));
+        http1.bad_request = held.strange[client as usize] && !held.search();
         for from in [Peer::Originator, Peer::Responder] {
             http1.start_at(from, held.next[from as usize], ended[from as usize]);
         }

@@ -183,6 +183,8 @@ pub enum Reason {
     BeforeCapture,
     /// Bytes of the client are missing, and with them the request.
     RequestMissing,
+    /// What the client sent was seen, and is no request.
+    BadRequest,
     /// Everything the client sent was seen, and no request of it was open: a `408` on an idle connection, for instance.
     Unsolicited,
 }
@@ -207,6 +209,7 @@ impl Reason {
             Self::OneSided => "one-sided",
             Self::BeforeCapture => "before-capture",
             Self::RequestMissing => "request-missing",
+            Self::BadRequest => "bad-request",
             Self::Unsolicited => "unsolicited",
         }
     }

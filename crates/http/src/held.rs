@@ -17,6 +17,8 @@ pub(crate) struct Held {
     pub(crate) skipped: u64,
     /// Bytes are missing from the captured part of the flow.
     pub(crate) lost: bool,
+    /// Directions that began like nothing that is known.
+    pub(crate) strange: [bool; 2],
     midstream: bool,
     bytes: [Vec<u8>; 2],
     pieces: Vec<Kept>,
@@ -48,6 +50,7 @@ impl Held {
             next: [0; 2],
             skipped: 0,
             lost: false,
+            strange: [false; 2],
             midstream,
             bytes: [Vec::new(), Vec::new()],
             pieces: Vec::new(),
@@ -62,6 +65,9 @@ impl Held {
     /// What `data` is, together with what is held of its direction.
     pub(crate) fn classify(&mut self, data: &Data<'_>) -> Verdict {
         let search = self.search();
+        if self.strange[data.from as usize] && !search {
+            return Verdict::Other;
+        }
         let held = &mut self.bytes[data.from as usize];
         if held.is_empty() {
             return bounded(detect::classify(data.bytes, search), data.bytes);
@@ -91,9 +97,15 @@ impl Held {
 
     /// Passes over `data`; false if it is time to give up.
     pub(crate) fn pass(&mut self, data: &Data<'_>) -> bool {
+        self.drop_pieces(data.from);
         self.skipped += data.bytes.len() as u64;
         self.next[data.from as usize] = data.offset + data.bytes.len() as u64;
-        self.search() && self.skipped < SKIPPED_MAX
+        self.strange[data.from as usize] = true;
+        if self.search() {
+            self.skipped < SKIPPED_MAX
+        } else {
+            self.strange != [true; 2] && self.skipped < STRANGE_MAX
+        }
     }
 
     /// Bytes are missing: what is held before them is no beginning of anything.
@@ -153,3 +165,6 @@ const PIECES_MAX: usize = 2 * HELD_MAX;
 /// Bytes passed over before a flow joined in the middle is given up: a response of this size may be under way, and
 /// looking costs some nanoseconds for each segment.
 const SKIPPED_MAX: u64 = 64 << 20;
+/// Bytes of something unknown that are passed over before its flow is given up because the other direction keeps silent:
+/// more than the head that a server takes before it refuses it. Most protocols have an answer to a few hundred.
+const STRANGE_MAX: u64 = 64 << 10;

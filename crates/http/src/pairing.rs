@@ -82,6 +82,8 @@ pub(crate) struct Http1 {
     pipelined: bool,
     /// Began before the capture, and no pair has shown yet that the directions are in step.
     out_of_step: bool,
+    /// The client has sent what is no request.
+    pub(crate) bad_request: bool,
     /// How often bytes of unknown content were missing.
     losses: u32,
     /// The same, of the server's stream.
@@ -128,6 +130,7 @@ impl Http1 {
             previous_end: None,
             pipelined: false,
             out_of_step: flow.midstream,
+            bad_request: false,
             losses: u32::from(lost),
             server_losses: 0,
             ended: [false; 2],
@@ -193,7 +196,10 @@ impl Http1 {
                 Event::Head(parsed) => self.response_head(context, parsed, data.now),
                 Event::End => self.over(context, data.from, Fate::Whole, data.now),
                 Event::Broken => self.over(context, data.from, Fate::Cut, data.now),
-                Event::Skipped(bytes) => context.counters.skipped_bytes += bytes,
+                Event::Skipped(bytes) => {
+                    context.counters.skipped_bytes += bytes;
+                    self.bad_request |= data.from == self.client;
+                }
                 Event::Switched(bytes) => {
                     context.counters.tunnel_bytes += bytes;
                     context.counters.tunnel_bytes_delivered += bytes;

@@ -143,6 +143,8 @@ impl Http1 {
             Reason::BeforeCapture
         } else if self.losses > self.server_losses {
             Reason::RequestMissing
+        } else if self.bad_request {
+            Reason::BadRequest
         } else {
             Reason::Unsolicited
         }

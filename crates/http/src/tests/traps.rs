@@ -207,6 +207,54 @@ fn kept_bodies_are_decoded() {
     }
 }
 
+/// A scanner's line is no request, but the server's refusal tells that it was meant as one.
+#[test]
+fn the_answer_to_what_is_no_request_is_reported() {
+    let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for line in [
+        "GET  / HTTP/1.\n\n",
+        "\u{c3} / HTTP/1.1\r\n\r\n",
+        "OPTIONS HTTP\r\n\r\n",
+        "JRMI\0\x02K",
+        "\r\nEHLO a\r\n",
+    ] {
+        let whole = Lane::new().client(line).server(refusal).finish();
+        assert_eq!(lines(&whole), ["- > 400 0 orphan-response"], "{line:?}");
+        assert_eq!(whole[0].reason.name(), "bad-request");
+        // Cut anywhere it is the same.
+        for at in 1..line.len() {
+            let (first, rest) = line.as_bytes().split_at(at);
+            let mut lane = Lane::new();
+            let exchanges = lane.client(first).client(rest).server(refusal).finish();
+            assert_eq!(lines(&exchanges), lines(&whole), "{line:?} cut at {at}");
+            let counters = *lane.http.counters();
+            assert_eq!((counters.http1, counters.other, counters.check().len()), (1, 0, 0));
+            assert_eq!(counters.skipped_bytes, line.len() as u64, "{line:?} cut at {at}");
+        }
+        // A request behind it is found again.
+        let exchanges = Lane::new().client(line).server(refusal).client(GET).server(OK).finish();
+        assert_eq!(exchanges[1].state.name(), "complete", "{line:?}");
+    }
+    // The server speaks first, and something else.
+    let mut lane = Lane::new();
+    let exchanges = lane.server("220 mail.example.com ESMTP\r\n").client(GET).finish();
+    assert_eq!(exchanges.len(), 1);
+    // Both are something else; or one is for long, and the other silent.
+    let mut lane = Lane::new();
+    lane.server("220 mail.example.com ESMTP\r\n");
+    assert!(lane.wanted());
+    lane.client("EHLO example.com\r\n");
+    assert!(!lane.wanted());
+    assert_eq!(lane.finish().len(), 0);
+    let mut lane = Lane::new();
+    let mut sent = 0;
+    while lane.wanted() {
+        lane.client([0x80; 1_000]);
+        sent += 1;
+    }
+    assert_eq!((sent, lane.http.counters().other), (66, 1));
+}
+
 #[test]
 fn reasons_of_orphans() {
     let reasons =
