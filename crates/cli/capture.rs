@@ -22,6 +22,8 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         Some(Summary::File(path)) => Some(EndFile::create("--summary", path)?),
         Some(Summary::Stderr) | None => None,
     };
+    let histograms =
+        run.histograms.as_deref().map(|path| EndFile::create("--histograms", path)).transpose()?;
     let control =
         Control::new().map_err(|error| Error::new(Exit::Open, format!("preparing for signals: {error}")))?;
     signals::install(&control)
@@ -50,6 +52,10 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
             (Some(Summary::Stderr), None) => say(&format_args!("\n{tables}")),
             (Some(Summary::File(_)) | None, None) => {}
         }
+    }
+    let log = report.http.as_ref().and_then(|http| http.histogram_log.as_deref());
+    if let (Some(file), Some(log)) = (histograms, log) {
+        file.write_bytes(log)?;
     }
     if let Some(ledger) = ledger {
         ledger.write(&as_json(&report)?)?;
@@ -110,6 +116,10 @@ impl EndFile {
         Ok(Self { flag, path: path.to_owned(), file })
     }
 
+    fn write_bytes(mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(|error| failed(self.flag, &self.path, error))
+    }
+
     fn write(mut self, text: &dyn std::fmt::Display) -> Result<(), Error> {
         writeln!(self.file, "{text}").map_err(|error| failed(self.flag, &self.path, error))
     }
@@ -146,7 +156,7 @@ mod tests {
     fn recording(strict: bool) -> Run {
         let capture = CaptureConfig::new(Input::Live { interfaces: Vec::new() });
         let config = RunConfig { capture, record: Some(RecordConfig::default()), http: None, stats: None };
-        Run { config, quiet: false, strict, stats_json: None, summary: None }
+        Run { config, quiet: false, strict, stats_json: None, summary: None, histograms: None }
     }
 
     #[test]

@@ -41,7 +41,6 @@ const FLAGS: &[&str] = &[
     "--fields",
     "--flow",
     "--flow-bytes",
-    "--histograms",
     "--host",
     "--keep",
     "--limit",

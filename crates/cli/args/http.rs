@@ -26,9 +26,21 @@ pub(crate) struct HttpArgs {
     pub(crate) output: Vec<OutputSpec>,
 
     /// Print the latency table by route at the end, to FILE or stderr [default: on a terminal]
+    ///
+    /// Durations from a request's first byte to its response's last, by method and route, by host and by status class. Exchanges
+    /// whose times are not to be trusted (after a loss, begun before the capture, without an answer) are counted only.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-",
           env = "GANNET_SUMMARY", help_heading = OUTPUT)]
     pub(crate) summary: Option<PathBuf>,
+
+    /// Write the latency histograms to FILE at the end, as an HdrHistogram log (V2)
+    ///
+    /// For HistogramLogProcessor, HistogramLogAnalyzer and the like. One line for each combination of method, status class, host
+    /// and route, tagged `method=GET;status=2xx;host=shop.example;route=/users/{id}`; the interval is the whole run, values are
+    /// nanoseconds within 1 %. The line without a tag is all of the others together. What was left out, and why, is in the
+    /// comments. An existing FILE is replaced; it is created with mode 0600.
+    #[arg(long, value_name = "FILE", env = "GANNET_HISTOGRAMS", help_heading = OUTPUT)]
+    pub(crate) histograms: Option<PathBuf>,
 
     /// Paths that fit PATTERN are one route, like `/users/{id}/orders` or `/static/*`; may repeat
     ///
@@ -82,6 +94,9 @@ Examples:
       gannet http -i eth0 -o jsonl --record captures/ | jq 'select(.http.response.status_code >= 500)'
   Only the latency table of a minute, with two routes of our own:
       gannet http -i eth0 --duration 1m -o none --summary --route '/users/{id}' --route '/static/*'
+  The latency histograms of a capture, and one of HdrHistogram's tools that shows them in ms:
+      gannet http -r capture.pcapng -o none --histograms latency.hlog
+      HistogramLogProcessor -i latency.hlog -outputValueUnitRatio 1000000
   Lines on the terminal and JSON in a file:
       gannet http -i lo --ports 8080 -o text -o jsonl:requests.jsonl
   Of one server, from a capture file:

@@ -51,6 +51,7 @@ pub(crate) fn http(
         },
         redact: !args.no_redact,
         routes,
+        histogram_log: args.histograms.is_some(),
     };
     let record = record(args)?;
     let capture = capture(&args.capture, matches, environment)?;
@@ -70,9 +71,10 @@ pub(crate) fn http(
     if let Some(Summary::File(path)) = &summary {
         named.push(("--summary", path));
     }
+    named.extend(args.histograms.as_deref().map(|path| ("--histograms", path)));
     refuse_same_files(&named)?;
     let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
-    Ok(Run { summary, ..run })
+    Ok(Run { summary, histograms: args.histograms.clone(), ..run })
 }
 
 fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
@@ -186,6 +188,9 @@ mod tests {
         assert!(refusal("-o text -o jsonl").contains("two outputs go to standard output"));
         assert!(refusal("-o text:a -o jsonl:./a").contains("-o and -o name the same file"));
         assert!(refusal("-o text:a --summary=a").contains("-o and --summary name the same file"));
+        assert!(
+            refusal("--histograms a --summary=a").contains("--summary and --histograms name the same file")
+        );
         assert!(refusal("-o text:a --record a").contains("--record and -o name the same file"));
         assert!(refusal("-r Cargo.toml -o text:./Cargo.toml").contains("-r and -o name the same file"));
     }

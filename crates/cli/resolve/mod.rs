@@ -46,6 +46,8 @@ pub(crate) struct Run {
     pub(crate) stats_json: Option<PathBuf>,
     /// Where the tables at the end go: of latencies, or of flows.
     pub(crate) summary: Option<Summary>,
+    /// Where the histograms go as an HdrHistogram log.
+    pub(crate) histograms: Option<PathBuf>,
 }
 
 /// Where the tables at the end go.
@@ -96,6 +98,7 @@ fn around(config: RunConfig, capture: &CaptureArgs) -> Run {
         strict: capture.strict,
         stats_json: capture.stats_json.clone(),
         summary: None,
+        histograms: None,
     }
 }
 

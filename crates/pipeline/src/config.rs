@@ -119,6 +119,8 @@ pub struct HttpConfig {
     pub redact: bool,
     /// How paths become routes.
     pub routes: Routes,
+    /// Make an HdrHistogram log of the latencies at the end, besides their summary.
+    pub histogram_log: bool,
 }
 
 /// From packets to what flows are made of.

@@ -107,7 +107,7 @@ pub(crate) fn run(
     finish_records(hub, &mut ledger);
     Ok(Report {
         ledger,
-        http: http_report(&findings),
+        http: http_report(&findings, Some(plan.aim)),
         traffic: findings.traffic.as_ref().map(Traffic::summary),
         filter: capture.filter_text(),
         cpu: CpuTime::of_process(),

@@ -123,7 +123,7 @@ pub(crate) fn run(
         files,
         filter: capture.filter_text(),
         implied: implied_of(config),
-        http: http_report(&findings),
+        http: http_report(&findings, aim),
         traffic: findings.traffic.as_ref().map(Traffic::summary),
         cpu: CpuTime::of_process(),
         duration,

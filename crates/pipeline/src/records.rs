@@ -75,8 +75,16 @@ pub(crate) fn merged(all: Vec<Findings>) -> Findings {
 }
 
 /// What the report shows of HTTP.
-pub(crate) fn http_report(findings: &Findings) -> Option<HttpReport> {
-    findings.latencies.as_ref().map(|latencies| HttpReport { summary: latencies.summary() })
+pub(crate) fn http_report(findings: &Findings, aim: Option<Aim<'_>>) -> Option<HttpReport> {
+    let wants_log = matches!(aim, Some(Aim::Http(config)) if config.histogram_log);
+    let latencies = findings.latencies.as_ref()?;
+    let histogram_log = wants_log.then(|| {
+        let mut log = Vec::new();
+        // Memory takes everything.
+        let _ = latencies.write_log(&mut log);
+        log
+    });
+    Some(HttpReport { summary: latencies.summary(), histogram_log })
 }
 
 /// A seed for hash tables whose keys come from the network: not to be guessed, another one for each run.

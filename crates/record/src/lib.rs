@@ -3,7 +3,8 @@
 //! ```text
 //!               ┌─► Record ── serde ──► a line of jsonl; other outputs ask for its parts
 //!   Exchange ───┤     └─ Url (parts of the target), Routes (template of the path), masking of credentials
-//!               └─► Latencies (one per worker) ── merge ──► Summary: the table by route
+//!               └─► Latencies (one per worker) ── merge ─┬─► Summary: the table by route, host, class of status
+//!                                                        └─► an HdrHistogram log
 //! ```
 //!
 //! No I/O here: records are written by whoever has an output (`gannet-sink`), histograms are filled by the workers, each
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod flow;
+mod histogram_log;
 mod interfaces;
 mod json;
 mod latency;
@@ -31,7 +33,7 @@ pub use interfaces::Interfaces;
 pub use latency::{Latencies, MAX_KEYS};
 pub use record::{HeaderSelection, Record, RecordOptions};
 pub use route::Routes;
-pub use summary::{LeftOut, Scale, Summary, SummaryRow};
+pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, SummaryRow};
 pub use text::{columns, printable, shortened, wire_text};
 pub use time::ShortDuration;
 pub use traffic::{Traffic, TrafficRow, TrafficSummary, TrafficTable};

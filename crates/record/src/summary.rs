@@ -14,12 +14,18 @@ use crate::{ShortDuration, columns, printable, shortened};
 pub struct Summary {
     /// One row per method and route, busiest first.
     pub rows: Vec<SummaryRow>,
+    /// One row per host that was asked for, busiest first; the server's address where none was named.
+    pub hosts: Vec<GroupRow>,
+    /// One row per class of status (`2xx`), busiest first; `-` is for exchanges without a response.
+    pub classes: Vec<GroupRow>,
     /// All together; its method and route are empty.
     pub total: SummaryRow,
     /// From the first byte of the first exchange to the last byte of the last, in nanoseconds of frame time.
     pub span_ns: u64,
     /// Exchanges that are counted but not in the percentiles, by reason; only reasons that occurred.
     pub left_out: Vec<LeftOut>,
+    /// How much is under `(other)`.
+    pub other: OtherKeys,
     /// What the distributions are drawn on; `None` if nothing was measured.
     pub scale: Option<Scale>,
 }
@@ -31,6 +37,31 @@ pub struct SummaryRow {
     pub method: String,
     /// The route.
     pub route: String,
+    /// The numbers.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+impl SummaryRow {
+    /// The row of a method and route.
+    pub fn new(method: &str, route: &str, figures: Figures) -> Self {
+        Self { method: method.to_owned(), route: route.to_owned(), figures }
+    }
+}
+
+/// One row of what is counted by one property.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupRow {
+    /// What they have in common.
+    pub name: String,
+    /// The numbers.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// The numbers of a row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
     /// Exchanges, those left out of the percentiles included.
     pub count: u64,
     /// Exchanges per second over the run's span; `None` if that is shorter than a second or the run had a single one.
@@ -53,6 +84,16 @@ pub struct SummaryRow {
     pub max_ns: Option<u64>,
     /// Durations in each step of [`Summary::scale`]; empty if none was measured at all.
     pub distribution: Vec<u64>,
+}
+
+/// How many exchanges are in rows that stand for several hosts or routes, because there were more than
+/// [`MAX_KEYS`](crate::MAX_KEYS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OtherKeys {
+    /// Those whose host was not kept apart.
+    pub hosts: u64,
+    /// Those whose route was not kept apart either.
+    pub routes: u64,
 }
 
 /// How many exchanges were left out of the percentiles for one reason.
@@ -97,11 +138,9 @@ impl Scale {
 /// A table for people, as wide as the formatter's width, or 110 columns.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.total.count == 0 {
+        if self.total.figures.count == 0 {
             return writeln!(f, "no exchanges");
         }
-        let shown = &self.rows[..self.rows.len().min(MAX_ROWS)];
-        let hidden = &self.rows[shown.len()..];
         let scale = match self.scale {
             Some(scale) => {
                 let (low, high) =
@@ -110,26 +149,31 @@ impl fmt::Display for Summary {
             }
             None => String::new(),
         };
-        let heading = Line {
-            route: "ROUTE".into(),
-            numbers: ["COUNT", "RATE/S", "ERR", "4XX", "P50", "P90", "P99", "P99.9", "MAX"]
-                .map(str::to_owned),
-            picture: scale,
-        };
-        let mut lines = vec![heading];
-        lines.extend(shown.iter().map(Line::new));
-        let total = Line { route: "total".into(), ..Line::new(&self.total) };
-        let widths = Widths::of(lines.iter().chain([&total]), f.width().unwrap_or(DEFAULT_WIDTH));
-        for line in &lines {
-            line.write(f, &widths)?;
+        let rows =
+            self.rows.iter().map(|row| (format!("{} {}", row.method, printable(&row.route)), &row.figures));
+        let mut blocks = vec![Block::new("ROUTE", MAX_ROWS, rows)];
+        // A single host or class would be the total once more.
+        for (name, groups) in [("HOST", &self.hosts), ("STATUS", &self.classes)] {
+            if groups.len() > 1 {
+                let rows = groups.iter().map(|row| (printable(&row.name).into_owned(), &row.figures));
+                blocks.push(Block::new(name, MAX_GROUPS, rows));
+            }
         }
-        if !hidden.is_empty() {
-            let count: u64 = hidden.iter().map(|row| row.count).sum();
-            let (routes, exchanges) = (plural(hidden.len() as u64, "more route"), plural(count, "exchange"));
-            writeln!(f, "... and {routes} with {exchanges}")?;
+        let total = Line::new("total".into(), &self.total.figures);
+        let titles = ["COUNT", "RATE/S", "ERR", "4XX", "P50", "P90", "P99", "P99.9", "MAX"];
+        if let Some(heading) = blocks.first_mut().map(|block| &mut block.heading) {
+            (heading.numbers, heading.picture) = (titles.map(str::to_owned), scale);
         }
-        total.write(f, &widths)?;
-        self.write_left_out(f)
+        let lines = blocks.iter().flat_map(|block| std::iter::once(&block.heading).chain(&block.lines));
+        let widths = Widths::of(lines.chain([&total]), f.width().unwrap_or(DEFAULT_WIDTH));
+        for (at, block) in blocks.iter().enumerate() {
+            block.write(f, &widths)?;
+            if at == 0 {
+                total.write(f, &widths)?;
+            }
+        }
+        self.write_left_out(f)?;
+        self.write_other(f)
     }
 }
 
@@ -147,19 +191,68 @@ impl Summary {
         }
         writeln!(f)
     }
+
+    fn write_other(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let OtherKeys { hosts, routes } = self.other;
+        if hosts == 0 {
+            return Ok(());
+        }
+        write!(f, "hosts are not told apart in {}", plural(hosts, "exchange"))?;
+        if routes != 0 {
+            write!(f, ", routes not in {}", grouped(routes))?;
+        }
+        writeln!(f, ": there are too many")
+    }
+}
+
+/// Rows of one kind.
+struct Block {
+    heading: Line,
+    lines: Vec<Line>,
+    /// What was not shown: rows, and exchanges in them.
+    hidden: (u64, u64),
+}
+
+impl Block {
+    /// At most `most` of `rows`.
+    fn new<'a>(name: &str, most: usize, rows: impl Iterator<Item = (String, &'a Figures)>) -> Self {
+        let heading = Line { name: name.into(), numbers: Default::default(), picture: String::new() };
+        let mut block = Self { heading, lines: Vec::new(), hidden: (0, 0) };
+        for (at, (name, figures)) in rows.enumerate() {
+            if at < most {
+                block.lines.push(Line::new(name, figures));
+            } else {
+                block.hidden = (block.hidden.0 + 1, block.hidden.1 + figures.count);
+            }
+        }
+        block
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
+        self.heading.write(f, widths)?;
+        for line in &self.lines {
+            line.write(f, widths)?;
+        }
+        let (rows, exchanges) = self.hidden;
+        if rows != 0 {
+            let what = format!("more {}", self.heading.name.to_lowercase());
+            writeln!(f, "... and {} with {}", plural(rows, &what), plural(exchanges, "exchange"))?;
+        }
+        Ok(())
+    }
 }
 
 /// A line of the table as text.
 struct Line {
-    /// With the method before it.
-    route: String,
+    /// A route with the method before it, a host, a class.
+    name: String,
     numbers: [String; 9],
     picture: String,
 }
 
 /// Widths of the columns, in characters.
 struct Widths {
-    route: usize,
+    name: usize,
     numbers: [usize; 9],
 }
 
@@ -172,18 +265,18 @@ impl Widths {
         let picture = widest(|line, _| &line.picture, 0);
         let others = numbers.iter().map(|width| width + GUTTER).sum::<usize>() + GUTTER + picture;
         let room = width.saturating_sub(others).max(MIN_ROUTE_WIDTH);
-        Self { route: widest(|line, _| &line.route, 0).min(room), numbers }
+        Self { name: widest(|line, _| &line.name, 0).min(room), numbers }
     }
 }
 
 impl Line {
-    fn new(row: &SummaryRow) -> Self {
+    fn new(name: String, row: &Figures) -> Self {
         let duration = |nanos: Option<u64>| match nanos {
             Some(nanos) => ShortDuration { nanos }.to_string(),
             None => "-".into(),
         };
         Self {
-            route: format!("{} {}", row.method, printable(&row.route)),
+            name,
             numbers: [
                 grouped(row.count),
                 row.rate_per_s.map_or("-".into(), rate),
@@ -200,9 +293,9 @@ impl Line {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
-        let route = shortened(&self.route, widths.route, widths.route.saturating_sub(1) / 2);
-        let mut line = route.into_owned();
-        line.extend(std::iter::repeat_n(' ', widths.route.saturating_sub(columns(line.chars()))));
+        let name = shortened(&self.name, widths.name, widths.name.saturating_sub(1) / 2);
+        let mut line = name.into_owned();
+        line.extend(std::iter::repeat_n(' ', widths.name.saturating_sub(columns(line.chars()))));
         for (number, width) in self.numbers.iter().zip(widths.numbers) {
             line.push_str(&format!("{:GUTTER$}{number:>width$}", ""));
         }
@@ -254,6 +347,8 @@ const DEFAULT_WIDTH: usize = 110;
 const MIN_ROUTE_WIDTH: usize = 12;
 /// What fits on a screen.
 const MAX_ROWS: usize = 25;
+/// A glance is enough for the rest.
+const MAX_GROUPS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -317,9 +412,7 @@ mod tests {
     }
 
     fn row(method: &str, route: &str, count: u64, nanos: Option<u64>, distribution: &[u64]) -> SummaryRow {
-        SummaryRow {
-            method: method.into(),
-            route: route.into(),
+        let figures = Figures {
             count,
             rate_per_s: Some(count as f64 / 7.0),
             errors: count / 100,
@@ -331,7 +424,12 @@ mod tests {
             p999_ns: nanos.map(|nanos| nanos * 100),
             max_ns: nanos.map(|nanos| nanos * 1000),
             distribution: distribution.to_vec(),
-        }
+        };
+        SummaryRow::new(method, route, figures)
+    }
+
+    fn group(name: &str, count: u64) -> GroupRow {
+        GroupRow { name: name.into(), figures: row("", "", count, Some(1_300_000), &[1; 12]).figures }
     }
 
     #[test]
@@ -347,9 +445,12 @@ mod tests {
                 ),
                 row("POST", "/checkout", 7, None, &[0; 12]),
             ],
+            hosts: vec![group("shop.example", 1_234_574), group("10.0.0.1", 3)],
+            classes: vec![group("2xx", 1_234_574)],
             total: row("", "", 1_234_574, Some(1_300_000), &[1; 12]),
             span_ns: 7_000_000_000,
             left_out: vec![LeftOut { reason: "gap", count: 1 }, LeftOut { reason: "tunnel", count: 1_000 }],
+            other: OtherKeys { hosts: 1, routes: 0 },
             scale: Some(Scale::new(1_000, 2_100_000_000)),
         };
         let expected = "\
@@ -357,7 +458,11 @@ ROUTE                   COUNT   RATE/S     ERR  4XX     P50     P90     P99   P9
 GET /a/{id}\\x1b[2J  1,234,567  176,367  12,345    0   95 µs  190 µs  950 µs  9.5 ms  95 ms    █▄▁      ▁
 POST /checkout              7      1.0       0    0       -       -       -       -      -
 total               1,234,574  176,368  12,345    0  1.3 ms  2.6 ms   13 ms  130 ms  1.3 s  ████████████
+HOST
+shop.example        1,234,574  176,368  12,345    0  1.3 ms  2.6 ms   13 ms  130 ms  1.3 s  ████████████
+10.0.0.1                    3     0.43       0    0  1.3 ms  2.6 ms   13 ms  130 ms  1.3 s  ████████████
 1,001 exchanges are not in the percentiles: 1 gap, 1,000 tunnel
+hosts are not told apart in 1 exchange: there are too many
 ";
         assert_eq!(summary.to_string(), expected);
     }
@@ -375,8 +480,13 @@ total               1,234,574  176,368  12,345    0  1.3 ms  2.6 ms   13 ms  130
     fn routes_beyond_the_screen_are_summed_up() {
         let rows: Vec<_> = (0..30).map(|n| row("GET", &format!("/{n}"), 2, Some(1_000), &[])).collect();
         let total = row("", "", 60, Some(1_000), &[]);
-        let text = Summary { rows, total, span_ns: 1, left_out: Vec::new(), scale: None }.to_string();
-        assert_eq!(text.lines().count(), 1 + MAX_ROWS + 2);
+        let hosts: Vec<_> = (0..10).map(|n| group(&format!("h{n}"), 6)).collect();
+        let (left_out, other) = (Vec::new(), OtherKeys::default());
+        let summary =
+            Summary { rows, hosts, classes: Vec::new(), total, span_ns: 1, left_out, other, scale: None };
+        let text = summary.to_string();
+        assert_eq!(text.lines().count(), 1 + MAX_ROWS + 2 + 1 + MAX_GROUPS + 1);
+        assert!(text.ends_with("\n... and 2 more hosts with 12 exchanges\n"), "{text}");
         assert!(text.contains("\n... and 5 more routes with 10 exchanges\n"), "{text}");
     }
 

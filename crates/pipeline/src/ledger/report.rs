@@ -44,6 +44,8 @@ pub struct Report {
 pub struct HttpReport {
     /// Latencies by route.
     pub summary: Summary,
+    /// The histograms as an HdrHistogram log, if that was asked for.
+    pub histogram_log: Option<Vec<u8>>,
 }
 
 /// A file that was written.
