@@ -71,7 +71,7 @@ fn latencies_add(bencher: Bencher, paths: Paths) {
         latencies.add(black_box(next.next().unwrap()));
         added += 1;
     });
-    assert_eq!(latencies.summary().total.measured, added);
+    assert_eq!(latencies.summary().total.figures.measured, added);
 }
 
 /// A batch by way of an output's thread, from start to end: the time of a line, the hand-over, and some of the thread's own.

@@ -4,6 +4,7 @@ mod convert;
 mod faults;
 mod filter;
 mod filters;
+mod histograms;
 mod http;
 mod live;
 mod stats;
