@@ -1,7 +1,7 @@
 //! What the analysis tells before an exchange is complete: heads, messages, requests that wait for an answer.
 //!
 //! [`HeadEvent`] and [`MessageEvent`] are borrows of what the analysis holds, so that a sink that has no use for them pays
-//! nothing; [`HeadReport`] and [`MessageReport`] are the same to be kept, a copy of the head each.
+//! nothing; [`HeadReport`] and [`MessageReport`] are the same to be kept, copies.
 
 use gannet_flow::Moment;
 use gannet_packet::Timestamp;
@@ -21,6 +21,8 @@ pub struct HeadEvent<'a> {
     pub index: Option<u32>,
     /// The head.
     pub head: &'a Head,
+    /// Of a response: the head of the request, if it is known.
+    pub request: Option<&'a Head>,
     /// When its first byte was first seen.
     pub first: Timestamp,
     /// The packet that completed it.
@@ -40,6 +42,8 @@ pub struct MessageEvent<'a> {
     ///
     /// [`Exchange::index`]: crate::Exchange::index
     pub index: Option<u32>,
+    /// Of a response: the head of the request, if it is known.
+    pub request: Option<&'a Head>,
     pub head: &'a Head,
     pub body: &'a [u8],
     pub trailers: Option<&'a Trailers>,
@@ -83,7 +87,7 @@ pub enum HeadKind {
     Response,
 }
 
-/// A [`HeadEvent`] to be kept.
+/// A [`HeadEvent`] to be kept, without the request of a response.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the fields of `HeadEvent`")]
 pub struct HeadReport {
@@ -102,6 +106,7 @@ pub struct MessageReport {
     pub connection: Connection,
     pub kind: HeadKind,
     pub index: Option<u32>,
+    pub request: Option<Box<Head>>,
     pub message: Message,
     pub now: Moment,
 }
@@ -109,7 +114,7 @@ pub struct MessageReport {
 impl HeadEvent<'_> {
     /// The same to be kept.
     pub fn to_report(&self) -> HeadReport {
-        let Self { connection, kind, index, head, first, now } = *self;
+        let Self { connection, kind, index, head, first, now, .. } = *self;
         HeadReport { connection: *connection, kind, index, head: head.clone(), first, now }
     }
 }
@@ -131,8 +136,9 @@ impl MessageEvent<'_> {
             trailers: self.trailers.cloned().map(Box::new),
             oddities: self.oddities,
         };
-        let Self { connection, kind, index, now, .. } = *self;
-        MessageReport { connection: *connection, kind, index, message, now }
+        let Self { connection, kind, index, request, now, .. } = *self;
+        let request = request.cloned().map(Box::new);
+        MessageReport { connection: *connection, kind, index, request, message, now }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::body::{self, Asked, Ending, Method};
 use crate::framing::{Arrival, Event, Stream};
 use crate::keep::Budget;
 use crate::parse::Role;
-use crate::{Exchange, HeadEvent, Http, HttpConfig, Sink, State};
+use crate::{Counters, Exchange, HeadEvent, HeadKind, Http, HttpConfig, MessageEvent, Sink, State};
 
 /// Reads `bytes` as sizes of segments, then the client's and the server's stream.
 ///
@@ -159,17 +159,45 @@ struct Found {
     exchanges: Vec<Exchange>,
     heads: usize,
     http1: u64,
+    /// Requests and final responses that were told of, with the indices of those that are known.
+    messages: [Vec<Option<u32>>; 2],
 }
 
 impl Sink for Found {
     fn exchange(&mut self, exchange: Exchange) {
         check(&exchange);
+        // Whatever is in an exchange was told of before.
+        for (message, told) in [&exchange.request, &exchange.response].into_iter().zip(&self.messages) {
+            let known = |told: &Option<u32>| told.is_none_or(|index| index == exchange.index);
+            assert!(message.is_none() || told.iter().any(known), "{exchange:?}");
+        }
         self.exchanges.push(exchange);
+    }
+
+    fn message(&mut self, event: MessageEvent<'_>) {
+        assert!(event.request.is_none() || event.kind != HeadKind::Request);
+        assert!(event.body.len() as u64 <= event.body_bytes - event.gap_bytes);
+        self.messages[usize::from(event.kind != HeadKind::Request)].push(event.index);
     }
 
     fn head(&mut self, event: HeadEvent<'_>) {
         self.heads += 1;
         assert!(event.head.raw().len() <= 64 << 10);
+    }
+}
+
+impl Found {
+    /// Every message that was counted was told of, once.
+    fn check(&self, counters: &Counters) {
+        assert_eq!(
+            self.messages.each_ref().map(Vec::len),
+            [counters.requests, counters.responses].map(|n| n as usize)
+        );
+        for told in &self.messages {
+            let mut known: Vec<_> = told.iter().flatten().collect();
+            known.sort_unstable();
+            assert!(known.is_sorted_by(|one, next| one < next), "{told:?}");
+        }
     }
 }
 
@@ -197,6 +225,8 @@ fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpCon
     http.close(state, &flow, CloseReason::Finished, Moment::default());
     assert_eq!(http.counters().check(), []);
     assert_eq!(http.kept_bytes(), 0);
+    let counters = *http.counters();
+    http.sink().check(&counters);
     let http1 = http.counters().http1;
     Found { http1, ..std::mem::take(http.sink()) }
 }
@@ -248,6 +278,8 @@ fn storm(options: u8, client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: 
     http.close(state, &flow, reason, Moment::default());
     assert_eq!(http.counters().check(), []);
     assert_eq!(http.kept_bytes(), 0);
+    let counters = *http.counters();
+    http.sink().check(&counters);
 }
 
 fn check(exchange: &Exchange) {

@@ -16,6 +16,8 @@ use crate::PendingRequest;
 pub(crate) struct Unanswered {
     after_ns: u64,
     requests: BTreeMap<Key, PendingRequest>,
+    /// Bytes of their heads.
+    head_bytes: usize,
 }
 
 /// Time, flow, index.
@@ -23,13 +25,15 @@ type Key = (Timestamp, u64, u32);
 
 impl Unanswered {
     pub(crate) fn new(after_ns: u64) -> Self {
-        Self { after_ns, requests: BTreeMap::new() }
+        Self { after_ns, requests: BTreeMap::new(), head_bytes: 0 }
     }
 
     /// A request has been sent. False if there is no room for it.
     pub(crate) fn put(&mut self, request: PendingRequest) -> bool {
-        let room = self.requests.len() < UNANSWERED_MAX;
+        let head_bytes = self.head_bytes + request.head.raw().len();
+        let room = self.requests.len() < UNANSWERED_MAX && head_bytes <= HEAD_BYTES_MAX;
         if room {
+            self.head_bytes = head_bytes;
             self.requests.insert((request.first, request.connection.flow, request.index), request);
         }
         room
@@ -44,6 +48,7 @@ impl Unanswered {
         now: Moment,
     ) -> Option<PendingRequest> {
         let request = self.requests.remove(&(first, flow, index))?;
+        self.head_bytes = self.head_bytes.saturating_sub(request.head.raw().len());
         self.is_overdue(first, now).then_some(PendingRequest { now, ..request })
     }
 
@@ -53,7 +58,9 @@ impl Unanswered {
         if !self.is_overdue(oldest.0, now) {
             return None;
         }
-        self.requests.pop_first().map(|(_, request)| PendingRequest { now, ..request })
+        let (_, request) = self.requests.pop_first()?;
+        self.head_bytes = self.head_bytes.saturating_sub(request.head.raw().len());
+        Some(PendingRequest { now, ..request })
     }
 
     fn is_overdue(&self, first: Timestamp, now: Moment) -> bool {
@@ -61,5 +68,7 @@ impl Unanswered {
     }
 }
 
-/// Most requests watched at once, some hundred bytes each. Beyond it new ones are not watched, which is counted.
+/// Most requests watched at once by a worker. Beyond it new ones are not watched, which is counted.
 const UNANSWERED_MAX: usize = 100_000;
+/// The same in bytes of their heads: usual ones have some 500.
+const HEAD_BYTES_MAX: usize = 64 << 20;

@@ -47,7 +47,7 @@ impl Http1 {
     fn request<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
         let at = self.requests().message;
         let index = self.take_index();
-        self.announce(context, HeadKind::Request, Some(index), &parsed.head, &at, now);
+        self.announce(context, (HeadKind::Request, &parsed.head, &at), Some(index), None, now);
         context.counters.requests += 1;
         if matches!(parsed.head.start(), StartLine::SimpleRequest { .. }) {
             self.stream(self.client.opposite()).expect_simple();
@@ -111,7 +111,7 @@ impl Http1 {
             let at = self.responses().message;
             let asked = self.pending.front().filter(|_| self.waiting.is_empty() && self.losses == 0);
             let index = asked.map(|asked| asked.index);
-            self.announce(context, HeadKind::Interim, index, &parsed.head, &at, now);
+            self.announce(context, (HeadKind::Interim, &parsed.head, &at), index, asked, now);
             context.counters.interim_responses += 1;
             context.counters.message_bytes += at.wire_bytes();
             if self.interim.len() < INTERIM_MAX {
@@ -151,12 +151,15 @@ impl Http1 {
         self.answers = self.answers.saturating_add(1);
         let resolution =
             if self.waiting.is_empty() { self.resolve(&answer.part.at, false) } else { Resolution::Wait };
-        let index = match resolution {
-            Resolution::Pair(place) => self.pending.get(place).map(|request| request.index),
-            Resolution::Orphan => Some(self.next_index),
-            Resolution::Wait => None,
+        let (index, request) = match resolution {
+            Resolution::Pair(place) => {
+                let request = self.pending.get(place);
+                (request.map(|request| request.index), request)
+            }
+            Resolution::Orphan => (Some(self.next_index), None),
+            Resolution::Wait => (None, None),
         };
-        self.announce(context, HeadKind::Response, index, &answer.part.head, &at, now);
+        self.announce(context, (HeadKind::Response, &answer.part.head, &at), index, request, now);
         if resolution == Resolution::Wait {
             self.queued_bytes += answer.part.head.raw().len();
             self.waiting.push_back(answer);
@@ -193,25 +196,25 @@ impl Http1 {
         context.counters.message_bytes += at.wire_bytes() - at.gap_bytes.min(at.wire_bytes());
         let mut kept = self.stream(from).take_kept(context.config.max_fields);
         let connection = self.connection;
-        let mut finish = |part: &mut Part, index: Option<u32>, sink: &mut S| {
+        let mut finish = |part: &mut Part, index: Option<u32>, request: Option<&Part>, sink: &mut S| {
             part.at = at;
             part.fate = fate;
             part.kept = kept.take();
             part.oddities.add(part.kept.as_ref().map(|kept| kept.oddities).unwrap_or_default());
-            sink.message(report::message(&connection, from == client, index, part, now));
+            sink.message(report::message(&connection, from == client, index, part, request, now));
         };
         if from != client {
             self.previous_end = Some(at.last);
             if let Some(mut open) = self.current.take() {
                 let index = open.index();
-                finish(&mut open.answer.part, Some(index), context.sink);
+                finish(&mut open.answer.part, Some(index), open.request.as_ref(), context.sink);
                 self.answered(context, open, now);
             } else if let Some(answer) = self.waiting.back_mut() {
-                finish(&mut answer.part, None, context.sink);
+                finish(&mut answer.part, None, None, context.sink);
             }
         } else if let Some(mut open) = self.early.take() {
             if let Some(request) = &mut open.request {
-                finish(request, Some(request.index), context.sink);
+                finish(request, Some(request.index), None, context.sink);
             }
             self.emit_answered(context, open, now);
         } else {
@@ -219,7 +222,7 @@ impl Http1 {
             let answered = self.current.as_mut().and_then(|open| open.request.as_mut());
             let part = answered.filter(under_way).or_else(|| self.pending.back_mut().filter(under_way));
             if let Some(part) = part {
-                finish(part, Some(part.index), context.sink);
+                finish(part, Some(part.index), None, context.sink);
             }
         }
         // Of a message whose exchange was reported before its end.
@@ -227,7 +230,7 @@ impl Http1 {
     }
 
     /// An exchange has its whole response.
-    pub(super) fn answered<S: Sink>(&mut self, context: &mut Context<'_, S>, open: Open, now: Moment) {
+    pub(super) fn answered<S: Sink>(&mut self, context: &mut Context<'_, S>, mut open: Open, now: Moment) {
         let part = &open.answer.part;
         let status = part.head.status().unwrap_or_default();
         let asked = open.request.as_ref().map(Part::asked);
@@ -245,6 +248,13 @@ impl Http1 {
             };
             self.tunnel = Some(Box::new(self.begin_tunnel(protocol, part.at.last)));
             self.next = Next::Tunnel;
+            if let Some(request) = open.request.as_mut().filter(|request| request.fate == Fate::UnderWay) {
+                // What is left of it will not be told from what is in the tunnel.
+                request.at = self.requests().message;
+                request.fate = Fate::Cut;
+                let index = Some(request.index);
+                context.sink.message(report::message(&self.connection, true, index, request, None, now));
+            }
             let exchange = self.answered_exchange(context, open, now);
             self.switched = Some(Box::new(exchange));
             return;

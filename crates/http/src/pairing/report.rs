@@ -27,24 +27,18 @@ struct Outcome {
 }
 
 impl Http1 {
+    /// Tells of a head, and of the request that it answers, if it does and that is known.
     pub(super) fn announce<S: Sink>(
         &self,
         context: &mut Context<'_, S>,
-        kind: HeadKind,
+        (kind, head, at): (HeadKind, &Head, &Progress),
         index: Option<u32>,
-        head: &Head,
-        at: &Progress,
+        request: Option<&Part>,
         now: Moment,
     ) {
         context.counters.heads_cut += u64::from(head.cut);
-        context.sink.head(HeadEvent {
-            connection: &self.connection,
-            kind,
-            index,
-            head,
-            first: at.first,
-            now,
-        });
+        let (connection, request) = (&self.connection, request.map(|request| &request.head));
+        context.sink.head(HeadEvent { connection, kind, index, head, request, first: at.first, now });
     }
 
     /// Reports an exchange with a response.
@@ -215,12 +209,13 @@ pub(super) fn cut_reason(part: &Part, otherwise: Reason) -> Reason {
     if part.oddities.has(Oddities::BAD_CHUNK) { Reason::BadFraming } else { otherwise }
 }
 
-/// A message that is over.
+/// A message that is over, and the request that it answers.
 pub(super) fn message<'a>(
     connection: &'a Connection,
     of_client: bool,
     index: Option<u32>,
     part: &'a Part,
+    request: Option<&'a Part>,
     now: Moment,
 ) -> MessageEvent<'a> {
     let kept = part.kept.as_deref();
@@ -228,6 +223,7 @@ pub(super) fn message<'a>(
         connection,
         kind: if of_client { HeadKind::Request } else { HeadKind::Response },
         index,
+        request: request.map(|request| &request.head),
         head: &part.head,
         body: kept.map_or(&[], |kept| &kept.body),
         trailers: kept.and_then(|kept| kept.trailers.as_deref()),
