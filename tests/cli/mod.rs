@@ -1,6 +1,7 @@
 //! The command line: usage, help, environment, faults, conversions, and captures as a user sees them.
 
 mod convert;
+mod corpus;
 mod faults;
 mod filter;
 mod filters;

@@ -105,7 +105,20 @@ enum Stage {
     /// An HTTP/1 connection.
     Http1(Box<Http1>),
     /// What was one.
-    Tunnel(Box<TunnelState>),
+    Tunnel(Box<Inside>),
+}
+
+/// A connection that has become a tunnel.
+struct Inside {
+    tunnel: TunnelState,
+    /// The beginning of what may be a request, in a tunnel of which it is not known what it is.
+    held: Option<Box<Held>>,
+    /// HTTP/1 in it: the same connection in the same roles.
+    stage: Option<Box<Stage>>,
+    /// The number of its first exchange.
+    next_index: u32,
+    /// How many tunnels are around it.
+    depth: u8,
 }
 
 impl<S: Sink> Http<S> {
@@ -217,14 +230,61 @@ impl<S: Sink> Http<S> {
                 let next = http1.data(&mut self.context(flow), data);
                 self.go_on(stage, flow, next, data.now);
             }
-            Stage::Tunnel(tunnel) => {
-                tunnel.data(data.from, data.bytes);
-                self.counters.bytes += len;
-                self.counters.tunnel_bytes += len;
-                self.counters.tunnel_bytes_delivered += len;
-            }
+            Stage::Tunnel(inside) => self.deliver_inside(inside, flow, data),
             Stage::Undecided { .. } | Stage::Ignored => {}
         }
+    }
+
+    /// Takes bytes in a tunnel.
+    #[cold]
+    fn deliver_inside(&mut self, inside: &mut Inside, flow: &Flow, data: &Data<'_>) {
+        let len = data.bytes.len() as u64;
+        if let Some(stage) = &mut inside.stage {
+            inside.tunnel.count(data.from, len);
+            return self.deliver(stage, flow, data);
+        }
+        let looks =
+            inside.tunnel.is_unknown() && inside.depth < DEPTH_MAX && data.from == inside.tunnel.client();
+        let server = inside.tunnel.client().opposite();
+        let position = inside.tunnel.position(server);
+        inside.tunnel.data(data.from, data.bytes);
+        self.counters.bytes += len;
+        self.counters.tunnel_bytes += len;
+        self.counters.tunnel_bytes_delivered += len;
+        if !looks {
+            return;
+        }
+        let mut held = inside.held.take().unwrap_or_else(|| Box::new(Held::new(false)));
+        match held.classify(data) {
+            Verdict::Request => {}
+            Verdict::Unsure => {
+                held.push(data);
+                inside.held = Some(held);
+                return;
+            }
+            _ => return,
+        }
+        let mut http1 = Box::new(Http1::new(flow, data.from, [false; 2], false));
+        http1.go_inside(inside.next_index, inside.depth + 1);
+        let bytes = held.held_bytes(data.from);
+        http1.start_at(data.from, data.offset - bytes, false);
+        http1.start_at(server, position, false);
+        // They are of messages now.
+        for counter in [
+            &mut self.counters.bytes,
+            &mut self.counters.tunnel_bytes,
+            &mut self.counters.tunnel_bytes_delivered,
+        ] {
+            *counter -= bytes + len;
+        }
+        let mut stage = Box::new(Stage::Http1(http1));
+        held.replay(|piece| {
+            if let Piece::Data(data) = piece {
+                self.deliver(&mut stage, flow, &data);
+            }
+        });
+        self.deliver(&mut stage, flow, data);
+        inside.stage = Some(stage);
     }
 
     /// Leaves HTTP/1 if another protocol has begun.
@@ -234,18 +294,89 @@ impl<S: Sink> Http<S> {
         }
         let Stage::Http1(http1) = stage else { return };
         let mut tunnel = http1.tunnel(now);
-        if tunnel.is_http2() {
+        let depth = http1.depth();
+        if !tunnel.is_http2() {
+            self.counters.tunnels += 1;
+        } else if depth == 0 {
             self.counters.http1 -= 1;
             self.counters.http2 += 1;
-        } else {
-            self.counters.tunnels += 1;
         }
-        self.counters.one_sided += u64::from(is_one_sided(flow));
+        self.counters.one_sided += u64::from(depth == 0 && is_one_sided(flow));
         // Requests behind the one that was answered have no answer in this protocol.
         if let Some(exchange) = http1.close(&mut self.context(flow), CloseReason::Finished, now) {
             tunnel.set_exchange(exchange);
         }
-        *stage = Stage::Tunnel(Box::new(tunnel));
+        let next_index = http1.next_index();
+        *stage = Stage::Tunnel(Box::new(Inside { tunnel, held: None, stage: None, next_index, depth }));
+    }
+
+    /// Takes the end of what a flow was.
+    fn close_stage(&mut self, stage: Stage, flow: &Flow, reason: CloseReason, now: Moment) {
+        match stage {
+            Stage::Undecided { held: None, .. } => self.counters.empty += 1,
+            Stage::Undecided { .. } => *unrecognised(&mut self.counters, flow) += 1,
+            Stage::Http1(mut http1) => {
+                self.counters.one_sided += u64::from(http1.depth() == 0 && is_one_sided(flow));
+                let switched = http1.close(&mut self.context(flow), reason, now);
+                if let Some(exchange) = switched {
+                    // It turned out with the end.
+                    let mut tunnel = http1.tunnel(now);
+                    tunnel.set_exchange(exchange);
+                    self.counters.tunnels += 1;
+                    let (exchange, _) = tunnel.close(flow, reason, now);
+                    exchange.into_iter().for_each(|exchange| self.sink.exchange(exchange));
+                }
+            }
+            Stage::Tunnel(inside) => {
+                let Inside { tunnel, stage, .. } = *inside;
+                let innermost = stage.is_none();
+                if let Some(stage) = stage {
+                    self.close_stage(*stage, flow, reason, now);
+                }
+                let (exchange, further) = tunnel.close(flow, reason, now);
+                self.counters.tunnel_bytes += if innermost { further } else { 0 };
+                if let Some(exchange) = exchange {
+                    self.sink.exchange(exchange);
+                }
+            }
+            Stage::Ignored => {}
+        }
+    }
+
+    fn gap_in(&mut self, stage: &mut Stage, flow: &Flow, gap: &Gap) {
+        match stage {
+            Stage::Http1(http1) => {
+                let next = http1.gap(&mut self.context(flow), gap);
+                self.go_on(stage, flow, next, gap.now);
+            }
+            Stage::Undecided { held, .. } => {
+                held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).gap(gap);
+            }
+            Stage::Tunnel(inside) => {
+                inside.tunnel.gap(gap);
+                inside.held = None;
+                if let Some(stage) = &mut inside.stage {
+                    self.gap_in(stage, flow, gap);
+                }
+            }
+            Stage::Ignored => {}
+        }
+    }
+
+    fn end_in(&mut self, stage: &mut Stage, flow: &Flow, end: &StreamEnd) {
+        match stage {
+            Stage::Http1(http1) => {
+                let next = http1.end(&mut self.context(flow), end);
+                self.go_on(stage, flow, next, end.now);
+            }
+            Stage::Undecided { ended, .. } => ended[end.from as usize] = true,
+            Stage::Tunnel(inside) => {
+                if let Some(stage) = &mut inside.stage {
+                    self.end_in(stage, flow, end);
+                }
+            }
+            Stage::Ignored => {}
+        }
     }
 }
 
@@ -283,71 +414,48 @@ impl<S: Sink> Handler for Http<S> {
     }
 
     fn gap(&mut self, state: &mut Self::State, flow: &Flow, gap: Gap) {
-        match &mut state.0 {
-            Stage::Http1(http1) => {
-                let next = http1.gap(&mut self.context(flow), &gap);
-                self.go_on(&mut state.0, flow, next, gap.now);
-            }
-            Stage::Undecided { held, .. } => {
-                held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).gap(&gap);
-            }
-            Stage::Tunnel(tunnel) => tunnel.gap(&gap),
-            Stage::Ignored => {}
-        }
+        self.gap_in(&mut state.0, flow, &gap);
     }
 
     fn retransmission(&mut self, state: &mut Self::State, flow: &Flow, again: Retransmission) {
         let _ = flow;
-        match &mut state.0 {
-            Stage::Http1(http1) => http1.retransmission(&again),
-            Stage::Undecided { held: Some(held), .. } => held.again(again),
-            _ => {}
+        let mut stage = &mut state.0;
+        loop {
+            match stage {
+                Stage::Http1(http1) => return http1.retransmission(&again),
+                Stage::Undecided { held: Some(held), .. } => return held.again(again),
+                Stage::Tunnel(inside) => match &mut inside.stage {
+                    Some(further) => stage = further,
+                    None => return,
+                },
+                _ => return,
+            }
         }
     }
 
     fn end(&mut self, state: &mut Self::State, flow: &Flow, end: StreamEnd) {
-        match &mut state.0 {
-            Stage::Http1(http1) => {
-                let next = http1.end(&mut self.context(flow), &end);
-                self.go_on(&mut state.0, flow, next, end.now);
-            }
-            Stage::Undecided { ended, .. } => ended[end.from as usize] = true,
-            Stage::Ignored | Stage::Tunnel(_) => {}
-        }
+        self.end_in(&mut state.0, flow, &end);
     }
 
     fn close(&mut self, state: Self::State, flow: &Flow, reason: CloseReason, now: Moment) {
-        match state.0 {
-            Stage::Undecided { held: None, .. } => self.counters.empty += 1,
-            Stage::Undecided { .. } => *unrecognised(&mut self.counters, flow) += 1,
-            Stage::Http1(mut http1) => {
-                self.counters.one_sided += u64::from(is_one_sided(flow));
-                let switched = http1.close(&mut self.context(flow), reason, now);
-                if let Some(exchange) = switched {
-                    // It turned out with the end.
-                    let mut tunnel = http1.tunnel(now);
-                    tunnel.set_exchange(exchange);
-                    self.counters.tunnels += 1;
-                    let (exchange, _) = tunnel.close(flow, reason, now);
-                    exchange.into_iter().for_each(|exchange| self.sink.exchange(exchange));
-                }
-            }
-            Stage::Tunnel(tunnel) => {
-                let (exchange, further) = tunnel.close(flow, reason, now);
-                self.counters.tunnel_bytes += further;
-                if let Some(exchange) = exchange {
-                    self.sink.exchange(exchange);
-                }
-            }
-            Stage::Ignored => {}
-        }
+        self.close_stage(state.0, flow, reason, now);
     }
 
     #[inline]
     fn wants_more(&self, state: &Self::State) -> bool {
-        match &state.0 {
+        state.0.wants_more()
+    }
+}
+
+impl Stage {
+    #[inline]
+    fn wants_more(&self) -> bool {
+        match self {
             Stage::Ignored => false,
-            Stage::Tunnel(tunnel) => tunnel.wants_more(),
+            Stage::Tunnel(inside) => match &inside.stage {
+                Some(stage) => stage.wants_more(),
+                None => inside.tunnel.wants_more(),
+            },
             _ => true,
         }
     }
@@ -362,3 +470,6 @@ fn ignore(stage: &mut Stage, counter: &mut u64) {
     *counter += 1;
     *stage = Stage::Ignored;
 }
+
+/// How many tunnels in one another are looked into: a proxy behind a proxy is not unheard of, more is somebody's joke.
+const DEPTH_MAX: u8 = 2;

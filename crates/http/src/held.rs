@@ -95,6 +95,11 @@ impl Held {
         self.pieces.push(Kept::Data { from, offset, len: data.bytes.len(), seen, now, acknowledged, late });
     }
 
+    /// How many bytes of a direction are held.
+    pub(crate) fn held_bytes(&self, from: Peer) -> u64 {
+        self.bytes[from as usize].len() as u64
+    }
+
     /// Passes over `data`; false if it is time to give up.
     pub(crate) fn pass(&mut self, data: &Data<'_>) -> bool {
         self.drop_pieces(data.from);

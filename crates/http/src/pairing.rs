@@ -74,6 +74,8 @@ pub(crate) struct Http1 {
     interim: Vec<Interim>,
     /// Exchanges that have begun so far.
     next_index: u32,
+    /// Tunnels around it.
+    depth: u8,
     /// Final responses so far.
     answers: u32,
     /// The end of the last response.
@@ -126,6 +128,7 @@ impl Http1 {
             early: None,
             interim: Vec::new(),
             next_index: 0,
+            depth: 0,
             answers: 0,
             previous_end: None,
             pipelined: false,
@@ -140,6 +143,21 @@ impl Http1 {
             switched: None,
             closing: None,
         }
+    }
+
+    /// Makes it a connection in a tunnel: its exchanges are numbered from `next_index` on, `depth` tunnels are around it.
+    pub(crate) fn go_inside(&mut self, next_index: u32, depth: u8) {
+        (self.next_index, self.depth) = (next_index, depth);
+    }
+
+    /// How many tunnels are around it.
+    pub(crate) fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// The number of the next exchange.
+    pub(crate) fn next_index(&self) -> u32 {
+        self.next_index
     }
 
     /// Sets where a direction continues, and whether it has ended, when bytes before were looked at elsewhere.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   101, 2xx to CONNECT ──► what is it? ──┬─ WebSocket: frames are counted to the end
-//!                           (first bytes) └─ TLS, HTTP/2, HTTP/1, else: bytes are counted, the flow is let go
+//!                           (first bytes) ├─ HTTP/1: its messages are analysed like those around it
+//!                                         └─ TLS, HTTP/2, else: bytes are counted, the flow is let go
 //!                                                                  │ the connection's end
 //!                                                                  └──► the exchange that switched, with a Tunnel
 //! ```
@@ -42,7 +43,7 @@ pub enum TunnelProtocol {
     WebSocket,
     /// Upgraded to `h2c`, or begun with its preface.
     Http2,
-    /// HTTP/1, which is not looked into.
+    /// HTTP/1: its exchanges are further ones of the connection.
     Http1,
     /// TLS.
     Tls,
@@ -102,6 +103,26 @@ impl TunnelState {
     /// Sets the exchange that switched.
     pub(crate) fn set_exchange(&mut self, exchange: Exchange) {
         self.exchange = Some(exchange);
+    }
+
+    /// Who asked for it.
+    pub(crate) fn client(&self) -> Peer {
+        self.client
+    }
+
+    /// Whether it is not known yet what is spoken in it.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.heads.is_some()
+    }
+
+    /// Where the next byte of `from` lies in its stream.
+    pub(crate) fn position(&self, from: Peer) -> u64 {
+        self.before[from as usize] + self.delivered[from as usize]
+    }
+
+    /// Counts bytes that belong to it and are looked at elsewhere.
+    pub(crate) fn count(&mut self, from: Peer, bytes: u64) {
+        self.delivered[from as usize] += bytes;
     }
 
     /// Whether it is HTTP/2 by upgrade.

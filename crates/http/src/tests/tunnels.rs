@@ -96,8 +96,10 @@ fn what_is_in_a_tunnel_of_connect() {
             }
             lane.close(CloseReason::EndOfInput);
             let exchanges = lane.taken();
-            let tunnel = tunnel(&exchanges[0]);
+            // What was in it is over first.
+            let tunnel = tunnel(exchanges.last().unwrap());
             assert_eq!((tunnel.protocol, tunnel.server_name.as_deref()), (protocol, name), "{size}");
+            assert_eq!(exchanges.len(), 1 + usize::from(protocol == TunnelProtocol::Http1));
         }
     }
     // Refused: it stays HTTP/1.
@@ -106,6 +108,64 @@ fn what_is_in_a_tunnel_of_connect() {
     let exchanges = lane.finish();
     assert_eq!(lines(&exchanges), ["CONNECT a:443 0 > 407 2 complete", "GET / 0 > 200 5 complete"]);
     assert!(exchanges.iter().all(|exchange| exchange.tunnel.is_none()));
+}
+
+/// A proxy's client that speaks plainly: its requests are further exchanges of the connection.
+#[test]
+fn http_in_a_tunnel_of_connect() {
+    let established = "HTTP/1.1 200 Established\r\n\r\n";
+    let post = "POST /in HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
+    for size in [1, 5, 1_000] {
+        let mut lane = Lane::new();
+        lane.client(CONNECT).server(established);
+        for (client, server) in [(GET, OK), (post, OK), (CONNECT, established), (GET, OK)] {
+            client.as_bytes().chunks(size).for_each(|piece| drop(lane.client(piece)));
+            server.as_bytes().chunks(size).for_each(|piece| drop(lane.server(piece)));
+        }
+        assert!(lane.wanted());
+        lane.fin(CLIENT).fin(SERVER).close(CloseReason::Finished);
+        let exchanges = lane.taken();
+        assert_eq!(
+            lines(&exchanges),
+            [
+                "GET / 0 > 200 5 complete",
+                "POST /in 3 > 200 5 complete",
+                "GET / 0 > 200 5 complete",
+                "CONNECT a:443 0 > 200 0 complete",
+                "CONNECT a:443 0 > 200 0 complete",
+            ],
+            "in pieces of {size}"
+        );
+        let indexes: Vec<_> = exchanges.iter().map(|exchange| exchange.index).collect();
+        assert_eq!(indexes, [1, 2, 4, 3, 0]);
+        let inner = (2 * GET.len() + post.len() + CONNECT.len()) as u64;
+        let outermost = tunnel(&exchanges[4]);
+        assert_eq!((outermost.protocol, outermost.client_bytes), (TunnelProtocol::Http1, inner));
+        assert_eq!(tunnel(&exchanges[3]).client_bytes, GET.len() as u64);
+        let counters = *lane.http.counters();
+        assert_eq!((counters.http1, counters.tunnels, counters.tunnel_bytes), (1, 2, 0));
+        assert_eq!((counters.message_bytes, counters.check().len()), (counters.bytes, 0));
+    }
+    // A reset in it is its exchange's.
+    let mut lane = Lane::new();
+    lane.client(CONNECT).server(established).client(GET).close(CloseReason::Reset { by: SERVER });
+    assert_eq!(lines(&lane.taken())[0], "GET / 0 > - aborted");
+    // So is a hole.
+    let mut lane = Lane::new();
+    lane.client(CONNECT).server(established).client(GET).server(&OK[..20]).gap(SERVER, 30);
+    assert_eq!(lines(&lane.finish())[0], "GET / 0 > 200 0 gap");
+}
+
+/// Nobody goes down for ever.
+#[test]
+fn tunnels_in_tunnels_have_a_bound() {
+    let mut lane = Lane::new();
+    for _ in 0..1_000 {
+        lane.client(CONNECT).server("HTTP/1.1 200 OK\r\n\r\n");
+    }
+    let exchanges = lane.finish();
+    assert_eq!(exchanges.len(), 3);
+    assert_eq!(lane.http.counters().check(), []);
 }
 
 #[test]
