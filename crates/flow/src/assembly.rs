@@ -247,7 +247,8 @@ impl<H: Handler> Assembly<'_, H> {
     fn beside_holes(&mut self, entry: &mut Entry<H::State>, from: Peer, range: Range<'_>) {
         let id = self.hold_of(entry, from);
         let hold = self.holds.get_mut(id);
-        let late = range.offset < hold.highest || hold.fin.is_some();
+        let late = (range.offset < hold.highest || hold.fin.is_some())
+            && !hold.was_in_turn(range.offset, self.now.time);
         hold.highest = hold.highest.max(range.end);
         if let Some(armed) = &mut hold.armed {
             armed.segments += 1;

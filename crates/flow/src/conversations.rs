@@ -127,6 +127,11 @@ impl Heard {
             around: packet.surroundings(),
         })
     }
+
+    /// When it was captured.
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
 }
 
 /// The types of ICMP messages stand where others have ports: that of a message with its sender, and with the receiver that
@@ -216,6 +221,9 @@ impl Conversations {
             }
         };
         let conversation = &mut self.slab[at as usize];
+        if now.time < conversation.opened {
+            conversation.begin_earlier(packet);
+        }
         let from = conversation.peer(packet.side) as usize;
         conversation.packets[from] += 1;
         conversation.payload_bytes[from] += packet.payload_bytes;
@@ -339,6 +347,20 @@ impl Conversations {
 }
 
 impl Conversation {
+    /// Takes note of a packet that passed the capture point before the first one that was taken, and may be of the end that was
+    /// not heard first then: the order of arrival is not always that of the wire.
+    #[cold]
+    fn begin_earlier(&mut self, packet: &Heard) {
+        self.opened = packet.moment.time;
+        self.icmp = packet.icmp;
+        if self.originator != packet.side {
+            self.originator = packet.side;
+            self.packets.swap(0, 1);
+            self.payload_bytes.swap(0, 1);
+            self.ip_bytes.swap(0, 1);
+        }
+    }
+
     fn peer(&self, side: Side) -> Peer {
         if side == self.originator { Peer::Originator } else { Peer::Responder }
     }

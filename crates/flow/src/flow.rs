@@ -162,7 +162,7 @@ pub struct StreamFacts {
     pub bytes: u64,
     /// Payload bytes that had been seen before.
     pub retransmitted_bytes: u64,
-    /// Segments that came after one with a higher sequence number and filled a hole.
+    /// Segments that came after one with a higher sequence number, by time stamps as well, and filled a hole.
     pub out_of_order: u32,
     /// Copies of one packet seen more than once by the capture (`any`, bridges, mirror ports).
     pub duplicates: u32,

@@ -76,7 +76,8 @@ pub struct Data<'a> {
     /// How many bytes of the opposite stream their sender had acknowledged when it sent them (offset in that stream);
     /// `None` without an ACK, or when that stream's start is not known.
     pub acknowledged: Option<u64>,
-    /// They filled a hole: bytes behind them were seen before. `seen` is then not the time of the first transmission.
+    /// They filled a hole: bytes behind them passed the capture point before. `seen` is then not the time of the first
+    /// transmission. By time stamps: what arrived here behind its turn, and was in its turn on the wire, is not late.
     pub late: bool,
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Piece {
     pub(crate) seen: Moment,
     /// What their sender had acknowledged.
     pub(crate) acknowledged: Option<u64>,
-    /// Bytes behind them had been seen before.
+    /// Bytes behind them had passed the capture point before.
     pub(crate) late: bool,
 }
 
@@ -99,6 +99,18 @@ impl Hold {
         match self.pieces.back() {
             Some(last) if last.end() > offset => self.pieces.partition_point(|piece| piece.end() <= offset),
             _ => self.pieces.len(),
+        }
+    }
+
+    /// Whether something from `offset` on that passed the capture point at `time` was in its turn there, although what follows
+    /// has been taken before: that has a later time, and was in its turn itself. Rings are read a block at a time, datagrams
+    /// wait for their last fragment, and other workers send what they find: the order of arrival is not that of the wire.
+    pub(crate) fn was_in_turn(&self, offset: u64, time: Timestamp) -> bool {
+        match (self.pieces.get(self.first_behind(offset)), self.fin) {
+            (Some(piece), _) => !piece.late && time < piece.seen.time,
+            (None, Some(fin)) => time < fin.seen.time,
+            // What followed could not be held.
+            (None, None) => false,
         }
     }
 }

@@ -70,8 +70,8 @@ impl Handler for Bytes {
 const FLOWS: u32 = 200;
 const LEN: usize = 1_448;
 
-/// Segment `number` of a flow: a request byte first, then data, acknowledged now and then.
-fn segment<'a>(flow: u32, number: u32, payload: &'a [u8]) -> Segment<'a> {
+/// Segment `number` of a flow, the one of this turn: a request byte first, then data, acknowledged now and then.
+fn segment<'a>(flow: u32, number: u32, turn: u32, payload: &'a [u8]) -> Segment<'a> {
     let end = |host, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
     let (key, _) = FlowKey::new(end(1, 1_024 + flow as u16), end(2, 80), IpProtocol::TCP);
     let tcp = TcpHeader {
@@ -90,8 +90,8 @@ fn segment<'a>(flow: u32, number: u32, payload: &'a [u8]) -> Segment<'a> {
         payload,
         wire_len: payload.len() as u32,
         moment: Moment {
-            time: Timestamp(u64::from(number) * 50_000_000),
-            position: u64::from(number * FLOWS + flow),
+            time: Timestamp(u64::from(turn) * 50_000_000),
+            position: u64::from(turn * FLOWS + flow),
         },
         interface: 0,
         ip_id: number as u16 + 1,
@@ -105,15 +105,15 @@ fn segments_of_known_flows_allocate_nothing() {
     let mut table = FlowTable::new(Limits::default(), 1, Bytes::default());
     let give = |table: &mut FlowTable<Bytes>, numbers: std::ops::Range<u32>, swapped: bool| {
         let before = ALLOCATIONS.get();
-        for number in numbers {
+        for turn in numbers {
             // Two at a time change places: the second is held, and its buffer used again.
-            let number = if swapped { number ^ 1 } else { number };
+            let number = if swapped { turn ^ 1 } else { turn };
             for flow in 0..FLOWS {
-                let segment = segment(flow, number, &payload);
+                let segment = segment(flow, number, turn, &payload);
                 assert_eq!(table.segment(&segment), Outcome::Accepted);
             }
-            let time = Timestamp(u64::from(number) * 50_000_000);
-            table.tick(Moment { time, position: u64::from(number * FLOWS) });
+            let time = Timestamp(u64::from(turn) * 50_000_000);
+            table.tick(Moment { time, position: u64::from(turn * FLOWS) });
         }
         ALLOCATIONS.get() - before
     };
@@ -183,7 +183,7 @@ fn flows_that_come_and_go_allocate_nothing_for_their_segments() {
         let before = ALLOCATIONS.get();
         for flow in flows {
             let part = |sequence: u32, side, flags: TcpFlags, payload| {
-                let mut part = segment(flow % 40_000, 0, payload);
+                let mut part = segment(flow % 40_000, 0, 0, payload);
                 (part.side, part.tcp.flags, part.ip_id) = (side, flags, sequence as u16 + 1);
                 // Other numbers each time the ports come again.
                 let isn = flow.wrapping_mul(0x10_0000);

@@ -74,6 +74,24 @@ fn both_directions_are_one_conversation() {
     assert_eq!((alone.state.name(), alone.history.as_str()), ("S0", "D"));
 }
 
+/// Other workers' mail and datagrams in fragments come behind their turn.
+#[test]
+fn who_spoke_first_is_told_by_the_time() {
+    let (asks, answers) = (end(1, 40_000), end(2, 53));
+    let in_turn = [udp(asks, answers, 5, 7), udp(answers, asks, 9, 8), udp(asks, answers, 11, 9)];
+    let expected = all(LIMITS, &in_turn);
+    for order in [[1, 0, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut found = all(LIMITS, &order.map(|at| in_turn[at]));
+        // The number is that of the first that was taken.
+        found[0].id = 7;
+        assert_eq!(found, expected, "{order:?}");
+    }
+    let pings = [icmp(asks, answers, 8, 0, 5, 1), icmp(answers, asks, 0, 0, 6, 2)];
+    let mut found = all(LIMITS, &[pings[1], pings[0]]);
+    found[0].id = 1;
+    assert_eq!(found, all(LIMITS, &pings));
+}
+
 #[test]
 fn silence_ends_a_conversation() {
     let (a, b) = (end(1, 40_000), end(2, 53));
@@ -168,11 +186,11 @@ fn oracle(heard: &[Heard]) -> Vec<(u64, [u64; 2], u64)> {
             newest = newest.max(time);
         }
         for part in parts {
-            let first = part[0];
+            let first = part.iter().min_by_key(|packet| packet.moment.time).unwrap();
             let forth = part.iter().filter(|packet| packet.side == first.side).count() as u64;
             let last = part.iter().map(|packet| packet.moment.time.0).max().unwrap();
             found.push((
-                first.moment.position,
+                part[0].moment.position,
                 [forth, part.len() as u64 - forth],
                 last - first.moment.time.0,
             ));

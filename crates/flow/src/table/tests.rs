@@ -311,6 +311,46 @@ fn a_full_pool_refuses_and_the_refused_bytes_may_come_again() {
     assert_eq!(gaps(&run.events()), [(301, 100, GapReason::NotCaptured)]);
 }
 
+/// Of blocks of rings, fragments and other workers' mail: what arrives behind its turn is told by its time from what was sent
+/// behind its turn.
+#[test]
+fn what_arrives_behind_its_turn_is_late_only_if_it_was_sent_so() {
+    // Milliseconds at which three segments passed, in the order in which they arrive: the last, the middle, the first.
+    for (times, late) in [
+        ([30, 20, 10], [false, false, false]),
+        // The first was lost, and sent again after the middle one, which came in its turn.
+        ([30, 20, 40], [true, false, false]),
+        // Both were: the middle one's time is behind the last one's, and so is the first one's.
+        ([30, 50, 40], [true, true, false]),
+        // Nobody knows.
+        ([30, 30, 10], [true, true, false]),
+    ] {
+        let mut run = connected();
+        for (at, ms) in [2, 1, 0].into_iter().zip(times) {
+            run.give(client(1_001 + 3 * at).ack(5_001).data("abc").at(100 + ms));
+        }
+        let found: Vec<_> = run
+            .events()
+            .iter()
+            .map(|event| {
+                let Event::Data { late, .. } = event else { panic!("{event:?}") };
+                *late
+            })
+            .collect();
+        assert_eq!(found, late, "{times:?}");
+        let expected = late.iter().filter(|late| **late).count() as u64;
+        assert_eq!(run.table.counters().out_of_order, expected);
+    }
+    // In front of a FIN, too.
+    for (ms, late) in [(10, false), (90, true)] {
+        let mut run = connected();
+        run.give(client(1_004).ack(5_001).fin().at(150));
+        run.give(client(1_001).ack(5_001).data("abc").at(100 + ms));
+        let events = run.events();
+        assert!(matches!(events[0], Event::Data { late: found, .. } if found == late), "{events:?}");
+    }
+}
+
 #[test]
 fn a_fin_waits_for_missing_data() {
     let mut run = connected();
