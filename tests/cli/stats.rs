@@ -285,6 +285,40 @@ fn records_of_a_small_capture() {
     assert_eq!((zeek.matches("#fields").count(), rows(&zeek).len()), (1, 8));
 }
 
+/// Errors of one router about many connections: one conversation, and told of each connection, whichever workers those have.
+#[test]
+fn errors_are_told_of_their_connections_and_are_a_conversation() {
+    let dir = Dir::new();
+    let mut frames = Vec::new();
+    for port in 40_000..40_020 {
+        let syn = frame(1, 2, 6, &tcp(port, 80, 100, 0, 2, b""));
+        let quoted = &syn[14..14 + 28];
+        frames.push(syn.clone());
+        frames.push(frame(9, 1, 1, &[&[3, 13, 0, 0, 0, 0, 0, 0], quoted].concat()));
+    }
+    dir.write("in.pcap", &pcap(&frames));
+    let output = |workers: usize| {
+        let line = format!("stats --strict -o jsonl --stats-json ledger.json --workers {workers} -r in.pcap");
+        dir.gannet(&line).run().exits(0).text()
+    };
+    let one = output(1);
+    let records: Vec<Value> = one.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), 21, "{one}");
+    for record in &records {
+        match record["network"]["transport"].as_str() {
+            Some("tcp") => assert_eq!(record["gannet"]["icmp_errors"], 1, "{record}"),
+            _ => assert_eq!(record["source"]["packets"], 20, "{record}"),
+        }
+    }
+    for workers in [2, 4] {
+        assert!(output(workers) == one, "{workers} workers");
+        let ledger: Value = serde_json::from_slice(&dir.read("ledger.json")).unwrap();
+        let packets = &ledger["analysis"]["packets"];
+        assert_eq!((&packets["stream"], &packets["conversation"]), (&20.into(), &20.into()), "{ledger}");
+        assert_eq!(ledger["analysis"]["flows"]["icmp_errors"], 20, "{ledger}");
+    }
+}
+
 #[test]
 fn filters_bounds_and_refusals() {
     let dir = Dir::new();

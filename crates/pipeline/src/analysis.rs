@@ -13,9 +13,9 @@
 
 use std::time::{Duration, Instant};
 
-use gannet_flow::{FlowTable, Handler, Moment, Segment};
+use gannet_flow::{FlowTable, Handler, Heard, Moment, Segment};
 use gannet_http::{Exchange, HeadEvent, Http, MessageEvent, PendingRequest, Sink};
-use gannet_packet::{End, Frame, Packet, Surroundings, Timestamp};
+use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Timestamp};
 use gannet_record::{Interfaces, Latencies, Traffic};
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
@@ -25,7 +25,7 @@ use gannet_sink::{Batch, Event, EventKind, EventKinds, Lane};
 
 use crate::config::{HttpConfig, IntakeConfig, StatsConfig};
 use crate::flows::Flows;
-use crate::intake::{Found, Intake, ip_bytes};
+use crate::intake::{Found, Intake, Part, ip_bytes};
 use crate::ledger::{Analysed, AnalysisLedger, Counters};
 use crate::mailbox::{Account, Post};
 
@@ -109,11 +109,12 @@ pub(crate) trait Layer: Handler {
         let _ = ip_bytes;
     }
 
-    /// Takes a packet that is no segment. False if it has no use for it.
-    #[inline]
-    fn other(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64) -> bool {
-        let _ = (frame, packet, position);
-        false
+    /// Whether it has a use for what is no segment.
+    const HEARS: bool = false;
+
+    /// Takes a packet that is no segment.
+    fn hear(&mut self, heard: &Heard) {
+        let _ = heard;
     }
 
     /// Lets time pass.
@@ -162,8 +163,10 @@ impl Layer for Flows {
         Self::expect(self, ip_bytes);
     }
 
-    fn other(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64) -> bool {
-        Self::other(self, frame, packet, position)
+    const HEARS: bool = true;
+
+    fn hear(&mut self, heard: &Heard) {
+        Self::hear(self, heard);
     }
 
     fn tick(&mut self, now: Moment) {
@@ -281,9 +284,14 @@ impl Analysis {
         engine!(self, engine => engine.frame(frame, position, bytes));
     }
 
+    /// See [`Engine::part`].
+    pub(crate) fn part(&mut self, frame: &Frame<'_>, position: u64, bytes: u64, part: Part) {
+        engine!(self, engine => engine.part(frame, position, bytes, part));
+    }
+
     /// See [`Engine::datagram`].
-    pub(crate) fn datagram(&mut self, frame: &Frame<'_>, around: &Surroundings, position: u64) {
-        engine!(self, engine => engine.datagram(frame, around, position));
+    pub(crate) fn datagram(&mut self, frame: &Frame<'_>, around: &Surroundings, position: u64, part: Part) {
+        engine!(self, engine => engine.datagram(frame, around, position, part));
     }
 
     /// What is of another worker's flows goes there, and what they find is taken.
@@ -448,10 +456,17 @@ impl<L: Layer> Engine<L> {
         }
     }
 
+    /// Looks at a part of a frame that is no segment and no fragment.
+    #[cold]
+    pub(crate) fn part(&mut self, frame: &Frame<'_>, position: u64, bytes: u64, part: Part) {
+        let packet = self.intake.decode(frame);
+        self.packet(frame, &packet, position, Account::Packet(bytes), part);
+    }
+
     /// Looks at a datagram that was put together elsewhere, in these surroundings.
-    pub(crate) fn datagram(&mut self, frame: &Frame<'_>, around: &Surroundings, position: u64) {
+    pub(crate) fn datagram(&mut self, frame: &Frame<'_>, around: &Surroundings, position: u64, part: Part) {
         let packet = self.intake.decode_inside(frame, around);
-        self.packet(frame, &packet, position, Account::Datagram(frame.data.len() as u64));
+        self.packet(frame, &packet, position, Account::Datagram(frame.data.len() as u64), part);
     }
 
     /// Looks at a frame that is not a plain segment.
@@ -459,43 +474,67 @@ impl<L: Layer> Engine<L> {
     fn other(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
         let packet = self.intake.decode(frame);
         if packet.end != End::Fragment {
-            return self.packet(frame, &packet, position, Account::Packet(bytes));
+            return self.packet(frame, &packet, position, Account::Packet(bytes), Part::Whole);
         }
         let whole = self.intake.fragment(frame, packet, position, bytes, &mut self.ledger);
         if let Some((datagram, packet)) = whole {
             let frame = datagram.frame();
-            self.packet(&frame, &packet, position, Account::Datagram(frame.data.len() as u64));
+            let account = Account::Datagram(frame.data.len() as u64);
+            self.packet(&frame, &packet, position, account, Part::Whole);
             self.intake.recycle(datagram);
         }
     }
 
     /// Takes a packet that is no fragment, or gives it to the worker of its flow.
-    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64, account: Account) {
+    fn packet(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64, account: Account, part: Part) {
+        let found = match part {
+            Part::Conversation => Found::Nothing,
+            Part::Whole | Part::Error => Found::in_packet(frame, packet, position),
+        };
+        let bare = packet.tunnel.is_none();
+        if part == Part::Error {
+            return self.give_or_take(&found, bare, found.key(), packet.end, Account::Told);
+        }
         if let Some(kind) = packet.unopened {
             self.ledger.add_unopened(kind);
         }
-        let found = Found::in_packet(frame, packet, position);
-        if !matches!(found, Found::Segment(..)) && self.table.handler().other(frame, packet, position) {
-            if let Found::Error { error, quoted, now } = &found {
-                self.table.icmp_error(*error, quoted, *now);
-            }
-            return self.ledger.add_to(Analysed::Conversation, account);
-        }
-        // The kernel gives bare segments that it sees whole to the worker of their flow.
-        let bare = packet.tunnel.is_none();
-        let arrived = bare && matches!((account, &found), (Account::Packet(_), Found::Segment(..)));
-        if !arrived
-            && let Some(post) = &mut self.post
-            && let Some(owner) = found.key().and_then(|key| post.other_owner(key, bare))
+        // What the kernel sees whole and bare it gives to the worker of its flow.
+        let arrived = bare && matches!(account, Account::Packet(_));
+        let of_a_segment = matches!(found, Found::Segment(..));
+        if L::HEARS
+            && !of_a_segment
+            && let Some(heard) = Heard::new(frame, packet, position)
         {
-            if post.give(owner, &found, packet.end, account) {
+            if let Found::Error { quoted, .. } = &found {
+                self.give_or_take(&found, bare, Some(&quoted.key), packet.end, Account::Told);
+            }
+            let key = packet.flow.as_ref().map(|(key, _)| key).filter(|_| !arrived);
+            return self.give_or_take(&Found::Heard(heard), bare, key, packet.end, account);
+        }
+        let key = found.key().filter(|_| !(arrived && of_a_segment));
+        self.give_or_take(&found, bare, key, packet.end, account);
+    }
+
+    /// Gives something to the worker of this flow, or takes it if that is this one or there is no such flow.
+    fn give_or_take(
+        &mut self,
+        found: &Found<'_>,
+        bare: bool,
+        key: Option<&FlowKey>,
+        end: End,
+        account: Account,
+    ) {
+        if let (Some(post), Some(key)) = (&mut self.post, key)
+            && let Some(owner) = post.other_owner(key, bare)
+        {
+            if post.give(owner, found, end, account) {
                 self.ledger.handed_over += 1;
             } else {
                 self.ledger.add_to(Analysed::MailboxFull, account);
             }
             return;
         }
-        self.found(&found, packet.end, account);
+        self.found(found, end, account);
     }
 
     /// Takes what is of a flow of this worker, or of none.
@@ -510,6 +549,10 @@ impl<L: Layer> Engine<L> {
                 self.table.icmp_error(*error, quoted, *now);
                 self.ledger.add_end_to(end, account);
             }
+            Found::Heard(heard) => {
+                self.table.handler().hear(heard);
+                self.ledger.add_to(Analysed::Conversation, account);
+            }
             Found::Nothing => self.ledger.add_end_to(end, account),
         }
     }
@@ -521,8 +564,8 @@ impl<L: Layer> Engine<L> {
         post.take(self.reached, |found, end, account| {
             count += 1;
             self.ledger.taken_over += 1;
-            if let Found::Segment(Segment { moment, .. }, _) = &found {
-                self.newest = self.newest.max(moment.time);
+            if !matches!(found, Found::Error { .. }) {
+                self.newest = self.newest.max(found.time());
             }
             self.found(&found, end, account);
         });
@@ -584,4 +627,120 @@ impl<L: Layer> Engine<L> {
         self.publish(counters);
         self.table.handler().findings()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use gannet_packet::{LinkType, PacketType};
+    use gannet_ring::fanout::FanoutMode;
+    use gannet_sink::{Hub, HubConfig, Order, WhenFull};
+    use gannet_testkit::conversation::{
+        Carriage, Dialogue, Identifications, Manner, Packet as Sent, Peer, Setup, Wrap,
+    };
+
+    use super::*;
+    use crate::ledger::Ledger;
+    use crate::mailbox::PostOffice;
+
+    const WORKERS: usize = 2;
+
+    /// One packet of each of 40 connections, in a tunnel that no fanout program looks into.
+    fn frames() -> Vec<Vec<u8>> {
+        let wraps = vec![Wrap::Geneve { ipv6: false, vni: 9, option_words: 0, ethernet: true }];
+        let carriage = Carriage { wraps, cuts: vec![] };
+        let frame = |port: u16| {
+            let mut setup = Setup::default();
+            setup.route.client.set_port(port);
+            let mut dialogue = Dialogue::new(setup, Manner::default());
+            dialogue.open().say(Peer::Client, 300);
+            let conversation = dialogue.finish();
+            let with_payload = |packet: &&Sent| !packet.range.is_empty();
+            let packet = conversation.packets().iter().find(with_payload).unwrap();
+            carriage.frames(packet, &mut Identifications::default()).remove(0)
+        };
+        (40_000..40_040).map(frame).collect()
+    }
+
+    /// A worker that does not come to its mail: what is found for it is shed once the mailbox is full, every packet is in an
+    /// account all the same, and what found room arrives.
+    #[test]
+    fn what_finds_no_room_in_a_mailbox_has_an_account() {
+        let config = StatsConfig {
+            intake: IntakeConfig::default(),
+            flows: gannet_flow::Limits::default(),
+            sinks: Vec::new(),
+            flush_each: false,
+        };
+        let interfaces = Interfaces::default();
+        let options = gannet_record::RecordOptions {
+            headers: gannet_record::HeaderSelection::default(),
+            redact: true,
+            routes: gannet_record::Routes::default(),
+            interfaces: interfaces.clone(),
+        };
+        let hub = Hub::open(HubConfig {
+            sinks: Vec::new(),
+            options,
+            workers: WORKERS,
+            order: Order::Arrival,
+            when_full: WhenFull::Shed,
+            flush_each: false,
+        });
+        let hub = hub.unwrap();
+        let plan = AnalysisPlan {
+            aim: Aim::Flows(&config),
+            seed: 1,
+            workers: WORKERS,
+            interfaces,
+            skew: Duration::ZERO,
+        };
+        let office = PostOffice::new(WORKERS).unwrap();
+        let [mut busy, mut finder] = [0, 1].map(|worker| {
+            let post = Post::new(&office, worker, FanoutMode::Flow, Duration::ZERO);
+            Analysis::new(&plan, worker, hub.lane()).with_post(Some(post))
+        });
+        let counters = [Counters::new(), Counters::new()];
+        let frames = frames();
+        let give = |finder: &mut Analysis, number: u64| {
+            let data = &frames[number as usize % frames.len()];
+            let frame = Frame {
+                data,
+                timestamp: Timestamp(number * 1_000),
+                orig_len: data.len() as u32,
+                link_type: LinkType::ETHERNET,
+                interface: 0,
+                packet_type: PacketType::Host,
+            };
+            finder.frame(&frame, number, data.len() as u64);
+            counters[1].processed(1, data.len() as u64);
+        };
+        for number in 0..TOTAL {
+            give(&mut finder, number);
+        }
+        finder.post().unwrap().send_all();
+        let arrived = busy.take_mail() as u64;
+        assert_ne!(arrived, 0);
+        // There is room again.
+        for number in 0..40 {
+            give(&mut finder, TOTAL + number);
+        }
+        finder.post().unwrap().send_all();
+        let after = busy.take_mail() as u64;
+        assert!((1..40).contains(&after), "{after}");
+        for (analysis, counters) in [busy, finder].into_iter().zip(&counters) {
+            analysis.finish(None, counters);
+        }
+        let mut ledger = Ledger::files(TOTAL + 40, 0, &counters);
+        ledger.recording = false;
+        assert_eq!(ledger.check(), []);
+        let analysis = ledger.total.analysis.as_ref().unwrap();
+        let shed = analysis.account(Analysed::MailboxFull).packets;
+        // Every 40th packet is of the same connection, and so many of those are the busy worker's.
+        assert_eq!(arrived + shed, after * TOTAL / 40);
+        assert!(shed > 0 && analysis.taken_over == arrived + after, "{analysis:?}");
+        assert_eq!(ledger.lost(), shed, "it is a loss, which `--strict` tells");
+    }
+
+    /// More than any mailbox holds.
+    const TOTAL: u64 = 100_000;
 }

@@ -21,19 +21,19 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, SendTimeoutError, Sender, bounded, unbounded};
 use gannet_flow::Moment;
-use gannet_packet::{End, Frame, LinkType, Packet, PacketType, Surroundings, Timestamp};
+use gannet_packet::{End, FlowKey, Frame, LinkType, Packet, PacketType, Surroundings, Timestamp, Transport};
 use gannet_pcap::{Merge, StreamReader};
 use gannet_record::{Interfaces, Traffic};
 use gannet_ring::prefetch::prefetch;
 use gannet_sink::Hub;
 
 use crate::analysis::{Aim, Analysis, AnalysisPlan, Findings};
-use crate::config::{CaptureConfig, FileInput, IntakeConfig};
+use crate::config::{CaptureConfig, FileInput};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
 use crate::files::{advance, buffered_reader, path_of};
 use crate::filter::{Selection, Taken};
-use crate::intake::{Found, Intake};
+use crate::intake::{Found, Intake, Part};
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
 use crate::privileges;
 use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
@@ -84,7 +84,7 @@ pub(crate) fn run(
     };
     let ended = std::thread::scope(|scope| {
         let mut team = Team::start(scope, &plan, &hub, &counters)?;
-        let sorter = (workers > 1).then(|| Sorter::new(plan.aim.intake(), plan.seed, workers));
+        let sorter = (workers > 1).then(|| Sorter::new(plan.aim, plan.seed, workers));
         team.sorter = sorter;
         let result = feed(&mut reading, &mut team, files, control, &hub, events, &counters, begun);
         if control.stopping() {
@@ -258,6 +258,7 @@ struct Item {
     position: u64,
     /// It is a datagram that was put together: its number in the batch.
     datagram: Option<u32>,
+    part: Part,
 }
 
 /// Where a packet's bytes are: a buffer of its batch, and the offset in there.
@@ -311,13 +312,23 @@ impl<'scope> Team<'scope> {
         };
         let packet = sorter.intake.decode(frame);
         if packet.end == End::Fragment {
-            if let Some((worker, item)) = sorter.fragment(frame, packet, position) {
-                self.filling[worker].push(item);
+            if let Some((workers, item)) = sorter.fragment(frame, packet, position) {
+                self.share(workers, item);
             }
         } else {
-            let worker = sorter.worker(frame, &packet);
-            self.filling[worker].push(Item::new(frame, place, position));
+            let workers = sorter.workers(frame, &packet);
+            self.share(workers, Item::new(frame, place, position));
         }
+    }
+
+    /// Gives a packet to its worker, and to the one whose flow it is about.
+    #[inline]
+    fn share(&mut self, (worker, about): (usize, Option<usize>), mut item: Item) {
+        if let Some(about) = about {
+            item.part = Part::Conversation;
+            self.filling[about].push(Item { part: Part::Error, ..item });
+        }
+        self.filling[worker].push(item);
     }
 
     /// The batch is whole.
@@ -378,6 +389,7 @@ impl Item {
             interface: frame.interface,
             position,
             datagram: None,
+            part: Part::Whole,
         }
     }
 }
@@ -386,6 +398,8 @@ impl Item {
 struct Sorter {
     intake: Intake,
     workers: u64,
+    /// Conversations without TCP are followed, too.
+    hears: bool,
     /// The fragments, which go no further.
     processed: Amount,
     ledger: AnalysisLedger,
@@ -407,10 +421,11 @@ struct Datagrams {
 }
 
 impl Sorter {
-    fn new(config: &IntakeConfig, seed: u64, workers: usize) -> Self {
+    fn new(aim: Aim<'_>, seed: u64, workers: usize) -> Self {
         Self {
-            intake: Intake::new(config, seed),
+            intake: Intake::new(aim.intake(), seed),
             workers: workers as u64,
+            hears: matches!(aim, Aim::Flows(_)),
             processed: Amount::default(),
             ledger: AnalysisLedger::default(),
             filling: Datagrams::default(),
@@ -419,25 +434,37 @@ impl Sorter {
         }
     }
 
-    /// The worker of a packet that is no fragment.
+    /// The worker of a packet that is no fragment, and that of the flow that it is about if that is another one.
     #[inline]
-    fn worker(&self, frame: &Frame<'_>, packet: &Packet) -> usize {
-        let key = match packet.flow {
-            Some((key, _)) if packet.end == End::Transport => match Found::in_packet(frame, packet, 0) {
-                // An error goes to the flow that it is about.
-                Found::Error { quoted, .. } => quoted.key,
-                Found::Segment(..) | Found::Nothing => key,
-            },
-            Some((key, _)) => key,
-            // Packets without a flow have no state to share.
-            None => return 0,
-        };
+    fn workers(&self, frame: &Frame<'_>, packet: &Packet) -> (usize, Option<usize>) {
+        // Packets without a flow have no state to share.
+        let Some((key, _)) = &packet.flow else { return (0, None) };
+        let own = self.worker(key);
+        if !matches!(packet.transport, Transport::Icmp { .. } | Transport::Icmpv6 { .. }) {
+            return (own, None);
+        }
+        match Found::in_packet(frame, packet, 0) {
+            Found::Error { quoted, .. } => {
+                let about = self.worker(&quoted.key);
+                if self.hears { (own, (about != own).then_some(about)) } else { (about, None) }
+            }
+            _ => (own, None),
+        }
+    }
+
+    #[inline]
+    fn worker(&self, key: &FlowKey) -> usize {
         (key.hash(DISPATCH_SEED) % self.workers) as usize
     }
 
-    /// Takes a fragment. Returns the datagram if it is whole, and its worker.
+    /// Takes a fragment. Returns the datagram if it is whole, and its workers.
     #[cold]
-    fn fragment(&mut self, frame: &Frame<'_>, packet: Packet, position: u64) -> Option<(usize, Item)> {
+    fn fragment(
+        &mut self,
+        frame: &Frame<'_>,
+        packet: Packet,
+        position: u64,
+    ) -> Option<((usize, Option<usize>), Item)> {
         let bytes = frame.data.len() as u64;
         self.processed += Amount { packets: 1, bytes };
         let (datagram, packet) = self.intake.fragment(frame, packet, position, bytes, &mut self.ledger)?;
@@ -447,9 +474,9 @@ impl Sorter {
         self.filling.bytes.extend_from_slice(whole.data);
         self.filling.around.push(datagram.surroundings());
         let item = Item { datagram: Some(number), ..Item::new(&whole, place, position) };
-        let worker = self.worker(&whole, &packet);
+        let workers = self.workers(&whole, &packet);
         self.intake.recycle(datagram);
-        Some((worker, item))
+        Some((workers, item))
     }
 
     /// The batch is whole: time passes, and these are its datagrams.
@@ -508,7 +535,14 @@ impl FileWorker<'_> {
                 };
                 if let Some(number) = item.datagram {
                     let around = batch.datagrams.around.get(number as usize).copied().unwrap_or_default();
-                    self.analysis.datagram(&frame, &around, item.position);
+                    self.analysis.datagram(&frame, &around, item.position, item.part);
+                    continue;
+                }
+                if item.part != Part::Whole {
+                    let counts = item.part == Part::Conversation;
+                    packets += u64::from(counts);
+                    bytes += u64::from(item.caplen) * u64::from(counts);
+                    self.analysis.part(&frame, item.position, u64::from(item.caplen), item.part);
                     continue;
                 }
                 packets += 1;

@@ -17,7 +17,7 @@ use gannet_flow::{
     StreamEnd,
 };
 use gannet_http::Protocol;
-use gannet_packet::{Frame, Packet, TcpFlags};
+use gannet_packet::TcpFlags;
 use gannet_record::{FlowEnd, Service, Traffic};
 use gannet_sink::Event;
 
@@ -91,12 +91,10 @@ impl Flows {
         self.ip_bytes = ip_bytes;
     }
 
-    /// Takes a packet that is no TCP segment. False if it is nobody's: a fragment, not IP, broken.
-    pub(crate) fn other(&mut self, frame: &Frame<'_>, packet: &Packet, position: u64) -> bool {
-        let Some(heard) = Heard::new(frame, packet, position) else { return false };
+    /// Takes a packet that is no TCP segment.
+    pub(crate) fn hear(&mut self, heard: &Heard) {
         let ended = &mut self.ended;
-        self.conversations.take(&heard, &mut |flow, now| ended.report(Box::new(plain(flow)), now));
-        true
+        self.conversations.take(heard, &mut |flow, now| ended.report(Box::new(plain(flow)), now));
     }
 
     pub(crate) fn tick(&mut self, now: Moment) {

@@ -8,8 +8,8 @@
 //! It knows no flow table and no handler. Files with several workers have one intake, in front of all of them, so that every
 //! packet of a flow finds the way to the flow's worker; elsewhere each worker has its own.
 
-use gannet_flow::{Datagram, Fragments, IcmpError, Moment, QuotedSegment, Segment, Taken};
-use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Transport};
+use gannet_flow::{Datagram, Fragments, Heard, IcmpError, Moment, QuotedSegment, Segment, Taken};
+use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Timestamp, Transport};
 
 use crate::config::IntakeConfig;
 use crate::ledger::{Analysed, AnalysisLedger};
@@ -28,8 +28,23 @@ pub(crate) enum Found<'a> {
     Segment(Segment<'a>, u32),
     /// An error about a segment of a flow.
     Error { error: IcmpError, quoted: QuotedSegment, now: Moment },
+    /// A part of a conversation without TCP. Only layers that want it are given it.
+    Heard(Heard),
     /// Nothing.
     Nothing,
+}
+
+/// What of a packet is to be looked at. An ICMP error is of two flows: the one it is about, and its own conversation. Where those
+/// are with different workers each gets the packet, and its part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All there is.
+    #[default]
+    Whole,
+    /// It counts, but what it is about is told elsewhere.
+    Conversation,
+    /// The error alone; the packet is counted elsewhere.
+    Error,
 }
 
 impl Intake {
@@ -132,13 +147,22 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The flow that it is of.
+    /// The TCP flow that it is of.
     #[inline]
     pub(crate) fn key(&self) -> Option<&FlowKey> {
         match self {
             Self::Segment(segment, _) => Some(&segment.key),
             Self::Error { quoted, .. } => Some(&quoted.key),
-            Self::Nothing => None,
+            Self::Heard(_) | Self::Nothing => None,
+        }
+    }
+
+    /// When it passed the capture point.
+    pub(crate) fn time(&self) -> Timestamp {
+        match self {
+            Self::Segment(Segment { moment: now, .. }, _) | Self::Error { now, .. } => now.time,
+            Self::Heard(heard) => heard.moment().time,
+            Self::Nothing => Timestamp::default(),
         }
     }
 }

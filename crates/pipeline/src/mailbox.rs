@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
-use gannet_flow::{IcmpError, Moment, QuotedSegment, Segment};
+use gannet_flow::{Heard, IcmpError, Moment, QuotedSegment, Segment};
 use gannet_packet::{End, FlowKey, Side, Surroundings, TcpHeader, Timestamp};
 use gannet_ring::fanout::{FLOW_SEED, FanoutMode, key_hash};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -41,6 +41,8 @@ pub(crate) enum Account {
     Packet(u64),
     /// A datagram that was put together.
     Datagram(u64),
+    /// What has an account already: the same packet is told to two.
+    Told,
 }
 
 /// The mailboxes of a run.
@@ -100,6 +102,7 @@ enum Contents {
         quoted: QuotedSegment,
         now: Moment,
     },
+    Heard(Heard),
 }
 
 impl PostOffice {
@@ -191,6 +194,7 @@ impl Post {
                 (contents, [options, payload])
             }
             &Found::Error { error, quoted, now } => (Contents::Error { error, quoted, now }, [&[], &[]]),
+            &Found::Heard(heard) => (Contents::Heard(heard), [&[], &[]]),
             Found::Nothing => return true,
         };
         let len = parts[0].len() + parts[1].len();
@@ -200,9 +204,7 @@ impl Post {
             self.send(owner);
         }
         let Some(parcel) = self.parcel(owner) else { return false };
-        if let Found::Segment(Segment { moment: now, .. }, _) | Found::Error { now, .. } = found {
-            parcel.newest = parcel.newest.max(now.time);
-        }
+        parcel.newest = parcel.newest.max(found.time());
         parts.into_iter().for_each(|part| parcel.bytes.extend_from_slice(part));
         parcel.letters.push(Letter { account, end, contents });
         true
@@ -320,6 +322,7 @@ impl Parcel {
         for Letter { account, end, contents } in self.letters.drain(..) {
             let found = match contents {
                 Contents::Error { error, quoted, now } => Found::Error { error, quoted, now },
+                Contents::Heard(heard) => Found::Heard(heard),
                 Contents::Segment {
                     key,
                     side,

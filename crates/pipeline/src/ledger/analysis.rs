@@ -130,10 +130,13 @@ pub struct AnalysisLedger {
     malformed: [u64; Malformed::ALL.len()],
     /// Packets in tunnels that were left closed; among those of other protocols.
     unopened: [u64; TunnelKind::ALL.len()],
-    /// Segments and errors given to the workers of their flows, and taken from others.
+    /// Segments, errors and parts of conversations given to the workers of their flows, and taken from others.
     pub handed_over: u64,
     /// See `handed_over`.
     pub taken_over: u64,
+    /// ICMP errors whose packets are in an account, and of which the worker of the connection that they are about was not told: it
+    /// was too busy.
+    pub errors_shed: u64,
     /// The fragments.
     pub fragments: FragmentCounters,
     /// The flow layer.
@@ -168,13 +171,14 @@ impl AnalysisLedger {
         match what {
             mailbox::Account::Packet(bytes) => self.add(account, 1, bytes),
             mailbox::Account::Datagram(bytes) => self.add_datagram(account, bytes),
+            mailbox::Account::Told => self.errors_shed += u64::from(account == Analysed::MailboxFull),
         }
     }
 
     /// Adds what ended like that without a TCP segment.
     pub(crate) fn add_end_to(&mut self, end: End, what: mailbox::Account) {
         self.add_to(Analysed::of_end(end), what);
-        if let End::Malformed(reason) = end {
+        if let (End::Malformed(reason), false) = (end, what == mailbox::Account::Told) {
             self.malformed[reason as usize] += 1;
         }
     }
@@ -278,6 +282,7 @@ impl std::ops::AddAssign<&Self> for AnalysisLedger {
         }
         self.handed_over += other.handed_over;
         self.taken_over += other.taken_over;
+        self.errors_shed += other.errors_shed;
         self.fragments += other.fragments;
         self.flows += other.flows;
         self.http += other.http;
@@ -299,6 +304,8 @@ impl Serialize for AnalysisLedger {
         map.serialize_entry("fragments", &FieldsJson(&self.fragments.fields()))?;
         map.serialize_entry("tunnels_unopened", &UnopenedJson(self))?;
         map.serialize_entry("handed_over", &self.handed_over)?;
+        map.serialize_entry("taken_over", &self.taken_over)?;
+        map.serialize_entry("errors_shed", &self.errors_shed)?;
         map.serialize_entry("flows", &FieldsJson(&self.flows.fields()))?;
         match &self.conversations {
             Some(counters) => map.serialize_entry("conversations", &FieldsJson(&counters.fields()))?,
