@@ -82,6 +82,29 @@ fn interleaved(bencher: Bencher, flows: u32) {
     report("interleaved", flows, before, table.memory());
 }
 
+/// A copy of a packet in each of a million flows, then a segment of each sent again: what a mirror of both ports and a bad link
+/// do to every flow.
+#[bench(args = [1_000_000], sample_count = 1, sample_size = 1)]
+fn disturbed(bencher: Bencher, flows: u32) {
+    let before = resident_bytes();
+    let mut table = FlowTable::new(Limits::default(), 0x5eed, Bytes::default());
+    handshakes(&mut table, flows);
+    bencher.counter(ItemsCount::new(flows * 3)).bench_local(|| {
+        for place in 0..flows {
+            let next = segment(permuted(place, flows), 0, &PAYLOAD, Side::High);
+            assert_eq!(table.segment(&next), Outcome::Accepted);
+            assert_eq!(table.segment(&next), Outcome::Duplicate);
+            let mut again = next;
+            again.ip_id = 77;
+            again.moment.time.0 += 1_000_000_000;
+            assert_eq!(table.segment(&again), Outcome::Accepted);
+        }
+    });
+    assert_eq!((table.check(), table.open_flows()), (vec![], flows as usize));
+    assert_eq!(table.counters().duplicates, u64::from(flows));
+    report("disturbed", flows, before, table.memory());
+}
+
 /// The same without looking ahead.
 #[bench(args = [1_000, 1_000_000], sample_count = 4, sample_size = 1)]
 fn one_by_one(bencher: Bencher, flows: u32) {

@@ -258,12 +258,14 @@ impl<H: Handler> Assembly<'_, H> {
         self.counters.conflicting_bytes += conflicts;
         if seen_before != 0 {
             entry.flow.sent_again(from, seen_before);
-            entry.flow.rare_stream(from).conflicting_bytes += conflicts;
+            if conflicts != 0 {
+                entry.flow.unusual_stream(from).conflicting_bytes += conflicts;
+            }
         }
         if late && seen_before < range.len() {
             self.counters.out_of_order += 1;
-            let facts = entry.flow.rare_stream(from);
-            facts.out_of_order = facts.out_of_order.saturating_add(1);
+            let counts = &mut entry.flow.rare_mut().counts[from as usize];
+            counts.out_of_order = counts.out_of_order.saturating_add(1);
         }
         // What fills a hole may have been sent before, and what lies behind one is acknowledged when it is filled.
         entry.stream(from).round_trip.forget();
@@ -510,7 +512,7 @@ impl<H: Handler> Assembly<'_, H> {
         let probe = count == 1 && end == entry.stream(from).next as i64;
         let first = offset.max(0);
         if probe {
-            entry.flow.rare_stream(from).retransmitted_bytes += count;
+            entry.flow.rare_mut().bytes[from as usize].retransmitted += count;
             return;
         }
         entry.flow.sent_again(from, count);

@@ -4,7 +4,7 @@ use gannet_packet::{Endpoint, FlowKey, Side, Surroundings, Timestamp};
 
 use crate::entry::{Links, NONE, Phase};
 use crate::history::{ConnectionState, History};
-use crate::rare::{Beside, Rare, RareStream};
+use crate::rare::{Beside, Disorders, Rare, UnusualStream};
 use crate::stream::{Start, Stream};
 use crate::tls::TlsHello;
 use crate::{ConnectionId, IcmpError};
@@ -84,15 +84,13 @@ impl Attention {
     pub(crate) const STALLED: u8 = 1 << 3;
     /// A TLS hello is being collected.
     pub(crate) const HELLO: u8 = 1 << 5;
-    /// What is rare is counted by the table. No reason for a close look.
-    pub(crate) const RARE_COUNTED: u8 = 1 << 6;
-    /// A SYN or SYN+ACK was sent more than once. No reason either.
+    /// A SYN or SYN+ACK was sent more than once. No reason for a close look.
     pub(crate) const SYN_AGAIN: u8 = 1 << 7;
 
     /// Nothing to look for.
     #[inline]
     pub(crate) fn none(self) -> bool {
-        self.0 & !(Self::SYN_AGAIN | Self::RARE_COUNTED) == 0
+        self.0 & !Self::SYN_AGAIN == 0
     }
 
     #[inline]
@@ -222,17 +220,18 @@ impl Flow {
         change(&mut facts);
         let stream = &mut self.streams[sender as usize];
         (stream.packets, stream.bytes) = (facts.packets as u32, facts.bytes as u32);
-        *self.rare_stream(sender) = RareStream {
+        self.beside.get_or_insert_default().duplicates[sender as usize] = facts.duplicates;
+        let rare = self.rare_mut();
+        let bytes = &mut rare.bytes[sender as usize];
+        (bytes.retransmitted, bytes.gaps) = (facts.retransmitted_bytes, facts.gap_bytes);
+        rare.counts[sender as usize] = Disorders { out_of_order: facts.out_of_order, ..Disorders::default() };
+        *self.unusual_stream(sender) = UnusualStream {
             packets_high: (facts.packets >> 32) as u32,
             bytes_high: (facts.bytes >> 32) as u32,
-            retransmitted_bytes: facts.retransmitted_bytes,
-            gap_bytes: facts.gap_bytes,
             conflicting_bytes: facts.conflicting_bytes,
-            out_of_order: facts.out_of_order,
-            duplicates: facts.duplicates,
             zero_windows: facts.zero_windows,
             stalled_ns: facts.zero_window_ns,
-            ..RareStream::default()
+            ..UnusualStream::default()
         };
     }
 
@@ -255,8 +254,8 @@ impl Flow {
             round_trip_ns: stream.round_trip.smoothed_ns(),
             ..StreamFacts::default()
         };
-        if let Some(rare) = self.rare() {
-            rare.streams[sender as usize].tell(&mut facts, self.last_seen);
+        if let Some(beside) = &self.beside {
+            beside.tell(sender, &mut facts, self.last_seen);
         }
         facts
     }
@@ -281,9 +280,9 @@ impl Flow {
     /// What happened, in the letters of Zeek's `conn.log`.
     pub fn history(&self) -> String {
         let mut text = String::new();
-        let rare = self.rare().map_or(&[][..], |rare| rare.letters());
+        let letters = self.rare().into_iter().flat_map(Rare::letters);
         // Writing to a string does not fail.
-        let _ = self.history.write(rare, &mut text);
+        let _ = self.history.write(letters, &mut text);
         text
     }
 
@@ -320,13 +319,13 @@ impl Flow {
 
     /// What its TLS hellos said, if it began with one.
     pub fn tls(&self) -> Option<&TlsHello> {
-        self.rare()?.tls.as_deref().filter(|hello| hello.client.is_some())
+        self.rare()?.more()?.tls.as_deref().filter(|hello| hello.client.is_some())
     }
 
     /// How many ICMP errors were about its segments, and the first of them.
     pub fn icmp_errors(&self) -> Option<(u32, IcmpError)> {
-        let rare = self.rare()?;
-        rare.icmp.map(|first| (rare.icmp_errors, first))
+        let unusual = self.rare()?.unusual()?;
+        unusual.icmp.map(|first| (unusual.icmp_errors, first))
     }
 
     /// Sets a time of the handshake unless it is known.
@@ -336,7 +335,7 @@ impl Flow {
         }
         self.times[which] = distance(time, self.opened).unwrap_or(FAR);
         if self.times[which] == FAR {
-            self.rare_mut().handshake[which] = Some(time);
+            self.rare_mut().unusual_mut().handshake[which] = Some(time);
         }
     }
 
@@ -357,9 +356,22 @@ impl Flow {
         self.beside.get_or_insert_default().rare.get_or_insert_default()
     }
 
+    /// A packet was captured twice.
+    #[cold]
+    pub(crate) fn copied(&mut self, from: Peer) {
+        let duplicates = &mut self.beside.get_or_insert_default().duplicates[from as usize];
+        *duplicates = duplicates.saturating_add(1);
+    }
+
+    #[cold]
+    pub(crate) fn unusual_stream(&mut self, from: Peer) -> &mut UnusualStream {
+        &mut self.rare_mut().unusual_mut().streams[from as usize]
+    }
+
+    /// Memory of what plain flows do not have.
     #[inline]
-    pub(crate) fn rare_stream(&mut self, from: Peer) -> &mut RareStream {
-        &mut self.rare_mut().streams[from as usize]
+    pub(crate) fn beside_cost(&self) -> usize {
+        self.beside.as_ref().map_or(0, |beside| beside.cost())
     }
 
     /// Payload was sent again: the letter for it, and no round trip is measured with it.
@@ -368,10 +380,9 @@ impl Flow {
         self.streams[from as usize].round_trip.forget();
         let after = self.history.len();
         let rare = self.rare_mut();
-        let stream = &mut rare.streams[from as usize];
-        stream.retransmitted_bytes += bytes;
-        stream.retransmissions = stream.retransmissions.saturating_add(1);
-        let count = stream.retransmissions;
+        rare.bytes[from as usize].retransmitted += bytes;
+        let count = rare.counts[from as usize].retransmissions.saturating_add(1);
+        rare.counts[from as usize].retransmissions = count;
         rare.letter(from, b'T', count, after);
     }
 
@@ -380,10 +391,9 @@ impl Flow {
     pub(crate) fn missed(&mut self, from: Peer, bytes: u64) {
         let after = self.history.len();
         let rare = self.rare_mut();
-        let stream = &mut rare.streams[from as usize];
-        stream.gap_bytes += bytes;
-        stream.gaps = stream.gaps.saturating_add(1);
-        let count = stream.gaps;
+        rare.bytes[from as usize].gaps += bytes;
+        let count = rare.counts[from as usize].gaps.saturating_add(1);
+        rare.counts[from as usize].gaps = count;
         rare.letter(from, b'G', count, after);
     }
 
@@ -393,7 +403,7 @@ impl Flow {
         self.attention.set(Attention::STALLED << from as u8, zero);
         let after = self.history.len();
         let rare = self.rare_mut();
-        let stream = &mut rare.streams[from as usize];
+        let stream = &mut rare.unusual_mut().streams[from as usize];
         stream.window(zero, now);
         if zero {
             stream.zero_windows = stream.zero_windows.saturating_add(1);
@@ -405,22 +415,34 @@ impl Flow {
     fn time(&self, which: usize) -> Option<Timestamp> {
         match self.times[which] {
             ABSENT => None,
-            FAR => self.rare()?.handshake[which],
+            FAR => self.rare()?.unusual()?.handshake[which],
             distance => Some(Timestamp(self.opened.0.wrapping_add_signed(i64::from(distance)))),
         }
     }
 }
 
-impl RareStream {
-    /// Adds what it knows to the facts of a stream whose flow was last seen then.
+impl Beside {
+    /// Adds what it knows to the facts of a stream of a flow that was last seen then.
+    #[cold]
+    fn tell(&self, sender: Peer, facts: &mut StreamFacts, last_seen: Timestamp) {
+        let at = sender as usize;
+        facts.duplicates = self.duplicates[at];
+        let Some(rare) = &self.rare else { return };
+        facts.retransmitted_bytes = rare.bytes[at].retransmitted;
+        facts.gap_bytes = rare.bytes[at].gaps;
+        facts.out_of_order = rare.counts[at].out_of_order;
+        if let Some(unusual) = rare.unusual() {
+            unusual.streams[at].tell(facts, last_seen);
+        }
+    }
+}
+
+impl UnusualStream {
+    /// The same, of a flow that was last seen then.
     #[cold]
     fn tell(&self, facts: &mut StreamFacts, last_seen: Timestamp) {
         facts.packets += u64::from(self.packets_high) << 32;
         facts.bytes += u64::from(self.bytes_high) << 32;
-        facts.retransmitted_bytes = self.retransmitted_bytes;
-        facts.out_of_order = self.out_of_order;
-        facts.duplicates = self.duplicates;
-        facts.gap_bytes = self.gap_bytes;
         facts.conflicting_bytes = self.conflicting_bytes;
         facts.zero_windows = self.zero_windows;
         let present = self.stalled_since.map_or(0, |since| last_seen.0.saturating_sub(since.0));

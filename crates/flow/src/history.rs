@@ -9,6 +9,7 @@
 //! ```
 
 use std::fmt::{self, Write};
+use std::num::NonZero;
 
 use gannet_packet::TcpFlags;
 
@@ -90,13 +91,17 @@ impl History {
     }
 
     /// Writes the letters, `rare` ones among them.
-    pub(crate) fn write(self, rare: &[RareLetter], out: &mut impl Write) -> fmt::Result {
+    pub(crate) fn write(
+        self,
+        rare: impl Iterator<Item = RareLetter> + Clone,
+        out: &mut impl Write,
+    ) -> fmt::Result {
         if self.0 & TURNED != 0 {
             out.write_char('^')?;
         }
         for at in 0..=self.len() {
-            for letter in rare.iter().filter(|letter| u64::from(letter.after) == at) {
-                out.write_char(char::from(letter.letter))?;
+            for letter in rare.clone().filter(|letter| u64::from(letter.after) == at) {
+                out.write_char(char::from(letter.letter()))?;
             }
             if at == self.len() {
                 break;
@@ -148,8 +153,19 @@ impl History {
 /// A letter that comes with disorder, and behind how many of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RareLetter {
-    pub(crate) after: u8,
-    pub(crate) letter: u8,
+    after: u8,
+    letter: NonZero<u8>,
+}
+
+impl RareLetter {
+    /// `None` for the letter 0.
+    pub(crate) fn new(after: u8, letter: u8) -> Option<Self> {
+        Some(Self { after, letter: NonZero::new(letter)? })
+    }
+
+    pub(crate) fn letter(self) -> u8 {
+        self.letter.get()
+    }
 }
 
 /// What became of a connection, as Zeek's `conn_state` tells it.
@@ -250,7 +266,7 @@ mod tests {
 
     fn text(history: History, rare: &[RareLetter]) -> String {
         let mut text = String::new();
-        history.write(rare, &mut text).unwrap();
+        history.write(rare.iter().copied(), &mut text).unwrap();
         text
     }
 
@@ -266,8 +282,8 @@ mod tests {
 
     #[test]
     fn rare_letters_stand_where_they_came() {
-        let rare =
-            [(0, b'w'), (3, b'T'), (3, b'g'), (4, b't')].map(|(after, letter)| RareLetter { after, letter });
+        let rare = [(0, b'w'), (3, b'T'), (3, b'g'), (4, b't')]
+            .map(|(after, letter)| RareLetter::new(after, letter).unwrap());
         assert_eq!(text(history("ShAD"), &rare), "wShATgDt");
         let thresholds: Vec<u64> = (0..2_000).filter(|&count| is_threshold(count)).collect();
         assert_eq!(thresholds, [1, 10, 100, 1_000]);

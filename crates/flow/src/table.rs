@@ -11,7 +11,7 @@ use crate::flow::Attention;
 use crate::hash::KeyHash;
 use crate::hold::Holds;
 use crate::index::{INDEX_COST, Index};
-use crate::rare::{Beside, Rare};
+use crate::rare::Beside;
 use crate::sequence::{has, mark};
 use crate::stream::Start;
 use crate::wheel::Wheel;
@@ -52,10 +52,8 @@ pub struct FlowTable<H: Handler> {
     index: Index,
     slab: Slab<H::State>,
     holds: Holds,
-    /// Entries with something rare.
-    rares: usize,
-    /// Open entries of flows in tunnels or VLANs.
-    carried: usize,
+    /// What open entries have beside themselves takes so much memory.
+    beside: usize,
     /// Indexed by `Phase as usize`.
     wheels: [Wheel; 3],
     clock: Timestamp,
@@ -77,8 +75,7 @@ impl<H: Handler> FlowTable<H> {
             index: Index::new(),
             slab: Slab::new(),
             holds: Holds::new(limits.held_bytes.min(limits.memory), limits.held_bytes_per_stream),
-            rares: 0,
-            carried: 0,
+            beside: 0,
             wheels: [limits.half_open, limits.idle, limits.linger].map(Wheel::new),
             clock: Timestamp::default(),
             due: Vec::new(),
@@ -310,9 +307,9 @@ impl<H: Handler> FlowTable<H> {
         };
         self.counters.icmp_errors += 1;
         self.keeping_count(index, |table| {
-            let rare = table.slab.get_mut(index).flow.rare_mut();
-            rare.icmp_errors = rare.icmp_errors.saturating_add(1);
-            rare.icmp.get_or_insert(error);
+            let unusual = table.slab.get_mut(index).flow.rare_mut().unusual_mut();
+            unusual.icmp_errors = unusual.icmp_errors.saturating_add(1);
+            unusual.icmp.get_or_insert(error);
         });
         true
     }
@@ -389,8 +386,7 @@ impl<H: Handler> FlowTable<H> {
                 || assembly.is_late_copy(entry, from, segment, sequence))
         {
             if entry.state.is_some() {
-                let facts = entry.flow.rare_stream(from);
-                facts.duplicates = facts.duplicates.saturating_add(1);
+                entry.flow.copied(from);
             }
             return Outcome::Duplicate;
         }
@@ -415,7 +411,7 @@ impl<H: Handler> FlowTable<H> {
             count(entry, from, segment);
             assembly.tell(entry, segment);
             self.touch(index, segment);
-            self.close(index, CloseReason::Reset { by: from }, now);
+            self.end(index, CloseReason::Reset { by: from }, now);
             self.linger(index);
             return Outcome::Accepted;
         }
@@ -447,7 +443,7 @@ impl<H: Handler> FlowTable<H> {
         let finished = entry.finished();
         self.touch(index, segment);
         if finished {
-            self.close(index, CloseReason::Finished, now);
+            self.end(index, CloseReason::Finished, now);
             self.linger(index);
         }
         Outcome::Accepted
@@ -527,8 +523,8 @@ impl<H: Handler> FlowTable<H> {
             flow.history.set_turned();
         }
         if segment.around != Surroundings::NONE {
-            flow.beside = Some(Box::new(Beside { around: segment.around, rare: None }));
-            self.carried += 1;
+            flow.beside = Some(Box::new(Beside { around: segment.around, ..Beside::default() }));
+            self.beside += flow.beside_cost();
         }
         self.counters.flows_opened += 1;
         self.counters.flows_midstream += u64::from(!syn);
@@ -560,7 +556,7 @@ impl<H: Handler> FlowTable<H> {
     }
 
     fn entries_memory(&self) -> usize {
-        self.slab.len() * entry_cost::<H::State>() + self.rares * Rare::COST + self.carried * Beside::COST
+        self.slab.len() * entry_cost::<H::State>() + self.beside
     }
 
     /// Early bytes may have what the entries leave.
@@ -570,20 +566,23 @@ impl<H: Handler> FlowTable<H> {
         self.holds.set_limit(self.limits.held_bytes.min(left));
     }
 
-    /// Does something to an entry that may make something rare, which is counted.
+    /// Does something to an entry that may change what it has beside itself, the memory of which is counted.
     #[inline]
     fn keeping_count<T>(&mut self, index: u32, what: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.slab.get(index).flow.beside_cost();
         let result = what(self);
-        let flow = &mut self.slab.get_mut(index).flow;
-        if flow.rare().is_some() && !flow.attention.has(Attention::RARE_COUNTED) {
-            flow.attention.set(Attention::RARE_COUNTED, true);
-            self.rares += 1;
-        }
+        // What it had is in the sum.
+        self.beside = self.beside - before + self.slab.get(index).flow.beside_cost();
         result
     }
 
     /// Flushes an open flow and tells the handler that it is over.
     fn close(&mut self, index: u32, reason: CloseReason, now: Moment) {
+        self.keeping_count(index, |table| table.end(index, reason, now));
+    }
+
+    /// Does it, while the entry's memory is being counted.
+    fn end(&mut self, index: u32, reason: CloseReason, now: Moment) {
         let (entry, mut assembly) = self.parts(index, now);
         for from in Peer::BOTH {
             assembly.flush(entry, from);
@@ -601,13 +600,7 @@ impl<H: Handler> FlowTable<H> {
             assembly.handler.close(state, &entry.flow, reason, now);
         }
         entry.flow.attention.set(Attention::HELLO, false);
-        let carried = entry.flow.around() != Surroundings::NONE;
         entry.flow.beside = None;
-        if entry.flow.attention.has(Attention::RARE_COUNTED) {
-            entry.flow.attention.set(Attention::RARE_COUNTED, false);
-            self.rares -= 1;
-        }
-        self.carried -= usize::from(carried);
     }
 
     /// Keeps a closed flow for a while.

@@ -8,6 +8,7 @@
 //! segments is collected up to a bound. Whatever else a stream begins with costs a look at two bytes.
 
 use crate::flow::Attention;
+use crate::rare::boxed;
 use crate::{Flow, Peer};
 
 /// What the hellos of a TLS connection said.
@@ -25,6 +26,15 @@ pub struct TlsHello {
     pub client_version: Option<u16>,
     /// The version that the server chose.
     pub version: Option<u16>,
+}
+
+impl TlsHello {
+    /// Memory beside itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let texts = self.server_name.iter().chain(&self.offered).chain(&self.chosen);
+        let list = self.offered.capacity() * size_of::<String>();
+        texts.map(|text| boxed(text.capacity())).sum::<usize>() + if list == 0 { 0 } else { boxed(list) }
+    }
 }
 
 /// The start of a stream that may be a hello.
@@ -115,7 +125,7 @@ pub(crate) fn read(bytes: &[u8], from: Peer, hello: &mut TlsHello) -> Start {
 impl Flow {
     /// Takes bytes of a stream that may begin with a hello; `offset` is where they lie.
     pub(crate) fn greet(&mut self, from: Peer, offset: u64, bytes: &[u8]) {
-        let rare = self.rare_mut();
+        let rare = self.rare_mut().more_mut();
         let collecting =
             rare.collecting.as_mut().and_then(|collecting| collecting.bytes[from as usize].take());
         let mut collected = match (collecting, offset) {
@@ -145,7 +155,7 @@ impl Flow {
 
     /// Keeps the start of a stream until more comes of it, or nothing any longer.
     fn collect(&mut self, from: Peer, collected: Option<Vec<u8>>) {
-        let rare = self.rare_mut();
+        let rare = self.rare_mut().more_mut();
         if collected.is_some() || rare.collecting.is_some() {
             rare.collecting.get_or_insert_default().bytes[from as usize] = collected;
         }

@@ -126,7 +126,37 @@ fn memory_bounds_flows_and_what_they_hold() {
     let counters = *table.counters();
     assert!(counters.flows_evicted > 90_000 && table.open_flows() > 1_000, "{}", table.open_flows());
     table.finish(Moment::default());
-    assert_eq!((table.memory(), table.rares), (0, 0));
+    assert_eq!((table.memory(), table.beside), (0, 0));
+}
+
+/// Hellos that never end: what is collected of them is memory of the table, and so is what others said of themselves.
+#[test]
+fn hellos_that_never_end_are_bounded() {
+    let limits = Limits { memory: 8 << 20, flows: 1 << 20, half_open_flows: 1 << 20, ..Limits::default() };
+    let mut table = FlowTable::new(limits, 0x5eed, Bytes::default());
+    // A record of 16,000 bytes with a message of 8,000.
+    let hello = [&[22, 3, 1, 0x3e, 0x80, 1, 0, 0x1f, 0x40][..], &[0; 1_400]].concat();
+    let (answer, hello) = (server(0).ack(0).data("x"), client(0).ack(1).data(hello));
+    let whole =
+        client(0).ack(1).data(crate::tls::tests::client("a.long.name.of.somebody.example", 50, 9_000));
+    let mut other = 0_u32;
+    for number in 0..50_000_u32 {
+        let time_ns = u64::from(number) * 1_000;
+        for built in [&answer, if number % 2 == 0 { &hello } else { &whole }] {
+            table.segment(&from_stranger(number, built, time_ns));
+            assert!(table.memory() <= limits.memory + 4_096, "{} bytes", table.memory());
+        }
+        if number % 100 == 0 {
+            let mut part = client(1_000 + other).flow(9).ack(1).data("legitimate");
+            (part.position, part.time) = (u64::from(number), time_ns);
+            assert_eq!(table.segment(&part.segment()), Outcome::Accepted);
+            other += 10;
+        }
+    }
+    assert!(table.counters().flows_evicted > 10_000 && table.open_flows() > 100, "{}", table.open_flows());
+    assert_eq!(table.counters().gap_bytes, 0);
+    table.finish(Moment::default());
+    assert_eq!((table.memory(), table.beside, table.check()), (0, 0, vec![]));
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl<H: Handler> Assembly<'_, H> {
             taken,
         };
         let reach = Peer::BOTH.map(|peer| reach(entry, peer).min(ELSEWHERE_REACH));
-        let elsewhere = &mut entry.flow.rare_mut().elsewhere;
+        let elsewhere = &mut entry.flow.rare_mut().unusual_mut().elsewhere;
         elsewhere[from as usize] = Some(here);
         let Some(there) = elsewhere[from.opposite() as usize].filter(|there| there.taken == taken) else {
             return false;
@@ -225,7 +225,7 @@ impl<H: Handler> Assembly<'_, H> {
         {
             return false;
         }
-        entry.flow.rare_mut().elsewhere = [None; 2];
+        entry.flow.rare_mut().unusual_mut().elsewhere = [None; 2];
         self.counters.resynchronised += 1;
         for (peer, target) in [(from, here.sequence), (from.opposite(), there.end)] {
             self.jump(entry, peer, target, reach[peer as usize]);
@@ -341,9 +341,9 @@ pub(super) fn count<S>(entry: &mut Entry<S>, from: Peer, segment: &Segment<'_>) 
     let (bytes, bytes_carry) = stream.bytes.overflowing_add(segment.wire_len);
     (stream.packets, stream.bytes) = (packets, bytes);
     if packets_carry || bytes_carry {
-        let rare = flow.rare_stream(from);
-        rare.packets_high += u32::from(packets_carry);
-        rare.bytes_high += u32::from(bytes_carry);
+        let carries = flow.unusual_stream(from);
+        carries.packets_high += u32::from(packets_carry);
+        carries.bytes_high += u32::from(bytes_carry);
     }
     flow.history.add_segment(from, segment.tcp.flags, segment.wire_len != 0);
     let closing = TcpFlags(TcpFlags::SYN.0 | TcpFlags::RST.0);
