@@ -31,7 +31,7 @@ mod words;
 pub use flow::{FlowEnd, FlowFormat, Service};
 pub use interfaces::Interfaces;
 pub use latency::{Latencies, MAX_KEYS};
-pub use record::{HeaderSelection, Record, RecordOptions};
+pub use record::{EventRecord, HeaderSelection, Record, RecordOptions};
 pub use route::Routes;
 pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, SummaryRow};
 pub use text::{columns, printable, shortened, wire_text};

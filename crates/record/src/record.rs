@@ -14,6 +14,7 @@
 //!   ports are always those inside.
 //! * Text is the wire's, see [`crate::wire_text`] for bytes that are not UTF-8.
 
+mod event;
 mod headers;
 mod parts;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use gannet_http::Exchange;
 use gannet_packet::Timestamp;
 use serde::{Serialize, Serializer};
 
+pub use self::event::EventRecord;
 use self::headers::HeaderPart;
 pub use self::headers::HeaderSelection;
 use self::parts::{
@@ -103,14 +105,12 @@ impl<'a> Record<'a> {
 
     /// The path asked for, without query.
     pub fn path(&self) -> Option<Cow<'a, str>> {
-        let path = self.url?.path?;
-        Some(if self.options.redact { masked_text(path) } else { wire_text(path) })
+        path_of(self.url?, self.options)
     }
 
     /// The query, without `?`.
     pub fn query(&self) -> Option<Cow<'a, str>> {
-        let query = wire_text(self.url?.query?);
-        Some(if self.options.redact { mask_query(query) } else { query })
+        query_of(self.url?, self.options)
     }
 
     /// The final response's status code.
@@ -139,10 +139,7 @@ impl Serialize for Record<'_> {
             url: path.as_deref().map(|path| UrlPart {
                 path,
                 query: self.query(),
-                scheme: match self.url.and_then(|url| url.scheme) {
-                    None => Cow::Borrowed("http"),
-                    Some(scheme) => Cow::Owned(wire_text(scheme).to_ascii_lowercase()),
-                },
+                scheme: scheme_of(self.url.and_then(|url| url.scheme)),
             }),
             client: EndPart { address: connection.client.address, port: connection.client.port },
             server: EndPart {
@@ -176,6 +173,25 @@ impl Serialize for Record<'_> {
             gannet: OwnPart::new(self.exchange, self.options),
         };
         line.serialize(serializer)
+    }
+}
+
+/// The path asked for, without query.
+fn path_of<'a>(url: Url<'a>, options: &RecordOptions) -> Option<Cow<'a, str>> {
+    let path = url.path?;
+    Some(if options.redact { masked_text(path) } else { wire_text(path) })
+}
+
+/// The query, without `?`.
+fn query_of<'a>(url: Url<'a>, options: &RecordOptions) -> Option<Cow<'a, str>> {
+    let query = wire_text(url.query?);
+    Some(if options.redact { mask_query(query) } else { query })
+}
+
+fn scheme_of(scheme: Option<&[u8]>) -> Cow<'static, str> {
+    match scheme {
+        None => Cow::Borrowed("http"),
+        Some(scheme) => Cow::Owned(wire_text(scheme).to_ascii_lowercase()),
     }
 }
 

@@ -222,7 +222,7 @@ impl Serialize for Id {
 /// Digits of the largest flow number and index, and what is between them.
 const MAX_ID_BYTES: usize = 20 + 1 + 10;
 
-pub(super) struct ArcStr(Arc<str>);
+pub(super) struct ArcStr(pub(super) Arc<str>);
 
 impl Serialize for ArcStr {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
