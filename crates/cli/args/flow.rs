@@ -15,7 +15,7 @@ pub(crate) struct FlowArgs {
     /// Which tunnels are opened: all, none, or a list like vxlan:4789:5000,gre,all,-mpls [default: all]
     ///
     /// mpls, pppoe, gre, gretap, pptp, erspan, ipip, 6in4, 4in6, etherip, vxlan, geneve, gtpu. Behind vxlan, geneve and gtpu may stand the UDP
-    /// ports they are at (4789 and 8472; 6081; 2152). A minus sign takes one out of `all`. Connections are then those inside;
+    /// ports they are at (4789, 4790 and 8472; 6081; 2152). A minus sign takes one out of `all`. Connections are then those inside;
     /// records say what they came in. VLAN tags are always passed.
     #[arg(long, value_name = "LIST|none", value_parser = units::decap, env = "GANNET_DECAP", help_heading = PACKETS)]
     pub(crate) decap: Option<Decap>,

@@ -60,8 +60,14 @@ impl LinkType {
     pub const NULL: Self = Self(0);
     /// Ethernet (also Linux's loopback device).
     pub const ETHERNET: Self = Self(1);
+    /// PPP, with address and control field of HDLC or without.
+    pub const PPP: Self = Self(9);
+    /// PPP in HDLC-like framing.
+    pub const PPP_HDLC: Self = Self(50);
     /// An IPv4 or IPv6 packet without a link header.
     pub const RAW: Self = Self(101);
+    /// Cisco's HDLC: address, control, ethertype.
+    pub const C_HDLC: Self = Self(104);
     /// OpenBSD loopback: as `NULL` with the family in network byte order.
     pub const LOOP: Self = Self(108);
     /// Linux cooked capture v1: a 16-byte header.
@@ -70,6 +76,8 @@ impl LinkType {
     pub const IPV4: Self = Self(228);
     /// An IPv6 packet without a link header.
     pub const IPV6: Self = Self(229);
+    /// A packet that a netfilter rule has logged: a list of attributes, one of which is the packet.
+    pub const NFLOG: Self = Self(239);
     /// Linux cooked capture v2: a 20-byte header with the interface index.
     pub const SLL2: Self = Self(276);
 }

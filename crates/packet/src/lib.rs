@@ -40,6 +40,8 @@ pub mod bounds {
     pub const GTPU_EXTENSIONS: usize = 8;
     /// Entries of a source route in GRE (RFC 1701).
     pub const GRE_ROUTES: usize = 8;
+    /// Attributes in front of a packet that netfilter logged; the kernel knows some twenty.
+    pub const NFLOG_ATTRIBUTES: usize = 32;
     /// Headers of a frame altogether.
     pub const LAYERS: usize = 24;
 }

@@ -71,6 +71,8 @@ pub enum LayerKind {
     LinuxCooked,
     LinuxCooked2,
     Null,
+    CiscoHdlc,
+    Nflog,
     Vlan,
     Mpls,
     Arp,

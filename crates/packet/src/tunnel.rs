@@ -260,8 +260,8 @@ impl std::error::Error for UnknownTunnel {}
 pub struct Decap {
     /// The kinds that are opened.
     pub kinds: TunnelKinds,
-    /// UDP destination ports of VXLAN. The fanout program knows the default ones only: flows inside tunnels to other ports
-    /// reach a worker by their outer addresses and ports.
+    /// UDP destination ports of VXLAN. The fanout program knows those of [`is_vxlan_port`] only: flows inside tunnels to other
+    /// ports reach a worker by their outer addresses and ports.
     pub vxlan_ports: Cow<'static, [u16]>,
     /// UDP destination ports of Geneve.
     pub geneve_ports: Cow<'static, [u16]>,
@@ -277,7 +277,7 @@ impl Decap {
     /// Opens everything that is known, at the ports where it belongs.
     pub const ALL: Self = Self {
         kinds: TunnelKinds::ALL,
-        vxlan_ports: Cow::Borrowed(&VXLAN_PORTS),
+        vxlan_ports: Cow::Borrowed(&[VXLAN_PORTS[0], VXLAN_PORTS[1], VXLAN_GPE_PORT]),
         geneve_ports: Cow::Borrowed(&[GENEVE_PORT]),
         gtpu_ports: Cow::Borrowed(&[GTPU_PORT]),
         vnis: None,
@@ -415,6 +415,8 @@ pub const fn is_vxlan_port(port: u16) -> bool {
 }
 
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+/// Of the generic protocol extension (draft-ietf-nvo3-vxlan-gpe, section 8.1).
+const VXLAN_GPE_PORT: u16 = 4790;
 /// RFC 8926, section 3.3.
 const GENEVE_PORT: u16 = 6081;
 /// 3GPP TS 29.281, section 4.4.2.3.

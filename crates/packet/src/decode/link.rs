@@ -108,6 +108,59 @@ impl Decoder<'_> {
             _ => Err(End::Unknown),
         }
     }
+
+    /// LINKTYPE_PPP and LINKTYPE_PPP_HDLC: PPP, behind the address and control field of HDLC (RFC 1662, section
+    /// 3.1) unless these were negotiated away.
+    pub(super) fn link_ppp(&mut self) -> Step {
+        self.skip_hdlc()?;
+        self.ppp()
+    }
+
+    /// LINKTYPE_C_HDLC: unicast or multicast address, 0, ethertype.
+    pub(super) fn cisco_hdlc(&mut self) -> Step {
+        let &[address, _, t1, t2] = self.peek(Malformed::LinkHeader)?;
+        if !C_HDLC_ADDRESSES.contains(&address) {
+            return Err(End::Unknown);
+        }
+        self.pass(LayerKind::CiscoHdlc, C_HDLC_LEN)?;
+        self.type_or_length(u16::from_be_bytes([t1, t2]))
+    }
+
+    /// LINKTYPE_NFLOG: address family, version 0, resource; then attributes in the byte order of the capturing host, each of
+    /// length, type, value, on boundaries of four bytes. One of them is the packet, mostly the last.
+    pub(super) fn nflog(&mut self) -> Step {
+        let &[family, version, _, _] = self.peek(Malformed::LinkHeader)?;
+        let next = match u32::from(family) {
+            AF_INET => Next::Ipv4,
+            family if AF_INET6.contains(&family) => Next::Ipv6,
+            _ => return Err(End::Unknown),
+        };
+        if version != 0 {
+            return Err(End::Unknown);
+        }
+        let mut at = NFLOG_LEN;
+        for _ in 0..bounds::NFLOG_ATTRIBUTES {
+            let Some(&[l1, l2, t1, t2]) = self.rest().get(at..).and_then(<[u8]>::first_chunk) else {
+                return Err(self.short(at + NFLOG_ATTRIBUTE_LEN, Malformed::LinkHeader));
+            };
+            // No attribute has a type above 255, so the byte order shows.
+            let little = t2 == 0 || t1 != 0;
+            let number = |bytes| {
+                usize::from(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+            };
+            let len = number([l1, l2]);
+            if len < NFLOG_ATTRIBUTE_LEN {
+                return Err(End::Malformed(Malformed::LinkHeader));
+            }
+            if number([t1, t2]) & NFLOG_TYPE == NFLOG_PAYLOAD {
+                self.limit(at + len, Malformed::LinkHeader)?;
+                self.pass(LayerKind::Nflog, at + NFLOG_ATTRIBUTE_LEN)?;
+                return Ok(next);
+            }
+            at += len.next_multiple_of(NFLOG_ATTRIBUTE_LEN);
+        }
+        Err(End::Unknown)
+    }
 }
 
 fn cooked_protocol(hardware: u16, protocol: u16) -> Step {
@@ -125,6 +178,14 @@ const VLAN_LEN: usize = 4;
 const MAX_802_3_LEN: u16 = 1500;
 /// Both SAPs 0xaa, control 3 (unnumbered information).
 const SNAP_SAP: [u8; 3] = [0xaa, 0xaa, 0x03];
+const C_HDLC_LEN: usize = 4;
+const C_HDLC_ADDRESSES: [u8; 2] = [0x0f, 0x8f];
+const NFLOG_LEN: usize = 4;
+const NFLOG_ATTRIBUTE_LEN: usize = 4;
+/// Without the two bits for nested attributes and byte order (`include/uapi/linux/netlink.h`).
+const NFLOG_TYPE: usize = 0x3fff;
+/// `NFULA_PAYLOAD` (`include/uapi/linux/netfilter/nfnetlink_log.h`).
+const NFLOG_PAYLOAD: usize = 9;
 const AF_INET: u32 = 2;
 /// Linux, NetBSD and OpenBSD, FreeBSD, macOS.
 const AF_INET6: [u32; 4] = [10, 24, 28, 30];

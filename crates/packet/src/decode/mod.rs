@@ -91,6 +91,9 @@ impl Packet {
             LinkType::RAW => Next::Ip,
             LinkType::IPV4 => Next::Ipv4,
             LinkType::IPV6 => Next::Ipv6,
+            LinkType::PPP | LinkType::PPP_HDLC => Next::Ppp,
+            LinkType::C_HDLC => Next::CiscoHdlc,
+            LinkType::NFLOG => Next::Nflog,
             _ => return decoder.finish(End::Unknown),
         };
         loop {
@@ -99,6 +102,9 @@ impl Packet {
                 Next::LinuxCooked => decoder.linux_cooked(),
                 Next::LinuxCooked2 => decoder.linux_cooked2(),
                 Next::Null => decoder.null(),
+                Next::Ppp => decoder.link_ppp(),
+                Next::CiscoHdlc => decoder.cisco_hdlc(),
+                Next::Nflog => decoder.nflog(),
                 Next::EtherType(ether_type) => decoder.ether_type(ether_type),
                 Next::Ip => decoder.ip(),
                 Next::Ipv4 => decoder.ipv4(),
@@ -171,6 +177,9 @@ enum Next {
     LinuxCooked,
     LinuxCooked2,
     Null,
+    Ppp,
+    CiscoHdlc,
+    Nflog,
     EtherType(EtherType),
     /// IPv4 or IPv6, by the version in the first four bits.
     Ip,
@@ -341,6 +350,9 @@ pub fn fuzz_decode(data: &[u8]) {
         LinkType::RAW,
         LinkType::IPV4,
         LinkType::IPV6,
+        LinkType::PPP,
+        LinkType::C_HDLC,
+        LinkType::NFLOG,
         LinkType(u16::from(*b)),
     ];
     let some = Decap {

@@ -167,6 +167,51 @@ fn other_link_types() {
 }
 
 #[test]
+fn serial_links_and_netfilter() {
+    let ip = ipv4(6, &tcp(7, 80, b"x"));
+    let headers = [&[0xff, 3, 0, 0x21][..], &[0, 0x21], &[0x21]];
+    for header in headers {
+        let data = [header, &ip].concat();
+        for link_type in [LinkType::PPP, LinkType::PPP_HDLC] {
+            let packet = Packet::decode(&frame(&data, link_type));
+            assert_eq!(kinds(&packet), [LayerKind::Ppp, LayerKind::Ipv4, LayerKind::Tcp]);
+            assert_eq!((ports(&packet), packet.end), ((7, 80), End::Transport));
+        }
+    }
+    for address in [0x0f, 0x8f, 0x10] {
+        let data = [&[address, 0, 8, 0][..], &ip].concat();
+        let packet = Packet::decode(&frame(&data, LinkType::C_HDLC));
+        match address {
+            0x10 => assert_eq!(packet.end, End::Unknown),
+            _ => assert_eq!(kinds(&packet), [LayerKind::CiscoHdlc, LayerKind::Ipv4, LayerKind::Tcp]),
+        }
+    }
+    // A header attribute, a prefix of five bytes and its padding, the packet, and another attribute.
+    let attribute = |little: bool, kind: u16, value: &[u8]| {
+        let numbers = [value.len() as u16 + 4, kind];
+        let numbers = numbers.map(|number| if little { number.to_le_bytes() } else { number.to_be_bytes() });
+        let mut bytes = [numbers.as_flattened(), value].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    for little in [true, false] {
+        let before = [attribute(little, 1, &[8, 0, 1, 0]), attribute(little, 10, b"drop\0")].concat();
+        let whole = [&[2, 0, 0, 30][..], &before, &attribute(little, 9, &ip), &attribute(little, 4, &[0; 4])]
+            .concat();
+        let packet = Packet::decode(&frame(&whole, LinkType::NFLOG));
+        assert_eq!(kinds(&packet), [LayerKind::Nflog, LayerKind::Ipv4, LayerKind::Tcp]);
+        assert_eq!((ports(&packet), packet.payload.wire_len), ((7, 80), 1));
+        let none = [&[2, 0, 0, 30][..], &before].concat();
+        assert_eq!(Packet::decode(&frame(&none, LinkType::NFLOG)).end, End::Malformed(Malformed::LinkHeader));
+    }
+    assert_eq!(
+        Packet::decode(&frame(&[2, 0, 0, 0, 3, 0, 1, 0], LinkType::NFLOG)).end,
+        End::Malformed(Malformed::LinkHeader)
+    );
+    assert_eq!(Packet::decode(&frame(&[7, 0, 0, 0, 9, 0, 9, 0], LinkType::NFLOG)).end, End::Unknown);
+}
+
+#[test]
 fn extension_headers() {
     let payload = [
         &[43, 0, 0, 0, 0, 0, 0, 0][..],

@@ -145,14 +145,19 @@ impl Decoder<'_> {
         self.pass(LayerKind::Gre, len)?;
         self.limit(usize::from(payload_len).min(self.wire_len()), Malformed::Gre)?;
         self.enter(TunnelKind::Pptp, call)?;
-        // Address and control field of HDLC, unless they were negotiated away.
+        self.skip_hdlc()?;
+        self.ppp()
+    }
+
+    /// Passes the address and control field of HDLC, unless they were negotiated away.
+    pub(super) fn skip_hdlc(&mut self) -> Result<(), End> {
         if self.rest().first() == Some(&HDLC[0]) {
             if *self.peek::<2>(Malformed::Pppoe)? != HDLC {
                 return Err(End::Unknown);
             }
             self.at += HDLC.len();
         }
-        self.ppp()
+        Ok(())
     }
 
     /// ERSPAN type II (draft-foschiano-erspan-03, section 4.2).
@@ -343,7 +348,7 @@ impl Decoder<'_> {
 
     /// PPP (RFC 1661, section 2): a protocol number of two bytes, or of one when that was negotiated: the last byte of
     /// every number is odd, the first even.
-    fn ppp(&mut self) -> Step {
+    pub(super) fn ppp(&mut self) -> Step {
         let &[first] = self.peek(Malformed::Pppoe)?;
         let (protocol, len) = match first & 1 {
             0 => (u16::from_be_bytes(*self.peek(Malformed::Pppoe)?), 2),

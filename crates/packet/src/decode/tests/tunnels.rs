@@ -421,7 +421,7 @@ fn networks_that_are_not_wanted_stay_closed() {
 
 #[test]
 fn other_ports_by_configuration() {
-    for (case, from, to) in [("vxlan", 4789_u16, 4790_u16), ("geneve", 6081, 6082), ("gtpu", 2152, 3386)] {
+    for (case, from, to) in [("vxlan", 4789_u16, 4791_u16), ("geneve", 6081, 6082), ("gtpu", 2152, 3386)] {
         let Some(Case { frame: mut data, kind, .. }) = cases().into_iter().find(|c| c.name == case) else {
             panic!("no case {case}")
         };
