@@ -174,7 +174,7 @@ fn serial_links_and_netfilter() {
         let data = [header, &ip].concat();
         for link_type in [LinkType::PPP, LinkType::PPP_HDLC] {
             let packet = Packet::decode(&frame(&data, link_type));
-            assert_eq!(kinds(&packet), [LayerKind::Ppp, LayerKind::Ipv4, LayerKind::Tcp]);
+            assert_eq!(kinds(&packet), [Ppp, Ipv4, Tcp]);
             assert_eq!((ports(&packet), packet.end), ((7, 80), End::Transport));
         }
     }
@@ -183,7 +183,7 @@ fn serial_links_and_netfilter() {
         let packet = Packet::decode(&frame(&data, LinkType::C_HDLC));
         match address {
             0x10 => assert_eq!(packet.end, End::Unknown),
-            _ => assert_eq!(kinds(&packet), [LayerKind::CiscoHdlc, LayerKind::Ipv4, LayerKind::Tcp]),
+            _ => assert_eq!(kinds(&packet), [CiscoHdlc, Ipv4, Tcp]),
         }
     }
     // A header attribute, a prefix of five bytes and its padding, the packet, and another attribute.
@@ -199,7 +199,7 @@ fn serial_links_and_netfilter() {
         let whole = [&[2, 0, 0, 30][..], &before, &attribute(little, 9, &ip), &attribute(little, 4, &[0; 4])]
             .concat();
         let packet = Packet::decode(&frame(&whole, LinkType::NFLOG));
-        assert_eq!(kinds(&packet), [LayerKind::Nflog, LayerKind::Ipv4, LayerKind::Tcp]);
+        assert_eq!(kinds(&packet), [Nflog, Ipv4, Tcp]);
         assert_eq!((ports(&packet), packet.payload.wire_len), ((7, 80), 1));
         let none = [&[2, 0, 0, 30][..], &before].concat();
         assert_eq!(Packet::decode(&frame(&none, LinkType::NFLOG)).end, End::Malformed(Malformed::LinkHeader));
