@@ -14,7 +14,7 @@ use gannet_http::{
     Timing, Untrusted,
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
-use gannet_record::{HeaderSelection, Interfaces, Latencies, Record, RecordOptions, Routes};
+use gannet_record::{Interfaces, Latencies, Record, RecordOptions, Routes};
 use gannet_sink::{Batch, Event, EventKinds, Format, Hub, HubConfig, Order, SinkSpec, Target, WhenFull};
 
 fn main() {
@@ -106,7 +106,7 @@ fn outputs(bencher: Bencher, format: Format) {
 fn options() -> RecordOptions {
     let interfaces = Interfaces::default();
     interfaces.add("eth0".to_owned());
-    RecordOptions { headers: HeaderSelection::default(), redact: true, routes: Routes::default(), interfaces }
+    RecordOptions { interfaces, ..RecordOptions::default() }
 }
 
 fn exchanges(paths: Paths) -> Vec<Exchange> {

@@ -58,11 +58,21 @@ impl ConnectionId {
     pub fn bytes(&self) -> [u8; 16] {
         self.0
     }
+
+    /// Its text, which is ASCII: what `Display` prints, without a formatter.
+    pub fn text(&self) -> [u8; Self::TEXT_BYTES] {
+        let mut text = [0; Self::TEXT_BYTES];
+        BASE32_NOPAD.encode_mut(&self.0, &mut text);
+        text
+    }
+
+    /// Length of its text: five bits of 128 in each letter.
+    pub const TEXT_BYTES: usize = 26;
 }
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE32_NOPAD.encode(&self.0))
+        f.write_str(str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

@@ -66,6 +66,17 @@ pub enum DecodeEnd {
 }
 
 impl DecodeEnd {
+    /// All.
+    pub const ALL: [Self; 7] = [
+        Self::Whole,
+        Self::Truncated,
+        Self::TooLong,
+        Self::Bomb,
+        Self::TooManyLayers,
+        Self::UnknownCoding,
+        Self::Corrupt,
+    ];
+
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {

@@ -133,6 +133,17 @@ pub enum State {
 }
 
 impl State {
+    /// All.
+    pub const ALL: [Self; 7] = [
+        Self::Complete,
+        Self::Truncated,
+        Self::Gap,
+        Self::OrphanRequest,
+        Self::OrphanResponse,
+        Self::Aborted,
+        Self::Midstream,
+    ];
+
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {
@@ -190,6 +201,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All.
+    pub const ALL: [Self; 17] = [
+        Self::Framing,
+        Self::Fin,
+        Self::ClientReset,
+        Self::ServerReset,
+        Self::Idle,
+        Self::Evicted,
+        Self::Reused,
+        Self::EndOfInput,
+        Self::Gap,
+        Self::BadFraming,
+        Self::TooManyPending,
+        Self::Overtaken,
+        Self::Switched,
+        Self::OneSided,
+        Self::BeforeCapture,
+        Self::RequestMissing,
+        Self::Unsolicited,
+    ];
+
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {
@@ -240,6 +272,9 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Medium, Self::High];
+
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {

@@ -86,6 +86,11 @@ impl Oddities {
         self.0 == 0
     }
 
+    /// The names of all that there are.
+    pub fn all_names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().map(|(_, name)| *name)
+    }
+
     /// Their names in records.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.iter().filter(move |(one, _)| self.has(*one)).map(|(_, name)| *name)

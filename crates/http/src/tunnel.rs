@@ -54,6 +54,10 @@ pub enum TunnelProtocol {
 }
 
 impl TunnelProtocol {
+    /// All.
+    pub const ALL: [Self; 6] =
+        [Self::WebSocket, Self::Http2, Self::Http1, Self::Tls, Self::Other, Self::Unknown];
+
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {

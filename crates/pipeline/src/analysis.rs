@@ -673,10 +673,8 @@ mod tests {
         };
         let interfaces = Interfaces::default();
         let options = gannet_record::RecordOptions {
-            headers: gannet_record::HeaderSelection::default(),
-            redact: true,
-            routes: gannet_record::Routes::default(),
             interfaces: interfaces.clone(),
+            ..gannet_record::RecordOptions::default()
         };
         let hub = Hub::open(HubConfig {
             sinks: Vec::new(),

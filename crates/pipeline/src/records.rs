@@ -1,8 +1,9 @@
 //! The outputs of records, and what is left of an analysis at its end: what live captures and file runs have in common.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
-use gannet_record::{HeaderSelection, Interfaces, RecordOptions, Routes};
+use gannet_record::{Interfaces, RecordOptions};
 use gannet_sink::{Hub, HubConfig, Order, WhenFull};
 
 use crate::analysis::{Aim, Findings};
@@ -26,13 +27,14 @@ pub(crate) fn records_hub(
                 redact: config.redact,
                 routes: config.routes.clone(),
                 interfaces,
+                // What is read from a file makes the same records on every machine.
+                host_name: live.then(host_name).flatten(),
+                ..RecordOptions::default()
             };
             (&config.sinks, config.flush_each, options)
         }
         Aim::Flows(config) => {
-            let (headers, routes) = (HeaderSelection::default(), Routes::default());
-            let options = RecordOptions { headers, redact: true, routes, interfaces };
-            (&config.sinks, config.flush_each, options)
+            (&config.sinks, config.flush_each, RecordOptions { interfaces, ..RecordOptions::default() })
         }
     };
     let hub = HubConfig {
@@ -44,6 +46,12 @@ pub(crate) fn records_hub(
         flush_each,
     };
     Ok(Hub::open(hub)?)
+}
+
+/// This machine's name, if it has one that is text.
+fn host_name() -> Option<Arc<str>> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// Ends the outputs and puts what they did into the ledger.

@@ -1,40 +1,48 @@
-//! The record of an exchange, as `cli.md` has it: OpenTelemetry's HTTP names, nested at the dots.
+//! The record of an exchange, as `cli.md` has it: OpenTelemetry's HTTP names, nested at the dots, and where it has none ours
+//! under `timing`, `tcp` and `gannet`.
 //!
-//! Keys without a value are absent, but for those of `timing`, which are null. Beside the contract's:
+//! Keys without a value are absent, but for those of `timing`, which are null. What each field means is said once, in the
+//! registry of fields ([`crate::fields`]), from which come the manual page and the schema. What holds for several:
 //!
+//! * Times are nanoseconds since 1970 as integers, the capture times of the segments that first carried a byte. Durations are
+//!   their differences. A reader that keeps numbers as doubles rounds the former to 256 ns and the latter not at all.
+//! * Sizes are bytes on the wire: `size` of the whole message, `body.size` of the body without the framing of chunks.
 //! * `url.scheme`, `url.path` are absent for CONNECT, whose target is an authority only; `url.*` and `http.request` for an
 //!   orphan response.
 //! * `network.peer` is the server's end of the connection, `server.port` its TCP port: at a tap there is no side of ours.
-//! * `tcp.retransmitted` and `tcp.gap_bytes` are bytes, `tcp.out_of_order` and `tcp.zero_windows` segments.
-//! * `gannet.id` is the flow's number in the run and the exchange's on its connection. `gannet.interim` lists the statuses
-//!   of interim responses, `gannet.notes` what was odd about the heads and framing; both are absent when empty.
-//! * `gannet.tunnel` is the innermost tunnel that the connection's first segment came in: its `kind`, by the names of
-//!   [`gannet_packet::TunnelKind`] (`vxlan`, `geneve`, `gre`, ...), and its `id` (VNI, TEID, key, session, label) where it has
-//!   one. `gannet.vlan` is the VLAN, the outermost if there are several, and `gannet.inner_vlan` then the innermost. Addresses and
-//!   ports are always those inside.
-//! * Text is the wire's, see [`crate::wire_text`] for bytes that are not UTF-8.
+//!   Addresses and ports are always those inside of tunnels.
+//! * `client.forwarded_for`, `trace_id`, `span_id` and `http.request.id` are what fields of the request say: anybody can write
+//!   them.
+//! * Text is the wire's, see [`crate::wire_text`] for bytes that are not UTF-8: `body.content` as well, whatever charset its
+//!   `content_type` names. Bodies are not searched for credentials.
 
 mod event;
 mod headers;
+mod message;
+mod origin;
+mod own;
 mod parts;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use gannet_http::Exchange;
+use gannet_http::{DecodeLimits, Exchange, Message};
 use gannet_packet::Timestamp;
 use serde::{Serialize, Serializer};
 
 pub use self::event::EventRecord;
-use self::headers::HeaderPart;
 pub use self::headers::HeaderSelection;
-use self::parts::{
-    Address, AgentPart, BodyPart, EndPart, HttpPart, Line, NetworkPart, OwnPart, ProtocolPart, RequestPart,
-    ResponsePart, TcpPart, TimingPart, UrlPart,
-};
-pub(crate) use self::parts::{TunnelPart, inner_vlan};
+use self::headers::{Scan, Selector};
+use self::message::{RequestPart, ResponsePart};
+use self::origin::Said;
+use self::own::OwnPart;
+pub(crate) use self::own::{TunnelPart, inner_vlan};
+use self::parts::{AgentPart, ClientPart, EndPart, HostPart, HttpPart, Line, NetworkPart, TcpPart, UrlPart};
+use self::timing::TimingPart;
 use crate::redact::{mask_query, masked_text};
 use crate::time::Rfc3339;
 use crate::url::Url;
@@ -51,6 +59,24 @@ pub struct RecordOptions {
     pub routes: Routes,
     /// Names of interfaces.
     pub interfaces: Interfaces,
+    /// How far bodies that were kept are decoded.
+    pub decode: DecodeLimits,
+    /// The machine that captures: for live captures only, since a file says the same wherever it is read.
+    pub host_name: Option<Arc<str>>,
+}
+
+impl Default for RecordOptions {
+    /// The usual header fields, credentials masked, routes by the paths alone.
+    fn default() -> Self {
+        Self {
+            headers: HeaderSelection::default(),
+            redact: true,
+            routes: Routes::default(),
+            interfaces: Interfaces::default(),
+            decode: DecodeLimits::default(),
+            host_name: None,
+        }
+    }
 }
 
 /// An exchange as it is reported; `Serialize` is a line of `jsonl`.
@@ -121,56 +147,42 @@ impl<'a> Record<'a> {
 
 impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Exchange { connection, request, response, timing, tcp, .. } = self.exchange;
+        let Exchange { connection, request, response, tcp, .. } = self.exchange;
         let path = self.path();
         let selector = self.options.headers.selector();
-        let agent = request.as_ref().and_then(|request| request.head.field("user-agent"));
+        let (asked, answered) = (scan(request, &selector), scan(response, &selector));
+        let head = request.as_ref().map(|request| &request.head);
+        let said = Said::new(head.zip(asked.as_ref()), answered.as_ref(), self.options);
+        let version = request.as_ref().or(response.as_ref()).map(|message| message.head.version());
         let line = Line {
             timestamp: Rfc3339(self.timestamp()),
             http: HttpPart {
-                request: request.as_ref().map(|message| RequestPart::new(message, self.options, &selector)),
-                response: response.as_ref().map(|message| ResponsePart {
-                    status_code: message.head.status(),
-                    header: HeaderPart::new(&message.head, self.options, &selector),
-                    body: BodyPart { size: message.body_bytes },
+                request: request.as_ref().zip(asked.as_ref()).map(|(message, scan)| {
+                    RequestPart::new(message, (scan, &selector), said.request_id, self.options)
                 }),
-                route: path.as_deref().map(|path| self.options.routes.route(path)),
+                response: response
+                    .as_ref()
+                    .zip(answered.as_ref())
+                    .map(|(message, scan)| ResponsePart::new(message, (scan, &selector), self.options)),
+                route: path
+                    .as_deref()
+                    .map(|path| self.options.routes.route_of(path, said.operation.as_deref())),
             },
             url: path.as_deref().map(|path| UrlPart {
                 path,
                 query: self.query(),
                 scheme: scheme_of(self.url.and_then(|url| url.scheme)),
             }),
-            client: EndPart { address: connection.client.address, port: connection.client.port },
-            server: EndPart {
-                address: match self.host() {
-                    Some(host) => Address::Name(host),
-                    None => Address::Ip(connection.server.address),
-                },
-                port: connection.server.port,
-            },
-            network: NetworkPart {
-                peer: EndPart { address: connection.server.address, port: connection.server.port },
-                protocol: ProtocolPart {
-                    version: request.as_ref().or(response.as_ref()).map(|message| message.head.version()),
-                },
-            },
-            user_agent: agent.map(|agent| AgentPart { original: self.options.value("user-agent", agent) }),
-            timing: TimingPart {
-                connect_ns: timing.connect,
-                send_ns: timing.send,
-                ttfb_ns: timing.ttfb,
-                server_ns: timing.server,
-                receive_ns: timing.receive,
-                total_ns: timing.total,
-            },
-            tcp: TcpPart {
-                retransmitted: tcp.retransmitted_bytes,
-                out_of_order: tcp.out_of_order,
-                gap_bytes: tcp.gap_bytes,
-                zero_windows: tcp.zero_windows,
-            },
-            gannet: OwnPart::new(self.exchange, self.options),
+            client: ClientPart::new(connection, said.forwarded_for),
+            server: EndPart::server(connection, self.host()),
+            network: NetworkPart::new(connection, version),
+            user_agent: said.agent.map(|original| AgentPart { original }),
+            trace_id: said.trace_id,
+            span_id: said.span_id,
+            host: HostPart::new(self.options),
+            timing: TimingPart::new(self.exchange),
+            tcp: TcpPart::new(tcp),
+            gannet: OwnPart::new(self.exchange, said.operation.as_deref(), self.options),
         };
         line.serialize(serializer)
     }
@@ -193,6 +205,10 @@ fn scheme_of(scheme: Option<&[u8]>) -> Cow<'static, str> {
         None => Cow::Borrowed("http"),
         Some(scheme) => Cow::Owned(wire_text(scheme).to_ascii_lowercase()),
     }
+}
+
+fn scan<'m>(message: &'m Option<Message>, selector: &Selector<'_>) -> Option<Scan<'m>> {
+    message.as_ref().map(|message| Scan::new(&message.head, selector))
 }
 
 /// When an exchange began: the request's first byte, or an orphan response's.

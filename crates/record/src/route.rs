@@ -46,11 +46,37 @@ impl Routes {
         Cow::Owned(out)
     }
 
+    /// The same of a request that says which operation it wants, as those of SOAP do, whose path is one for all: both, with a
+    /// blank between them.
+    pub fn route_of<'a>(&'a self, path: &'a str, operation: Option<&str>) -> Cow<'a, str> {
+        let route = self.route(path);
+        match operation {
+            None => route,
+            Some(operation) => {
+                let mut route = route.into_owned();
+                write_operation(operation, &mut route);
+                Cow::Owned(route)
+            }
+        }
+    }
+
     /// Appends the route of `path` to `out`: allocates nothing once `out` is long enough.
     pub fn write(&self, path: &str, out: &mut String) {
         match self.patterns.iter().find(|pattern| pattern.fits(path)) {
             Some(pattern) => out.push_str(&pattern.text),
             None => write_template(path, out),
+        }
+    }
+}
+
+/// Appends the operation to the route of its path.
+pub(crate) fn write_operation(operation: &str, out: &mut String) {
+    out.push(' ');
+    match operation.char_indices().nth(MAX_OPERATION_CHARS) {
+        None => out.push_str(operation),
+        Some((end, _)) => {
+            out.push_str(operation.get(..end).unwrap_or_default());
+            out.push('…');
         }
     }
 }
@@ -258,6 +284,9 @@ fn is_extension(extension: &str) -> bool {
         && extension.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
+/// Names of operations are URLs as a rule; what is longer than any of them is cut, so that a route is never long.
+const MAX_OPERATION_CHARS: usize = 200;
+
 const ID: &str = "{id}";
 const UUID: &str = "{uuid}";
 const HEX: &str = "{hex}";
@@ -370,6 +399,15 @@ mod tests {
             Just("{id}".to_owned()),
         ];
         proptest::collection::vec(segment, 0..12).prop_map(|segments| format!("/{}", segments.join("/")))
+    }
+
+    #[test]
+    fn operations_are_part_of_the_route() {
+        let routes = Routes::default();
+        assert_eq!(routes.route_of("/ws/7", None), "/ws/{id}");
+        assert_eq!(routes.route_of("/ws/7", Some("urn:Shop#Buy")), "/ws/{id} urn:Shop#Buy");
+        let long = routes.route_of("/", Some(&"é".repeat(500))).into_owned();
+        assert_eq!(long, format!("/ {}…", "é".repeat(MAX_OPERATION_CHARS)));
     }
 
     proptest! {

@@ -14,6 +14,15 @@ pub fn wire_text(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// The same of bytes that are not needed any more: text that needs no escapes is not copied.
+pub(crate) fn wire_string(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() || !text.contains(char::REPLACEMENT_CHARACTER) => text,
+        Ok(text) => escape(text.as_bytes()),
+        Err(error) => escape(error.as_bytes()),
+    }
+}
+
 /// Text for a terminal: whatever could move the cursor, switch colours, or turn the direction of reading is shown as
 /// `\x1b` or `\u{202e}`, and a byte that [`wire_text`] escaped as `\xff`.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -143,6 +152,7 @@ mod tests {
         #[test]
         fn escapes_are_reversible(bytes in proptest::collection::vec(
             prop_oneof![any::<u8>(), Just(0xef), Just(0xbf), Just(0xbd), Just(b'E')], 0..40)) {
+            prop_assert_eq!(wire_string(bytes.clone()), wire_text(&bytes));
             prop_assert_eq!(unescape(&wire_text(&bytes)), bytes);
         }
 

@@ -7,7 +7,7 @@ use gannet_http::{
     Timing, Untrusted,
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
-use gannet_record::{HeaderSelection, RecordOptions, Routes};
+use gannet_record::RecordOptions;
 
 use crate::{Batch, Event};
 
@@ -16,12 +16,7 @@ const FIRST: u64 = 1_795_255_872_123_456_789;
 
 /// What records show in tests.
 pub fn options() -> RecordOptions {
-    RecordOptions {
-        headers: HeaderSelection::default(),
-        redact: true,
-        routes: Routes::default(),
-        interfaces: Default::default(),
-    }
+    RecordOptions::default()
 }
 
 /// A complete exchange: `GET target` for `host`, answered with `status` and 4,242 bytes after 1.3 ms.
@@ -64,8 +59,15 @@ pub fn keyed(position: u64, flow: u64, index: u32) -> Exchange {
     let mut exchange = exchange(b"h", b"/", 200);
     exchange.completed.position = position;
     exchange.connection.flow = flow;
+    exchange.connection.id = connection(flow).parse().unwrap();
     exchange.index = index;
     exchange
+}
+
+/// The name of the connection that is flow number `flow`: a letter for each figure.
+pub fn connection(flow: u64) -> String {
+    let letters: String = flow.to_string().bytes().map(|figure| char::from(b'B' + (figure - b'0'))).collect();
+    format!("{letters:A<26}")
 }
 
 /// A batch of `count` exchanges that nobody needs to tell apart.

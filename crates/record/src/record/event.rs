@@ -13,16 +13,20 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use gannet_http::{Connection, Head, HeadKind, HeadReport, Message, MessageReport, PendingRequest};
+use gannet_http::{
+    Connection, ExchangeId, Head, HeadKind, HeadReport, Message, MessageReport, PendingRequest,
+};
 use gannet_packet::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::headers::{HeaderPart, Selector};
-use super::parts::{
-    Address, AgentPart, ArcStr, BodyPart, EndPart, Id, NetworkPart, ProtocolPart, RequestPart, ResponsePart,
-    TunnelPart, UrlPart, inner_vlan,
-};
+use super::headers::{HeaderPart, Scan, Selector};
+use super::message::{RequestPart, ResponsePart, reason_phrase};
+use super::origin::Said;
+use super::own::{ArcStr, TunnelPart, inner_vlan};
+use super::parts::{Address, AgentPart, ClientPart, EndPart, HostPart, NetworkPart, UrlPart};
 use super::{OTHER_METHOD, RecordOptions, known_method, path_of, query_of, scheme_of};
+use crate::locator::{ID_BYTES_MAX, id_text};
+use crate::short::Short;
 use crate::time::Rfc3339;
 use crate::url::Url;
 use crate::{json, wire_text};
@@ -182,42 +186,48 @@ impl Serialize for EventRecord<'_> {
         let selector = options.headers.selector();
         let path = self.path();
         let host = self.url.and_then(|url| url.host).map(wire_text);
-        let agent = self.request.and_then(|side| side.head.field("user-agent"));
+        let (asked, answered) = (
+            self.request.map(|side| Scan::new(side.head, &selector)),
+            self.response.map(|side| Scan::new(side.head, &selector)),
+        );
+        let said =
+            Said::new(self.request.map(|side| side.head).zip(asked.as_ref()), answered.as_ref(), options);
         let version = self.response.or(self.request).map(|side| side.head.version());
         let duration = self.duration_ns();
         let line = Line {
             timestamp: Rfc3339(self.first),
             http: HttpPart {
-                request: self.request.map(|side| RequestSide::new(side, options, &selector)),
-                response: self.response.map(|side| ResponseSide::new(side, options, &selector)),
-                route: path.as_deref().map(|path| options.routes.route(path)),
+                request: self
+                    .request
+                    .zip(asked.as_ref())
+                    .map(|(side, scan)| RequestSide::new(side, (scan, &selector), said.request_id, options)),
+                response: self
+                    .response
+                    .zip(answered.as_ref())
+                    .map(|(side, scan)| ResponseSide::new(side, (scan, &selector), options)),
+                route: path.as_deref().map(|path| options.routes.route_of(path, said.operation.as_deref())),
             },
             url: path.as_deref().map(|path| UrlPart {
                 path,
                 query: self.query(),
                 scheme: scheme_of(self.url.and_then(|url| url.scheme)),
             }),
-            client: EndPart { address: connection.client.address, port: connection.client.port },
-            server: EndPart {
-                address: match host {
-                    Some(host) => Address::Name(host),
-                    None => Address::Ip(connection.server.address),
-                },
-                port: connection.server.port,
-            },
-            network: NetworkPart {
-                peer: EndPart { address: connection.server.address, port: connection.server.port },
-                protocol: ProtocolPart { version },
-            },
-            user_agent: agent.map(|agent| AgentPart { original: options.value("user-agent", agent) }),
+            client: ClientPart::new(connection, said.forwarded_for),
+            server: EndPart::server(connection, host),
+            network: NetworkPart::new(connection, version),
+            user_agent: said.agent.map(|original| AgentPart { original }),
+            trace_id: said.trace_id,
+            span_id: said.span_id,
+            host: HostPart::new(options),
             timing: TimingPart {
                 send_ns: duration.filter(|_| self.event == Event::Request),
                 receive_ns: duration.filter(|_| self.event == Event::Response),
             },
             gannet: OwnPart {
                 event: self.event(),
-                id: self.index.map(|index| Id { flow: connection.flow, index }),
+                id: self.index.map(|index| id_text(ExchangeId { connection: connection.id, index })),
                 complete: self.complete(),
+                operation: said.operation.as_deref(),
                 waited_ns: self.waited_ns,
                 interface: options.interfaces.shared_name(connection.interface).map(ArcStr),
                 tunnel: TunnelPart::of(&connection.around),
@@ -235,14 +245,20 @@ struct Line<'a> {
     http: HttpPart<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<UrlPart<'a>>,
-    client: EndPart<std::net::IpAddr>,
+    client: ClientPart<'a>,
     server: EndPart<Address<'a>>,
     network: NetworkPart,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<AgentPart<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<HostPart<'a>>,
     #[serde(skip_serializing_if = "TimingPart::is_empty")]
     timing: TimingPart,
-    gannet: OwnPart,
+    gannet: OwnPart<'a>,
 }
 
 #[derive(Serialize)]
@@ -264,22 +280,30 @@ enum RequestSide<'a> {
         method: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         method_original: Option<Cow<'a, str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "HeaderPart::is_empty")]
         header: HeaderPart<'a>,
     },
 }
 
 impl<'a> RequestSide<'a> {
-    fn new(side: Side<'a>, options: &'a RecordOptions, selector: &'a Selector<'a>) -> Self {
+    fn new(
+        side: Side<'a>,
+        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
+        id: Option<&'a [u8]>,
+        options: &'a RecordOptions,
+    ) -> Self {
         if let Some(message) = side.message {
-            return Self::Message(RequestPart::new(message, options, selector));
+            return Self::Message(RequestPart::new(message, (scan, selector), id, options));
         }
         let original = side.head.method();
         let known = known_method(original);
         Self::Head {
             method: known.unwrap_or(OTHER_METHOD),
             method_original: known.is_none().then(|| wire_text(original)),
-            header: HeaderPart::new(side.head, options, selector),
+            id: id.map(wire_text),
+            header: HeaderPart::new(scan, options, selector),
         }
     }
 }
@@ -292,21 +316,26 @@ enum ResponseSide<'a> {
     Head {
         #[serde(skip_serializing_if = "Option::is_none")]
         status_code: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason_phrase: Option<Cow<'a, str>>,
         #[serde(skip_serializing_if = "HeaderPart::is_empty")]
         header: HeaderPart<'a>,
     },
 }
 
 impl<'a> ResponseSide<'a> {
-    fn new(side: Side<'a>, options: &'a RecordOptions, selector: &'a Selector<'a>) -> Self {
-        let (status_code, header) = (side.head.status(), HeaderPart::new(side.head, options, selector));
-        match side.message {
-            Some(message) => Self::Message(ResponsePart {
-                status_code,
-                header,
-                body: BodyPart { size: message.body_bytes },
-            }),
-            None => Self::Head { status_code, header },
+    fn new(
+        side: Side<'a>,
+        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
+        options: &'a RecordOptions,
+    ) -> Self {
+        if let Some(message) = side.message {
+            return Self::Message(ResponsePart::new(message, (scan, selector), options));
+        }
+        Self::Head {
+            status_code: side.head.status(),
+            reason_phrase: reason_phrase(side.head),
+            header: HeaderPart::new(scan, options, selector),
         }
     }
 }
@@ -326,12 +355,14 @@ impl TimingPart {
 }
 
 #[derive(Serialize)]
-struct OwnPart {
+struct OwnPart<'a> {
     event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Id>,
+    id: Option<Short<ID_BYTES_MAX>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waited_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,15 +382,9 @@ mod tests {
 
     use super::*;
     use crate::sample::{FIRST, exchange, head, message, request};
-    use crate::{HeaderSelection, Routes};
 
     fn options() -> RecordOptions {
-        RecordOptions {
-            headers: HeaderSelection::default(),
-            redact: true,
-            routes: Routes::default(),
-            interfaces: Default::default(),
-        }
+        RecordOptions::default()
     }
 
     fn connection() -> Connection {
@@ -394,7 +419,7 @@ mod tests {
             "http": {
                 "request": {
                     "method": "_OTHER", "method_original": "PURGE", "header": {"host": ["shop.example"]},
-                    "body": {"size": 12},
+                    "size": 91, "body": {"size": 12},
                 },
                 "route": "/users/{id}",
             },
@@ -403,7 +428,7 @@ mod tests {
             "server": {"address": "shop.example", "port": 8080},
             "network": {"peer": {"address": "10.0.0.2", "port": 8080}, "protocol": {"version": "1.1"}},
             "timing": {"send_ns": 5000},
-            "gannet": {"event": "request", "id": "17-3", "complete": true},
+            "gannet": {"event": "request", "id": "AAAAAAAAAAAAAAAAAAAAAAAAAA-3", "complete": true},
         });
         assert_eq!(found, expected);
     }
@@ -414,16 +439,25 @@ mod tests {
         let known = report(HeadKind::Response, answer(), Some(asked()));
         let found = value(&EventRecord::of_message(&known, &options()));
         assert_eq!(found["timestamp"], "2026-11-21T10:11:12.123456798Z");
-        assert_eq!(found["http"]["response"], json!({"status_code": 503, "body": {"size": 7}}));
+        assert_eq!(
+            found["http"]["response"],
+            json!({"status_code": 503, "reason_phrase": "No", "size": 26, "body": {"size": 7}})
+        );
         assert_eq!(found["http"]["request"]["method_original"], "PURGE");
         assert_eq!(found["http"]["request"].get("body"), None, "nothing is known of it here");
-        assert_eq!(found["gannet"], json!({"event": "response", "id": "17-3", "complete": false}));
+        assert_eq!(
+            found["gannet"],
+            json!({"event": "response", "id": "AAAAAAAAAAAAAAAAAAAAAAAAAA-3", "complete": false})
+        );
         // A response that is cut off has no end to reckon with.
         assert_eq!(found.get("timing"), None);
 
         let unknown = MessageReport { index: None, request: None, ..known };
         let found = value(&EventRecord::of_message(&unknown, &options()));
-        assert_eq!(found["http"], json!({"response": {"status_code": 503, "body": {"size": 7}}}));
+        assert_eq!(
+            found["http"],
+            json!({"response": {"status_code": 503, "reason_phrase": "No", "size": 26, "body": {"size": 7}}})
+        );
         assert_eq!((found.get("url"), &found["server"]["address"]), (None, &json!("10.0.0.2")));
         assert_eq!(found["gannet"], json!({"event": "response", "complete": false}));
     }
@@ -441,8 +475,11 @@ mod tests {
             now,
         };
         let found = value(&EventRecord::of_head(&interim, &options()));
-        assert_eq!(found["http"], json!({"response": {"status_code": 103, "header": {"server": ["x"]}}}));
-        assert_eq!(found["gannet"], json!({"event": "interim", "id": "17-0"}));
+        assert_eq!(
+            found["http"],
+            json!({"response": {"status_code": 103, "reason_phrase": "Early Hints", "header": {"server": ["x"]}}})
+        );
+        assert_eq!(found["gannet"], json!({"event": "interim", "id": "AAAAAAAAAAAAAAAAAAAAAAAAAA-0"}));
         let pending = PendingRequest { connection: connection(), index: 1, head: asked(), first, now };
         let options = options();
         let record = EventRecord::of_pending(&pending, &options);
@@ -450,7 +487,7 @@ mod tests {
         assert_eq!(found["http"]["request"].get("body"), None);
         assert_eq!(
             found["gannet"],
-            json!({"event": "pending", "id": "17-1", "waited_ns": 2_000_000_000_u64})
+            json!({"event": "pending", "id": "AAAAAAAAAAAAAAAAAAAAAAAAAA-1", "waited_ns": 2_000_000_000_u64})
         );
         assert_eq!((record.duration_ns(), record.complete()), (Some(2_000_000_000), None));
         assert_eq!(record.query().as_deref(), Some("sig=REDACTED"));

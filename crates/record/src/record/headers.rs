@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use gannet_http::Head;
+use gannet_http::{Head, Trailers};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::RecordOptions;
+use super::origin::{self, Known};
 use super::parts::{Items, List};
 use crate::redact::{MASKED_FIELD, is_credential_field, masked_text};
 use crate::{wire_text, words};
@@ -109,30 +110,99 @@ impl RecordOptions {
     }
 }
 
-/// The selected fields: an array of values under each name in lower case, in the order of their first appearance.
-///
-/// Which are selected is found out once and kept as bits: there is a field or two among many. Heads of more fields than a
-/// word has bits are rare, and theirs beyond are looked at each time.
-pub(super) struct HeaderPart<'a> {
+/// One look at all fields of a head: which are selected, and where those are that records make something of.
+pub(super) struct Scan<'a> {
     head: &'a Head,
-    options: &'a RecordOptions,
-    selector: &'a Selector<'a>,
-    /// The bit of a place says that its field is selected.
+    /// The bit of a place says that its field is selected. There is a field or two among many, and they are asked for more
+    /// than once. Heads of more fields than a word has bits are rare, and theirs beyond are looked at each time.
     selected: u64,
     /// There are more fields than bits.
     is_long: bool,
+    /// The first value of each.
+    known: [Option<&'a [u8]>; KNOWN],
+    /// More than one `traceparent`.
+    traces: u8,
+}
+
+const KNOWN: usize = Known::NAMES.len();
+
+/// For each length, which of the known names have it, as bits; the last element is for that length and any longer one.
+const KNOWN_OF_LENGTH: [u16; LENGTHS] = {
+    let mut of_length = [0; LENGTHS];
+    let mut at = 0;
+    while at < KNOWN {
+        of_length[Known::NAMES[at].1.len()] |= 1 << at;
+        at += 1;
+    }
+    of_length
+};
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(head: &'a Head, selector: &Selector<'_>) -> Self {
+        let mut scan = Self {
+            head,
+            selected: 0,
+            is_long: head.field_at(BITS).is_some(),
+            known: [None; KNOWN],
+            traces: 0,
+        };
+        let mut bit = 1_u64;
+        for (name, value) in head.fields() {
+            if selector.contains(name) {
+                scan.selected |= bit;
+            }
+            // 0 for what is beyond.
+            bit <<= 1;
+            let bits = KNOWN_OF_LENGTH.get(name.len()).copied().unwrap_or(0);
+            if bits != 0 {
+                scan.know(bits, name, value);
+            }
+        }
+        scan
+    }
+
+    #[inline]
+    fn know(&mut self, mut bits: u16, name: &[u8], value: &'a [u8]) {
+        while bits != 0 {
+            let at = bits.trailing_zeros() as usize;
+            // Takes the lowest bit away.
+            bits &= bits - 1;
+            if let (Some((known, text)), Some(place)) = (Known::NAMES.get(at), self.known.get_mut(at))
+                && same_name(name, text.as_bytes())
+            {
+                self.traces += u8::from(*known == Known::Traceparent && self.traces < 2);
+                place.get_or_insert(value);
+                return;
+            }
+        }
+    }
+
+    /// The value of the first field of this name.
+    pub(super) fn known(&self, name: Known) -> Option<&'a [u8]> {
+        self.known.get(name as usize).copied().flatten()
+    }
+
+    /// The ids of trace and parent. Two fields are as good as none: nobody can say which is meant.
+    pub(super) fn trace(&self) -> Option<(&'a str, &'a str)> {
+        self.known(Known::Traceparent).filter(|_| self.traces == 1).and_then(origin::trace)
+    }
+
+    /// What identifies the request, by precedence.
+    pub(super) fn request_id(&self) -> Option<&'a [u8]> {
+        Known::IDS.into_iter().find_map(|id| self.known(id)).filter(|id| !id.is_empty())
+    }
+}
+
+/// The selected fields: an array of values under each name in lower case, in the order of their first appearance.
+pub(super) struct HeaderPart<'a> {
+    scan: &'a Scan<'a>,
+    options: &'a RecordOptions,
+    selector: &'a Selector<'a>,
 }
 
 impl<'a> HeaderPart<'a> {
-    pub(super) fn new(head: &'a Head, options: &'a RecordOptions, selector: &'a Selector<'a>) -> Self {
-        let (mut selected, mut bit) = (0, 1_u64);
-        for (name, _) in head.fields().take(BITS) {
-            if selector.contains(name) {
-                selected |= bit;
-            }
-            bit = bit.wrapping_shl(1);
-        }
-        Self { head, options, selector, selected, is_long: head.field_at(BITS).is_some() }
+    pub(super) fn new(scan: &'a Scan<'a>, options: &'a RecordOptions, selector: &'a Selector<'a>) -> Self {
+        Self { scan, options, selector }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -141,21 +211,21 @@ impl<'a> HeaderPart<'a> {
 
     /// Places, names and values of the selected fields, from place `first` on.
     fn fields_from(&self, first: usize) -> impl Iterator<Item = (usize, &'a [u8], &'a [u8])> {
-        let head = self.head;
-        let mut bits = if first < BITS { self.selected >> first << first } else { 0 };
+        let head = self.scan.head;
+        let mut bits = if first < BITS { self.scan.selected >> first << first } else { 0 };
         let few = std::iter::from_fn(move || {
             let place = bits.trailing_zeros() as usize;
             // Takes the lowest bit away.
             bits &= bits.checked_sub(1)?;
             head.field_at(place).map(|(name, value)| (place, name, value))
         });
-        let beyond = if self.is_long { first.max(BITS)..usize::MAX } else { 0..0 };
+        let beyond = if self.scan.is_long { first.max(BITS)..usize::MAX } else { 0..0 };
         let beyond = beyond.map_while(|place| head.field_at(place).map(|(name, value)| (place, name, value)));
         few.chain(beyond.filter(|(_, name, _)| self.selector.contains(name)))
     }
 }
 
-/// Places that [`HeaderPart::selected`] has a bit for.
+/// Places that [`Scan::selected`] has a bit for.
 const BITS: usize = u64::BITS as usize;
 
 impl Serialize for HeaderPart<'_> {
@@ -166,19 +236,56 @@ impl Serialize for HeaderPart<'_> {
             if earlier.any(|(_, other, _)| same_name(name, other)) {
                 continue;
             }
-            let values = List(Values { part: self, name, at });
-            // A name that is in lower case as it is needs no copy; HTTP/1 spells most with capitals.
-            let mut buffer = [0; SHORT_NAME_BYTES];
-            match buffer.get_mut(..name.len()) {
-                Some(lower) if name.is_ascii() => {
-                    lower.copy_from_slice(name);
-                    lower.make_ascii_lowercase();
-                    map.serialize_entry(str::from_utf8(lower).unwrap_or_default(), &values)?;
-                }
-                _ => map.serialize_entry(&wire_text(name).to_ascii_lowercase(), &values)?,
+            entry(&mut map, name, &List(Values { part: self, name, at }))?;
+        }
+        map.end()
+    }
+}
+
+/// The fields behind a body: all of them, gathered like those of a head.
+pub(super) struct TrailerPart<'a> {
+    pub(super) trailers: &'a Trailers,
+    pub(super) options: &'a RecordOptions,
+}
+
+impl Serialize for TrailerPart<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (at, (name, _)) in self.trailers.fields().enumerate() {
+            if !self.trailers.fields().take(at).any(|(other, _)| same_name(name, other)) {
+                entry(&mut map, name, &List(TrailerValues { part: self, name, at }))?;
             }
         }
         map.end()
+    }
+}
+
+/// The values of all trailers called `name`; the first of them is the one at `at`.
+struct TrailerValues<'a> {
+    part: &'a TrailerPart<'a>,
+    name: &'a [u8],
+    at: usize,
+}
+
+impl Items for TrailerValues<'_> {
+    fn items(&self) -> impl Iterator<Item: Serialize> {
+        let fields = self.part.trailers.fields().skip(self.at);
+        let same = fields.filter(|(name, _)| same_name(self.name, name));
+        same.map(|(_, value)| self.part.options.value(self.name, value))
+    }
+}
+
+/// Writes the values of a field under its name in lower case.
+fn entry<M: SerializeMap>(map: &mut M, name: &[u8], values: &impl Serialize) -> Result<(), M::Error> {
+    // On the stack if it is short, as all but odd ones are.
+    let mut buffer = [0; SHORT_NAME_BYTES];
+    match buffer.get_mut(..name.len()) {
+        Some(lower) if name.is_ascii() => {
+            lower.copy_from_slice(name);
+            lower.make_ascii_lowercase();
+            map.serialize_entry(str::from_utf8(lower).unwrap_or_default(), values)
+        }
+        _ => map.serialize_entry(&wire_text(name).to_ascii_lowercase(), values),
     }
 }
 

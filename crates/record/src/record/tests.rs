@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use gannet_http::{Head, Interim, TcpFacts, Timing, Untrusted};
+use gannet_flow::Handshake;
+use gannet_http::{Head, Interim, Oddities, Reason, TcpFacts, Timing, Untrusted};
 use gannet_packet::Surroundings;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ fn options() -> RecordOptions {
     let interfaces = Interfaces::default();
     interfaces.add("eth0".into());
     interfaces.add(String::new());
-    RecordOptions { headers: HeaderSelection::default(), redact: true, routes: Routes::default(), interfaces }
+    RecordOptions { interfaces, ..RecordOptions::default() }
 }
 
 fn line(exchange: &Exchange, options: &RecordOptions) -> String {
@@ -36,27 +37,40 @@ fn a_whole_line() {
     let response = head(b"HTTP/1.1 200 OK", &[(b"Content-Type", b"application/json"), (b"Server", b"nginx")]);
     let mut exchange = exchange(request, response);
     exchange.timing.connect = Some(70_000);
+    let before = |nanos| Some(Timestamp(FIRST - nanos));
+    exchange.timing.handshake = Handshake::new(before(70_000), before(20_000), before(0));
+    exchange.timing.server_round_trip = Some(40_000);
     exchange.tcp = TcpFacts {
         retransmitted_bytes: 1448,
+        client_retransmitted_bytes: 1000,
         out_of_order: 1,
         gap_bytes: 5,
         zero_windows: 2,
-        ..TcpFacts::default()
+        zero_window_ns: 7,
     };
     let expected = concat!(
         r#"{"timestamp":"2026-11-21T10:11:12.123456789Z","#,
         r#""http":{"request":{"method":"GET","header":{"host":["shop.example:8080"],"user-agent":["curl/8.5"]},"#,
-        r#""body":{"size":0}},"#,
-        r#""response":{"status_code":200,"header":{"content-type":["application/json"],"server":["nginx"]},"#,
-        r#""body":{"size":1234}},"route":"/users/{id}/orders"},"#,
+        r#""size":106,"body":{"size":0}},"#,
+        r#""response":{"status_code":200,"reason_phrase":"OK","#,
+        r#""header":{"content-type":["application/json"],"server":["nginx"]},"size":1300,"body":{"size":1234}},"#,
+        r#""route":"/users/{id}/orders"},"#,
         r#""url":{"path":"/users/42/orders","query":"full=1","scheme":"http"},"#,
         r#""client":{"address":"10.0.0.1","port":51234},"server":{"address":"shop.example","port":8080},"#,
         r#""network":{"peer":{"address":"10.0.0.2","port":8080},"protocol":{"version":"1.1"}},"#,
         r#""user_agent":{"original":"curl/8.5"},"#,
-        r#""timing":{"connect_ns":70000,"send_ns":20000,"ttfb_ns":1000000,"server_ns":980000,"#,
-        r#""receive_ns":500000,"total_ns":1500000},"#,
-        r#""tcp":{"retransmitted":1448,"out_of_order":1,"gap_bytes":5,"zero_windows":2},"#,
-        r#""gannet":{"id":"17-3","state":"complete","pair_confidence":"high","untrusted":[],"interface":"eth0"}}"#,
+        r#""timing":{"connect_ns":70000,"connect_server_ns":50000,"connect_client_ns":20000,"send_ns":20000,"#,
+        r#""ttfb_ns":1000000,"server_ns":980000,"receive_ns":500000,"total_ns":1500000,"think_ns":null,"#,
+        r#""server_rtt_ns":40000,"client_rtt_ns":null,"network_estimate_ns":40000,"#,
+        r#""syn_ns":1795255872123386789,"synack_ns":1795255872123436789,"hs_ack_ns":1795255872123456789,"#,
+        r#""req_first_ns":1795255872123456789,"req_hdr_end_ns":1795255872123456789,"#,
+        r#""req_last_ns":1795255872123476789,"interim":[],"resp_first_ns":1795255872124456789,"#,
+        r#""resp_hdr_end_ns":1795255872124456789,"resp_last_ns":1795255872124956789},"#,
+        r#""tcp":{"retransmitted":1448,"client_retransmitted":1000,"server_retransmitted":448,"out_of_order":1,"#,
+        r#""gap_bytes":5,"zero_windows":2,"zero_window_ns":7},"#,
+        r#""gannet":{"id":"AAAAAAAAAAAAAAAAAAAAAAAAAA-3","state":"complete","reason":"framing","#,
+        r#""pair_confidence":"high","untrusted":[],"interface":"eth0","#,
+        r#""locator":"AAAAAAAAAAAAAAAAAAAAAAAAAA-3@10.0.0.1.51234-10.0.0.2.8080@1795255872123386789+1570000"}}"#,
     );
     assert_eq!(line(&exchange, &options()), expected);
 }
@@ -86,16 +100,24 @@ fn an_orphan_response_has_no_request() {
     let mut exchange =
         exchange_of(None, Some(message(head(b"HTTP/1.0 408 Request Timeout", &[]), 3, 11, 12)));
     exchange.connection.interface = 1;
+    exchange.reason = Reason::Unsolicited;
     exchange.untrusted = Untrusted { midstream: true, pairing: true, ..Untrusted::default() };
     let expected = concat!(
         r#"{"timestamp":"2026-11-21T10:11:12.123456800Z","#,
-        r#""http":{"response":{"status_code":408,"body":{"size":3}}},"#,
+        r#""http":{"response":{"status_code":408,"reason_phrase":"Request Timeout","size":35,"body":{"size":3}}},"#,
         r#""client":{"address":"10.0.0.1","port":51234},"server":{"address":"10.0.0.2","port":8080},"#,
         r#""network":{"peer":{"address":"10.0.0.2","port":8080},"protocol":{"version":"1.0"}},"#,
-        r#""timing":{"connect_ns":null,"send_ns":null,"ttfb_ns":null,"server_ns":null,"receive_ns":null,"#,
-        r#""total_ns":null},"tcp":{"retransmitted":0,"out_of_order":0,"gap_bytes":0,"zero_windows":0},"#,
-        r#""gannet":{"id":"17-3","state":"orphan-response","pair_confidence":"high","#,
-        r#""untrusted":["midstream","pairing"]}}"#,
+        r#""timing":{"connect_ns":null,"connect_server_ns":null,"connect_client_ns":null,"send_ns":null,"#,
+        r#""ttfb_ns":null,"server_ns":null,"receive_ns":null,"total_ns":null,"think_ns":null,"#,
+        r#""server_rtt_ns":null,"client_rtt_ns":null,"network_estimate_ns":null,"syn_ns":null,"#,
+        r#""synack_ns":null,"hs_ack_ns":null,"req_first_ns":null,"req_hdr_end_ns":null,"req_last_ns":null,"#,
+        r#""interim":[],"resp_first_ns":1795255872123456800,"resp_hdr_end_ns":1795255872123456800,"#,
+        r#""resp_last_ns":null},"#,
+        r#""tcp":{"retransmitted":0,"client_retransmitted":0,"server_retransmitted":0,"out_of_order":0,"#,
+        r#""gap_bytes":0,"zero_windows":0,"zero_window_ns":0},"#,
+        r#""gannet":{"id":"AAAAAAAAAAAAAAAAAAAAAAAAAA-3","state":"orphan-response","reason":"unsolicited","#,
+        r#""pair_confidence":"high","untrusted":["midstream","pairing"],"#,
+        r#""locator":"AAAAAAAAAAAAAAAAAAAAAAAAAA-3@10.0.0.1.51234-10.0.0.2.8080@1795255872123456800+1"}}"#,
     );
     assert_eq!(line(&exchange, &options()), expected);
 }
@@ -105,7 +127,10 @@ fn an_orphan_request_has_no_response() {
     let mut exchange = exchange_of(Some(message(request("POST /a HTTP/1.0", &[]), 9, 0, 5)), None);
     exchange.timing = Timing { send: Some(5), ..Timing::default() };
     let value = value(&exchange, &options());
-    assert_eq!(value["http"], json!({"request": {"method": "POST", "body": {"size": 9}}, "route": "/a"}));
+    assert_eq!(
+        value["http"],
+        json!({"request": {"method": "POST", "size": 29, "body": {"size": 9}}, "route": "/a"})
+    );
     assert_eq!(value["timing"]["send_ns"], 5);
     assert_eq!(value["network"]["protocol"]["version"], "1.0");
     assert_eq!(value["gannet"]["state"], "orphan-request");
@@ -208,7 +233,9 @@ fn odd_bytes_stay_in_their_place() {
     exchange.interim.push(Interim { status: 103, first: Timestamp(FIRST) });
     for message in [&mut exchange.request, &mut exchange.response] {
         let message = message.as_mut().unwrap();
-        (message.head.cut, message.head.folded, message.ambiguous_length) = (true, true, true);
+        (message.head.cut, message.ambiguous_length) = (true, true);
+        message.oddities.add(Oddities::FOLDED);
+        message.oddities.add(Oddities::BAD_CHUNK);
     }
     let options = RecordOptions { headers: HeaderSelection::All, ..options() };
     let text = line(&exchange, &options);
@@ -222,8 +249,12 @@ fn odd_bytes_stay_in_their_place() {
         value["http"]["response"]["header"],
         json!({"server\u{fffd}ff": ["1"], "content-type": ["\u{fffd}FF"]})
     );
-    assert_eq!(value["gannet"]["interim"], json!([100, 103]));
-    assert_eq!(value["gannet"]["notes"].as_array().unwrap().len(), 6);
+    let interim = |status: u16| json!({"status_code": status, "first_ns": FIRST});
+    assert_eq!(value["timing"]["interim"], json!([interim(100), interim(103)]));
+    let notes = ["request", "response"].map(|whose| {
+        ["head-cut", "length-ambiguous", "folded", "bad-chunk"].map(|note| format!("{whose}-{note}"))
+    });
+    assert_eq!(value["gannet"]["notes"], json!(notes.concat()));
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! What a record says of each message: start line, fields, body.
+
+use std::borrow::Cow;
+
+use gannet_http::{DecodeEnd, Head, Message, Trailers};
+use serde::Serialize;
+
+use super::headers::{HeaderPart, Scan, Selector, TrailerPart};
+use super::{OTHER_METHOD, RecordOptions, known_method};
+use crate::text::wire_string;
+use crate::wire_text;
+
+#[derive(Serialize)]
+pub(super) struct RequestPart<'a> {
+    method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method_original: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "HeaderPart::is_empty")]
+    header: HeaderPart<'a>,
+    size: u64,
+    body: BodyPart<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trailer: Option<TrailerPart<'a>>,
+}
+
+impl<'a> RequestPart<'a> {
+    /// `id` is what identifies the request, whoever said it.
+    pub(super) fn new(
+        message: &'a Message,
+        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
+        id: Option<&'a [u8]>,
+        options: &'a RecordOptions,
+    ) -> Self {
+        let original = message.head.method();
+        let known = known_method(original);
+        Self {
+            method: known.unwrap_or(OTHER_METHOD),
+            method_original: known.is_none().then(|| wire_text(original)),
+            id: id.map(wire_text),
+            header: HeaderPart::new(scan, options, selector),
+            size: message.wire_bytes,
+            body: BodyPart::new(message, options),
+            trailer: trailer(message, options),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct ResponsePart<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_phrase: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "HeaderPart::is_empty")]
+    header: HeaderPart<'a>,
+    size: u64,
+    body: BodyPart<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trailer: Option<TrailerPart<'a>>,
+}
+
+impl<'a> ResponsePart<'a> {
+    pub(super) fn new(
+        message: &'a Message,
+        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
+        options: &'a RecordOptions,
+    ) -> Self {
+        Self {
+            status_code: message.head.status(),
+            reason_phrase: reason_phrase(&message.head),
+            header: HeaderPart::new(scan, options, selector),
+            size: message.wire_bytes,
+            body: BodyPart::new(message, options),
+            trailer: trailer(message, options),
+        }
+    }
+}
+
+pub(super) fn reason_phrase(head: &Head) -> Option<Cow<'_, str>> {
+    Some(head.reason()).filter(|reason| !reason.is_empty()).map(wire_text)
+}
+
+fn trailer<'a>(message: &'a Message, options: &'a RecordOptions) -> Option<TrailerPart<'a>> {
+    let some = |trailers: &&Trailers| trailers.fields().next().is_some();
+    let trailers = message.trailers.as_deref().filter(some)?;
+    Some(TrailerPart { trailers, options })
+}
+
+/// `size` is there for each message, the rest if bytes of the body were kept.
+#[derive(Serialize, Default)]
+pub(super) struct BodyPart<'a> {
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decoded_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decoding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+}
+
+impl<'a> BodyPart<'a> {
+    fn new(message: &'a Message, options: &RecordOptions) -> Self {
+        if message.body.is_empty() {
+            return Self { size: message.body_bytes, ..Self::default() };
+        }
+        let decoded = message.decoded(&options.decode);
+        let cut = matches!(
+            decoded.end,
+            DecodeEnd::Truncated | DecodeEnd::TooLong | DecodeEnd::Bomb | DecodeEnd::Corrupt
+        );
+        Self {
+            size: message.body_bytes,
+            content_type: message.head.field("content-type").map(wire_text),
+            encoding: encoding(&message.head),
+            decoded_size: Some(decoded.bytes.len() as u64),
+            decoding: Some(decoded.end.name()),
+            truncated: Some(cut || !message.body_is_whole()),
+            content: Some(wire_string(decoded.bytes)),
+        }
+    }
+}
+
+/// The values of all `Content-Encoding`, as one list.
+fn encoding(head: &Head) -> Option<Cow<'_, str>> {
+    let values = || {
+        let fields = head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-encoding"));
+        fields.map(|(_, value)| value)
+    };
+    if values().nth(1).is_none() {
+        return values().next().map(wire_text);
+    }
+    Some(values().map(wire_text).collect::<Vec<_>>().join(", ").into())
+}

@@ -1,0 +1,83 @@
+//! When things happened, and how long they took.
+
+use gannet_http::{Exchange, Interim};
+use gannet_packet::Timestamp;
+use serde::Serialize;
+
+use super::parts::{Items, List};
+
+/// All keys are there, null if there is no value: a reader of columns finds them in every line.
+#[derive(Serialize)]
+pub(super) struct TimingPart<'a> {
+    connect_ns: Option<u64>,
+    connect_server_ns: Option<u64>,
+    connect_client_ns: Option<u64>,
+    send_ns: Option<u64>,
+    ttfb_ns: Option<u64>,
+    server_ns: Option<u64>,
+    receive_ns: Option<u64>,
+    total_ns: Option<u64>,
+    think_ns: Option<u64>,
+    server_rtt_ns: Option<u64>,
+    client_rtt_ns: Option<u64>,
+    network_estimate_ns: Option<u64>,
+    syn_ns: Option<u64>,
+    synack_ns: Option<u64>,
+    hs_ack_ns: Option<u64>,
+    req_first_ns: Option<u64>,
+    req_hdr_end_ns: Option<u64>,
+    req_last_ns: Option<u64>,
+    interim: List<Interims<'a>>,
+    resp_first_ns: Option<u64>,
+    resp_hdr_end_ns: Option<u64>,
+    resp_last_ns: Option<u64>,
+}
+
+impl<'a> TimingPart<'a> {
+    pub(super) fn new(exchange: &'a Exchange) -> Self {
+        let Exchange { request, response, timing, .. } = exchange;
+        let nanos = |time: Option<Timestamp>| time.map(|time| time.0);
+        let request_first = request.as_ref().map(|message| message.first.0);
+        let response_first = response.as_ref().map(|message| message.first.0);
+        // A last byte that was not seen, or is missing, ends no duration: it has no time either.
+        let last = |first: Option<u64>, duration: Option<u64>| first?.checked_add(duration?);
+        Self {
+            connect_ns: timing.connect,
+            connect_server_ns: timing.handshake.responder_ns(),
+            connect_client_ns: timing.handshake.originator_ns(),
+            send_ns: timing.send,
+            ttfb_ns: timing.ttfb,
+            server_ns: timing.server,
+            receive_ns: timing.receive,
+            total_ns: timing.total,
+            think_ns: timing.think,
+            server_rtt_ns: timing.server_round_trip,
+            client_rtt_ns: timing.client_round_trip,
+            network_estimate_ns: timing.network_estimate(),
+            syn_ns: nanos(timing.handshake.syn()),
+            synack_ns: nanos(timing.handshake.syn_ack()),
+            hs_ack_ns: nanos(timing.handshake.ack()),
+            req_first_ns: request_first,
+            req_hdr_end_ns: request.as_ref().map(|message| message.head_end.0),
+            req_last_ns: last(request_first, timing.send),
+            interim: List(Interims(&exchange.interim)),
+            resp_first_ns: response_first,
+            resp_hdr_end_ns: response.as_ref().map(|message| message.head_end.0),
+            resp_last_ns: last(response_first, timing.receive),
+        }
+    }
+}
+
+pub(super) struct Interims<'a>(&'a [Interim]);
+
+impl Items for Interims<'_> {
+    fn items(&self) -> impl Iterator<Item: Serialize> {
+        self.0.iter().map(|interim| InterimPart { status_code: interim.status, first_ns: interim.first.0 })
+    }
+}
+
+#[derive(Serialize)]
+struct InterimPart {
+    status_code: u16,
+    first_ns: u64,
+}

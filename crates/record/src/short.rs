@@ -1,0 +1,101 @@
+//! Text of a bounded length, put together without the heap.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer};
+
+/// At most `N` bytes of text. Whoever makes one chooses `N` so that all of it fits; a piece that does not is left out.
+pub(crate) struct Short<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Short<N> {
+    pub(crate) fn new() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn text(&mut self, text: &str) {
+        self.ascii(text.as_bytes());
+    }
+
+    /// `bytes` are ASCII, or the whole of some UTF-8.
+    #[inline]
+    pub(crate) fn ascii(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn number(&mut self, number: impl itoa::Integer) {
+        self.text(itoa::Buffer::new().format(number));
+    }
+
+    #[inline]
+    pub(crate) fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                self.number(a);
+                for octet in [b, c, d] {
+                    self.ascii(b".");
+                    self.number(octet);
+                }
+            }
+            IpAddr::V6(address) => {
+                // Fails where there is no room, which is for whoever chose N to know.
+                let _ = fmt::Write::write_fmt(self, format_args!("{address}"));
+            }
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // Made of whole texts.
+        self.bytes.get(..self.len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> fmt::Write for Short<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let before = self.len;
+        self.text(text);
+        if self.len == before + text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+impl<const N: usize> Serialize for Short<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        let mut short = Short::<5>::new();
+        short.text("abc");
+        short.text("def");
+        short.number(42_u32);
+        short.ascii(b"g");
+        assert_eq!(short.as_str(), "abc42");
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_are_those_of_the_standard_library(address: IpAddr, number: u64) {
+            let mut short = Short::<80>::new();
+            short.address(address);
+            short.number(number);
+            prop_assert_eq!(short.as_str(), format!("{address}{number}"));
+        }
+    }
+}
