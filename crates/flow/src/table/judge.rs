@@ -172,10 +172,10 @@ impl<H: Handler> Assembly<'_, H> {
         if offset <= high + reach_here && end >= low - reach_here {
             return true;
         }
-        // The capture may have missed more than a window. What its sender has received shows then that it is
-        // up to date.
+        // The capture may have missed more than a window, however much: half of all sequence numbers lie ahead. What its
+        // sender has received shows then that it is up to date.
         let opposite = entry.stream(from.opposite());
-        if !has(segment, TcpFlags::ACK) || opposite.start == Start::Unknown || offset > high + REACH_UNKNOWN {
+        if !has(segment, TcpFlags::ACK) || opposite.start == Start::Unknown {
             return false;
         }
         let acknowledged = opposite.offset(segment.tcp.acknowledgement);

@@ -142,6 +142,32 @@ fn a_flow_goes_on_where_both_directions_are_when_the_capture_has_missed_a_window
     assert_eq!(texts, ["", ""], "nothing is left to be told");
 }
 
+/// A capture of 5 GB of which only some segments were kept, two of them 1.9 GB apart.
+#[test]
+fn a_stream_of_more_than_4_gib_is_as_long_as_it_was_whatever_was_missed() {
+    let mut run = connected();
+    let (mut sent, mut received) = (0_u64, 0_u64);
+    for (number, step) in
+        [14_480, 380_000_000, 1_912_000_000, 45_000_000, 1_922_000_000, 42_000_000, 1_200_000_000]
+            .into_iter()
+            .enumerate()
+    {
+        sent += step;
+        let (sequence, at) = (5_001_u32.wrapping_add(sent as u32), 1_000 * number as u64);
+        // The acknowledgement comes first, or the segment.
+        if number % 2 == 0 {
+            run.give(client(1_001).ack(sequence).at(at));
+        }
+        assert_eq!(run.give(server(sequence).ack(1_001).data("abc").at(at + 1)), Accepted, "{number}");
+        sent += 3;
+        received += 3;
+        run.give(client(1_001).ack(sequence.wrapping_add(3)).at(at + 2));
+    }
+    let missing: u64 = gaps(&run.finish(), Responder).iter().map(|(_, len, _)| len).sum();
+    assert_eq!(missing + received, sent);
+    assert!(sent > 5 << 30);
+}
+
 #[test]
 fn segments_that_do_not_know_one_another_lead_nowhere() {
     let mut run = connected();
