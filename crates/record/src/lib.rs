@@ -13,6 +13,7 @@
 
 mod flow;
 mod histogram_log;
+mod httpry;
 mod interfaces;
 mod json;
 mod latency;
@@ -40,3 +41,6 @@ pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, Summary
 pub use text::{columns, printable, shortened, wire_text};
 pub use time::ShortDuration;
 pub use traffic::{Traffic, TrafficRow, TrafficSummary, TrafficTable};
+pub use httpry::{
+    DEFAULT_METHODS, Fields, Judged, Lines, LocalTime, Methods, NoFields, RawHead, RawKind, Rates,
+};

@@ -73,7 +73,7 @@ const UNITS: [(u64, &str, u64); 6] = [
 ];
 
 /// `value` in decimal, filled up with zeros on the left.
-fn put(out: &mut [u8], mut value: u32) {
+pub(crate) fn put(out: &mut [u8], mut value: u32) {
     for digit in out.iter_mut().rev() {
         *digit = b'0' + (value % 10) as u8;
         value /= 10;

@@ -1,0 +1,114 @@
+//! Which values a line has, and finding them in a head.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::{RawKind, Walk, start, without_leading_space};
+
+/// The fields of a line, in order: what httpry's `-f` says.
+///
+/// Besides its eleven own names, each is the name of a header field. The last of several header fields counts, and an empty
+/// one does not; one that is named like a part of the start line takes its place, as in httpry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// In lower case, each once.
+    names: Vec<String>,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self { names: DEFAULT_FIELDS.iter().map(|name| (*name).to_owned()).collect() }
+    }
+}
+
+/// A list of fields without a name in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoFields;
+
+impl fmt::Display for NoFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no field in the list")
+    }
+}
+
+impl std::error::Error for NoFields {}
+
+/// Where the values of one head are in it: an empty range where there is none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Values(Vec<Range<usize>>);
+
+impl Fields {
+    /// From what was asked for: case and blanks around the names do not matter, nor do empty names and those that were there before.
+    pub fn new<S: AsRef<str>>(list: &[S]) -> Result<Self, NoFields> {
+        let mut names: Vec<String> = Vec::new();
+        for name in list {
+            let name = name.as_ref().trim().to_ascii_lowercase();
+            if !name.is_empty() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if names.is_empty() { Err(NoFields) } else { Ok(Self { names }) }
+    }
+
+    /// What httpry prints in its rate mode: the host alone.
+    pub fn host() -> Self {
+        Self { names: vec!["host".to_owned()] }
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Looks for the values in a head. Those that are not in there, addresses and times, are left empty.
+    pub(super) fn find(&self, kind: RawKind, head: &[u8], values: &mut Values) {
+        values.0.clear();
+        values.0.resize(self.names.len(), 0..0);
+        let mut walk = Walk::new(head);
+        let Some(start) = start(kind, walk.first_line()) else { return };
+        for (name, value) in [
+            ("http-version", start.version),
+            ("method", start.method),
+            ("request-uri", start.target),
+            ("status-code", start.status),
+            ("reason-phrase", start.reason),
+        ] {
+            self.set(name.as_bytes(), value, head, values);
+        }
+        while let Some(line) = walk.next_line() {
+            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            self.set(&line[..colon], without_leading_space(&line[colon + 1..]), head, values);
+        }
+    }
+
+    fn set(&self, name: &[u8], value: &[u8], head: &[u8], values: &mut Values) {
+        let index = self.names.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(name));
+        if let Some(place) = index.and_then(|index| values.0.get_mut(index))
+            && !value.is_empty()
+        {
+            let start = (value.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+            *place = start..start + value.len();
+        }
+    }
+}
+
+impl Values {
+    /// The value at this place, counted from 0.
+    pub(super) fn of<'a>(&self, place: usize, head: &'a [u8]) -> &'a [u8] {
+        self.0.get(place).and_then(|range| head.get(range.clone())).unwrap_or_default()
+    }
+}
+
+/// What `-f` is without being given.
+pub const DEFAULT_FIELDS: &[&str] = &[
+    "timestamp",
+    "source-ip",
+    "dest-ip",
+    "direction",
+    "method",
+    "host",
+    "request-uri",
+    "http-version",
+    "status-code",
+    "reason-phrase",
+];

@@ -1,0 +1,133 @@
+//! Heads as lines of text.
+
+use std::fmt;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+
+use gannet_packet::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::fields::Values;
+use super::{Fields, RawHead, RawKind};
+use crate::time::put;
+
+/// Writes lines: the values of the fields with a TAB between, `-` for what is not there or empty.
+#[derive(Debug)]
+pub struct Lines {
+    fields: Fields,
+    times: LocalTime,
+    values: Values,
+}
+
+/// Times as httpry prints them: `2026-01-31 23:59:59`, in the local time zone.
+#[derive(Debug)]
+pub struct LocalTime {
+    zone: TimeZone,
+    /// The second that was asked for last, and its text: most lines of a second come together.
+    last: Option<(u64, [u8; 19])>,
+}
+
+impl Lines {
+    /// Lines with these fields.
+    pub fn new(fields: Fields, zone: TimeZone) -> Self {
+        Self { fields, times: LocalTime::new(zone), values: Values::default() }
+    }
+
+    /// What stands in front of the first line of a file: two comments, of which the first names the release that the lines are
+    /// those of.
+    pub fn write_comments(fields: &Fields, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"# httpry version 0.1.8\n# Fields: ");
+        for (index, name) in fields.names().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
+        out.push(b'\n');
+    }
+
+    /// The fields.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// Appends the line of a head.
+    pub fn write(&mut self, head: &RawHead, out: &mut Vec<u8>) {
+        let Self { fields, times, values } = self;
+        fields.find(head.kind, &head.bytes, values);
+        for (place, name) in fields.names().enumerate() {
+            if place > 0 {
+                out.push(b'\t');
+            }
+            let value = values.of(place, &head.bytes);
+            // These are httpry's own whatever the head says, and `direction` unless it has such a field.
+            match (name, head.kind) {
+                ("timestamp", _) => out.extend_from_slice(times.text(head.time)),
+                ("source-ip", _) => add(out, &Address(head.source.address)),
+                ("dest-ip", _) => add(out, &Address(head.destination.address)),
+                ("source-port", _) => add(out, &head.source.port),
+                ("dest-port", _) => add(out, &head.destination.port),
+                ("direction", RawKind::Request) if value.is_empty() => out.push(b'>'),
+                ("direction", RawKind::Response) if value.is_empty() => out.push(b'<'),
+                _ if value.is_empty() => out.push(b'-'),
+                _ => out.extend_from_slice(value),
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+impl LocalTime {
+    /// Times of this zone.
+    pub fn new(zone: TimeZone) -> Self {
+        Self { zone, last: None }
+    }
+
+    /// The text of a time; parts of a second are cut off.
+    pub fn text(&mut self, time: Timestamp) -> &[u8] {
+        let secs = time.secs();
+        let text = match self.last {
+            Some((known, text)) if known == secs => text,
+            _ => self.format(secs),
+        };
+        &self.last.insert((secs, text)).1
+    }
+
+    fn format(&self, secs: u64) -> [u8; 19] {
+        // 2554 is the last year of a `Timestamp`, 9999 jiff's.
+        let secs = i64::try_from(secs).unwrap_or(i64::MAX);
+        let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
+        let civil = self.zone.to_datetime(time);
+        let mut text = *b"0000-00-00 00:00:00";
+        put(&mut text[0..4], civil.year().unsigned_abs().into());
+        put(&mut text[5..7], civil.month().unsigned_abs().into());
+        put(&mut text[8..10], civil.day().unsigned_abs().into());
+        put(&mut text[11..13], civil.hour().unsigned_abs().into());
+        put(&mut text[14..16], civil.minute().unsigned_abs().into());
+        put(&mut text[17..19], civil.second().unsigned_abs().into());
+        text
+    }
+}
+
+/// An address as C's `inet_ntop` has it, which shows an IPv4 address in more places than Rust does.
+struct Address(IpAddr);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V6(address) => match address.segments() {
+                [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
+                    let v4 = Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+                    write!(f, "::{v4}")
+                }
+                _ => address.fmt(f),
+            },
+            IpAddr::V4(address) => address.fmt(f),
+        }
+    }
+}
+
+fn add(out: &mut Vec<u8>, value: &dyn fmt::Display) {
+    // Memory takes everything.
+    let _ = write!(out, "{value}");
+}

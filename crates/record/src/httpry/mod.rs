@@ -1,0 +1,245 @@
+//! httpry's view of HTTP: which packets it takes for heads, and the line that it prints for each.
+//!
+//! httpry looks at packets one by one. What begins like a request or a response is one to it, and its line says what that
+//! packet holds:
+//!
+//! ```text
+//!   payload ── Methods: begins like a head? ── judge: whole in here? ──┬─ yes ──► its bytes up to the empty line ──► Lines
+//!                                                                      └─ no: the stream has all of it ────────► Lines
+//! ```
+//!
+//! **Whole in one segment**: the same line as release 0.1.8 of httpry, with all that comes of its view: copies of a segment
+//! give a line each, of several heads in one segment the first alone does, a status line without a second blank gives none,
+//! of a head beyond 8 KiB the first 8 KiB count, and so does a packet within a body that begins like a head and holds an
+//! empty line. **Split over segments**: the line that the same head would give in one segment, where httpry prints what the
+//! first packet holds of it.
+//!
+//! Where httpry's answer depends on what its buffer held before, or on the collisions of its hash table, it is not followed:
+//! a header `Host2` is never taken for `Host` here.
+
+mod fields;
+mod lines;
+mod rates;
+
+use gannet_flow::Moment;
+use gannet_packet::{Endpoint, Timestamp};
+
+pub use fields::{Fields, NoFields};
+pub use lines::{Lines, LocalTime};
+pub use rates::Rates;
+
+/// A head that gives a line, as bytes, and what its packet says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawHead {
+    /// Request or response.
+    pub kind: RawKind,
+    /// The packet that let it be known: its place in the order of a run.
+    pub now: Moment,
+    /// The time of the packet with its first byte.
+    pub time: Timestamp,
+    /// Who sent it.
+    pub source: Endpoint,
+    /// Who received it.
+    pub destination: Endpoint,
+    /// From the start line on; what is behind an empty line does not matter.
+    pub bytes: Box<[u8]>,
+}
+
+/// What the first bytes of a request may be, in any case of letters: httpry's `-m`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Methods {
+    /// In lower case; none is empty.
+    prefixes: Vec<Box<[u8]>>,
+    /// Which first bytes a head can have at all.
+    first: Box<[bool; 256]>,
+}
+
+/// Which of the two a head is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum RawKind {
+    Request,
+    Response,
+}
+
+/// What a payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged<'a> {
+    /// Nothing that gives a line.
+    Nothing,
+    /// A head of which everything is there that will be: these bytes give the line.
+    Whole(RawKind, &'a [u8]),
+    /// It begins like a head, and the rest is in other packets.
+    Split,
+}
+
+impl Methods {
+    /// From what was asked for: blanks around the names and empty names do not matter. `None` if nothing is left.
+    pub fn new<S: AsRef<str>>(names: &[S]) -> Option<Self> {
+        Some(Self::of(names)).filter(|methods| !methods.prefixes.is_empty())
+    }
+
+    fn of<S: AsRef<str>>(names: &[S]) -> Self {
+        let mut prefixes: Vec<Box<[u8]>> = Vec::new();
+        for name in names {
+            let name = name.as_ref().trim().to_ascii_lowercase();
+            if !name.is_empty() && !prefixes.iter().any(|known| **known == *name.as_bytes()) {
+                prefixes.push(name.into_bytes().into());
+            }
+        }
+        let mut first = Box::new([false; 256]);
+        for byte in prefixes.iter().map(|prefix| prefix[0]).chain([VERSION[0]]) {
+            first[usize::from(byte.to_ascii_lowercase())] = true;
+            first[usize::from(byte.to_ascii_uppercase())] = true;
+        }
+        Self { prefixes, first }
+    }
+
+    /// Whether a payload may begin like a head: if not, there is nothing to judge.
+    #[inline]
+    pub fn may_begin(&self, payload: &[u8]) -> bool {
+        payload.first().is_some_and(|byte| self.first[usize::from(*byte)])
+    }
+
+    /// What a segment's payload is. `cut` says that the segment was longer than what was captured of it.
+    pub fn judge<'a>(&self, payload: &'a [u8], cut: bool) -> Judged<'a> {
+        let Some(kind) = self.kind(payload) else { return Judged::Nothing };
+        let mut walk = Walk::new(payload);
+        let first = walk.next_line();
+        // The whole of a request of HTTP/0.9 is its line; what has more lines and no end is not one.
+        let is_alone = walk.at == payload.len();
+        let is_simple = |line| start(kind, line).is_some_and(|start| start.version.is_empty());
+        let end = match (walk.end(), first) {
+            (Some(end), _) => end,
+            // Nothing more of this segment was captured.
+            (None, _) if cut => payload.len(),
+            (None, Some(line)) if is_alone && kind == RawKind::Request && is_simple(line) => payload.len(),
+            (None, _) => return Judged::Split,
+        };
+        let bytes = &payload[..end.min(SEEN_BYTES)];
+        if start(kind, Walk::new(bytes).first_line()).is_some() {
+            Judged::Whole(kind, bytes)
+        } else {
+            Judged::Nothing
+        }
+    }
+
+    /// What a head is whose bytes were in several segments; `None` if it gives no line.
+    pub fn judge_joined(&self, head: &[u8]) -> Option<RawKind> {
+        let kind = self.kind(head)?;
+        start(kind, Walk::new(head).first_line()).map(|_| kind)
+    }
+
+    /// What a payload begins like.
+    fn kind(&self, payload: &[u8]) -> Option<RawKind> {
+        let begins = |prefix: &[u8]| {
+            payload.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        // In this order: somebody may ask for a method whose name begins like a version.
+        if self.prefixes.iter().any(|prefix| begins(prefix)) {
+            return Some(RawKind::Request);
+        }
+        payload.starts_with(VERSION).then_some(RawKind::Response)
+    }
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self::of(DEFAULT_METHODS)
+    }
+}
+
+/// The parts of a start line; empty where there is none.
+struct Start<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: &'a [u8],
+    status: &'a [u8],
+    reason: &'a [u8],
+}
+
+/// Takes a start line apart. `None` if it is none: a request without a blank, or with a third part that is no version; a
+/// response with fewer than two blanks.
+fn start(kind: RawKind, line: &[u8]) -> Option<Start<'_>> {
+    let nothing = Start { method: &[], target: &[], version: &[], status: &[], reason: &[] };
+    let (first, rest) = at_blank(line)?;
+    match (kind, at_blank(rest)) {
+        (RawKind::Request, None) => Some(Start { method: first, target: rest, ..nothing }),
+        (RawKind::Request, Some((target, version))) if version.starts_with(VERSION) => {
+            Some(Start { method: first, target, version, ..nothing })
+        }
+        (RawKind::Request, Some(_)) | (RawKind::Response, None) => None,
+        (RawKind::Response, Some((status, reason))) => Some(Start { version: first, status, reason, ..nothing }),
+    }
+}
+
+/// Cuts at the first blank; white space behind it goes, too.
+fn at_blank(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(b' ', line)?;
+    Some((&line[..at], without_leading_space(&line[at + 1..])))
+}
+
+/// C's `isspace`, which knows two more than Rust.
+fn without_leading_space(text: &[u8]) -> &[u8] {
+    let space = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    &text[space..]
+}
+
+/// The lines of a head as httpry finds them: ended by LF, one CR before it left out. An empty line ends the head, and so
+/// does a byte 0, which ends a string of C.
+struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Where the head ends, once that is known: behind its empty line, or at a byte 0.
+    end: Option<usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, end: None }
+    }
+
+    /// The first line; all that is there if it has no end.
+    fn first_line(&mut self) -> &'a [u8] {
+        self.next_line().unwrap_or_else(|| {
+            let end = self.end.unwrap_or(self.bytes.len());
+            self.bytes.get(..end).unwrap_or_default()
+        })
+    }
+
+    /// The next line that has an end and is not empty.
+    fn next_line(&mut self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.at..).filter(|_| self.end.is_none())?;
+        let len = memchr::memchr2(b'\n', 0, rest)?;
+        if rest[len] == 0 {
+            self.end = Some(self.at + len);
+            return None;
+        }
+        let has_cr = rest[..len].last() == Some(&b'\r');
+        let line = &rest[..len - usize::from(has_cr)];
+        self.at += len + 1;
+        if line.is_empty() {
+            self.end = Some(self.at);
+            return None;
+        }
+        // One byte 0 behind a bare LF passes for its own.
+        self.at += usize::from(!has_cr && self.bytes.get(self.at) == Some(&0));
+        Some(line)
+    }
+
+    /// Where the head ends; `None` if it goes on behind these bytes.
+    fn end(&mut self) -> Option<usize> {
+        while self.next_line().is_some() {}
+        self.end
+    }
+}
+
+/// What a response begins with, as every version does.
+const VERSION: &[u8] = b"HTTP/";
+
+/// What `-m` is without being given.
+pub const DEFAULT_METHODS: &[&str] =
+    &["get", "post", "put", "head", "options", "delete", "trace", "connect", "patch"];
+
+/// How much of a packet httpry looks at: its buffer, of BUFSIZ bytes.
+const SEEN_BYTES: usize = 8_192;
