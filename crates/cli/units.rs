@@ -183,6 +183,7 @@ pub(crate) struct OutputSpec {
 pub(crate) enum FormatName {
     Text,
     Jsonl,
+    Httpry,
     None,
 }
 
@@ -192,12 +193,13 @@ pub(crate) fn output(text: &str) -> Result<OutputSpec, String> {
     let format = match name {
         "text" => FormatName::Text,
         "jsonl" => FormatName::Jsonl,
+        "httpry" => FormatName::Httpry,
         "none" if file.is_some() => return Err("none takes no file".to_owned()),
         "none" => FormatName::None,
-        "messages" | "combined" | "csv" | "tsv" | "httpry" | "zeek" | "har" | "tracee" | "gor" => {
+        "messages" | "combined" | "csv" | "tsv" | "zeek" | "har" | "tracee" | "gor" => {
             return Err(format!("the format {name} is not built yet"));
         }
-        _ => return Err("the formats are text, jsonl and none".to_owned()),
+        _ => return Err("the formats are text, jsonl, httpry and none".to_owned()),
     };
     Ok(OutputSpec { format, file })
 }

@@ -1,6 +1,8 @@
 //! The flags of `gannet http`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -19,11 +21,42 @@ pub(crate) struct HttpArgs {
 
     /// Where records go and how: `FORMAT[:FILE]`; may repeat [default: text on a terminal, else jsonl]
     ///
-    /// `text` is a line for people, `jsonl` a JSON object per line with OpenTelemetry's names, `none` nothing (for the
-    /// summary alone). Without FILE, standard output. A FILE is appended to and created with mode 0600.
+    /// `text` is a line for people, `jsonl` a JSON object per line with OpenTelemetry's names, `httpry` what httpry 0.1.8 prints, a line
+    /// for each request and each response, `none` nothing (for the summary alone). Without FILE, standard output. A FILE is
+    /// appended to and created with mode 0600.
+    ///
+    /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's: `tcp port 80 or 8080`.
     #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::output, env = "GANNET_OUTPUT",
           value_delimiter = None, help_heading = OUTPUT)]
     pub(crate) output: Vec<OutputSpec>,
+
+    /// Fields of a line of -o httpry, like timestamp,method,host,user-agent
+    /// [default: timestamp,source-ip,dest-ip,direction,method,host,request-uri,http-version,status-code,reason-phrase]
+    ///
+    /// Besides these, source-port and dest-port; any other name is that of a header field. Values are separated by a TAB; `-` stands
+    /// for one that is not there. `timestamp` is local time; addresses and ports are those of the packet, so that they change
+    /// places in a response; `direction` is > for a request and < for a response; of several header fields of a name the last
+    /// counts, and one named like a part of the start line takes its place.
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', env = "GANNET_FIELDS", help_heading = OUTPUT)]
+    pub(crate) fields: Vec<String>,
+
+    /// Requests that -o httpry shows, by what they begin with, in any case of letters
+    /// [default: get,post,put,head,options,delete,trace,connect,patch]
+    ///
+    /// Responses are shown whatever was asked.
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', env = "GANNET_METHOD", help_heading = OUTPUT)]
+    pub(crate) method: Vec<String>,
+
+    /// With -o httpry, the requests per second of each host, this often; of a file once, at the end
+    ///
+    /// As httpry -s prints them: `TIME <TAB> host <TAB> N rps`, where N is the number of requests over the time since the host's
+    /// first one, rounded up, then the total. A host below the threshold is left out and begins anew.
+    #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_RATES", help_heading = OUTPUT)]
+    pub(crate) rates: Option<Duration>,
+
+    /// Hosts with fewer requests per second are not shown [default: 2]
+    #[arg(long, value_name = "N", requires = "rates", env = "GANNET_RATE_THRESHOLD", help_heading = OUTPUT)]
+    pub(crate) rate_threshold: Option<NonZeroU32>,
 
     /// Print the latency table by route at the end, to FILE or stderr [default: on a terminal]
     ///
@@ -99,5 +132,7 @@ Examples:
       HistogramLogProcessor -i latency.hlog -outputValueUnitRatio 1000000
   Lines on the terminal and JSON in a file:
       gannet http -i lo --ports 8080 -o text -o jsonl:requests.jsonl
+  As httpry has them, of a capture file, with the browsers:
+      gannet http -r capture.pcap -o httpry -f timestamp,source-ip,direction,method,host,request-uri,user-agent
   Of one server, from a capture file:
       gannet http -r capture.pcapng host 10.0.0.1 and port 80";

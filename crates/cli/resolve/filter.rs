@@ -11,8 +11,12 @@ use crate::args::CaptureArgs;
 use crate::exit::Error;
 use crate::filter_file::{self, Source};
 
-/// What is filtered by; `None` if nothing was said, or nothing but blanks.
-pub(super) fn filter(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Option<Filter>, Error> {
+/// What is filtered by; `default` if nothing was said, or nothing but blanks.
+pub(super) fn filter(
+    capture: &CaptureArgs,
+    matches: &ArgMatches,
+    default: Option<&str>,
+) -> Result<Option<Filter>, Error> {
     let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
     if capture.resolve && capture.numeric && typed("resolve") == typed("numeric") {
         return Err(Error::usage("-n and --resolve exclude each other: names are either asked for or not"));
@@ -28,7 +32,7 @@ pub(super) fn filter(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Opti
         )),
         (Some(words), file) if file.is_none() || typed("filter") => expression(&words, names, None).map(Some),
         (_, Some(path)) => from_file(path, names),
-        (_, None) => Ok(None),
+        (_, None) => default.map(|words| expression(words, names, None)).transpose(),
     }
 }
 

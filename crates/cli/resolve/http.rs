@@ -10,7 +10,8 @@ use gannet_record::{HeaderSelection, Routes};
 use gannet_sink::{EventKinds, Format, SinkSpec, Target};
 
 use super::{
-    Run, Summary, around, capture, files_of_capture, flow, refuse_rotation_of_a_file, refuse_same_files,
+    Run, Summary, around, capture, files_of_capture, flow, httpry, refuse_rotation_of_a_file,
+    refuse_same_files,
 };
 use crate::args::HttpArgs;
 use crate::exit::Error;
@@ -38,7 +39,11 @@ pub(crate) fn http(
     };
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
+    let (httpry, methods) = httpry::options(args, &sinks)?;
+    let default_filter = httpry::default_filter(&sinks, ports.is_some());
     let http = HttpConfig {
+        httpry,
+        methods,
         analysis: gannet_http::HttpConfig { ports, ..gannet_http::HttpConfig::default() },
         intake: flow::intake(&args.flow)?,
         flows: flow::limits(&args.flow),
@@ -54,7 +59,7 @@ pub(crate) fn http(
         histogram_log: args.histograms.is_some(),
     };
     let record = record(args)?;
-    let capture = capture(&args.capture, matches, environment)?;
+    let capture = capture(&args.capture, matches, environment, default_filter)?;
     if record.is_some() && matches!(capture.input, Input::Files(_)) {
         let text =
             "--record is for live captures: the packets of -r are in a file already (see gannet record -r)";
@@ -102,13 +107,15 @@ fn sinks(outputs: &[OutputSpec], terminal: bool, colour: bool) -> Result<Vec<Sin
         let format = match output.format {
             FormatName::Text => Format::Text { colour: colour && target == Target::Stdout },
             FormatName::Jsonl => Format::Jsonl,
+            FormatName::Httpry => Format::Httpry,
             FormatName::None => continue,
         };
         if target == Target::Stdout && sinks.iter().any(|sink| sink.target == target) {
             let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
             return Err(Error::usage(text));
         }
-        sinks.push(SinkSpec { format, target, events: EventKinds::EXCHANGES });
+        let events = if format == Format::Httpry { EventKinds::RAW_HEADS } else { EventKinds::EXCHANGES };
+        sinks.push(SinkSpec { format, target, events });
     }
     Ok(sinks)
 }

@@ -7,6 +7,7 @@
 mod filter;
 mod flow;
 mod http;
+mod httpry;
 mod stats;
 
 use std::ffi::OsString;
@@ -66,7 +67,7 @@ pub(crate) fn recording(
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Run, Error> {
-    let capture = capture(&args.capture, matches, environment)?;
+    let capture = capture(&args.capture, matches, environment, None)?;
     let record = RecordConfig {
         output: output(args)?,
         format: match args.format {
@@ -102,16 +103,17 @@ fn around(config: RunConfig, capture: &CaptureArgs) -> Run {
     }
 }
 
-/// Where packets come from.
+/// Where packets come from. `default_filter` is what is filtered by unless somebody says otherwise.
 fn capture(
     capture: &CaptureArgs,
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<OsString>,
+    default_filter: Option<&str>,
 ) -> Result<CaptureConfig, Error> {
     let mut config = CaptureConfig::new(input(capture, matches, environment)?);
     engine(&mut config, capture)?;
     selection(&mut config, capture);
-    config.filter = filter::filter(capture, matches)?;
+    config.filter = filter::filter(capture, matches, default_filter)?;
     if config.headers.is_some() && config.filter.as_ref().is_some_and(Filter::is_opcodes) {
         let text = "-s headers is computed by the filter's program, and a list of opcodes says itself how much it keeps";
         return Err(Error::usage(text));

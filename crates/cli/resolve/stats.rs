@@ -28,7 +28,7 @@ pub(crate) fn stats(
         sinks,
         flush_each: args.line_buffered,
     };
-    let capture = capture(&args.capture, matches, environment)?;
+    let capture = capture(&args.capture, matches, environment, None)?;
     let summary = match &args.summary {
         Some(path) if path == Path::new("-") => Some(Summary::Stderr),
         Some(path) => Some(Summary::File(path.clone())),

@@ -25,8 +25,31 @@ pub struct HeadEvent<'a> {
     pub request: Option<&'a Head>,
     /// When its first byte was first seen.
     pub first: Timestamp,
+    /// How its bytes came.
+    pub arrival: HeadArrival,
     /// The packet that completed it.
     pub now: Moment,
+}
+
+/// How the bytes of a head came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadArrival {
+    /// In more than one packet.
+    pub split: bool,
+    /// Whether all of them came.
+    pub extent: HeadExtent,
+}
+
+/// Whether all of a head was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeadExtent {
+    /// Up to its empty line.
+    #[default]
+    Whole,
+    /// Its end is missing.
+    Cut,
+    /// Its end is missing because a packet was cut to the snapshot length.
+    Snapped,
 }
 
 /// A request or a final response that is over, before its exchange is: for outputs with whole messages. The fields that

@@ -18,7 +18,6 @@ use gannet_flow::{Flow, Moment, Peer};
 use gannet_packet::Timestamp;
 
 use crate::HttpConfig;
-use crate::TcpFacts;
 use crate::body::{Chunk, Ending, Step};
 use crate::detect::{self, Line};
 use crate::head::StartLine;
@@ -26,6 +25,7 @@ use crate::keep::{Budget, Keep, Kept};
 use crate::oddity::Oddities;
 use crate::parse::{self, Fast, Parsed, Role};
 use crate::timing;
+use crate::{HeadArrival, HeadExtent, TcpFacts};
 
 /// The state of one direction. What a segment within a body changes comes first and fits in one line of the cache.
 #[derive(Debug)]
@@ -71,6 +71,10 @@ pub(crate) struct Progress {
     /// What the sender had of the opposite stream when it sent the first byte.
     pub(crate) acknowledged: Option<u64>,
     pub(crate) gap_bytes: u64,
+    /// Place in the run of the packet with its first byte.
+    pub(crate) first_position: u64,
+    /// How the bytes of its head came.
+    pub(crate) arrival: HeadArrival,
     /// What TCP had gone through when the message began.
     pub(crate) facts: TcpFacts,
 }
@@ -348,6 +352,11 @@ impl Stream {
                 message.head_end = at.seen.time;
                 message.body = self.position;
             }
+            if matches!(event, Some(Event::Head(_)))
+                || matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_))
+            {
+                message.arrival.split |= at.seen.position != message.first_position;
+            }
         }
         if let Some(Event::Head(parsed)) = &mut event {
             if *parsed.head.start() == StartLine::SimpleResponse {
@@ -519,6 +528,8 @@ impl Stream {
             first_again: at.late,
             last_again: at.late,
             last_missing: false,
+            first_position: at.seen.position,
+            arrival: HeadArrival::default(),
             facts: timing::sums(at.flow, at.client),
         };
     }
@@ -609,6 +620,7 @@ impl Stream {
     }
 
     fn half_head(&mut self, limits: &HttpConfig) -> Result<Parsed, u64> {
+        self.message.arrival.extent = HeadExtent::Cut;
         match std::mem::replace(&mut self.phase, Phase::Search) {
             Phase::Beyond(beyond) => Ok(beyond.head),
             _ => {

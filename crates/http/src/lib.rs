@@ -42,7 +42,9 @@ pub use analyser::{ConnectionState, Http, HttpConfig, PortSet, Sink};
 pub use content::{DecodeEnd, DecodeLimits, Decoded, decode};
 pub use counters::Counters;
 pub use detect::{Protocol, recognise};
-pub use event::{HeadEvent, HeadKind, HeadReport, MessageEvent, MessageReport, PendingRequest};
+pub use event::{
+    HeadArrival, HeadEvent, HeadExtent, HeadKind, HeadReport, MessageEvent, MessageReport, PendingRequest,
+};
 pub use exchange::{
     Confidence, Connection, Exchange, ExchangeId, Interim, Message, NoExchangeId, Reason, State, TcpFacts,
     Timing, Untrusted,

@@ -22,7 +22,7 @@ mod witness;
 
 use std::collections::VecDeque;
 
-use gannet_flow::{CloseReason, Data, Flow, Gap, Moment, Peer, Retransmission, StreamEnd};
+use gannet_flow::{CloseReason, Data, Flow, Gap, GapReason, Moment, Peer, Retransmission, StreamEnd};
 use gannet_packet::Timestamp;
 
 use crate::framing::{AfterGap, Arrival, Cut, Event, Stream};
@@ -30,7 +30,7 @@ use crate::keep::Budget;
 use crate::parse::Role;
 use crate::pending::Unanswered;
 use crate::tunnel::{TunnelProtocol, TunnelState};
-use crate::{Connection, Counters, Exchange, HttpConfig, Interim, Reason, Sink, State};
+use crate::{Connection, Counters, Exchange, HeadExtent, HttpConfig, Interim, Reason, Sink, State};
 use part::{Answer, Fate, Open, Part};
 
 /// What a connection works with and does not own.
@@ -251,6 +251,9 @@ impl Http1 {
             }
             AfterGap::Head(half) => {
                 self.lost(gap.from);
+                if gap.reason == GapReason::Cut {
+                    self.stream(gap.from).message.arrival.extent = HeadExtent::Snapped;
+                }
                 self.half_head(context, gap.from, half, Fate::Broken, gap.now);
             }
             AfterGap::Unknown => self.lost(gap.from),

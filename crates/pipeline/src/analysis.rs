@@ -28,6 +28,7 @@ use crate::flows::Flows;
 use crate::intake::{Found, Intake, Part, ip_bytes};
 use crate::ledger::{Analysed, AnalysisLedger, Counters};
 use crate::mailbox::{Account, Post};
+use crate::raw_heads::RawHeads;
 
 /// The analysis of one worker, by what is looked for.
 pub(crate) enum Analysis {
@@ -109,6 +110,12 @@ pub(crate) trait Layer: Handler {
         let _ = ip_bytes;
     }
 
+    /// A segment has come in, whatever the flow table makes of it.
+    #[inline]
+    fn arrived(&mut self, segment: &Segment<'_>) {
+        let _ = segment;
+    }
+
     /// Whether it has a use for what is no segment.
     const HEARS: bool = false;
 
@@ -138,6 +145,14 @@ pub(crate) trait Layer: Handler {
 }
 
 impl Layer for Http<Collector> {
+    #[inline]
+    fn arrived(&mut self, segment: &Segment<'_>) {
+        let Collector { heads, events, .. } = self.sink();
+        if let Some(heads) = heads {
+            heads.segment(segment, events);
+        }
+    }
+
     fn tick(&mut self, now: Moment) {
         self.report_pending(now);
     }
@@ -148,6 +163,7 @@ impl Layer for Http<Collector> {
 
     fn show(&mut self, ledger: &mut AnalysisLedger) {
         ledger.http = *self.counters();
+        ledger.raw_heads = self.sink().heads.as_ref().map_or(0, |heads| heads.told());
     }
 
     fn findings(&mut self) -> Findings {
@@ -195,6 +211,8 @@ impl Layer for Flows {
 pub(crate) struct Collector {
     /// What any output wants: nothing else is made.
     wanted: EventKinds,
+    /// `None` where no output takes heads as httpry sees them.
+    heads: Option<Box<RawHeads>>,
     events: Vec<Event>,
     latencies: Latencies,
 }
@@ -212,6 +230,9 @@ impl Sink for Collector {
     fn head(&mut self, event: HeadEvent<'_>) {
         if self.wanted.contains(EventKind::of_head(event.kind)) {
             self.events.push(Event::Head(Box::new(event.to_report())));
+        }
+        if let Some(heads) = &mut self.heads {
+            heads.read(&event, &mut self.events);
         }
     }
 
@@ -255,7 +276,9 @@ impl Analysis {
         match plan.aim {
             Aim::Http(config) => {
                 let latencies = Latencies::new(config.routes.clone());
-                let collector = Collector { wanted: lane.wanted(), events: Vec::new(), latencies };
+                let wanted = lane.wanted();
+                let heads = wanted.contains(EventKind::RawHead).then(|| Box::new(RawHeads::new(config)));
+                let collector = Collector { wanted, heads, events: Vec::new(), latencies };
                 let http = Http::new(config.analysis.clone(), collector);
                 Self::Http(Engine::new(plan, config.flows, http, worker, lane))
             }
@@ -449,6 +472,7 @@ impl<L: Layer> Engine<L> {
         match segment {
             Some((segment, ip_bytes)) => {
                 self.table.handler().expect(ip_bytes);
+                self.table.handler().arrived(&segment);
                 let outcome = self.table.segment(&segment);
                 self.ledger.add(Analysed::of_outcome(outcome), 1, bytes);
             }
@@ -542,6 +566,7 @@ impl<L: Layer> Engine<L> {
         match found {
             Found::Segment(segment, ip_bytes) => {
                 self.table.handler().expect(*ip_bytes);
+                self.table.handler().arrived(segment);
                 let outcome = self.table.segment(segment);
                 self.ledger.add_to(Analysed::of_outcome(outcome), account);
             }

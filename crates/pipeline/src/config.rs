@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use gannet_flow::FragmentLimits;
 use gannet_packet::{Decap, PacketType};
-use gannet_record::{HeaderSelection, Routes};
+use gannet_record::{HeaderSelection, Methods, Routes};
 pub use gannet_ring::TimeSource;
 use gannet_ring::fanout::FanoutMode;
 use gannet_ring::netns::NetnsSpec;
-use gannet_sink::SinkSpec;
+use gannet_sink::{HttpryOptions, SinkSpec};
 use nix::unistd::SysconfVar;
 
 pub use crate::filter::Filter;
@@ -111,6 +111,10 @@ pub struct HttpConfig {
     pub flows: gannet_flow::Limits,
     /// The outputs of the records. None is fine: the summary is left.
     pub sinks: Vec<SinkSpec>,
+    /// What outputs in httpry's format show.
+    pub httpry: HttpryOptions,
+    /// What requests begin with that those outputs show.
+    pub methods: Methods,
     /// Write out after every record (`-l`).
     pub flush_each: bool,
     /// Which header fields records show.

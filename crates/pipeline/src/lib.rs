@@ -28,6 +28,7 @@ mod live;
 mod mailbox;
 mod plan;
 pub mod privileges;
+mod raw_heads;
 mod records;
 mod source;
 mod worker;

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use gannet_record::{Interfaces, RecordOptions};
-use gannet_sink::{Hub, HubConfig, Order, WhenFull};
+use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, WhenFull};
 
 use crate::analysis::{Aim, Findings};
 use crate::control::Event;
@@ -20,7 +20,7 @@ pub(crate) fn records_hub(
     live: bool,
 ) -> Result<Hub, Error> {
     let interfaces = names.clone();
-    let (sinks, flush_each, options) = match aim {
+    let (sinks, flush_each, httpry, options) = match aim {
         Aim::Http(config) => {
             let options = RecordOptions {
                 headers: config.headers.clone(),
@@ -31,15 +31,17 @@ pub(crate) fn records_hub(
                 host_name: live.then(host_name).flatten(),
                 ..RecordOptions::default()
             };
-            (&config.sinks, config.flush_each, options)
+            (&config.sinks, config.flush_each, config.httpry.clone(), options)
         }
         Aim::Flows(config) => {
-            (&config.sinks, config.flush_each, RecordOptions { interfaces, ..RecordOptions::default() })
+            let options = RecordOptions { interfaces, ..RecordOptions::default() };
+            (&config.sinks, config.flush_each, HttpryOptions::default(), options)
         }
     };
     let hub = HubConfig {
         sinks: sinks.clone(),
         options,
+        httpry,
         workers,
         order: if live { Order::Arrival } else { Order::ByKey },
         when_full: if live { WhenFull::Shed } else { WhenFull::Wait },

@@ -32,6 +32,10 @@ mod url;
 mod words;
 
 pub use flow::{FlowEnd, FlowFormat, Service};
+pub use httpry::{
+    DEFAULT_METHODS, Fields, Judged, Lines as HttpryLines, LocalTime, Methods, NoFields, Rates, RawHead,
+    RawKind,
+};
 pub use interfaces::Interfaces;
 pub use latency::{Latencies, MAX_KEYS};
 pub use locator::{Locator, NoLocator};
@@ -41,6 +45,3 @@ pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, Summary
 pub use text::{columns, printable, shortened, wire_text};
 pub use time::ShortDuration;
 pub use traffic::{Traffic, TrafficRow, TrafficSummary, TrafficTable};
-pub use httpry::{
-    DEFAULT_METHODS, Fields, Judged, Lines, LocalTime, Methods, NoFields, RawHead, RawKind, Rates,
-};

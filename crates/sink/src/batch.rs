@@ -1,7 +1,7 @@
 //! What workers hand over.
 
 use gannet_http::{Exchange, HeadReport, MessageReport, PendingRequest};
-use gannet_record::FlowEnd;
+use gannet_record::{FlowEnd, RawHead};
 
 use crate::{EventKind, EventKinds};
 
@@ -36,6 +36,8 @@ pub enum Event {
     Pending(Box<PendingRequest>),
     /// A flow that is over.
     Flow(Box<FlowEnd>),
+    /// A head as httpry sees it.
+    RawHead(Box<RawHead>),
 }
 
 impl Event {
@@ -48,6 +50,7 @@ impl Event {
             Self::Message(message) => EventKind::of_message(message.kind),
             Self::Pending(_) => EventKind::Pending,
             Self::Flow(_) => EventKind::Flow,
+            Self::RawHead(_) => EventKind::RawHead,
         }
     }
 
@@ -61,6 +64,7 @@ impl Event {
             Self::Message(message) => (message.now.position, message.connection.flow),
             Self::Pending(request) => (request.now.position, request.connection.flow),
             Self::Flow(end) => (end.reported.position, end.flow.id),
+            Self::RawHead(head) => (head.now.position, head.flow),
         }
     }
 }

@@ -12,6 +12,8 @@ pub enum Format {
     },
     /// A JSON object per line.
     Jsonl,
+    /// A line for each head, as httpry prints them, or its rates: see [`HttpryOptions`](crate::HttpryOptions).
+    Httpry,
     /// A line of values for each flow.
     Flows(FlowFormat),
     /// Nothing: for runs that want only the summary.
@@ -24,17 +26,18 @@ impl Format {
         match self {
             Self::Text { .. } => "text",
             Self::Jsonl => "jsonl",
+            Self::Httpry => "httpry",
             Self::Flows(FlowFormat::Zeek) => "zeek",
             Self::Flows(FlowFormat::Csv) => "csv",
             Self::None => "none",
         }
     }
 
-    /// What stands in front of the first record of a file.
+    /// What stands in front of the first record of a file, whatever is asked for.
     pub(crate) fn header(self, out: &mut Vec<u8>) {
         match self {
             Self::Flows(format) => format.header(out),
-            Self::Text { .. } | Self::Jsonl | Self::None => {}
+            Self::Text { .. } | Self::Jsonl | Self::Httpry | Self::None => {}
         }
     }
 }

@@ -9,8 +9,8 @@ use gannet_record::RecordOptions;
 
 use crate::output::Output;
 use crate::queue::Queue;
-use crate::writer::{Sink, Writer};
-use crate::{Batch, Error, EventKinds, Format};
+use crate::writer::{Lines, Sink, Writer};
+use crate::{Batch, Error, EventKinds, Format, HttpryOptions};
 
 /// What a run's outputs are.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct HubConfig {
     pub sinks: Vec<SinkSpec>,
     /// What records show.
     pub options: RecordOptions,
+    /// What outputs in httpry's format show.
+    pub httpry: HttpryOptions,
     /// How many workers will send.
     pub workers: usize,
     /// In which order records are written.
@@ -95,6 +97,8 @@ pub struct Lane {
 pub struct SinkReport {
     /// Its target and format, as a sentence has them: `standard output (jsonl)`, `requests.jsonl (jsonl)`; `none`.
     pub name: String,
+    /// Which events became records.
+    pub events: EventKinds,
     /// Records given to it.
     pub made: u64,
     /// Records written.
@@ -113,7 +117,7 @@ impl Hub {
     /// Opens the outputs. Their threads are started by [`Hub::start`], after the caller has given up what privileges it
     /// needs no more: Linux keeps them by thread, and a thread begins with those of the one that starts it.
     pub fn open(config: HubConfig) -> Result<Self, Error> {
-        let HubConfig { sinks, options, workers, order, when_full, flush_each } = config;
+        let HubConfig { sinks, options, httpry, workers, order, when_full, flush_each } = config;
         let sinks: Arc<[_]> = sinks
             .into_iter()
             .map(|spec| {
@@ -124,7 +128,9 @@ impl Hub {
         let mut opened = Vec::new();
         for sink in sinks.iter().filter(|sink| sink.queue().is_some()) {
             let output = Output::open(&sink.spec().target)?;
-            let writer = Writer::new(Arc::clone(sink), output, options.clone(), flush_each);
+            let live = order == Order::Arrival;
+            let lines = Lines::new(sink.spec(), &httpry, live);
+            let writer = Writer::new(Arc::clone(sink), output, lines, options.clone(), flush_each);
             opened.push((Arc::clone(sink), writer));
         }
         Ok(Self { sinks, opened, threads: Vec::new(), adding: Mutex::default() })

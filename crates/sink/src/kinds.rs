@@ -23,14 +23,16 @@ pub enum EventKind {
     Pending,
     /// [`Event::Flow`](crate::Event::Flow).
     Flow,
+    /// [`Event::RawHead`](crate::Event::RawHead).
+    RawHead,
 }
 
 /// A set of kinds of events.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct EventKinds(u8);
+pub struct EventKinds(u16);
 
 impl EventKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Exchange,
         Self::RequestHead,
         Self::InterimHead,
@@ -39,6 +41,7 @@ impl EventKind {
         Self::Response,
         Self::Pending,
         Self::Flow,
+        Self::RawHead,
     ];
 
     /// Of such a head.
@@ -69,6 +72,9 @@ impl EventKinds {
     pub const EXCHANGES: Self = Self::NONE.with(EventKind::Exchange);
     /// Flows only.
     pub const FLOWS: Self = Self::NONE.with(EventKind::Flow);
+
+    /// Heads as bytes only.
+    pub const RAW_HEADS: Self = Self::NONE.with(EventKind::RawHead);
 
     /// These and `kind`.
     pub const fn with(self, kind: EventKind) -> Self {

@@ -13,6 +13,7 @@
 mod batch;
 mod error;
 mod format;
+mod httpry;
 mod hub;
 mod kinds;
 mod output;
@@ -27,5 +28,6 @@ mod writer;
 pub use batch::{Batch, Event};
 pub use error::Error;
 pub use format::Format;
+pub use httpry::{HttpryOptions, RateOptions};
 pub use hub::{Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull};
 pub use kinds::{EventKind, EventKinds};

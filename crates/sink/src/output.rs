@@ -66,8 +66,13 @@ impl Output {
     /// Adds what `write` appends, which is no record, unless it goes behind what a file has already.
     pub(crate) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if !self.file.metadata().is_ok_and(|facts| facts.is_file() && facts.len() != 0) {
-            write(&mut self.buffer);
+            self.add(write);
         }
+    }
+
+    /// Adds what `write` appends, which is no record.
+    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.buffer);
     }
 
     /// Adds what `write` appends as one record. Returns true if it is time to flush.

@@ -15,6 +15,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::{Batch, EventKinds, Order, WhenFull};
 
@@ -155,8 +156,14 @@ impl Queue {
         if is_queued || is_empty { Pushed::Queued } else { Pushed::Shed }
     }
 
-    /// What is to be done next. With `wait`, waits until there is something; otherwise `Idle` says that there is nothing.
+    #[cfg(test)]
     pub(crate) fn next(&self, wait: bool) -> Next {
+        self.next_before(wait, None)
+    }
+
+    /// What is to be done next. With `wait`, waits until there is something, but not beyond `deadline`; otherwise `Idle` says
+    /// that there is nothing.
+    pub(crate) fn next_before(&self, wait: bool, deadline: Option<Instant>) -> Next {
         let mut state = self.lock();
         loop {
             if state.reopen {
@@ -185,8 +192,15 @@ impl Queue {
             if !wait {
                 return Next::Idle;
             }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Next::Idle;
+            }
             state.is_waiting = true;
-            state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match left {
+                None => self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => self.ready.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
             state.is_waiting = false;
         }
     }

@@ -21,6 +21,7 @@ fn config(sinks: Vec<SinkSpec>) -> HubConfig {
     HubConfig {
         sinks,
         options: options(),
+        httpry: HttpryOptions::default(),
         workers: 1,
         order: Order::Arrival,
         when_full: WhenFull::Wait,

@@ -3,13 +3,15 @@
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use gannet_record::{FlowFormat, Record, RecordOptions};
 
+use crate::httpry::HttpryText;
 use crate::output::{Flushed, Output};
 use crate::queue::{Next, Pushed, Queue};
 use crate::text::TextLines;
-use crate::{Batch, Event, Format, SinkReport, SinkSpec, Target};
+use crate::{Batch, Event, Format, HttpryOptions, SinkReport, SinkSpec, Target};
 
 /// One output as lanes and the hub see it.
 pub(crate) struct Sink {
@@ -84,6 +86,7 @@ impl Sink {
         let shed = if self.is_settled.load(Ordering::Relaxed) { made.saturating_sub(written) } else { shed };
         SinkReport {
             name,
+            events: self.spec.events,
             made,
             written,
             shed,
@@ -130,9 +133,10 @@ pub(crate) struct Writer {
 }
 
 /// How a record becomes a line.
-enum Lines {
+pub(crate) enum Lines {
     Text(TextLines),
     Jsonl,
+    Httpry(HttpryText),
     Flows(FlowFormat),
 }
 
@@ -140,12 +144,13 @@ enum Lines {
 struct Over;
 
 impl Writer {
-    pub(crate) fn new(sink: Arc<Sink>, output: Output, options: RecordOptions, flush_each: bool) -> Self {
-        let lines = match sink.spec.format {
-            Format::Text { colour } => Lines::Text(TextLines::new(colour, jiff::tz::TimeZone::system())),
-            Format::Jsonl | Format::None => Lines::Jsonl,
-            Format::Flows(format) => Lines::Flows(format),
-        };
+    pub(crate) fn new(
+        sink: Arc<Sink>,
+        output: Output,
+        lines: Lines,
+        options: RecordOptions,
+        flush_each: bool,
+    ) -> Self {
         Self { sink, output, lines, options, flush_each }
     }
 
@@ -161,26 +166,64 @@ impl Writer {
             return;
         }
         loop {
-            let done = match queue.next(self.output.is_empty()) {
+            let deadline = match &self.lines {
+                Lines::Httpry(text) => text.deadline(),
+                _ => None,
+            };
+            let done = match queue.next_before(self.output.is_empty(), deadline) {
                 Next::Write(batches) => self.write(&batches),
                 Next::Idle => self.flush(),
                 Next::Reopen => self.reopen(),
                 Next::End => {
+                    self.finish_file();
                     // There is nothing left to do with the answer.
                     let _ = self.flush();
                     return;
                 }
             };
+            let done = done.and_then(|()| self.tick());
             if done.is_err() {
                 return;
             }
         }
     }
 
-    /// Writes what stands in front of the first record of a file that is empty.
+    /// Writes what stands in front of the first record of a file.
     fn begin(&mut self) -> Result<(), Over> {
-        self.output.begin(|out| self.sink.spec.format.header(out));
+        match &self.lines {
+            Lines::Httpry(text) => self.output.add(|out| text.begin(out)),
+            _ => self.output.begin(|out| self.sink.spec.format.header(out)),
+        }
         self.flush()
+    }
+
+    /// Writes what is due at its time.
+    fn tick(&mut self) -> Result<(), Over> {
+        let Lines::Httpry(text) = &mut self.lines else { return Ok(()) };
+        if text.deadline().is_none_or(|deadline| deadline > Instant::now()) {
+            return Ok(());
+        }
+        self.output.add(|out| text.tick(out));
+        self.flush()
+    }
+
+    /// Puts what stands behind the last record of a file into the buffer.
+    fn finish_file(&mut self) {
+        if let Lines::Httpry(text) = &mut self.lines {
+            self.output.add(|out| text.end(out));
+        }
+    }
+
+    /// Ends the output as if its reader had gone if it has all that was asked for. `left` records are lost.
+    fn end_if_enough(&mut self, left: u64) -> Result<(), Over> {
+        if !matches!(&self.lines, Lines::Httpry(text) if text.is_enough()) {
+            return Ok(());
+        }
+        self.finish_file();
+        self.flush_losing(left)?;
+        self.sink.note(|notes| notes.closed = true);
+        self.sink.end_early(left);
+        Err(Over)
     }
 
     /// Several batches are of one number: the records of all of them in the order of their keys.
@@ -199,6 +242,7 @@ impl Writer {
             let (lines, options) = (&mut self.lines, &self.options);
             let is_full = self.output.record(|out| lines.write(event, options, out));
             left -= 1;
+            self.end_if_enough(left)?;
             if is_full || self.flush_each {
                 self.flush_losing(left)?;
             }
@@ -228,6 +272,7 @@ impl Writer {
     }
 
     fn reopen(&mut self) -> Result<(), Over> {
+        self.finish_file();
         self.flush()?;
         let failure = self.output.reopen(&self.sink.spec.target).err().map(|error| error.to_string());
         self.sink.note(|notes| notes.reopen_failure = failure);
@@ -236,6 +281,17 @@ impl Writer {
 }
 
 impl Lines {
+    /// For this output of a run. `live` says that the machine's clock is the run's.
+    pub(crate) fn new(spec: &SinkSpec, httpry: &HttpryOptions, live: bool) -> Self {
+        let zone = jiff::tz::TimeZone::system;
+        match spec.format {
+            Format::Text { colour } => Self::Text(TextLines::new(colour, zone())),
+            Format::Jsonl | Format::None => Self::Jsonl,
+            Format::Httpry => Self::Httpry(HttpryText::new(httpry, &spec.target, live, zone())),
+            Format::Flows(format) => Self::Flows(format),
+        }
+    }
+
     /// Appends the record of an event that the format takes.
     fn write(&mut self, event: &Event, options: &RecordOptions, out: &mut Vec<u8>) {
         match (self, event) {
@@ -247,12 +303,15 @@ impl Lines {
                 let _ = match event {
                     Event::Exchange(exchange) => Record::new(exchange, options).write_json(out),
                     Event::Flow(end) => end.write_json(&options.interfaces, out),
-                    Event::Head(_) | Event::Message(_) | Event::Pending(_) => Ok(()),
+                    Event::Head(_) | Event::Message(_) | Event::Pending(_) | Event::RawHead(_) => Ok(()),
                 };
                 out.push(b'\n');
             }
+            (Self::Httpry(text), Event::RawHead(head)) => text.write(head, out),
             (Self::Flows(format), Event::Flow(end)) => end.write_line(*format, &options.interfaces, out),
-            (Self::Text(_) | Self::Flows(_), _) => debug_assert!(false, "the output does not take it"),
+            (Self::Text(_) | Self::Httpry(_) | Self::Flows(_), _) => {
+                debug_assert!(false, "the output does not take it")
+            }
         }
     }
 }

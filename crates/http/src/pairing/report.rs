@@ -38,7 +38,8 @@ impl Http1 {
     ) {
         context.counters.heads_cut += u64::from(head.cut);
         let (connection, request) = (&self.connection, request.map(|request| &request.head));
-        context.sink.head(HeadEvent { connection, kind, index, head, request, first: at.first, now });
+        let (first, arrival) = (at.first, at.arrival);
+        context.sink.head(HeadEvent { connection, kind, index, head, request, first, arrival, now });
     }
 
     /// Reports an exchange with a response.

@@ -143,6 +143,8 @@ pub struct AnalysisLedger {
     pub flows: gannet_flow::Counters,
     /// The HTTP layer.
     pub http: gannet_http::Counters,
+    /// Heads that were told of as httpry sees them.
+    pub raw_heads: u64,
     /// Flows that are open now.
     pub open_flows: u64,
     /// Conversations without TCP; `None` in a run that does not record flows.
@@ -286,6 +288,7 @@ impl std::ops::AddAssign<&Self> for AnalysisLedger {
         self.fragments += other.fragments;
         self.flows += other.flows;
         self.http += other.http;
+        self.raw_heads += other.raw_heads;
         self.open_flows += other.open_flows;
         self.open_conversations += other.open_conversations;
         if let Some(counters) = other.conversations {
@@ -385,7 +388,7 @@ mod tests {
         one.add_end(End::Malformed(Malformed::TcpHeader), 40);
         one.flows.flows_opened = 2;
         one.http.requests = 3;
-        one.open_flows = 1;
+        (one.open_flows, one.raw_heads) = (1, 8);
         one.add_datagram(Analysed::Stream, 3_000);
         one.add_unopened(TunnelKind::Geneve);
         (one.handed_over, one.taken_over, one.fragments.held) = (5, 6, 7);
@@ -397,5 +400,6 @@ mod tests {
         assert_eq!(sum.datagrams(Analysed::Stream), Amount { packets: 2, bytes: 6_000 });
         assert_eq!(sum.unopened().collect::<Vec<_>>(), [(TunnelKind::Geneve, 2)]);
         assert_eq!((sum.handed_over, sum.taken_over, sum.fragments.held), (10, 12, 14));
+        assert_eq!(sum.raw_heads, 16);
     }
 }

@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crossbeam::utils::CachePadded;
 use gannet_packet::Audit;
 pub use gannet_packet::Violation;
-use gannet_sink::SinkReport;
+use gannet_sink::{EventKinds, SinkReport};
 use serde::Serialize;
 
 use crate::control::ByteSize;
@@ -394,6 +394,9 @@ impl Ledger {
             analysis.audit(&mut audit);
             for sink in &self.sinks {
                 match analysis.flow_ends() {
+                    _ if sink.events == EventKinds::RAW_HEADS => {
+                        audit.hold("heads told of = records made", analysis.raw_heads, sink.made);
+                    }
                     Some(ends) => audit.hold("flows that ended = records made", ends, sink.made),
                     None => audit.hold("exchanges = records made", analysis.http.exchanges, sink.made),
                 }

@@ -35,6 +35,8 @@ pub struct RawHead {
     pub kind: RawKind,
     /// The packet that let it be known: its place in the order of a run.
     pub now: Moment,
+    /// The flow, where several are told of at one place; 0 for what a packet says by itself.
+    pub flow: u64,
     /// The time of the packet with its first byte.
     pub time: Timestamp,
     /// Who sent it.
@@ -169,7 +171,9 @@ fn start(kind: RawKind, line: &[u8]) -> Option<Start<'_>> {
             Some(Start { method: first, target, version, ..nothing })
         }
         (RawKind::Request, Some(_)) | (RawKind::Response, None) => None,
-        (RawKind::Response, Some((status, reason))) => Some(Start { version: first, status, reason, ..nothing }),
+        (RawKind::Response, Some((status, reason))) => {
+            Some(Start { version: first, status, reason, ..nothing })
+        }
     }
 }
 

@@ -104,7 +104,8 @@ impl Rates {
             bucket.retain(|host| {
                 let seconds = host.count.seconds(now);
                 // Whole messages a second, rounded up, in the precision that the original reckons with.
-                let rate = if seconds == 0 { 0.0 } else { (host.count.messages as f32 / seconds as f32).ceil() };
+                let rate =
+                    if seconds == 0 { 0.0 } else { (host.count.messages as f32 / seconds as f32).ceil() };
                 let stays = rate as u32 >= *threshold;
                 if stays {
                     out.extend_from_slice(time);

@@ -1,0 +1,49 @@
+//! The flags that are for outputs in httpry's format.
+
+use std::num::NonZeroU32;
+
+use gannet_record::{Fields, Methods};
+use gannet_sink::{Format, HttpryOptions, RateOptions, SinkSpec};
+
+use crate::args::HttpArgs;
+use crate::exit::Error;
+
+/// What those outputs show, and which requests.
+pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOptions, Methods), Error> {
+    let is_there = sinks.iter().any(|sink| sink.format == Format::Httpry);
+    for (flag, is_given) in [
+        ("--fields", !args.fields.is_empty()),
+        ("--method", !args.method.is_empty()),
+        ("--rates", args.rates.is_some()),
+    ] {
+        if is_given && !is_there {
+            return Err(Error::usage(format!("{flag} is for -o httpry, and no output has that format")));
+        }
+    }
+    if args.rates.is_some() && !args.fields.is_empty() {
+        return Err(Error::usage("--rates shows no fields but the host: leave --fields out"));
+    }
+    let fields = match args.fields.as_slice() {
+        [] => Fields::default(),
+        list => Fields::new(list).map_err(|error| Error::usage(format!("--fields: {error}")))?,
+    };
+    let methods = match args.method.as_slice() {
+        [] => Methods::default(),
+        list => Methods::new(list).ok_or_else(|| Error::usage("--method: no method in the list"))?,
+    };
+    let threshold = args.rate_threshold.unwrap_or(DEFAULT_THRESHOLD);
+    let rates = args.rates.map(|every| RateOptions { every, threshold });
+    Ok((HttpryOptions { fields, rates, limit: None }, methods))
+}
+
+/// What is filtered by if nobody says: as httpry does, as long as nobody else wants other packets.
+pub(super) fn default_filter(sinks: &[SinkSpec], has_ports: bool) -> Option<&'static str> {
+    let all = !sinks.is_empty() && sinks.iter().all(|sink| sink.format == Format::Httpry);
+    (all && !has_ports).then_some(DEFAULT_FILTER)
+}
+
+/// httpry's, word for word.
+const DEFAULT_FILTER: &str = "tcp port 80 or 8080";
+
+/// What httpry takes; its manual page says 1.
+const DEFAULT_THRESHOLD: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);

@@ -1,0 +1,120 @@
+//! Outputs in httpry's format: a line for each head, or how many messages a second each host gets.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::{Duration, Instant, SystemTime};
+
+use gannet_packet::Timestamp;
+use gannet_record::{Fields, HttpryLines, Rates, RawHead};
+use jiff::tz::TimeZone;
+
+use crate::Target;
+
+/// What these outputs show, all of a run alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpryOptions {
+    /// The fields of a line.
+    pub fields: Fields,
+    /// Rates instead of lines.
+    pub rates: Option<RateOptions>,
+    /// The output ends after so many lines.
+    pub limit: Option<NonZeroU64>,
+}
+
+/// When rates are written, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateOptions {
+    /// Live, how often; of files they are written once, at the end.
+    pub every: Duration,
+    /// Hosts with fewer messages a second are left out.
+    pub threshold: NonZeroU32,
+}
+
+/// The text of one output.
+pub(crate) struct HttpryText {
+    what: What,
+    comments: bool,
+    left: Option<u64>,
+}
+
+enum What {
+    Lines(Box<HttpryLines>),
+    Rates {
+        rates: Box<Rates>,
+        /// The next time, and how long from one to the next; `None` for files.
+        timer: Option<(Instant, Duration)>,
+    },
+}
+
+impl HttpryText {
+    pub(crate) fn new(options: &HttpryOptions, target: &Target, live: bool, zone: TimeZone) -> Self {
+        let what = match options.rates {
+            None => What::Lines(Box::new(HttpryLines::new(options.fields.clone(), zone))),
+            Some(RateOptions { every, threshold }) => {
+                let timer = live.then(|| (Instant::now() + every, every));
+                What::Rates { rates: Box::new(Rates::new(threshold.get(), zone)), timer }
+            }
+        };
+        let comments = matches!(target, Target::File(_));
+        Self { what, comments, left: options.limit.map(NonZeroU64::get) }
+    }
+
+    /// Appends what a file gets each time it is opened, behind what it has already; standard output gets nothing.
+    pub(crate) fn begin(&self, out: &mut Vec<u8>) {
+        if !self.comments {
+            return;
+        }
+        let fields = match &self.what {
+            What::Lines(lines) => lines.fields(),
+            What::Rates { rates, .. } => rates.fields(),
+        };
+        HttpryLines::write_comments(fields, out);
+    }
+
+    /// Appends what there is to say of a head.
+    pub(crate) fn write(&mut self, head: &RawHead, out: &mut Vec<u8>) {
+        match &mut self.what {
+            What::Lines(lines) => lines.write(head, out),
+            What::Rates { rates, .. } => rates.add(head),
+        }
+        self.left = self.left.map(|left| left.saturating_sub(1));
+    }
+
+    /// As many heads as asked for have been taken.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// When there is something to write whatever comes.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.what {
+            What::Rates { timer: Some((next, _)), .. } => Some(next),
+            _ => None,
+        }
+    }
+
+    /// Appends what is due.
+    pub(crate) fn tick(&mut self, out: &mut Vec<u8>) {
+        let What::Rates { rates, timer: Some((next, every)) } = &mut self.what else { return };
+        let now = Instant::now();
+        if *next > now {
+            return;
+        }
+        // A thread that was held up does not make up for what it missed.
+        *next = (*next + *every).max(now);
+        rates.write(system_time(), out);
+    }
+
+    /// Appends what is left to say before the file is closed.
+    pub(crate) fn end(&mut self, out: &mut Vec<u8>) {
+        if let What::Rates { rates, timer } = &mut self.what {
+            let now = if timer.is_some() { system_time() } else { rates.newest() };
+            rates.write(now, out);
+            rates.clear();
+        }
+    }
+}
+
+fn system_time() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
