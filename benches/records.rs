@@ -15,7 +15,9 @@ use gannet_http::{
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
 use gannet_record::{Interfaces, Latencies, Record, RecordOptions, Routes};
-use gannet_sink::{Batch, Event, EventKinds, Format, Hub, HubConfig, Order, SinkSpec, Target, WhenFull};
+use gannet_sink::{
+    Batch, Event, EventKinds, Format, HttpryOptions, Hub, HubConfig, Order, SinkSpec, Target, WhenFull,
+};
 
 fn main() {
     divan::main();
@@ -91,6 +93,7 @@ fn outputs(bencher: Bencher, format: Format) {
             let config = HubConfig {
                 sinks: vec![spec.clone()],
                 options: options(),
+                httpry: HttpryOptions::default(),
                 workers: 1,
                 order: Order::Arrival,
                 when_full: WhenFull::Wait,

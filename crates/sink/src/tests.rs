@@ -14,7 +14,8 @@ use proptest::prelude::*;
 
 use crate::sample::{batch, connection, keyed, options};
 use crate::{
-    Batch, Error, Event, EventKinds, Format, Hub, HubConfig, Order, SinkReport, SinkSpec, Target, WhenFull,
+    Batch, Error, Event, EventKinds, Format, HttpryOptions, Hub, HubConfig, Order, SinkReport, SinkSpec,
+    Target, WhenFull,
 };
 
 fn config(sinks: Vec<SinkSpec>) -> HubConfig {

@@ -112,3 +112,56 @@ pub const DEFAULT_FIELDS: &[&str] = &[
     "status-code",
     "reason-phrase",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(fields: &str, kind: RawKind, head: &str) -> String {
+        let fields = Fields::new(&fields.split(',').collect::<Vec<_>>()).unwrap();
+        let mut values = Values::default();
+        fields.find(kind, head.as_bytes(), &mut values);
+        let values: Vec<_> =
+            (0..fields.names().count()).map(|place| values.of(place, head.as_bytes())).collect();
+        values.join(&b"|"[..]).escape_ascii().to_string()
+    }
+
+    #[test]
+    fn names_are_put_in_order() {
+        let fields = Fields::new(&[" Host", "", "x-A ", "HOST"]).unwrap();
+        assert_eq!(fields.names().collect::<Vec<_>>(), ["host", "x-a"]);
+        assert_eq!(Fields::new(&["", "  "]), Err(NoFields));
+        assert_eq!(Fields::default().names().count(), 10);
+    }
+
+    #[test]
+    fn values_of_requests() {
+        let find = |head| found("method,request-uri,http-version,host,x,direction", RawKind::Request, head);
+        assert_eq!(find("GET /a HTTP/1.1\r\nHost: b\r\n\r\n"), "GET|/a|HTTP/1.1|b||");
+        // Spaces in front go, those behind stay; no other line end than LF, one CR before it.
+        assert_eq!(find("GET  \t/a   HTTP/1.1 x\nHost:\t b \r\r\n\r\n"), "GET|/a|HTTP/1.1 x|b \\r||");
+        // The last one counts, and an empty one does not.
+        assert_eq!(
+            find("GET /a HTTP/1.1\r\nX: 1\r\nx: 2\r\nX:\r\nhost : b\r\n\r\nX: 3"),
+            "GET|/a|HTTP/1.1||2|"
+        );
+        // A line without a colon is none, a continued one is one of its own, and the name is all before the colon.
+        assert_eq!(find("GET /a\r\nX\r\nX: 1\r\n X: 2\r\n :\r\n\r\n"), "GET|/a|||1|");
+        // A header field named like a part of the line.
+        assert_eq!(find("GET /a\r\nMethod: b\r\ndirection: c\r\n\r\n"), "b|/a||||c");
+        assert_eq!(find("GET /a HTTP/1.1\r\nX: 1\0\r\nHost: b\r\n\r\n"), "GET|/a|HTTP/1.1|||");
+        assert_eq!(find("GET /a HTTP/1.1\n\0X: 1\n\0\0\n"), "GET|/a|HTTP/1.1||1|");
+    }
+
+    #[test]
+    fn values_of_responses() {
+        let find =
+            |head| found("http-version,status-code,reason-phrase,method,server", RawKind::Response, head);
+        assert_eq!(find("HTTP/1.1 200 OK\r\nServer: a\r\n\r\n"), "HTTP/1.1|200|OK||a");
+        assert_eq!(find("HTTP/1.0  404  Not  Found \r\n\r\n"), "HTTP/1.0|404|Not  Found ||");
+        assert_eq!(find("HTTP/1.1 204 \r\n\r\n"), "HTTP/1.1|204|||");
+        // What is not whole: the last line has no end.
+        assert_eq!(find("HTTP/1.1 200 OK\r\nServer: a"), "HTTP/1.1|200|OK||");
+        assert_eq!(find("HTTP/1.1 200 O"), "HTTP/1.1|200|O||");
+    }
+}

@@ -131,3 +131,77 @@ fn add(out: &mut Vec<u8>, value: &dyn fmt::Display) {
     // Memory takes everything.
     let _ = write!(out, "{value}");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use gannet_flow::Moment;
+    use gannet_packet::Endpoint;
+    use jiff::tz::Offset;
+
+    use super::*;
+
+    #[test]
+    fn a_line_of_every_field() {
+        let names = [
+            "timestamp",
+            "source-ip",
+            "source-port",
+            "dest-ip",
+            "dest-port",
+            "direction",
+            "method",
+            "request-uri",
+            "http-version",
+            "status-code",
+            "reason-phrase",
+            "x",
+        ];
+        let mut lines = Lines::new(Fields::new(&names).unwrap(), Offset::constant(-1).to_time_zone());
+        let end = |address: &str, port| Endpoint { address: address.parse().unwrap(), port };
+        let time = Timestamp(1_700_000_000_999_999_999);
+        let mut line = |kind, head: &str| {
+            let mut out = Vec::new();
+            let head = RawHead {
+                kind,
+                now: Moment { time, position: 0 },
+                flow: 0,
+                time,
+                source: end("192.0.2.1", 1_025),
+                destination: end("2001:db8::1", 80),
+                bytes: head.as_bytes().into(),
+            };
+            lines.write(&head, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            line(
+                RawKind::Request,
+                "GET / HTTP/1.1\r\nX: \u{fc}\ty\r\nTimestamp: 1\r\nSource-Port: 2\r\n\r\n"
+            ),
+            "2023-11-14 21:13:20\t192.0.2.1\t1025\t2001:db8::1\t80\t>\tGET\t/\tHTTP/1.1\t-\t-\t\u{fc}\ty\n"
+        );
+        assert_eq!(
+            line(RawKind::Response, "HTTP/1.1 200 OK\r\nDirection: ^\r\n\r\n"),
+            "2023-11-14 21:13:20\t192.0.2.1\t1025\t2001:db8::1\t80\t^\t-\t-\tHTTP/1.1\t200\tOK\t-\n"
+        );
+    }
+
+    #[test]
+    fn comments_name_the_fields() {
+        let mut out = Vec::new();
+        Lines::write_comments(&Fields::new(&["A", "b"]).unwrap(), &mut out);
+        assert_eq!(out, b"# httpry version 0.1.8\n# Fields: a,b\n");
+    }
+
+    #[test]
+    fn addresses_are_those_of_c() {
+        for text in ["::ffff:192.0.2.1", "::192.0.2.1", "::1", "::", "1::", "2001:db8::1:0:0:1", "192.0.2.1"]
+        {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(Address(address).to_string(), text);
+        }
+        assert_eq!(Address(Ipv6Addr::from_bits(0xffff).into()).to_string(), "::ffff");
+    }
+}

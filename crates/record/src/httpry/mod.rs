@@ -247,3 +247,114 @@ pub const DEFAULT_METHODS: &[&str] =
 
 /// How much of a packet httpry looks at: its buffer, of BUFSIZ bytes.
 const SEEN_BYTES: usize = 8_192;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn judged(payload: &[u8]) -> Judged<'_> {
+        Methods::default().judge(payload, false)
+    }
+
+    fn is_whole(payload: &[u8]) -> bool {
+        matches!(judged(payload), Judged::Whole(..))
+    }
+
+    #[test]
+    fn what_gives_a_line() {
+        for whole in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            b"GET / HTTP/1.1\n\n",
+            b"get / HTTP/1.1\r\nHost: a\r\n\r\nbody",
+            // A prefix is enough, and need not be a word.
+            b"GETTY / HTTP/1.1\r\n\r\n",
+            b"POSTED one\r\n\r\n",
+            b"GET\t/x HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n",
+            b"HTTP/1.1 200 \r\n\r\n",
+            b"HTTP/9 x y\r\n\r\n",
+            // HTTP/0.9.
+            b"GET /\r\n",
+            b"GET /\n",
+            b"GET /\r\n\r\n",
+            // The end of a string.
+            b"GET / HTTP/1.1\r\nA: b\0",
+            b"GET /\0",
+        ] {
+            assert!(is_whole(whole), "{}", whole.escape_ascii());
+        }
+        for nothing in [
+            &b"PROPFIND / HTTP/1.1\r\n\r\n"[..],
+            b"\r\nGET / HTTP/1.1\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"GET / FTP/1.1\r\n\r\n",
+            b"GET / \r\n\r\n",
+            b"GET / a HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 200\r\n\r\n",
+            b"http/1.1 200 OK\r\n\r\n",
+            b"GE",
+            b"",
+        ] {
+            assert_eq!(judged(nothing), Judged::Nothing, "{}", nothing.escape_ascii());
+        }
+        for split in [
+            &b"GET"[..],
+            b"GET / HTTP/1.1",
+            b"GET / HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r",
+            b"GET /\r\nHost: a\r\n",
+            b"HTTP/1.1 200 OK\r\n",
+        ] {
+            assert_eq!(judged(split), Judged::Split, "{}", split.escape_ascii());
+            let is_line = split.contains(&b' ');
+            let cut = Methods::default().judge(split, true);
+            assert_eq!(matches!(cut, Judged::Whole(_, bytes) if bytes == split), is_line);
+        }
+    }
+
+    #[test]
+    fn eight_kilobytes_are_seen() {
+        let mut payload = b"GET / HTTP/1.1\r\nA: ".to_vec();
+        payload.resize(9_000, b'a');
+        assert_eq!(judged(&payload), Judged::Split);
+        payload.extend(b"\r\n\r\n");
+        assert_eq!(judged(&payload), Judged::Whole(RawKind::Request, &payload[..8_192]));
+    }
+
+    #[test]
+    fn methods_are_prefixes() {
+        let methods = Methods::new(&["", " Prop ", "PROP", "x"]).unwrap();
+        assert_eq!(methods.prefixes.len(), 2);
+        assert!(methods.may_begin(b"pROPFIND") && methods.may_begin(b"X") && methods.may_begin(b"HTTP/"));
+        assert!(!methods.may_begin(b"GET") && !methods.may_begin(b""));
+        assert_eq!(methods.judge_joined(b"PROPFIND / HTTP/1.1\r\n\r\n"), Some(RawKind::Request));
+        assert_eq!(methods.judge_joined(b"GET / HTTP/1.1\r\n\r\n"), None);
+        assert_eq!(methods.judge_joined(b"HTTP/1.1 200 OK\r\n\r\n"), Some(RawKind::Response));
+        assert!(Methods::new(&["", " "]).is_none());
+    }
+
+    const PARTS: &[&[u8]] =
+        &[b"GET ", b"HTTP/1.1 ", b"\r\n", b"\n", b"\0", b" ", b"a: b", b"/", b"\r", b":", b"\xff"];
+
+    proptest! {
+        /// Nothing panics, what may not begin is nothing, and what is whole stays so with more behind it.
+        #[test]
+        fn any_bytes(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..12)) {
+            let payload = parts.concat();
+            let methods = Methods::default();
+            let judged = methods.judge(&payload, false);
+            if !methods.may_begin(&payload) {
+                prop_assert_eq!(judged, Judged::Nothing);
+            }
+            if let Judged::Whole(kind, bytes) = judged {
+                prop_assert_eq!(methods.judge_joined(bytes), Some(kind));
+                let mut longer = payload.clone();
+                longer.extend(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+                prop_assert!(matches!(methods.judge(&longer, false), Judged::Whole(..)));
+            }
+        }
+    }
+}

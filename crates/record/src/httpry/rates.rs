@@ -171,3 +171,74 @@ const BUCKETS: usize = 2_048;
 const NAME_MAX: usize = 254;
 /// Most hosts at a time: 64 to a bucket. Names come from the network, and httpry would take them until memory ends.
 const HOSTS_MAX: usize = 131_072;
+
+#[cfg(test)]
+mod tests {
+    use gannet_flow::Moment;
+    use gannet_packet::Endpoint;
+
+    use super::*;
+    use crate::RawKind;
+
+    fn add(rates: &mut Rates, seconds: u64, head: &str) {
+        let end = Endpoint { address: [192, 0, 2, 1].into(), port: 80 };
+        let time = Timestamp(seconds * 1_000_000_000 + 5);
+        rates.add(&RawHead {
+            kind: RawKind::Request,
+            now: Moment { time, position: 0 },
+            flow: 0,
+            time,
+            source: end,
+            destination: end,
+            bytes: head.as_bytes().into(),
+        });
+    }
+
+    fn written(rates: &mut Rates, seconds: u64) -> String {
+        let mut out = Vec::new();
+        rates.write(Timestamp(seconds * 1_000_000_000), &mut out);
+        String::from_utf8(out).unwrap().replace("1970-01-01 00:", "")
+    }
+
+    #[test]
+    fn averages_of_a_life() {
+        let mut rates = Rates::new(2, TimeZone::UTC);
+        assert_eq!(written(&mut rates, 0), "");
+        for seconds in [100, 100, 100, 100, 100, 101, 101, 102] {
+            add(&mut rates, seconds, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        add(&mut rates, 101, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+        add(&mut rates, 101, "GET / HTTP/1.0\r\n\r\n");
+        assert_eq!(rates.newest(), Timestamp(101_000_000_000));
+        // In the second in which it began a host has no rate yet, which is below any threshold.
+        assert_eq!(written(&mut rates, 102), "01:42\ta\t4 rps\n01:42\ttotals\t4.50 rps\n");
+        assert_eq!(rates.hosts, 1);
+        add(&mut rates, 103, "GET / HTTP/1.1\r\nHost: A\r\n\r\n");
+        assert_eq!(written(&mut rates, 103), "01:43\ta\t3 rps\n01:43\ttotals\t3.33 rps\n");
+        assert_eq!(written(&mut rates, 110), "01:50\ttotals\t1.00 rps\n");
+        assert_eq!(rates.hosts, 0);
+        rates.clear();
+        assert_eq!(written(&mut rates, 0), "");
+        // Live httpry says so while nothing has come.
+        assert_eq!(written(&mut rates, 7), "00:07\ttotals\t0.00 rps\n");
+    }
+
+    #[test]
+    fn names_are_cut_and_hosts_bounded() {
+        let mut rates = Rates::new(1, TimeZone::UTC);
+        let long = "h".repeat(400);
+        for _ in 0..2 {
+            add(&mut rates, 1, &format!("GET / HTTP/1.1\r\nHost: {long}\r\n\r\n"));
+        }
+        assert_eq!(
+            written(&mut rates, 3),
+            format!("00:03\t{}\t1 rps\n00:03\ttotals\t1.00 rps\n", &long[..254])
+        );
+        for number in 0..HOSTS_MAX {
+            add(&mut rates, 1, &format!("GET / HTTP/1.1\r\nHost: {number}\r\n\r\n"));
+        }
+        assert_eq!((rates.hosts, rates.beyond()), (HOSTS_MAX, 1));
+        let sum: usize = rates.buckets.iter().map(Vec::len).sum();
+        assert_eq!(sum, rates.hosts);
+    }
+}
