@@ -704,6 +704,7 @@ mod tests {
         let hub = Hub::open(HubConfig {
             sinks: Vec::new(),
             options,
+            httpry: gannet_sink::HttpryOptions::default(),
             workers: WORKERS,
             order: Order::Arrival,
             when_full: WhenFull::Shed,
