@@ -13,6 +13,7 @@ use gannet_http::PortSet;
 use gannet_packet::Decap;
 use gannet_pipeline::config::{DEFAULT_SNAPLEN, Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
+use gannet_sink::{EventKind, EventKinds};
 
 /// Bytes: `65536`, `64KiB`, `2GiB`, or with powers of 1000 `64k`, `2G`. At least 1.
 pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
@@ -184,6 +185,7 @@ pub(crate) enum FormatName {
     Text,
     Jsonl,
     Httpry,
+    Messages,
     None,
 }
 
@@ -193,13 +195,14 @@ pub(crate) fn output(text: &str) -> Result<OutputSpec, String> {
     let format = match name {
         "text" => FormatName::Text,
         "jsonl" => FormatName::Jsonl,
+        "messages" => FormatName::Messages,
         "httpry" => FormatName::Httpry,
         "none" if file.is_some() => return Err("none takes no file".to_owned()),
         "none" => FormatName::None,
-        "messages" | "combined" | "csv" | "tsv" | "zeek" | "har" | "tracee" | "gor" => {
+        "combined" | "csv" | "tsv" | "zeek" | "har" | "tracee" | "gor" => {
             return Err(format!("the format {name} is not built yet"));
         }
-        _ => return Err("the formats are text, jsonl, httpry and none".to_owned()),
+        _ => return Err("the formats are text, jsonl, messages, httpry and none".to_owned()),
     };
     Ok(OutputSpec { format, file })
 }
@@ -247,6 +250,26 @@ fn format_and_file(text: &str) -> Result<(&str, Option<PathBuf>), String> {
 pub(crate) enum HeaderList {
     Named(Vec<String>),
     All,
+}
+
+/// Events: `exchange`, `request`, `response`, `interim`, or several of them.
+pub(crate) fn events(text: &str) -> Result<EventKinds, String> {
+    let kind = |name: &str| match name.trim() {
+        "exchange" => Ok(EventKind::Exchange),
+        "request" => Ok(EventKind::Request),
+        "response" => Ok(EventKind::Response),
+        "interim" => Ok(EventKind::InterimHead),
+        name => Err(format!("'{name}' is no event; there are exchange, request, response and interim")),
+    };
+    text.split(',').map(kind).collect()
+}
+
+/// A size that may be 0, and is one in memory.
+pub(crate) fn size_or_zero(text: &str) -> Result<usize, String> {
+    if text == "0" {
+        return Ok(0);
+    }
+    usize::try_from(size(text)?.get()).map_err(|_| "too large".to_owned())
 }
 
 /// `LIST|all`.
@@ -395,6 +418,26 @@ mod tests {
         for wrong in ["", "json", "text:", "none:x", ":x"] {
             assert!(output(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn kinds_of_events() {
+        assert_eq!(events("exchange"), Ok(EventKinds::EXCHANGES));
+        let both = EventKinds::NONE.with(EventKind::Request).with(EventKind::Response);
+        assert_eq!(events("request, response,request"), Ok(both));
+        assert_eq!(events("interim"), Ok(EventKinds::NONE.with(EventKind::InterimHead)));
+        for wrong in ["", "requests", "request,", "pending", "exchange;request"] {
+            assert!(
+                events(wrong).unwrap_err().ends_with("there are exchange, request, response and interim"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_of_bodies() {
+        assert_eq!((size_or_zero("0"), size_or_zero("64KiB")), (Ok(0), Ok(65_536)));
+        assert!(size_or_zero("00x").is_err() && size_or_zero("-1").is_err() && size_or_zero("").is_err());
     }
 
     #[test]

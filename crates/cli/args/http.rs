@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use gannet_http::PortSet;
 use gannet_pipeline::config::Rotate;
+use gannet_sink::EventKinds;
 
 use super::{CaptureArgs, FlowArgs, OUTPUT};
 use crate::units::{self, HeaderList, OutputSpec};
@@ -21,9 +22,15 @@ pub(crate) struct HttpArgs {
 
     /// Where records go and how: `FORMAT[:FILE]`; may repeat [default: text on a terminal, else jsonl]
     ///
-    /// `text` is a line for people, `jsonl` a JSON object per line with OpenTelemetry's names, `httpry` what httpry 0.1.8 prints, a line
-    /// for each request and each response, `none` nothing (for the summary alone). Without FILE, standard output. A FILE is
-    /// appended to and created with mode 0600.
+    /// `text` is a line for people, `jsonl` a JSON object per line with OpenTelemetry's names, `messages` whole messages, `httpry`
+    /// what httpry 0.1.8 prints, a line for each request and each response, `none` nothing (for the summary alone). Without
+    /// FILE, standard output. A FILE is appended to and created with mode 0600.
+    ///
+    /// `messages` shows each request and each response as soon as it is over, under a line with time, addresses and the
+    /// exchange's id: the head as it was on the wire, the body (up to --body, else 1 MiB) without chunks and compression,
+    /// trailers. In a file or pipe bytes are as they were, and `body N` in the line says how many of them are the body. On
+    /// a terminal control characters are shown as \x1b, and bodies that are no text are described. Credentials in heads
+    /// are masked, unless --no-redact is given.
     ///
     /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's: `tcp port 80 or 8080`.
     #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::output, env = "GANNET_OUTPUT",
@@ -57,6 +64,31 @@ pub(crate) struct HttpArgs {
     /// Hosts with fewer requests per second are not shown [default: 2]
     #[arg(long, value_name = "N", requires = "rates", env = "GANNET_RATE_THRESHOLD", help_heading = OUTPUT)]
     pub(crate) rate_threshold: Option<NonZeroU32>,
+
+    /// What becomes a record: `exchange`, `request`, `response`, `interim`, or several of them [default: exchange]
+    ///
+    /// Each is written as soon as it is complete: a request that hangs is there before its answer. Of a response the record has
+    /// the head of its request as well, if that is known; `interim` are responses like 100 and 103. In JSON `gannet.event`
+    /// says what a record is (exchanges lack it), and `gannet.id` is the same for all that belongs to one exchange. For
+    /// `messages`, which has all but exchanges otherwise, it says which of them are shown.
+    #[arg(long, value_name = "LIST", value_parser = units::events, env = "GANNET_EVENTS", help_heading = OUTPUT)]
+    pub(crate) events: Option<EventKinds>,
+
+    /// Report requests that have had no answer for TIME, like 500ms or 10s, and count them
+    ///
+    /// Once each, beside the other records; in JSON `gannet.event` is `pending` and `gannet.waited_ns` the time until it was
+    /// reported. The clock starts with the request's first byte and ends with the answer's. A lower TIME reports what is merely
+    /// slow. It costs memory for each request that waits.
+    #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_PENDING", help_heading = OUTPUT)]
+    pub(crate) pending: Option<Duration>,
+
+    /// Show up to SIZE bytes of each body, without chunks and compression [default: 0; messages: 1MiB]
+    ///
+    /// gzip, deflate, br and zstd are undone, also on top of one another. More than SIZE is neither kept nor decoded, and a
+    /// body that grows a thousandfold is given up. It costs memory for each message under way; bodies are cut, and counted,
+    /// when those of a worker have 256 MiB. Bodies are not masked.
+    #[arg(long, value_name = "SIZE", value_parser = units::size_or_zero, env = "GANNET_BODY", help_heading = OUTPUT)]
+    pub(crate) body: Option<usize>,
 
     /// Print the latency table by route at the end, to FILE or stderr [default: on a terminal]
     ///
@@ -134,5 +166,11 @@ Examples:
       gannet http -i lo --ports 8080 -o text -o jsonl:requests.jsonl
   As httpry has them, of a capture file, with the browsers:
       gannet http -r capture.pcap -o httpry -f timestamp,source-ip,direction,method,host,request-uri,user-agent
+  Whole messages, decompressed, as they pass:
+      gannet http -i lo -o messages port 8080
+  Each request at once, its exchange when it is over, and what has waited for 2 seconds:
+      gannet http -i eth0 -o jsonl --events request,exchange --pending 2s
+  Bodies of up to 64 KiB in the records:
+      gannet http -i eth0 -o jsonl:requests.jsonl --body 64KiB
   Of one server, from a capture file:
       gannet http -r capture.pcapng host 10.0.0.1 and port 80";

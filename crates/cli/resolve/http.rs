@@ -5,9 +5,10 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::ArgMatches;
+use gannet_http::DecodeLimits;
 use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig};
 use gannet_record::{HeaderSelection, Routes};
-use gannet_sink::{EventKinds, Format, SinkSpec, Target};
+use gannet_sink::{EventKind, EventKinds, Format, SinkSpec, Target};
 
 use super::{
     Run, Summary, around, capture, files_of_capture, flow, httpry, refuse_rotation_of_a_file,
@@ -25,7 +26,9 @@ pub(crate) fn http(
 ) -> Result<Run, Error> {
     let terminal = std::io::stdout().is_terminal();
     let colour = terminal && environment("NO_COLOR").is_none_or(|value| value.is_empty());
-    let sinks = sinks(&args.output, terminal, colour)?;
+    let sinks = sinks(args, terminal, colour)?;
+    let whole = sinks.iter().any(|sink| matches!(sink.format, Format::Messages { .. }));
+    let body = args.body.unwrap_or(if whole { MESSAGES_BODY } else { 0 });
     let ports = match (&args.ports, environment(PORTS_VARIABLE).filter(|value| !value.is_empty())) {
         (Some(ports), _) => Some(ports.clone()),
         (None, Some(value)) => {
@@ -44,7 +47,12 @@ pub(crate) fn http(
     let http = HttpConfig {
         httpry,
         methods,
-        analysis: gannet_http::HttpConfig { ports, ..gannet_http::HttpConfig::default() },
+        analysis: gannet_http::HttpConfig {
+            ports,
+            body,
+            pending_after_ns: args.pending.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            ..gannet_http::HttpConfig::default()
+        },
         intake: flow::intake(&args.flow)?,
         flows: flow::limits(&args.flow),
         sinks,
@@ -57,6 +65,8 @@ pub(crate) fn http(
         redact: !args.no_redact,
         routes,
         histogram_log: args.histograms.is_some(),
+        bodies: args.body.is_some_and(|size| size > 0),
+        decode: DecodeLimits { max_bytes: body, ..DecodeLimits::default() },
     };
     let record = record(args)?;
     let capture = capture(&args.capture, matches, environment, default_filter)?;
@@ -97,28 +107,57 @@ fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
     Ok(Some(record))
 }
 
-fn sinks(outputs: &[OutputSpec], terminal: bool, colour: bool) -> Result<Vec<SinkSpec>, Error> {
+fn sinks(args: &HttpArgs, terminal: bool, colour: bool) -> Result<Vec<SinkSpec>, Error> {
     let default =
         OutputSpec { format: if terminal { FormatName::Text } else { FormatName::Jsonl }, file: None };
-    let outputs = if outputs.is_empty() { std::slice::from_ref(&default) } else { outputs };
+    let outputs = if args.output.is_empty() { std::slice::from_ref(&default) } else { &args.output };
     let mut sinks: Vec<SinkSpec> = Vec::new();
     for output in outputs {
         let target = output.file.clone().map_or(Target::Stdout, Target::File);
+        let colour = colour && target == Target::Stdout;
         let format = match output.format {
-            FormatName::Text => Format::Text { colour: colour && target == Target::Stdout },
+            FormatName::Text => Format::Text { colour },
             FormatName::Jsonl => Format::Jsonl,
             FormatName::Httpry => Format::Httpry,
+            FormatName::Messages => Format::Messages { colour },
             FormatName::None => continue,
         };
         if target == Target::Stdout && sinks.iter().any(|sink| sink.target == target) {
             let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
             return Err(Error::usage(text));
         }
-        let events = if format == Format::Httpry { EventKinds::RAW_HEADS } else { EventKinds::EXCHANGES };
-        sinks.push(SinkSpec { format, target, events });
+        sinks.push(SinkSpec { format, target, events: events(format, args)? });
     }
     Ok(sinks)
 }
+
+/// What becomes a record of this format.
+fn events(format: Format, args: &HttpArgs) -> Result<EventKinds, Error> {
+    let pending = args.pending.map(|_| EventKind::Pending);
+    let events = match format {
+        Format::Messages { .. } => {
+            let asked = args.events.unwrap_or(MESSAGES);
+            let shown = asked.intersection(MESSAGES);
+            if shown.is_empty() {
+                let text = "-o messages shows requests and responses, and --events asks for exchanges only";
+                return Err(Error::usage(text));
+            }
+            shown
+        }
+        // Which lines there are is httpry's business.
+        Format::Httpry => return Ok(EventKinds::RAW_HEADS),
+        _ => args.events.unwrap_or(EventKinds::EXCHANGES),
+    };
+    Ok(events.union(pending.into_iter().collect()))
+}
+
+/// What whole messages are made of. An interim response is over with its head.
+const MESSAGES: EventKinds =
+    EventKinds::NONE.with(EventKind::Request).with(EventKind::InterimHead).with(EventKind::Response);
+
+/// How much of each body `-o messages` keeps if nobody says: pages, scripts and most of what interfaces answer, so that a
+/// person sees all of it; pictures and downloads are cut.
+const MESSAGES_BODY: usize = 1 << 20;
 
 /// What else limits the ports if `--ports` is not there.
 const PORTS_VARIABLE: &str = "APP_PORTS";
@@ -200,6 +239,25 @@ mod tests {
         );
         assert!(refusal("-o text:a --record a").contains("--record and -o name the same file"));
         assert!(refusal("-r Cargo.toml -o text:./Cargo.toml").contains("-r and -o name the same file"));
+    }
+
+    #[test]
+    fn events_and_bodies() {
+        let all = MESSAGES.with(EventKind::Exchange);
+        let http = config("-o messages -o jsonl:a --events exchange,request,response,interim --pending 2s");
+        assert_eq!(http.analysis.pending_after_ns, Some(2_000_000_000));
+        assert_eq!(http.sinks[0].events, MESSAGES.with(EventKind::Pending));
+        assert_eq!(http.sinks[1].events, all.with(EventKind::Pending));
+        // Only whole messages show bodies unless somebody asks.
+        assert_eq!((http.analysis.body, http.decode.max_bytes, http.bodies), (1 << 20, 1 << 20, false));
+        let http = config("-o messages --events request --body 10k");
+        assert_eq!(http.sinks[0].events, EventKinds::NONE.with(EventKind::Request));
+        assert_eq!((http.analysis.body, http.decode.max_bytes, http.bodies), (10_000, 10_000, true));
+        let http = config("-o messages --body 0");
+        assert_eq!((http.analysis.body, http.bodies), (0, false));
+        let http = config("-o text");
+        assert_eq!((http.analysis.body, http.bodies, http.analysis.pending_after_ns), (0, false, None));
+        assert!(refusal("-o messages --events exchange").contains("--events asks for exchanges only"));
     }
 
     #[test]

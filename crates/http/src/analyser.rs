@@ -8,7 +8,7 @@ use crate::keep::Budget;
 use crate::pairing::{Context, Http1, Next};
 use crate::pending::Unanswered;
 use crate::tunnel::TunnelState;
-use crate::{Counters, Exchange, HeadEvent, MessageEvent, PendingRequest};
+use crate::{Counters, Exchange, HeadEvent, MessageEvent, PendingRequest, ServerNames};
 
 /// What the analysis may hold, and where it looks.
 #[derive(Clone, Debug)]
@@ -91,6 +91,7 @@ pub struct Http<S: Sink> {
     counters: Counters,
     budget: Budget,
     unanswered: Option<Unanswered>,
+    server_names: ServerNames,
     sink: S,
 }
 
@@ -102,6 +103,8 @@ enum Stage {
     Undecided { held: Option<Box<Held>>, ended: [bool; 2] },
     /// Nothing to be had here.
     Ignored,
+    /// The same, but for the server's name.
+    Tls,
     /// An HTTP/1 connection.
     Http1(Box<Http1>),
     /// What was one.
@@ -126,12 +129,18 @@ impl<S: Sink> Http<S> {
     pub fn new(config: HttpConfig, sink: S) -> Self {
         let budget = Budget { free: config.body_memory, refused: 0 };
         let unanswered = config.pending_after_ns.map(Unanswered::new);
-        Self { config, counters: Counters::default(), budget, unanswered, sink }
+        let (counters, server_names) = (Counters::default(), ServerNames::default());
+        Self { config, counters, budget, unanswered, server_names, sink }
     }
 
     /// The sums so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Whom the TLS connections that are over were for.
+    pub fn server_names(&self) -> &ServerNames {
+        &self.server_names
     }
 
     /// Where exchanges go.
@@ -182,7 +191,11 @@ impl<S: Sink> Http<S> {
                 return;
             }
             Verdict::Http2 => return ignore(stage, &mut self.counters.http2),
-            Verdict::Tls => return ignore(stage, &mut self.counters.tls),
+            Verdict::Tls => {
+                self.counters.tls += 1;
+                *stage = Stage::Tls;
+                return;
+            }
             Verdict::Other => {
                 if !held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).pass(data) {
                     ignore(stage, unrecognised(&mut self.counters, flow));
@@ -231,7 +244,7 @@ impl<S: Sink> Http<S> {
                 self.go_on(stage, flow, next, data.now);
             }
             Stage::Tunnel(inside) => self.deliver_inside(inside, flow, data),
-            Stage::Undecided { .. } | Stage::Ignored => {}
+            Stage::Undecided { .. } | Stage::Ignored | Stage::Tls => {}
         }
     }
 
@@ -339,6 +352,7 @@ impl<S: Sink> Http<S> {
                     self.sink.exchange(exchange);
                 }
             }
+            Stage::Tls => self.server_names.add(flow.tls().and_then(|hello| hello.server_name.as_deref())),
             Stage::Ignored => {}
         }
     }
@@ -359,7 +373,7 @@ impl<S: Sink> Http<S> {
                     self.gap_in(stage, flow, gap);
                 }
             }
-            Stage::Ignored => {}
+            Stage::Ignored | Stage::Tls => {}
         }
     }
 
@@ -375,7 +389,7 @@ impl<S: Sink> Http<S> {
                     self.end_in(stage, flow, end);
                 }
             }
-            Stage::Ignored => {}
+            Stage::Ignored | Stage::Tls => {}
         }
     }
 }
@@ -451,7 +465,7 @@ impl Stage {
     #[inline]
     fn wants_more(&self) -> bool {
         match self {
-            Stage::Ignored => false,
+            Stage::Ignored | Stage::Tls => false,
             Stage::Tunnel(inside) => match &inside.stage {
                 Some(stage) => stage.wants_more(),
                 None => inside.tunnel.wants_more(),

@@ -62,6 +62,8 @@ gannet_packet::counters! {
         pub interim_dropped: u64,
         /// Bodies of which less was kept than asked for, because too much was kept of others.
         pub bodies_cut: u64,
+        /// Bodies that were kept in part, for whatever reason: longer than what was asked for, a hole, no room.
+        pub bodies_partial: u64,
         /// Requests reported as being without an answer for the time asked for, and those not watched because too many were.
         pub pending_reported: u64,
         pub pending_unwatched: u64,

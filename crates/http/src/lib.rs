@@ -25,6 +25,7 @@ pub mod fuzz;
 mod head;
 mod held;
 mod keep;
+mod names;
 mod oddity;
 mod pairing;
 mod parse;
@@ -52,6 +53,7 @@ pub use exchange::{
 pub use gannet_packet::Violation;
 pub use head::{Field, Head, StartLine};
 pub use keep::Trailers;
+pub use names::ServerNames;
 pub use oddity::Oddities;
 pub use tunnel::{Tunnel, TunnelProtocol};
 pub use websocket::{Opcode, WebSocketFrames};

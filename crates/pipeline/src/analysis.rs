@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use gannet_flow::{FlowTable, Handler, Heard, Moment, Segment};
-use gannet_http::{Exchange, HeadEvent, Http, MessageEvent, PendingRequest, Sink};
+use gannet_http::{Exchange, HeadEvent, Http, MessageEvent, PendingRequest, ServerNames, Sink};
 use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Timestamp};
 use gannet_record::{Interfaces, Latencies, Traffic};
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
@@ -99,6 +99,7 @@ impl<'a> Aim<'a> {
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) latencies: Option<Latencies>,
+    pub(crate) server_names: Option<ServerNames>,
     pub(crate) traffic: Option<Traffic>,
 }
 
@@ -169,7 +170,8 @@ impl Layer for Http<Collector> {
     fn findings(&mut self) -> Findings {
         let latencies =
             std::mem::replace(&mut self.sink().latencies, Latencies::new(gannet_record::Routes::default()));
-        Findings { latencies: Some(latencies), traffic: None }
+        let server_names = Some(self.server_names().clone());
+        Findings { latencies: Some(latencies), server_names, traffic: None }
     }
 }
 
@@ -203,7 +205,7 @@ impl Layer for Flows {
     }
 
     fn findings(&mut self) -> Findings {
-        Findings { latencies: None, traffic: Some(self.take_traffic()) }
+        Findings { traffic: Some(self.take_traffic()), ..Findings::default() }
     }
 }
 
@@ -368,6 +370,10 @@ impl Findings {
     /// Those of all workers together.
     pub(crate) fn merge(&mut self, other: Self) {
         match (&mut self.latencies, other.latencies) {
+            (Some(sum), Some(other)) => sum.merge(&other),
+            (sum, other) => *sum = sum.take().or(other),
+        }
+        match (&mut self.server_names, other.server_names) {
             (Some(sum), Some(other)) => sum.merge(&other),
             (sum, other) => *sum = sum.take().or(other),
         }

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gannet_flow::FragmentLimits;
+use gannet_http::DecodeLimits;
 use gannet_packet::{Decap, PacketType};
 use gannet_record::{HeaderSelection, Methods, Routes};
 pub use gannet_ring::TimeSource;
@@ -125,6 +126,10 @@ pub struct HttpConfig {
     pub routes: Routes,
     /// Make an HdrHistogram log of the latencies at the end, besides their summary.
     pub histogram_log: bool,
+    /// Records show what was kept of bodies, and not only whole messages do.
+    pub bodies: bool,
+    /// How far bodies that were kept are decoded.
+    pub decode: DecodeLimits,
 }
 
 /// From packets to what flows are made of.

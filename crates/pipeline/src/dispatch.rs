@@ -36,7 +36,9 @@ use crate::filter::{Selection, Taken};
 use crate::intake::{Found, Intake, Part};
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
 use crate::privileges;
-use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
+use crate::records::{
+    finish_records, http_report, merged, pending_after, records_hub, seed, tell_of_reopening,
+};
 
 pub(crate) fn run(
     capture: &CaptureConfig,
@@ -108,6 +110,7 @@ pub(crate) fn run(
     Ok(Report {
         ledger,
         http: http_report(&findings, Some(plan.aim)),
+        pending_after: pending_after(Some(plan.aim)),
         traffic: findings.traffic.as_ref().map(Traffic::summary),
         filter: capture.filter_text(),
         cpu: CpuTime::of_process(),

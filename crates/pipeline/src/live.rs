@@ -33,7 +33,9 @@ use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger
 use crate::mailbox::{Post, PostOffice};
 use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
-use crate::records::{finish_records, http_report, merged, records_hub, seed, tell_of_reopening};
+use crate::records::{
+    finish_records, http_report, merged, pending_after, records_hub, seed, tell_of_reopening,
+};
 use crate::source::{Interface, Source};
 use crate::worker::{Common, News, Order, Worker};
 
@@ -124,6 +126,7 @@ pub(crate) fn run(
         filter: capture.filter_text(),
         implied: implied_of(config),
         http: http_report(&findings, aim),
+        pending_after: pending_after(aim),
         traffic: findings.traffic.as_ref().map(Traffic::summary),
         cpu: CpuTime::of_process(),
         duration,

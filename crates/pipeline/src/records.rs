@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gannet_record::{Interfaces, RecordOptions};
 use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, WhenFull};
@@ -29,6 +30,8 @@ pub(crate) fn records_hub(
                 interfaces,
                 // What is read from a file makes the same records on every machine.
                 host_name: live.then(host_name).flatten(),
+                bodies: config.bodies,
+                decode: config.decode,
                 ..RecordOptions::default()
             };
             (&config.sinks, config.flush_each, config.httpry.clone(), options)
@@ -94,7 +97,16 @@ pub(crate) fn http_report(findings: &Findings, aim: Option<Aim<'_>>) -> Option<H
         let _ = latencies.write_log(&mut log);
         log
     });
-    Some(HttpReport { summary: latencies.summary(), histogram_log })
+    let server_names = findings.server_names.clone().unwrap_or_default();
+    Some(HttpReport { summary: latencies.summary(), histogram_log, server_names })
+}
+
+/// How long a request may be without an answer before it is reported.
+pub(crate) fn pending_after(aim: Option<Aim<'_>>) -> Option<Duration> {
+    match aim {
+        Some(Aim::Http(config)) => config.analysis.pending_after_ns.map(Duration::from_nanos),
+        _ => None,
+    }
 }
 
 /// A seed for hash tables whose keys come from the network: not to be guessed, another one for each run.

@@ -29,6 +29,7 @@ mod text;
 mod time;
 mod traffic;
 mod url;
+mod verbatim;
 mod words;
 
 pub use flow::{FlowEnd, FlowFormat, Service};
@@ -45,3 +46,4 @@ pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, Summary
 pub use text::{columns, printable, shortened, wire_text};
 pub use time::ShortDuration;
 pub use traffic::{Traffic, TrafficRow, TrafficSummary, TrafficTable};
+pub use verbatim::{masked_head, masked_trailers};

@@ -29,8 +29,9 @@ mod timing;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use gannet_http::{DecodeLimits, Exchange, Message};
+use gannet_http::{DecodeEnd, DecodeLimits, Decoded, Exchange, Message};
 use gannet_packet::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -59,23 +60,40 @@ pub struct RecordOptions {
     pub routes: Routes,
     /// Names of interfaces.
     pub interfaces: Interfaces,
-    /// How far bodies that were kept are decoded.
+    /// Show what was kept of bodies.
+    pub bodies: bool,
+    /// How far it is decoded.
     pub decode: DecodeLimits,
+    /// Counts bodies that were not decoded to the end because they are bombs or have too many codings.
+    pub bodies_refused: Arc<AtomicU64>,
     /// The machine that captures: for live captures only, since a file says the same wherever it is read.
     pub host_name: Option<Arc<str>>,
 }
 
 impl Default for RecordOptions {
-    /// The usual header fields, credentials masked, routes by the paths alone.
+    /// The usual header fields, credentials masked, routes by the paths alone, bodies as far as they were kept.
     fn default() -> Self {
         Self {
             headers: HeaderSelection::default(),
             redact: true,
             routes: Routes::default(),
             interfaces: Interfaces::default(),
+            bodies: true,
             decode: DecodeLimits::default(),
+            bodies_refused: Arc::default(),
             host_name: None,
         }
+    }
+}
+
+impl RecordOptions {
+    /// What was kept of a body, without its codings, as far as the limits allow.
+    pub fn decoded(&self, message: &Message) -> Decoded {
+        let decoded = message.decoded(&self.decode);
+        if matches!(decoded.end, DecodeEnd::Bomb | DecodeEnd::TooManyLayers) {
+            self.bodies_refused.fetch_add(1, Ordering::Relaxed);
+        }
+        decoded
     }
 }
 

@@ -1,6 +1,6 @@
 //! What workers hand over.
 
-use gannet_http::{Exchange, HeadReport, MessageReport, PendingRequest};
+use gannet_http::{Exchange, HeadReport, Message, MessageReport, PendingRequest};
 use gannet_record::{FlowEnd, RawHead};
 
 use crate::{EventKind, EventKinds};
@@ -54,6 +54,21 @@ impl Event {
         }
     }
 
+    /// What it holds that came over the wire: heads and bodies.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let held = |message: &Message| message.head.raw().len() + message.body.len();
+        match self {
+            Self::Exchange(exchange) => {
+                [&exchange.request, &exchange.response].into_iter().flatten().map(held).sum()
+            }
+            Self::Head(head) => head.head.raw().len(),
+            Self::Message(message) => held(&message.message),
+            Self::Pending(request) => request.head.raw().len(),
+            Self::RawHead(head) => head.bytes.len(),
+            Self::Flow(_) => 0,
+        }
+    }
+
     /// Its place in the order of a run: the position of the packet that let it happen, and the flow. Events of one flow at one
     /// position are all of one worker, and stay in the order in which they happened: a request before its response, both
     /// before their exchange.
@@ -70,11 +85,6 @@ impl Event {
 }
 
 impl Batch {
-    /// How many of its events are of these kinds.
-    pub(crate) fn count(&self, kinds: EventKinds) -> usize {
-        self.taken(kinds).count()
-    }
-
     /// The events of these kinds.
     pub(crate) fn taken(&self, kinds: EventKinds) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(move |event| kinds.contains(event.kind()))

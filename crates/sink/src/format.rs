@@ -14,6 +14,11 @@ pub enum Format {
     Jsonl,
     /// A line for each head, as httpry prints them, or its rates: see [`HttpryOptions`](crate::HttpryOptions).
     Httpry,
+    /// Whole messages, heads as they were on the wire.
+    Messages {
+        /// With colours.
+        colour: bool,
+    },
     /// A line of values for each flow.
     Flows(FlowFormat),
     /// Nothing: for runs that want only the summary.
@@ -27,6 +32,7 @@ impl Format {
             Self::Text { .. } => "text",
             Self::Jsonl => "jsonl",
             Self::Httpry => "httpry",
+            Self::Messages { .. } => "messages",
             Self::Flows(FlowFormat::Zeek) => "zeek",
             Self::Flows(FlowFormat::Csv) => "csv",
             Self::None => "none",
@@ -37,7 +43,7 @@ impl Format {
     pub(crate) fn header(self, out: &mut Vec<u8>) {
         match self {
             Self::Flows(format) => format.header(out),
-            Self::Text { .. } | Self::Jsonl | Self::Httpry | Self::None => {}
+            Self::Text { .. } | Self::Jsonl | Self::Messages { .. } | Self::Httpry | Self::None => {}
         }
     }
 }

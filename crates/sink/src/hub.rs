@@ -97,7 +97,7 @@ pub struct Lane {
 pub struct SinkReport {
     /// Its target and format, as a sentence has them: `standard output (jsonl)`, `requests.jsonl (jsonl)`; `none`.
     pub name: String,
-    /// Which events became records.
+    /// Which events became records of it.
     pub events: EventKinds,
     /// Records given to it.
     pub made: u64,
@@ -105,6 +105,9 @@ pub struct SinkReport {
     pub written: u64,
     /// Records not written: the queue was full, the output failed, or its reader has gone.
     pub shed: u64,
+    /// Bodies that were not decoded to their end, because they would have become too large for what they are, or had too many
+    /// codings.
+    pub bodies_refused: u64,
     /// Why it ended early; `None` also for a reader that closed its pipe.
     pub failure: Option<String>,
     /// The reader closed its pipe.

@@ -86,10 +86,20 @@ impl EventKinds {
         Self(self.0 | other.0)
     }
 
+    /// Those of both.
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether `kind` is among them.
     #[inline]
     pub const fn contains(self, kind: EventKind) -> bool {
         self.0 & 1 << kind as u8 != 0
+    }
+
+    /// Its members.
+    pub fn iter(self) -> impl Iterator<Item = EventKind> {
+        EventKind::ALL.into_iter().filter(move |kind| self.contains(*kind))
     }
 
     /// Whether there is none.
@@ -106,7 +116,7 @@ impl FromIterator<EventKind> for EventKinds {
 
 impl fmt::Debug for EventKinds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(EventKind::ALL.iter().filter(|kind| self.contains(**kind))).finish()
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 
@@ -122,7 +132,11 @@ mod tests {
                 EventKind::ALL.map(|other| set.contains(other)),
                 EventKind::ALL.map(|other| other == kind)
             );
-            assert_eq!(set.union(EventKinds::NONE), set);
+            assert_eq!(
+                (set.union(EventKinds::NONE), set.intersection(EventKinds::NONE)),
+                (set, EventKinds::NONE)
+            );
+            assert!(set.iter().eq([kind]));
         }
         let all: EventKinds = EventKind::ALL.into_iter().collect();
         assert!(EventKind::ALL.iter().all(|kind| all.contains(*kind)) && !all.is_empty());

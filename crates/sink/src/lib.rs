@@ -3,7 +3,7 @@
 //! ```text
 //!   worker 0 ──► Batch ──┐  bounded queue                ┌─ jsonl ──► file, pipe
 //!   worker 1 ──► Batch ──┼─► (full: wait, or shed and ───┼─ text ───► terminal
-//!   ...                  ┘    count, as the run says)    └─ ...
+//!   ...                  ┘    count, as the run says)    └─ messages ...
 //!                           order: as they come (live), or merged by key (files)
 //! ```
 //!
@@ -16,6 +16,7 @@ mod format;
 mod httpry;
 mod hub;
 mod kinds;
+mod messages;
 mod output;
 mod queue;
 #[cfg(test)]

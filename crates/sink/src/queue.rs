@@ -7,8 +7,8 @@
 //!         bounds ────┘                                  is past it; empty batches only say so
 //! ```
 //!
-//! Bounds are in batches and in records (of the events that the output takes), so that memory is bounded whatever a batch
-//! holds. By arrival all lanes share
+//! Bounds are in batches, in records (of the events that the output takes) and in the bytes of their heads and bodies, so that
+//! memory is bounded whatever a batch holds. By arrival all lanes share
 //! them. By key each lane has its part for itself: if one ran ahead and filled what all share, the one that the merge
 //! waits for could not send. No lane waits for ever: of those with batches in the queue the one that is furthest behind has
 //! only such that every lane is past, and these get written.
@@ -58,13 +58,17 @@ pub(crate) enum Pushed {
 struct Load {
     batches: usize,
     records: usize,
+    bytes: usize,
 }
+
+/// A batch in the queue, with its lane and what it adds to the load.
+type Entry = (usize, Load, Arc<Batch>);
 
 #[derive(Default)]
 struct State {
     lanes: Vec<Lane>,
-    arrived: VecDeque<(usize, Arc<Batch>)>,
-    numbered: BTreeMap<u64, Vec<(usize, Arc<Batch>)>>,
+    arrived: VecDeque<Entry>,
+    numbered: BTreeMap<u64, Vec<Entry>>,
     /// Of all lanes.
     load: Load,
     /// The output's thread waits: it wants to be woken.
@@ -96,6 +100,7 @@ impl Queue {
             Order::ByKey => Load {
                 batches: (bounds.batches / workers.max(1)).max(1),
                 records: (bounds.records / workers.max(1)).max(1),
+                bytes: (bounds.bytes / workers.max(1)).max(1),
             },
         };
         Self {
@@ -128,25 +133,28 @@ impl Queue {
 
     /// Takes a batch, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
     pub(crate) fn push(&self, lane: usize, batch: &Arc<Batch>) -> Pushed {
-        let records = batch.count(self.events);
+        let load = batch.taken(self.events).fold(Load { batches: 1, ..Load::default() }, |load, event| {
+            Load { records: load.records + 1, bytes: load.bytes + event.held_bytes(), ..load }
+        });
         let mut state = self.lock();
-        let is_empty = records == 0;
-        while !is_empty && !self.has_room(&state, lane, records) && self.may_wait(&state) {
+        let is_empty = load.records == 0;
+        while !is_empty && !self.has_room(&state, lane, &load) && self.may_wait(&state) {
             state = self.space.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed || state.ended {
             return Pushed::Shed;
         }
-        let is_queued = !is_empty && self.has_room(&state, lane, records);
+        let is_queued = !is_empty && self.has_room(&state, lane, &load);
         if let Some(lane) = state.lanes.get_mut(lane) {
             lane.next = batch.number.saturating_add(1);
         }
         if is_queued {
-            state.count(lane, |load| {
-                load.batches += 1;
-                load.records += records;
+            state.count(lane, |sum| {
+                sum.batches += load.batches;
+                sum.records += load.records;
+                sum.bytes += load.bytes;
             });
-            let entry = (lane, Arc::clone(batch));
+            let entry = (lane, load, Arc::clone(batch));
             match self.order {
                 Order::Arrival => state.arrived.push_back(entry),
                 Order::ByKey => state.numbered.entry(batch.number).or_default().push(entry),
@@ -175,16 +183,17 @@ impl Queue {
                     Order::Arrival => state.arrived.pop_front().into_iter().collect(),
                     Order::ByKey => state.numbered.pop_first().map_or_else(Vec::new, |(_, entries)| entries),
                 };
-                for (lane, batch) in &entries {
-                    state.count(*lane, |load| {
-                        load.batches -= 1;
-                        load.records -= batch.count(self.events);
+                for (lane, load, _) in &entries {
+                    state.count(*lane, |sum| {
+                        sum.batches -= load.batches;
+                        sum.records -= load.records;
+                        sum.bytes -= load.bytes;
                     });
                 }
                 if self.when_full == WhenFull::Wait {
                     self.space.notify_all();
                 }
-                return Next::Write(entries.into_iter().map(|(_, batch)| batch).collect());
+                return Next::Write(entries.into_iter().map(|(.., batch)| batch).collect());
             }
             if state.ended {
                 return Next::End;
@@ -253,12 +262,14 @@ impl Queue {
     }
 
     /// Whether there is nothing to wait for: there is room, or nobody takes anything any more.
-    fn has_room(&self, state: &State, lane: usize, records: usize) -> bool {
+    fn has_room(&self, state: &State, lane: usize, more: &Load) -> bool {
         let load = match self.order {
             Order::Arrival => state.load,
             Order::ByKey => state.lanes.get(lane).map_or(Load::default(), |lane| lane.load),
         };
-        let fits = load.batches < self.bounds.batches && load.records + records <= self.bounds.records;
+        let fits = load.batches < self.bounds.batches
+            && load.records + more.records <= self.bounds.records
+            && load.bytes + more.bytes <= self.bounds.bytes;
         // One batch always fits, however large.
         fits || load.batches == 0 || state.closed || state.ended
     }
@@ -290,11 +301,12 @@ impl State {
 }
 
 /// What may be queued. A hundred thousand requests a second fill the records in two thirds of a second; with heads of
-/// 1 KB they are 64 MB. Batches are that many so that those with a single exchange, as on an idle host, do not run out first.
-const BOUNDS: Load = Load { batches: 1024, records: 65_536 };
+/// 1 KB they are 64 MB, and bodies besides as long as there is room. Batches are that many so that those with a single
+/// exchange, as on an idle host, do not run out first.
+const BOUNDS: Load = Load { batches: 1024, records: 65_536, bytes: 256 << 20 };
 
 /// The same where workers wait: there is nothing to bridge, and what waits for long has left the processor's cache.
-const WAITING: Load = Load { batches: 32, records: 1_024 };
+const WAITING: Load = Load { batches: 32, records: 1_024, bytes: 32 << 20 };
 
 #[cfg(test)]
 mod tests {
@@ -307,7 +319,7 @@ mod tests {
 
     fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, records: usize) -> Queue {
         Queue {
-            bounds: Load { batches, records },
+            bounds: Load { batches, records, bytes: usize::MAX },
             ..Queue::new(EventKinds::EXCHANGES, order, when_full, workers)
         }
     }
@@ -343,6 +355,29 @@ mod tests {
         assert_eq!((push(1), push(1), push(1)), (Pushed::Queued, Pushed::Queued, Pushed::Shed));
         assert_eq!(queue.close(), 2);
         assert_eq!(push(1), Pushed::Shed);
+    }
+
+    /// A few large bodies fill the queue as many small records do.
+    #[test]
+    fn bytes_are_bounded() {
+        let large = |bytes: usize| {
+            let mut batch = sample::batch(0, 0, 1);
+            let Some(crate::Event::Exchange(exchange)) = batch.events.first_mut() else { unreachable!() };
+            exchange.response.as_mut().unwrap().body = vec![b'x'; bytes].into();
+            Arc::new(batch)
+        };
+        let bounds = Load { batches: 9, records: 9, bytes: 1_000 };
+        let queue = Queue { bounds, ..queue(Order::Arrival, WhenFull::Shed, 1, 9, 9) };
+        let lane = queue.add_lane();
+        assert_eq!(queue.push(lane, &large(2_000)), Pushed::Queued, "one always fits");
+        assert_eq!(queue.push(lane, &large(1)), Pushed::Shed);
+        assert_eq!(taken(&queue).len(), 1);
+        assert_eq!(
+            [600, 600, 200].map(|bytes| queue.push(lane, &large(bytes))),
+            [Pushed::Queued, Pushed::Shed, Pushed::Queued]
+        );
+        assert_eq!(taken(&queue).len(), 2);
+        assert_eq!(queue.push(lane, &large(900)), Pushed::Queued, "all room has come back");
     }
 
     #[test]

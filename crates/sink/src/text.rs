@@ -4,6 +4,8 @@
 //! 10:11:12.123  10.0.0.7     200   1.3 ms  4.2 kB  GET  shop.example/users/42/orders?full=1
 //! 10:11:12.371  10.0.0.9     503   ~2.1 s   120 B  POST shop.example/checkout
 //! 10:11:12.502  10.0.0.7     ---        -       -  GET  shop.example/slow [aborted]
+//! 10:11:13.001  10.0.0.7     >>>   0.2 ms    12 B  POST shop.example/cart [request]
+//! 10:11:13.001  10.0.0.7     ...    5.0 s       -  POST shop.example/cart [pending]
 //! ```
 //!
 //! What varies in length comes last, so that columns stay where they are; there is no heading, as with tcpdump. The time of
@@ -11,12 +13,14 @@
 //! cut in its middle to fit the line; elsewhere nothing is cut. Nothing on the wire can send an escape sequence to a
 //! terminal: see [`gannet_record::printable`].
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use gannet_http::{Exchange, State};
-use gannet_record::{Record, ShortDuration, printable, shortened};
+use gannet_packet::{Endpoint, Timestamp};
+use gannet_record::{EventRecord, Record, ShortDuration, printable, shortened};
 use jiff::tz::TimeZone;
 
 /// Makes lines.
@@ -55,48 +59,75 @@ impl TextLines {
             State::Complete => String::new(),
             state => format!(" [{}]", state.name()),
         };
-        self.write_url(record);
+        self.url.clear();
+        write_url(
+            &mut self.url,
+            record.authority(),
+            record.path(),
+            record.query(),
+            exchange.connection.server,
+        );
 
-        self.put(out, Style::new().dimmed(), &self.clock(record));
+        let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
+        let line = Line {
+            time: record.timestamp(),
+            client: &client,
+            status: (&status, status_style),
+            duration: (&duration, duration_style),
+            size: &size,
+            method: &method,
+            tag: (&tag, red),
+        };
+        self.line(&line, out);
+    }
+
+    /// Appends the line of an event: what is known is in its column, and the tag says what it is.
+    pub(crate) fn write_event(&mut self, record: &EventRecord<'_>, out: &mut Vec<u8>) {
+        let connection = record.connection();
+        let client = connection.client.address.to_string();
+        self.client_width = self.client_width.max(client.len());
+        let (status, status_style) = match (record.status(), record.event()) {
+            (None, "pending") => ("...".to_owned(), Style::new().fg_color(Some(AnsiColor::Yellow.into()))),
+            (None, "request") => (">>>".to_owned(), Style::new().dimmed()),
+            (known, _) => status(known),
+        };
+        let duration =
+            record.duration_ns().map_or("-".to_owned(), |nanos| ShortDuration { nanos }.to_string());
+        let size = record.body_bytes().map_or("-".to_owned(), size);
+        let method = record.method().unwrap_or("-".into());
+        let cut = if record.complete() == Some(false) { ", cut off" } else { "" };
+        self.url.clear();
+        write_url(&mut self.url, record.authority(), record.path(), record.query(), connection.server);
+        let line = Line {
+            time: record.timestamp(),
+            client: &client,
+            status: (&status, status_style),
+            duration: (&duration, Style::new()),
+            size: &size,
+            method: &printable(&method),
+            tag: (&format!(" [{}{cut}]", record.event()), Style::new().dimmed()),
+        };
+        self.line(&line, out);
+    }
+
+    /// Appends a line whose URL is in `self`.
+    fn line(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        let Line { time, client, status, duration, size, method, tag } = line;
+        self.put(out, Style::new().dimmed(), &self.clock(*time));
         self.put(out, Style::new(), &format!("  {client:width$}  ", width = self.client_width));
-        self.put(out, status_style, &status);
-        self.put(out, duration_style, &format!("  {duration:>7}"));
+        self.put(out, status.1, status.0);
+        self.put(out, duration.1, &format!("  {:>7}", duration.0));
         self.put(out, Style::new(), &format!("  {size:>6}  {method:4} "));
         let used = CLOCK_WIDTH + 2 + self.client_width + 2 + 3 + 2 + 7 + 2 + 6 + 2;
-        let used = used + method.chars().count().max(4) + 1 + tag.len();
+        let used = used + method.chars().count().max(4) + 1 + tag.0.len();
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used).max(MIN_URL_WIDTH));
         self.put(out, Style::new(), &shortened(&self.url, room, room.saturating_sub(1) / 3));
-        self.put(out, Style::new().fg_color(Some(AnsiColor::Red.into())), &tag);
+        self.put(out, tag.1, tag.0);
         out.push(b'\n');
     }
 
-    /// Host, port if it was asked for, path and query; the server if there is no request.
-    fn write_url(&mut self, record: &Record<'_>) {
-        self.url.clear();
-        match record.authority() {
-            Some(authority) => self.url.push_str(&printable(&authority)),
-            None => {
-                let server = record.exchange().connection.server;
-                // Writing to a String cannot fail.
-                let _ = write!(self.url, "{}", std::net::SocketAddr::new(server.address, server.port));
-            }
-        }
-        if let Some(path) = record.path() {
-            // `*`, and targets that are no paths.
-            if !path.starts_with('/') {
-                self.url.push(' ');
-            }
-            self.url.push_str(&printable(&path));
-        }
-        if let Some(query) = record.query() {
-            self.url.push('?');
-            self.url.push_str(&printable(&query));
-        }
-    }
-
     /// The time of day to the millisecond.
-    fn clock(&self, record: &Record<'_>) -> String {
-        let stamp = record.timestamp();
+    fn clock(&self, stamp: Timestamp) -> String {
         let secs = i64::try_from(stamp.secs()).unwrap_or(i64::MAX);
         // 2554 is the last year of a `Timestamp`, 9999 jiff's.
         let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
@@ -112,6 +143,45 @@ impl TextLines {
         } else {
             out.write_all(text.as_bytes())
         };
+    }
+}
+
+/// What is in a line besides the URL.
+struct Line<'a> {
+    time: Timestamp,
+    client: &'a str,
+    status: (&'a str, Style),
+    duration: (&'a str, Style),
+    size: &'a str,
+    method: &'a str,
+    tag: (&'a str, Style),
+}
+
+/// Host, port if it was asked for, path and query; the server if there is no request.
+fn write_url(
+    url: &mut String,
+    authority: Option<Cow<'_, str>>,
+    path: Option<Cow<'_, str>>,
+    query: Option<Cow<'_, str>>,
+    server: Endpoint,
+) {
+    match authority {
+        Some(authority) => url.push_str(&printable(&authority)),
+        None => {
+            // Writing to a String cannot fail.
+            let _ = write!(url, "{}", std::net::SocketAddr::new(server.address, server.port));
+        }
+    }
+    if let Some(path) = path {
+        // `*`, and targets that are no paths.
+        if !path.starts_with('/') {
+            url.push(' ');
+        }
+        url.push_str(&printable(&path));
+    }
+    if let Some(query) = query {
+        url.push('?');
+        url.push_str(&printable(&query));
     }
 }
 

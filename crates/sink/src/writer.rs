@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use gannet_record::{FlowFormat, Record, RecordOptions};
+use gannet_record::{EventRecord, FlowFormat, Record, RecordOptions};
 
 use crate::httpry::HttpryText;
+use crate::messages::Messages;
 use crate::output::{Flushed, Output};
 use crate::queue::{Next, Pushed, Queue};
 use crate::text::TextLines;
@@ -21,6 +22,7 @@ pub(crate) struct Sink {
     made: AtomicU64,
     written: AtomicU64,
     shed: AtomicU64,
+    bodies_refused: Arc<AtomicU64>,
     /// It will write no more: the reader has gone, or writing failed.
     is_over: AtomicBool,
     /// See [`Sink::settle`].
@@ -45,6 +47,7 @@ impl Sink {
             made: AtomicU64::new(0),
             written: AtomicU64::new(0),
             shed: AtomicU64::new(0),
+            bodies_refused: Arc::default(),
             is_over: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
             notes: Mutex::default(),
@@ -64,7 +67,7 @@ impl Sink {
     }
 
     pub(crate) fn send(&self, lane: usize, batch: &Arc<Batch>) {
-        let records = batch.count(self.spec.events) as u64;
+        let records = batch.taken(self.spec.events).count() as u64;
         self.made.fetch_add(records, Ordering::Relaxed);
         match self.queue.as_ref().map(|queue| queue.push(lane, batch)) {
             None => self.written.fetch_add(records, Ordering::Relaxed),
@@ -90,6 +93,7 @@ impl Sink {
             made,
             written,
             shed,
+            bodies_refused: self.bodies_refused.load(Ordering::Relaxed),
             failure: notes.failure.clone(),
             closed: notes.closed,
             reopen_failure: notes.reopen_failure.clone(),
@@ -137,6 +141,7 @@ pub(crate) enum Lines {
     Text(TextLines),
     Jsonl,
     Httpry(HttpryText),
+    Messages(Messages),
     Flows(FlowFormat),
 }
 
@@ -151,6 +156,7 @@ impl Writer {
         options: RecordOptions,
         flush_each: bool,
     ) -> Self {
+        let options = RecordOptions { bodies_refused: Arc::clone(&sink.bodies_refused), ..options };
         Self { sink, output, lines, options, flush_each }
     }
 
@@ -159,9 +165,7 @@ impl Writer {
         let sink = Arc::clone(&self.sink);
         let _guard = PanicGuard(&sink);
         let Some(queue) = sink.queue() else { return };
-        if let Lines::Text(lines) = &mut self.lines {
-            lines.set_width(self.output.terminal_width());
-        }
+        self.lines.set_width(self.output.terminal_width());
         if self.begin().is_err() {
             return;
         }
@@ -256,9 +260,9 @@ impl Writer {
 
     /// Writes the buffer out. `left` records, besides those in the buffer, are lost if that fails.
     fn flush_losing(&mut self, left: u64) -> Result<(), Over> {
-        if let Lines::Text(lines) = &mut self.lines {
-            // A terminal may have got another size.
-            lines.set_width(self.output.terminal_width());
+        // A terminal may have got another size.
+        if !matches!(self.lines, Lines::Jsonl | Lines::Httpry(_) | Lines::Flows(_)) {
+            self.lines.set_width(self.output.terminal_width());
         }
         let Flushed { written, lost, error } = self.output.flush();
         self.sink.written.fetch_add(written, Ordering::Relaxed);
@@ -287,31 +291,59 @@ impl Lines {
         match spec.format {
             Format::Text { colour } => Self::Text(TextLines::new(colour, zone())),
             Format::Jsonl | Format::None => Self::Jsonl,
+            Format::Messages { colour } => Self::Messages(Messages::new(colour, zone())),
             Format::Httpry => Self::Httpry(HttpryText::new(httpry, &spec.target, live, zone())),
             Format::Flows(format) => Self::Flows(format),
         }
     }
 
-    /// Appends the record of an event that the format takes.
+    /// Columns of the terminal; `None` if it goes somewhere else.
+    fn set_width(&mut self, width: Option<usize>) {
+        match self {
+            Self::Text(lines) => lines.set_width(width),
+            Self::Messages(messages) => messages.set_terminal(width.is_some()),
+            Self::Jsonl | Self::Httpry(_) | Self::Flows(_) => {}
+        }
+    }
+
+    /// Appends the record of an event that the output takes.
     fn write(&mut self, event: &Event, options: &RecordOptions, out: &mut Vec<u8>) {
-        match (self, event) {
-            (Self::Text(lines), Event::Exchange(exchange)) => {
-                lines.write(&Record::new(exchange, options), out)
-            }
-            (Self::Jsonl, event) => {
+        match self {
+            Self::Jsonl => {
                 // Fails on what records have not.
                 let _ = match event {
                     Event::Exchange(exchange) => Record::new(exchange, options).write_json(out),
+                    Event::Head(head) => EventRecord::of_head(head, options).write_json(out),
+                    Event::Message(message) => EventRecord::of_message(message, options).write_json(out),
+                    Event::Pending(request) => EventRecord::of_pending(request, options).write_json(out),
                     Event::Flow(end) => end.write_json(&options.interfaces, out),
-                    Event::Head(_) | Event::Message(_) | Event::Pending(_) | Event::RawHead(_) => Ok(()),
+                    Event::RawHead(_) => Ok(()),
                 };
                 out.push(b'\n');
             }
-            (Self::Httpry(text), Event::RawHead(head)) => text.write(head, out),
-            (Self::Flows(format), Event::Flow(end)) => end.write_line(*format, &options.interfaces, out),
-            (Self::Text(_) | Self::Httpry(_) | Self::Flows(_), _) => {
-                debug_assert!(false, "the output does not take it")
-            }
+            Self::Text(lines) => match event {
+                Event::Exchange(exchange) => lines.write(&Record::new(exchange, options), out),
+                Event::Head(head) => lines.write_event(&EventRecord::of_head(head, options), out),
+                Event::Message(message) => lines.write_event(&EventRecord::of_message(message, options), out),
+                Event::Pending(request) => lines.write_event(&EventRecord::of_pending(request, options), out),
+                Event::Flow(_) | Event::RawHead(_) => debug_assert!(false, "the output does not take it"),
+            },
+            Self::Messages(messages) => match event {
+                Event::Message(message) => messages.message(message, options, out),
+                Event::Head(head) => messages.interim(head, options, out),
+                Event::Pending(request) => messages.pending(request, out),
+                Event::Exchange(_) | Event::Flow(_) | Event::RawHead(_) => {
+                    debug_assert!(false, "the output does not take it");
+                }
+            },
+            Self::Httpry(text) => match event {
+                Event::RawHead(head) => text.write(head, out),
+                _ => debug_assert!(false, "the output does not take it"),
+            },
+            Self::Flows(format) => match event {
+                Event::Flow(end) => end.write_line(*format, &options.interfaces, out),
+                _ => debug_assert!(false, "the output does not take it"),
+            },
         }
     }
 }

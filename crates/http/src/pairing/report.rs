@@ -153,7 +153,10 @@ impl Http1 {
             untrusted.retransmitted |= part.at.first_again || part.at.last_again;
             untrusted.gap |= part.fate == Fate::Broken || part.at.last_missing;
             counters.ambiguous_lengths += u64::from(part.oddities.has(Oddities::OF_LENGTH));
-            context.budget.free += part.kept.as_ref().map_or(0, |kept| kept.body.len());
+            let kept = part.kept.as_ref().map_or(0, |kept| kept.body.len());
+            context.budget.free += kept;
+            let partial = context.config.body > 0 && (kept as u64) < part.at.body_bytes;
+            counters.bodies_partial += u64::from(partial);
         }
         counters.bodies_cut = context.budget.refused;
         let edges = |part: &'_ Option<Part>| part.as_ref().map(|part| (part.at, part.fate == Fate::Whole));

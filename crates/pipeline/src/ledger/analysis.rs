@@ -22,6 +22,7 @@
 
 use gannet_flow::{ConversationCounters, FragmentCounters, Outcome};
 use gannet_packet::{Audit, End, Malformed, TunnelKind};
+use gannet_sink::EventKind;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -189,6 +190,19 @@ impl AnalysisLedger {
     pub fn flow_ends(&self) -> Option<u64> {
         let others = self.conversations?;
         Some(self.flows.flows_closed() + others.opened - self.open_conversations)
+    }
+
+    /// Events of a kind that outputs may take.
+    pub fn events(&self, kind: EventKind) -> u64 {
+        match kind {
+            EventKind::Exchange => self.http.exchanges,
+            EventKind::RequestHead | EventKind::Request => self.http.requests,
+            EventKind::InterimHead => self.http.interim_responses,
+            EventKind::ResponseHead | EventKind::Response => self.http.responses,
+            EventKind::Pending => self.http.pending_reported,
+            EventKind::Flow => self.flow_ends().unwrap_or(0),
+            EventKind::RawHead => self.raw_heads,
+        }
     }
 
     /// Adds a datagram to its account.

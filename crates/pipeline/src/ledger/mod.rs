@@ -26,12 +26,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crossbeam::utils::CachePadded;
 use gannet_packet::Audit;
 pub use gannet_packet::Violation;
-use gannet_sink::{EventKinds, SinkReport};
+use gannet_sink::SinkReport;
 use serde::Serialize;
 
 use crate::control::ByteSize;
 
 mod analysis;
+mod exchanges;
 mod report;
 
 pub use analysis::{Analysed, AnalysisLedger};
@@ -393,13 +394,8 @@ impl Ledger {
             audit.hold("bytes processed = sum of analysed", processed.bytes, sum.bytes);
             analysis.audit(&mut audit);
             for sink in &self.sinks {
-                match analysis.flow_ends() {
-                    _ if sink.events == EventKinds::RAW_HEADS => {
-                        audit.hold("heads told of = records made", analysis.raw_heads, sink.made);
-                    }
-                    Some(ends) => audit.hold("flows that ended = records made", ends, sink.made),
-                    None => audit.hold("exchanges = records made", analysis.http.exchanges, sink.made),
-                }
+                let events = sink.events.iter().map(|kind| analysis.events(kind)).sum();
+                audit.hold("events of its kinds = records made", events, sink.made);
                 audit.hold("records made = written + shed", sink.made, sink.written + sink.shed);
             }
         }

@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use gannet_flow::FragmentCounters;
+use gannet_http::ServerNames;
 use gannet_record::{Summary, TrafficSummary};
 use gannet_sink::SinkReport;
 
 use crate::filter::in_words;
 
-use super::{Account, Amount, Analysed, AnalysisLedger, Ledger, WorkerLedger};
+use super::{Account, Amount, Analysed, AnalysisLedger, Ledger, WorkerLedger, exchanges};
 
 /// What a run did: the ledger, the files, the time and the CPU it took. `Display` is the report on the terminal,
 /// `Serialize` is `--stats-json`.
@@ -25,6 +26,8 @@ pub struct Report {
     pub files: Vec<FileReport>,
     /// What an analysis of HTTP found, if there was one.
     pub http: Option<HttpReport>,
+    /// How long a request may be without an answer before it is reported.
+    pub pending_after: Option<Duration>,
     /// What the flows add up to, if they were recorded.
     pub traffic: Option<TrafficSummary>,
     /// CPU time of the process.
@@ -46,6 +49,8 @@ pub struct HttpReport {
     pub summary: Summary,
     /// The histograms as an HdrHistogram log, if that was asked for.
     pub histogram_log: Option<Vec<u8>>,
+    /// Whom TLS connections were for.
+    pub server_names: ServerNames,
 }
 
 /// A file that was written.
@@ -141,7 +146,7 @@ impl fmt::Display for Report {
         if let Some(analysis) = &ledger.total.analysis {
             match analysis.flow_ends() {
                 Some(ends) => flows(f, analysis, ends)?,
-                None => exchanges(f, analysis, self)?,
+                None => exchanges::write(f, analysis, self)?,
             }
             outputs(f, &ledger.sinks)?;
         }
@@ -191,85 +196,6 @@ fn fragments(f: &mut fmt::Formatter<'_>, counters: &FragmentCounters) -> fmt::Re
         write!(f, ", {count} {words}")?;
     }
     f.write_str(")")
-}
-
-/// The exchanges by state; where there are none, why that may be.
-fn exchanges(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
-    let ledger = &report.ledger;
-    let http = &analysis.http;
-    let states = [
-        (http.complete, "complete"),
-        (http.truncated, "truncated"),
-        (http.gap, "with a gap"),
-        (http.orphan_requests, "without an answer"),
-        (http.orphan_responses, "without a request"),
-        (http.aborted, "aborted"),
-        (http.exchanges_midstream, "begun before the capture"),
-    ];
-    let plural = |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    write!(f, "\n{} on {}", plural(http.exchanges, "HTTP exchange"), plural(http.http1, "connection"))?;
-    if http.exchanges != 0 {
-        let states = states.into_iter().filter(|(count, _)| *count != 0);
-        let states: Vec<_> = states.map(|(count, words)| format!("{count} {words}")).collect();
-        write!(f, ": {}", states.join(", "))?;
-    }
-    let notes = [
-        (
-            http.one_sided,
-            "connection was seen in one direction only",
-            "connections were seen in one direction only",
-        ),
-        (
-            http.http2,
-            "connection speaks HTTP/2, which is counted but not read",
-            "connections speak HTTP/2, which is counted but not read",
-        ),
-        (
-            http.tls,
-            "connection is TLS, for which there are no keys",
-            "connections are TLS, for which there are no keys",
-        ),
-        (analysis.flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured"),
-        (
-            analysis.flows.cut_bytes,
-            "byte of streams was cut off by the snapshot length (-s)",
-            "bytes of streams were cut off by the snapshot length (-s)",
-        ),
-    ];
-    for (count, one, several) in notes.into_iter().filter(|(count, ..)| *count != 0) {
-        write!(f, "\n{count} {}", if count == 1 { one } else { several })?;
-    }
-    if http.exchanges == 0 {
-        let mut reasons = Vec::new();
-        let mut reason = |count: u64, words: &str| {
-            if count != 0 {
-                reasons.push(format!("{count} {words}"));
-            }
-        };
-        reason(http.other, "connection(s) of other protocols");
-        reason(http.excluded, "connection(s) on other ports than --ports");
-        reason(http.empty, "connection(s) without data");
-        reason(http.midstream_unknown, "connection(s) that began before the capture");
-        reason(analysis.account(Analysed::Cut).packets, "packet(s) cut by the snapshot length");
-        let fragments = &analysis.fragments;
-        reason(fragments.fragments - fragments.completed, "IP fragment(s) that did not make a datagram");
-        reason(analysis.unopened().map(|(_, count)| count).sum(), "packet(s) in tunnels not opened");
-        reason(analysis.account(Analysed::OtherProtocol).packets, "packet(s) that are not TCP");
-        reason(ledger.filtered.unwrap_or(0), "packet(s) kept out by the filter");
-        let live = ledger.filtered.is_none();
-        if !reasons.is_empty() {
-            write!(f, "\nno exchange was found in {}", reasons.join(", "))?;
-        } else if ledger.total.processed.packets == 0 && live {
-            f.write_str("\nno packets came: only TCP and what may carry it is captured")?;
-        }
-        if let (Some(filter), true) = (&report.filter, live) {
-            write!(
-                f,
-                "\nwhat the filter '{filter}' keeps out was not looked at, and the kernel does not count it"
-            )?;
-        }
-    }
-    Ok(())
 }
 
 /// The flows by how they ended, and what is not in their records.
@@ -348,6 +274,7 @@ impl Serialize for Report {
         }
         if let Some(http) = &self.http {
             map.serialize_entry("latency", &http.summary)?;
+            map.serialize_entry("tls_server_names", &NamesJson(&http.server_names))?;
         }
         if let Some(traffic) = &self.traffic {
             map.serialize_entry("traffic", traffic)?;
@@ -372,15 +299,25 @@ impl Serialize for PacketsJson<'_> {
     }
 }
 
+/// How many TLS connections asked for each server, the most frequent first.
+struct NamesJson<'a>(&'a ServerNames);
+
+impl Serialize for NamesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.by_count())
+    }
+}
+
 struct SinkJson<'a>(&'a SinkReport);
 
 impl Serialize for SinkJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(6))?;
+        let mut map = serializer.serialize_map(Some(7))?;
         map.serialize_entry("name", &self.0.name)?;
         map.serialize_entry("made", &self.0.made)?;
         map.serialize_entry("written", &self.0.written)?;
         map.serialize_entry("shed", &self.0.shed)?;
+        map.serialize_entry("bodies_refused", &self.0.bodies_refused)?;
         map.serialize_entry("closed", &self.0.closed)?;
         map.serialize_entry("failure", &self.0.failure)?;
         map.end()

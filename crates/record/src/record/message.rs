@@ -108,10 +108,10 @@ pub(super) struct BodyPart<'a> {
 
 impl<'a> BodyPart<'a> {
     fn new(message: &'a Message, options: &RecordOptions) -> Self {
-        if message.body.is_empty() {
+        if message.body.is_empty() || !options.bodies {
             return Self { size: message.body_bytes, ..Self::default() };
         }
-        let decoded = message.decoded(&options.decode);
+        let decoded = options.decoded(message);
         let cut = matches!(
             decoded.end,
             DecodeEnd::Truncated | DecodeEnd::TooLong | DecodeEnd::Bomb | DecodeEnd::Corrupt

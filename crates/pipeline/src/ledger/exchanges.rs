@@ -1,0 +1,153 @@
+//! What the report says of HTTP: exchanges by state, what was seen beside them, and, where there are none, why that may be.
+
+use std::fmt;
+use std::time::Duration;
+
+use gannet_record::{ShortDuration, printable};
+
+use super::{Analysed, AnalysisLedger, Report};
+
+/// Writes it, each line behind a line end.
+pub(super) fn write(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
+    let http = &analysis.http;
+    let states = [
+        (http.complete, "complete"),
+        (http.truncated, "truncated"),
+        (http.gap, "with a gap"),
+        (http.orphan_requests, "without an answer"),
+        (http.orphan_responses, "without a request"),
+        (http.aborted, "aborted"),
+        (http.exchanges_midstream, "begun before the capture"),
+    ];
+    write!(f, "\n{} on {}", plural(http.exchanges, "HTTP exchange"), plural(http.http1, "connection"))?;
+    if http.exchanges != 0 {
+        let states = states.into_iter().filter(|(count, _)| *count != 0);
+        let states: Vec<_> = states.map(|(count, words)| format!("{count} {words}")).collect();
+        write!(f, ": {}", states.join(", "))?;
+    }
+    if report.pending_after.is_some() || http.pending_reported != 0 {
+        pending(f, analysis, report.pending_after)?;
+    }
+    if http.bodies_cut != 0 {
+        let bodies = if http.bodies_cut == 1 { "body was" } else { "bodies were" };
+        write!(f, "\n{} {bodies} cut, because too much was kept of others", http.bodies_cut)?;
+    }
+    let refused: u64 = report.ledger.sinks.iter().map(|sink| sink.bodies_refused).sum();
+    if refused != 0 {
+        let bodies = if refused == 1 { "body was" } else { "bodies were" };
+        write!(f, "\n{refused} {bodies} not decompressed to the end: a bomb, or too many codings")?;
+    }
+    notes(f, analysis, report)?;
+    if http.exchanges == 0 { why_none(f, analysis, report) } else { Ok(()) }
+}
+
+/// Requests that waited for longer than `after`; `None`: a report of a run that goes on does not know it.
+fn pending(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, after: Option<Duration>) -> fmt::Result {
+    let http = &analysis.http;
+    write!(f, "\n{} without an answer after ", plural(http.pending_reported, "request"))?;
+    match after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)) {
+        Some(nanos) => write!(f, "{}", ShortDuration { nanos })?,
+        None => f.write_str("the time of --pending")?,
+    }
+    match http.pending_unwatched {
+        0 => Ok(()),
+        count => write!(f, "; {} not watched, because too many waited", plural(count, "request")),
+    }
+}
+
+/// What was seen and is no exchange.
+fn notes(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
+    let http = &analysis.http;
+    let note = |f: &mut fmt::Formatter<'_>, count: u64, one: &str, several: &str| match count {
+        0 => Ok(()),
+        1 => write!(f, "\n1 {one}"),
+        count => write!(f, "\n{count} {several}"),
+    };
+    note(
+        f,
+        http.one_sided,
+        "connection was seen in one direction only",
+        "connections were seen in one direction only",
+    )?;
+    note(
+        f,
+        http.http2,
+        "connection speaks HTTP/2, which is counted but not read",
+        "connections speak HTTP/2, which is counted but not read",
+    )?;
+    note(
+        f,
+        http.tls,
+        "connection is TLS, for which there are no keys",
+        "connections are TLS, for which there are no keys",
+    )?;
+    if http.tls != 0 {
+        server_names(f, report)?;
+    }
+    let flows = &analysis.flows;
+    note(f, flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured")?;
+    note(
+        f,
+        flows.cut_bytes,
+        "byte of streams was cut off by the snapshot length (-s)",
+        "bytes of streams were cut off by the snapshot length (-s)",
+    )
+}
+
+/// Whom TLS connections were for: `: www.example (3), api.example (1), 2 more, 1 without a name`.
+fn server_names(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
+    let Some(names) = report.http.as_ref().map(|http| &http.server_names) else { return Ok(()) };
+    let by_count = names.by_count();
+    let (shown, rest) = by_count.split_at(by_count.len().min(NAMES_SHOWN));
+    let mut parts: Vec<_> =
+        shown.iter().map(|(name, count)| format!("{} ({count})", printable(name))).collect();
+    let rest = rest.iter().map(|(_, count)| count).sum::<u64>() + names.others;
+    if rest != 0 {
+        parts.push(format!("{rest} for others"));
+    }
+    if names.unnamed != 0 && !shown.is_empty() {
+        parts.push(format!("{} without a name", names.unnamed));
+    }
+    if parts.is_empty() { Ok(()) } else { write!(f, ": {}", parts.join(", ")) }
+}
+
+/// Why there is no exchange.
+fn why_none(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
+    let (http, ledger) = (&analysis.http, &report.ledger);
+    let mut reasons = Vec::new();
+    let mut reason = |count: u64, words: &str| {
+        if count != 0 {
+            reasons.push(format!("{count} {words}"));
+        }
+    };
+    reason(http.other, "connection(s) of other protocols");
+    reason(http.excluded, "connection(s) on other ports than --ports");
+    reason(http.empty, "connection(s) without data");
+    reason(http.midstream_unknown, "connection(s) that began before the capture");
+    reason(analysis.account(Analysed::Cut).packets, "packet(s) cut by the snapshot length");
+    let fragments = &analysis.fragments;
+    reason(fragments.fragments - fragments.completed, "IP fragment(s) that did not make a datagram");
+    reason(analysis.unopened().map(|(_, count)| count).sum(), "packet(s) in tunnels not opened");
+    reason(analysis.account(Analysed::OtherProtocol).packets, "packet(s) that are not TCP");
+    reason(ledger.filtered.unwrap_or(0), "packet(s) kept out by the filter");
+    let live = ledger.filtered.is_none();
+    if !reasons.is_empty() {
+        write!(f, "\nno exchange was found in {}", reasons.join(", "))?;
+    } else if ledger.total.processed.packets == 0 && live {
+        f.write_str("\nno packets came: only TCP and what may carry it is captured")?;
+    }
+    if let (Some(filter), true) = (&report.filter, live) {
+        write!(
+            f,
+            "\nwhat the filter '{filter}' keeps out was not looked at, and the kernel does not count it"
+        )?;
+    }
+    Ok(())
+}
+
+fn plural(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Names in the report; all of them are in the JSON.
+const NAMES_SHOWN: usize = 5;

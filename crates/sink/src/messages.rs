@@ -1,0 +1,281 @@
+//! Whole messages: heads as they were on the wire, bodies without chunks and codings.
+//!
+//! ```text
+//! --- 10:11:12.123456 10.0.0.1:51234 > 10.0.0.2:80 request CCQBX...-0
+//! GET /greeting HTTP/1.1
+//! Host: shop.example
+//!
+//! --- 10:11:12.127001 10.0.0.2:80 > 10.0.0.1:51234 response CCQBX...-0 body 6 (gzip, 26 bytes on the wire)
+//! HTTP/1.1 200 OK
+//! Content-Encoding: gzip
+//!
+//! hello
+//!
+//! ```
+//!
+//! Each message follows its line as soon as it is over: time of its first byte, sender and receiver, what it is, the id of its
+//! exchange, how many bytes of the body are shown, and what is to be known of them. Then its head to the empty line, and, if
+//! there is one, the body with an empty line behind it. Trailers follow under a line of their own.
+//!
+//! In a file or pipe bytes are as they were, so that the number in the line says where a body ends whatever is in it, and the
+//! line's time is RFC 3339's. On a terminal the time is that of the day, control characters are shown as `\x1b`, and a body
+//! that is no text is described. Credentials in heads are masked unless records show them, too.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use anstyle::{AnsiColor, Style};
+use gannet_http::{
+    Connection, DecodeEnd, Decoded, Head, HeadKind, HeadReport, Message, MessageReport, PendingRequest,
+};
+use gannet_packet::{Endpoint, Timestamp};
+use gannet_record::{RecordOptions, ShortDuration, masked_head, masked_trailers, printable, wire_text};
+use jiff::tz::TimeZone;
+
+/// Writes messages.
+pub(crate) struct Messages {
+    colour: bool,
+    zone: TimeZone,
+    /// For a person's eyes only.
+    terminal: bool,
+    /// Reused from line to line.
+    line: String,
+}
+
+impl Messages {
+    pub(crate) fn new(colour: bool, zone: TimeZone) -> Self {
+        Self { colour, zone, terminal: false, line: String::new() }
+    }
+
+    /// Whether what is written goes to a terminal.
+    pub(crate) fn set_terminal(&mut self, terminal: bool) {
+        self.terminal = terminal;
+    }
+
+    /// Appends a message that is over.
+    pub(crate) fn message(&mut self, report: &MessageReport, options: &RecordOptions, out: &mut Vec<u8>) {
+        let message = &report.message;
+        let decoded = options.decoded(message);
+        self.begin(message.first, &report.connection, name(report.kind), report.kind == HeadKind::Request);
+        self.id(&report.connection, report.index);
+        let has_body = message.body_bytes > 0;
+        if has_body {
+            // Writing to a String cannot fail.
+            let _ = write!(self.line, " body {}", decoded.bytes.len());
+        }
+        self.notes(message, &decoded);
+        self.end_line(out);
+        self.head(&message.head, options, out);
+        if has_body {
+            self.body(message, &decoded, out);
+        }
+        if let Some(trailers) = &message.trailers {
+            out.extend_from_slice(b"--- trailers\n");
+            let raw = trailers.raw();
+            self.put(&if options.redact { masked_trailers(raw) } else { raw.into() }, out);
+            end_with_newline(out);
+            out.push(b'\n');
+        }
+    }
+
+    /// Appends an interim response.
+    pub(crate) fn interim(&mut self, report: &HeadReport, options: &RecordOptions, out: &mut Vec<u8>) {
+        self.begin(report.first, &report.connection, name(report.kind), report.kind == HeadKind::Request);
+        self.id(&report.connection, report.index);
+        self.end_line(out);
+        self.head(&report.head, options, out);
+    }
+
+    /// Appends a line about a request that waits for its answer; the request has been shown before, if it is over.
+    pub(crate) fn pending(&mut self, request: &PendingRequest, out: &mut Vec<u8>) {
+        self.begin(request.now.time, &request.connection, "pending", true);
+        self.id(&request.connection, Some(request.index));
+        let nanos = request.now.time.0.saturating_sub(request.first.0);
+        let _ = write!(self.line, " (no answer for {})", ShortDuration { nanos });
+        self.end_line(out);
+        out.push(b'\n');
+    }
+
+    fn begin(&mut self, time: Timestamp, connection: &Connection, what: &str, of_client: bool) {
+        let end = |end: Endpoint| SocketAddr::new(end.address, end.port);
+        let (client, server) = (end(connection.client), end(connection.server));
+        let (from, to) = if of_client { (client, server) } else { (server, client) };
+        self.line.clear();
+        self.line.push_str("--- ");
+        self.time(time);
+        let _ = write!(self.line, " {from} > {to} {what} ");
+    }
+
+    fn time(&mut self, time: Timestamp) {
+        // 2554 is the last year of a `Timestamp`, 9999 jiff's.
+        let time = jiff::Timestamp::from_nanosecond(time.0.into()).unwrap_or(jiff::Timestamp::MAX);
+        let _ = if self.terminal {
+            write!(self.line, "{:.6}", self.zone.to_datetime(time).time())
+        } else {
+            write!(self.line, "{time:.6}")
+        };
+    }
+
+    fn id(&mut self, connection: &Connection, index: Option<u32>) {
+        let _ = match index {
+            Some(index) => write!(self.line, "{}-{index}", connection.id),
+            // Which request it answers is not known yet.
+            None => write!(self.line, "{}-?", connection.id),
+        };
+    }
+
+    /// What is to be known of the bytes that follow.
+    fn notes(&mut self, message: &Message, decoded: &Decoded) {
+        let mut notes: Vec<Cow<'static, str>> = Vec::new();
+        if message.head.cut {
+            notes.push("head cut".into());
+        }
+        if message.body_bytes > 0 {
+            let codings = codings(&message.head);
+            let (kept, all) = (message.body.len() as u64, message.body_bytes);
+            if decoded.layers > 0 {
+                notes.push(format!("{codings}, {all} bytes on the wire").into());
+            }
+            if message.gap_bytes > 0 {
+                notes.push(format!("{} bytes not captured", message.gap_bytes).into());
+            }
+            if kept + message.gap_bytes < all {
+                notes.push(format!("from the first {kept} of {all}").into());
+            }
+            match decoded.end {
+                DecodeEnd::Whole | DecodeEnd::Truncated => {}
+                DecodeEnd::TooLong => notes.push("and more".into()),
+                DecodeEnd::Bomb => notes.push("decompression bomb, given up".into()),
+                DecodeEnd::TooManyLayers => {
+                    notes.push(format!("not decoded, too many codings: {codings}").into())
+                }
+                DecodeEnd::UnknownCoding => {
+                    notes.push(format!("not decoded, unknown coding: {codings}").into())
+                }
+                DecodeEnd::Corrupt => notes.push(format!("does not decode as {codings}").into()),
+            }
+        }
+        if !message.complete {
+            notes.push("cut off".into());
+        }
+        if message.trailers.as_ref().is_some_and(|trailers| trailers.cut) {
+            notes.push("trailers cut".into());
+        }
+        if !notes.is_empty() {
+            let _ = write!(self.line, " ({})", notes.join(", "));
+        }
+    }
+
+    fn end_line(&self, out: &mut Vec<u8>) {
+        let style = Style::new().fg_color(Some(AnsiColor::Cyan.into()));
+        let line = &self.line;
+        // Writing to a Vec cannot fail.
+        let _ = if self.colour { writeln!(out, "{style}{line}{style:#}") } else { writeln!(out, "{line}") };
+    }
+
+    fn head(&self, head: &Head, options: &RecordOptions, out: &mut Vec<u8>) {
+        let raw = head.raw();
+        let start = out.len();
+        self.put(&if options.redact { masked_head(raw) } else { raw.into() }, out);
+        let written = out.get(start..).unwrap_or_default();
+        if !written.is_empty() && !written.ends_with(b"\n\n") && !written.ends_with(b"\n\r\n") {
+            // It is cut.
+            end_with_newline(out);
+            out.push(b'\n');
+        }
+    }
+
+    fn body(&self, message: &Message, decoded: &Decoded, out: &mut Vec<u8>) {
+        let bytes = &decoded.bytes;
+        if !self.terminal {
+            out.extend_from_slice(bytes);
+            out.extend_from_slice(if bytes.is_empty() { b"\n" } else { b"\n\n" });
+            return;
+        }
+        if let Some(text) = text(bytes, &message.head) {
+            self.put(text.as_bytes(), out);
+            end_with_newline(out);
+        } else {
+            let kind = message.head.field("content-type").map(wire_text);
+            let kind = kind.as_deref().map_or("bytes that are no text".into(), printable);
+            let _ = writeln!(out, "[{} bytes: {kind}]", bytes.len());
+        }
+        out.push(b'\n');
+    }
+
+    /// Appends bytes: as they are, or fit for a terminal.
+    fn put(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        if !self.terminal {
+            out.extend_from_slice(bytes);
+            return;
+        }
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let content = line.strip_suffix(b"\n").unwrap_or(line);
+            let content = content.strip_suffix(b"\r").unwrap_or(content);
+            for (at, piece) in content.split(|&byte| byte == b'\t').enumerate() {
+                if at > 0 {
+                    out.push(b'\t');
+                }
+                out.extend_from_slice(printable(&wire_text(piece)).as_bytes());
+            }
+            if line.ends_with(b"\n") {
+                out.push(b'\n');
+            }
+        }
+    }
+}
+
+fn name(kind: HeadKind) -> &'static str {
+    match kind {
+        HeadKind::Request => "request",
+        HeadKind::Interim => "interim",
+        HeadKind::Response => "response",
+    }
+}
+
+/// The values of the fields that name codings, but for `chunked`.
+fn codings(head: &Head) -> String {
+    let names = ["content-encoding", "transfer-encoding"];
+    let values = names.iter().flat_map(|wanted| {
+        let fields = head.fields().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        fields.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+    });
+    let values = values.filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case(b"chunked"));
+    values.map(|value| printable(&wire_text(value)).into_owned()).collect::<Vec<_>>().join(", ")
+}
+
+/// A body as text, if it is some: UTF-8, or Latin-1 where the head says so, without characters that no text has.
+fn text<'b>(bytes: &'b [u8], head: &Head) -> Option<Cow<'b, str>> {
+    // A body that was cut may end within a character.
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(error) if error.error_len().is_none() => {
+            Cow::Borrowed(str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?)
+        }
+        Err(_) if is_latin(head) => bytes.iter().map(|&byte| char::from(byte)).collect::<String>().into(),
+        Err(_) => return None,
+    };
+    let is_odd =
+        |char: char| char.is_ascii_control() && !matches!(char, '\t' | '\n' | '\r' | '\x0c' | '\x1b');
+    (!text.chars().any(is_odd)).then_some(text)
+}
+
+fn is_latin(head: &Head) -> bool {
+    let media = head.field("content-type").unwrap_or_default().to_ascii_lowercase();
+    let charset = media.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let charset = charset.filter_map(|parameter| parameter.strip_prefix(b"charset="));
+    let mut charset = charset.map(|value| value.trim_ascii());
+    let named = charset.next().unwrap_or_default();
+    LATIN.contains(&named.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(named))
+}
+
+/// What browsers take for the same, but for some punctuation.
+const LATIN: &[&[u8]] = &[b"iso-8859-1", b"iso8859-1", b"latin1", b"windows-1252"];
+
+fn end_with_newline(out: &mut Vec<u8>) {
+    if out.last() != Some(&b'\n') {
+        out.push(b'\n');
+    }
+}
