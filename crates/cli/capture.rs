@@ -10,6 +10,7 @@ use gannet_pipeline::control::{Control, Event};
 use gannet_pipeline::ledger::Report;
 
 use crate::exit::{Error, Exit};
+use crate::httpry::Statistics;
 use crate::resolve::{Run, Summary};
 use crate::signals;
 
@@ -39,7 +40,11 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
     if !run.quiet {
         // On a terminal the cursor stands behind the ^C that ended the run.
         let begin = if io::stderr().is_terminal() && control.stopping() { "\n" } else { "" };
-        say(&format_args!("{begin}{report}"));
+        if run.statistics_of_httpry {
+            say(&format_args!("{begin}{}", Statistics { run, report: &report }));
+        } else {
+            say(&format_args!("{begin}{report}"));
+        }
     }
     let tables: [Option<&dyn std::fmt::Display>; 2] = [
         report.http.as_ref().map(|http| &http.summary as _),
@@ -156,7 +161,15 @@ mod tests {
     fn recording(strict: bool) -> Run {
         let capture = CaptureConfig::new(Input::Live { interfaces: Vec::new() });
         let config = RunConfig { capture, record: Some(RecordConfig::default()), http: None, stats: None };
-        Run { config, quiet: false, strict, stats_json: None, summary: None, histograms: None }
+        Run {
+            config,
+            quiet: false,
+            strict,
+            stats_json: None,
+            summary: None,
+            histograms: None,
+            statistics_of_httpry: false,
+        }
     }
 
     #[test]

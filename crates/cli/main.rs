@@ -15,6 +15,7 @@ mod extract;
 mod filter;
 mod filter_file;
 mod http;
+mod httpry;
 mod interfaces;
 mod manual;
 mod record;
@@ -60,6 +61,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, Error> {
             Some((_, matches)) => http::run(args, matches),
             None => Err(Error::usage("no command")),
         },
+        Command::Httpry(args) => httpry::run(args),
         Command::Stats(args) => match matches.subcommand() {
             Some((_, matches)) => stats::run(args, matches),
             None => Err(Error::usage("no command")),

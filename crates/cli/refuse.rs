@@ -54,7 +54,7 @@ const FLAGS: &[&str] = &[
 ];
 
 /// Commands of the contract that this version lacks.
-const COMMANDS: &[&str] = &["bench", "grep", "httpry", "replay", "show"];
+const COMMANDS: &[&str] = &["bench", "grep", "replay", "show"];
 
 #[cfg(test)]
 mod tests {

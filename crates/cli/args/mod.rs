@@ -7,6 +7,7 @@
 mod filter;
 mod flow;
 mod http;
+mod httpry;
 mod stats;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -21,6 +22,7 @@ use gannet_ring::fanout::FanoutMode;
 pub(crate) use self::filter::{FilterArgs, LinkArg};
 pub(crate) use self::flow::FlowArgs;
 pub(crate) use self::http::HttpArgs;
+pub(crate) use self::httpry::HttpryArgs;
 pub(crate) use self::stats::StatsArgs;
 use crate::units::{self, CpuList, SnaplenArg};
 
@@ -62,6 +64,11 @@ pub(crate) enum Command {
     /// Ctrl-C ends the capture: what is under way is still reported, and the report says where every packet and record
     /// went. SIGUSR1 prints the report, SIGHUP opens the output files again.
     Http(Box<HttpArgs>),
+    /// What `gannet http -o httpry` does, by httpry's own letters
+    ///
+    /// A line for each HTTP request and each response, as httpry 0.1.8 prints them; at the end its statistics on stderr.
+    /// `gannet http --help` tells about fields, methods and rates, and has more to offer.
+    Httpry(HttpryArgs),
     /// Conversations, endpoints and protocols, from live packets or capture files
     ///
     /// Writes a record for each flow when it is over: who talked to whom, how much each way, for how long, what was lost, how it

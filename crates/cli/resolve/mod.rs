@@ -49,6 +49,8 @@ pub(crate) struct Run {
     pub(crate) summary: Option<Summary>,
     /// Where the histograms go as an HdrHistogram log.
     pub(crate) histograms: Option<PathBuf>,
+    /// The lines that httpry has at its end stand for the report.
+    pub(crate) statistics_of_httpry: bool,
 }
 
 /// Where the tables at the end go.
@@ -100,6 +102,7 @@ fn around(config: RunConfig, capture: &CaptureArgs) -> Run {
         stats_json: capture.stats_json.clone(),
         summary: None,
         histograms: None,
+        statistics_of_httpry: false,
     }
 }
 
