@@ -7,6 +7,7 @@ mod filter;
 mod filters;
 mod histograms;
 mod http;
+mod httpry;
 mod live;
 mod stats;
 mod tunnels;

@@ -4,8 +4,8 @@
 //! not of an interval. A host that is below the threshold when rates are written is forgotten, and begins anew with its next
 //! message. What has no `Host` field counts for nothing, so neither do responses.
 //!
-//! Hosts come in the order of httpry's hash table, so that lines can be compared. Of one thing it does, this does not take
-//! part: a host that it first sees in capitals gets a further entry there with each message.
+//! Hosts come in the order of httpry's hash table, so that lines can be compared. One thing it does is not done
+//! here: a host that it first sees with capitals, or with bytes beyond ASCII, gets a further entry there with each message.
 
 use std::io::Write;
 
@@ -154,8 +154,9 @@ impl Count {
 fn hash(name: &[u8]) -> usize {
     let mut hash = 0_u64;
     for byte in name {
-        // A `char` has a sign on the machines that httpry runs on.
-        hash = hash.wrapping_add(i64::from(byte.to_ascii_lowercase().cast_signed()).cast_unsigned());
+        // C's `tolower` of a `char` with a sign: the last byte is EOF, which it leaves alone.
+        let letter = if *byte == 0xff { u64::MAX } else { u64::from(byte.to_ascii_lowercase()) };
+        hash = hash.wrapping_add(letter);
         hash = hash.wrapping_add(hash << 10);
         hash ^= hash >> 6;
     }
