@@ -74,10 +74,8 @@ fn whole_heads_give_the_same_lines() {
     let dir = Dir::new();
     let mut lines = 0;
     for seed in 0..40 {
-        let traffic = Traffic::new(
-            seed,
-            Shape { wild: true, again: 15, swapped: u64::from(seed % 2) * 10, ..Shape::default() },
-        );
+        let traffic =
+            Traffic::new(seed, Shape { wild: true, again: 15, swapped: seed % 2 * 10, ..Shape::default() });
         dir.write("t.pcap", &traffic.pcap().to_bytes());
         for (ours_words, theirs_words) in [
             (String::new(), vec![]),
