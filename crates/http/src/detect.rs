@@ -3,7 +3,7 @@
 //! Only prefixes are looked at. A verdict is given as soon as the bytes allow it; [`Verdict::Unsure`] means that every
 //! byte so far agrees with something of interest and the next ones will tell.
 
-use crate::parse;
+use crate::parse::{self, Role};
 
 /// What a prefix of a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,12 +119,91 @@ pub(crate) fn request_line(bytes: &[u8]) -> Line {
     }
 }
 
+/// Where in `bytes` a message may begin, of which the stream has been lost: the first place from which on they agree with a start
+/// line, as far as they go. They may begin at the beginning of a line, and at that of a segment.
+///
+/// A status line is looked for anywhere, a request line at the beginning of a line; one with a method in common use and a
+/// path also behind anything that cannot be part of a method: the end of a body without a line end, for instance.
+pub(crate) fn find_start(role: Role, bytes: &[u8], of_line: bool, of_segment: bool) -> Option<usize> {
+    match role {
+        Role::Responses => {
+            let whole = memchr::memmem::find_iter(bytes, STATUS_START).find(|&at| is_status(&bytes[at..]));
+            whole.or_else(|| (tail(bytes)..bytes.len()).find(|&at| is_status(&bytes[at..])))
+        }
+        Role::Requests => {
+            if of_segment && is_request(bytes, false) {
+                return Some(0);
+            }
+            let first = of_line.then_some(0).into_iter();
+            let mut lines = first.chain(memchr::memchr_iter(b'\n', bytes).map(|at| at + 1));
+            let line = lines.find(|&at| is_request(&bytes[at..], true));
+            // A path begins behind a blank, and a common method before it.
+            let before = &bytes[..line.unwrap_or(bytes.len())];
+            let mut paths = memchr::memmem::find_iter(before, b" /").filter_map(|blank| {
+                let method = before[..blank].iter().rposition(|&byte| !is_method_byte(byte))? + 1;
+                (blank > method && is_request(&bytes[method..], false)).then_some(method)
+            });
+            // Or it is cut by the end.
+            let cut = || {
+                let word = bytes.strip_suffix(b" ").unwrap_or(bytes);
+                let method = word.iter().rposition(|&byte| !is_method_byte(byte))? + 1;
+                is_request(&bytes[method..], false).then_some(method)
+            };
+            paths.next().or(line).or_else(cut)
+        }
+    }
+}
+
+/// Whether `bytes` are a request line without any liberty, as far as they go. Unless `any_method`, only one of a method in
+/// common use.
+fn is_request(bytes: &[u8], any_method: bool) -> bool {
+    let end =
+        bytes.iter().take(METHOD_MAX + 1).position(|&byte| !is_method_byte(byte)).unwrap_or(bytes.len());
+    let (method, rest) = bytes.split_at(end);
+    let Some(target) = rest.strip_prefix(b" ") else {
+        let agrees =
+            is_method(method) && (any_method || COMMON.iter().any(|common| common.starts_with(method)));
+        return rest.is_empty() && agrees;
+    };
+    if !is_method(method)
+        || !any_method && (!is_common(method) || target.first().is_some_and(|&byte| byte != b'/'))
+    {
+        return false;
+    }
+    let end =
+        target.iter().position(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).unwrap_or(target.len());
+    let Some(version) = target[end..].strip_prefix(b" ") else { return end == target.len() };
+    version.iter().take(REQUEST_REST.len()).zip(REQUEST_REST).all(|(byte, expected)| match expected {
+        b'x' => byte.is_ascii_digit(),
+        b'\r' => matches!(byte, b'\r' | b'\n'),
+        _ => byte == expected,
+    })
+}
+
+/// Whether `bytes` are `HTTP/1.x`, a blank, three digits and the end of a word, as far as they go.
+fn is_status(bytes: &[u8]) -> bool {
+    let rest = match bytes.split_at_checked(STATUS_START.len()) {
+        Some((start, rest)) => (start == STATUS_START).then_some(rest),
+        None => return !bytes.is_empty() && STATUS_START.starts_with(bytes),
+    };
+    rest.is_some_and(|rest| {
+        rest.iter().take(STATUS_REST).enumerate().all(|(at, byte)| match at {
+            0 | 3 | 4 => byte.is_ascii_digit(),
+            1 => *byte == b' ',
+            2 => matches!(byte, b'1'..=b'9'),
+            _ => matches!(byte, b' ' | b'\r' | b'\n'),
+        })
+    })
+}
+
+/// Where the last bytes begin that could be the beginning of `HTTP/1.`.
+fn tail(bytes: &[u8]) -> usize {
+    bytes.len().saturating_sub(STATUS_START.len() - 1)
+}
+
 /// Whether a method of this name is in everyday use.
 pub(crate) fn is_common(method: &[u8]) -> bool {
-    matches!(
-        method,
-        b"GET" | b"HEAD" | b"POST" | b"PUT" | b"DELETE" | b"OPTIONS" | b"PATCH" | b"CONNECT" | b"TRACE"
-    )
+    COMMON.contains(&method)
 }
 
 /// Whether `method` could be the name of a method. Registered ones are upper-case words, some with a hyphen; any token is
@@ -167,6 +246,12 @@ fn bytes_mod_6(high: u8) -> u8 {
 /// The longest method looked for: WebDAV's and UPnP's longest have 16 letters.
 pub(crate) const METHOD_MAX: usize = 24;
 const STATUS_START: &[u8] = b"HTTP/1.";
+/// What follows that in a status line as far as it is looked at: `1 200` and a blank or the line's end.
+const STATUS_REST: usize = 6;
+/// What ends a request line; `x` is any digit.
+const REQUEST_REST: &[u8] = b"HTTP/1.x\r";
+const COMMON: &[&[u8]] =
+    &[b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
 /// The first line of the 24 bytes that open an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -213,6 +298,48 @@ mod tests {
             assert_eq!(classify(bytes, false), verdict, "{}", bytes.escape_ascii());
         }
         assert_eq!(classify(b"\x17\x03\x03", true), Verdict::Tls);
+    }
+
+    #[test]
+    fn starts_are_found_in_the_middle() {
+        for (bytes, found) in [
+            (&b"abcHTTP/1.1 200 OK\r\n"[..], Some(3)),
+            (b"abcHTTP/1.1 200\n", Some(3)),
+            (b"HTTP/1.1 2000 HTTP/1.0 99 HTTP/1.1 404", Some(26)),
+            (b"\"GET / HTTP/1.1\" 200 17", None),
+            (b"abc HT", Some(4)),
+            (b"abc H", Some(4)),
+            (b"abc HTTP/1.1 20", Some(4)),
+            (b"abc HTTP/1.1 20x", None),
+            (b"", None),
+        ] {
+            assert_eq!(find_start(Role::Responses, bytes, false, false), found, "{}", bytes.escape_ascii());
+        }
+        for (bytes, of_line, of_segment, found) in [
+            (&b"GET /a HTTP/1.1\r\n"[..], true, false, Some(0)),
+            (b"GET /a HTTP/1.1\r\n", false, true, Some(0)),
+            (b"ET /a HTTP/1.1\r\n", false, true, None),
+            (b"FROB /a HTTP/1.1\r\n", true, false, Some(0)),
+            (b"FROB /a HTTP/1.1\r\n", false, true, None),
+            (b"x\nFROB /a HTTP/1.1\r\n", false, false, Some(2)),
+            (b"{}POST /a HTTP/1.1\r\n", false, false, Some(2)),
+            (b"xPOST /a HTTP/1.1\r\n", false, false, None),
+            (b"{}POST /a b HTTP/1.1\r\n", false, false, None),
+            (b"{}POST /a HTTP/2.0\r\n", false, false, None),
+            (b"{}POST /a HTTP/1", false, false, Some(2)),
+            (b"{}POST /a", false, false, Some(2)),
+            (b"{}POST ", false, false, Some(2)),
+            (b"{}PO", false, false, Some(2)),
+            (b"PO", false, true, Some(0)),
+            (b"rest", false, true, None),
+            (b"{}rest", false, false, None),
+            (b"\nrest", false, false, Some(1)),
+            (b"\nrest of it", false, false, None),
+            (b"", true, true, None),
+        ] {
+            let text = bytes.escape_ascii();
+            assert_eq!(find_start(Role::Requests, bytes, of_line, of_segment), found, "{text}");
+        }
     }
 
     #[test]

@@ -5,14 +5,18 @@
 //!   ┌─► Idle ───────────► Reading ─────────────► Decide ───────────────► Counted, Chunked, Close ──┐
 //!   │    │                   │ no start line                               │ bad chunk, gap         │ the end
 //!   │    └──────────────► Search ◄────────────────────────────────────────┘                        │
-//!   │                        │ a start line at the beginning of a segment                           │
+//!   │                        │ what looks like a start line                                         │
 //!   └────────────────────────┴──────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! The machine sees each byte of a head once and no byte of a body. A head that lies within one segment is parsed
 //! where it is; of one that does not, the pieces are joined in a buffer that is bounded and reused. Where messages
-//! begin and end depends on the bytes alone and not on how they were cut into segments, with one exception:
-//! [`Search`](Phase::Search), which has nothing else to go by.
+//! begin and end depends on the bytes alone and not on how they were cut into segments. Where a message is
+//! [searched](Phase::Search) for, what looks like a start line and turns out to be none is searched through in its turn. One
+//! exception remains: requests are looked for at the beginnings of lines, and behind bytes that are missing the beginning of a
+//! segment is taken for one.
+
+mod beyond;
 
 use gannet_flow::{Flow, Moment, Peer};
 use gannet_packet::Timestamp;
@@ -26,6 +30,7 @@ use crate::oddity::Oddities;
 use crate::parse::{self, Fast, Parsed, Role};
 use crate::timing;
 use crate::{HeadArrival, HeadExtent, TcpFacts};
+use beyond::{Beyond, Newline};
 
 /// The state of one direction. What a segment within a body changes comes first and fits in one line of the cache.
 #[derive(Debug)]
@@ -39,6 +44,12 @@ pub(crate) struct Stream {
     simple: bool,
     /// Empty lines came before what is under way.
     blank: bool,
+    /// What is under way was searched for: it has yet to show that it is a message.
+    searched: bool,
+    /// While searching: what was passed over last ends in a line feed.
+    line_start: bool,
+    /// The length of what is under way is stated with different values.
+    doubtful: bool,
     /// Offset in the stream of the next byte to come.
     pub(crate) position: u64,
     /// The message under way; what is in it without one is of no meaning.
@@ -135,6 +146,8 @@ pub(crate) enum Cut {
     Body,
     /// A body that ends like this.
     Closed,
+    /// A body that was over.
+    Over,
 }
 
 #[derive(Debug)]
@@ -157,30 +170,16 @@ enum Phase {
     Counted {
         left: u64,
     },
+    /// Behind a body whose length is doubtful: what follows will tell whether it was right.
+    Verify,
     Chunked(Chunk),
     Close,
-    /// Looking for a start line at the beginning of a segment.
+    /// Looking for a start line.
     Search,
+    /// The same in the buffer, whose bytes have been taken: what they seemed to begin was no message.
+    Again,
     /// Another protocol.
     Switched,
-}
-
-/// What has been seen of the end of a head: a line end, then perhaps a CR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Newline {
-    None,
-    Lf,
-    LfCr,
-}
-
-#[derive(Debug)]
-struct Beyond {
-    newline: Newline,
-    head: Parsed,
-    /// The beginning of the current line: enough for the fields that matter to framing.
-    line: Vec<u8>,
-    /// The current line is the start line.
-    in_start_line: bool,
 }
 
 impl Stream {
@@ -192,6 +191,9 @@ impl Stream {
             keeping: false,
             simple: false,
             blank: false,
+            searched: false,
+            line_start: false,
+            doubtful: false,
             position: 0,
             message: Progress::default(),
             buffer: Vec::new(),
@@ -234,8 +236,9 @@ impl Stream {
         let before = rest.len();
         let start = self.position;
         let mut boundary = at.boundary;
+        let mut again = false;
         let mut event = loop {
-            if rest.is_empty() && !matches!(self.phase, Phase::Decide) {
+            if rest.is_empty() && !matches!(self.phase, Phase::Decide | Phase::Again) {
                 break None;
             }
             match &mut self.phase {
@@ -268,7 +271,16 @@ impl Stream {
                     }
                 }
                 Phase::Reading { .. } => {
-                    if let Some(event) = self.read(rest, limits, budget) {
+                    if let Some(event) = self.read(rest, at, limits, budget) {
+                        break Some(event);
+                    }
+                }
+                Phase::Again => {
+                    again = true;
+                    let bytes = std::mem::take(&mut self.buffer);
+                    self.phase = Phase::Reading { newline: Newline::None, start_line: false };
+                    // An empty line is at the end of them or nowhere, so all of them are taken.
+                    if let Some(event) = self.read(&mut &bytes[..], at, limits, budget) {
                         break Some(event);
                     }
                 }
@@ -298,11 +310,13 @@ impl Stream {
                     self.keep.body(&rest[..take as usize], budget);
                     *rest = &rest[take as usize..];
                     if *left == 0 {
-                        self.keep.oddities.add_if(refutes(self.role, rest), Oddities::LENGTH_REFUTED);
-                        self.phase = Phase::Idle;
-                        break Some(Event::End);
+                        self.phase = Phase::Verify;
+                        if !self.doubtful || !rest.is_empty() {
+                            break Some(self.verified(rest));
+                        }
                     }
                 }
+                Phase::Verify => break Some(self.verified(rest)),
                 Phase::Chunked(chunk) => {
                     match chunk.step(rest, &mut self.message.body_bytes, &mut self.keep, budget) {
                         Step::More => {}
@@ -323,12 +337,18 @@ impl Stream {
                     *rest = &[];
                 }
                 Phase::Search => {
-                    if boundary && starts_here(self.role, rest) {
+                    let found = detect::find_start(self.role, rest, self.line_start, boundary);
+                    let skipped = found.unwrap_or(rest.len());
+                    if found.is_some() {
                         self.phase = Phase::Idle;
+                        self.searched = true;
+                        self.line_start = false;
                     } else {
-                        let skipped = rest.len() as u64;
-                        *rest = &[];
-                        break Some(Event::Skipped(skipped));
+                        self.line_start = rest.ends_with(b"\n");
+                    }
+                    *rest = &rest[skipped..];
+                    if skipped > 0 {
+                        break Some(Event::Skipped(skipped as u64));
                     }
                 }
                 Phase::Switched => {
@@ -342,13 +362,14 @@ impl Stream {
         let taken = (before - rest.len()) as u64;
         self.position = start + taken;
         self.keeping = self.keep.wants_body();
-        if taken > 0 && !matches!(event, Some(Event::Skipped(_) | Event::Switched(_))) {
+        let is_head = matches!(event, Some(Event::Head(_)));
+        if (taken > 0 || again) && !matches!(event, Some(Event::Skipped(_) | Event::Switched(_))) {
             let message = &mut self.message;
             message.end = self.position;
             message.last = at.seen.time;
             message.last_again = at.late;
             message.last_missing = false;
-            if let Some(Event::Head(_)) = event {
+            if is_head {
                 message.head_end = at.seen.time;
                 message.body = self.position;
             }
@@ -359,6 +380,8 @@ impl Stream {
             }
         }
         if let Some(Event::Head(parsed)) = &mut event {
+            self.searched = false;
+            self.doubtful = parsed.framing.oddities.has(Oddities::CONFLICTING_LENGTH);
             if *parsed.head.start() == StartLine::SimpleResponse {
                 // What was taken to find that out is body.
                 self.message.body = self.message.start;
@@ -366,6 +389,24 @@ impl Stream {
             parsed.framing.oddities.add_if(std::mem::take(&mut self.blank), Oddities::BLANK_LINES);
         }
         event
+    }
+
+    /// The message is over; `rest` is what is known of what follows it.
+    #[inline]
+    fn verified(&mut self, rest: &[u8]) -> Event {
+        self.keep.oddities.add_if(refutes(self.role, rest), Oddities::LENGTH_REFUTED);
+        self.phase = Phase::Idle;
+        Event::End
+    }
+
+    /// Ends a message that waits for what follows it, because nothing will for now; true if there is one.
+    #[must_use]
+    pub(crate) fn verify_no_longer(&mut self) -> bool {
+        let waits = matches!(self.phase, Phase::Verify);
+        if waits {
+            self.phase = Phase::Idle;
+        }
+        waits
     }
 
     /// A response of HTTP/0.9 may come now.
@@ -433,7 +474,7 @@ impl Stream {
 
     /// A start line is looked for.
     pub(crate) fn searches(&self) -> bool {
-        matches!(self.phase, Phase::Search)
+        self.searched || matches!(self.phase, Phase::Search)
     }
 
     /// A head has begun and is not whole.
@@ -444,7 +485,7 @@ impl Stream {
     /// Takes a hole of `len` bytes.
     pub(crate) fn gap(&mut self, len: u64, limits: &HttpConfig) -> AfterGap {
         let after = match &mut self.phase {
-            Phase::Idle | Phase::Decide | Phase::Search => AfterGap::Unknown,
+            Phase::Idle | Phase::Decide | Phase::Search | Phase::Again => AfterGap::Unknown,
             Phase::Switched => AfterGap::Switched,
             Phase::Reading { .. } | Phase::Beyond(_) => AfterGap::Head(self.half_head(limits)),
             Phase::Perhaps { left } | Phase::Counted { left } => match (*left).checked_sub(len) {
@@ -464,6 +505,7 @@ impl Stream {
                 AfterGap::Inside
             }
             Phase::Chunked(_) => AfterGap::Broken,
+            Phase::Verify => AfterGap::EndAndMore,
             Phase::Close => AfterGap::Inside,
         };
         let within = match (&after, &self.phase) {
@@ -484,7 +526,10 @@ impl Stream {
         match after {
             AfterGap::Inside | AfterGap::Switched => {}
             AfterGap::End => self.phase = Phase::Idle,
-            _ => self.phase = Phase::Search,
+            _ => {
+                self.phase = Phase::Search;
+                (self.searched, self.line_start) = (false, false);
+            }
         }
         self.position = self.position.saturating_add(len);
         after
@@ -493,10 +538,11 @@ impl Stream {
     /// Nothing more comes.
     pub(crate) fn cut(&mut self, limits: &HttpConfig) -> Cut {
         let cut = match &self.phase {
-            Phase::Idle | Phase::Decide | Phase::Search | Phase::Switched => Cut::Nothing,
+            Phase::Idle | Phase::Decide | Phase::Search | Phase::Again | Phase::Switched => Cut::Nothing,
             Phase::Reading { .. } | Phase::Beyond(_) => Cut::Head(self.half_head(limits)),
             Phase::Perhaps { .. } | Phase::Counted { .. } | Phase::Chunked(_) => Cut::Body,
             Phase::Close => Cut::Closed,
+            Phase::Verify => Cut::Over,
         };
         if !matches!(self.phase, Phase::Switched) {
             self.phase = Phase::Search;
@@ -535,7 +581,13 @@ impl Stream {
     }
 
     /// In a head that does not lie within one segment, or that is not plain.
-    fn read(&mut self, rest: &mut &[u8], limits: &HttpConfig, budget: &mut Budget) -> Option<Event> {
+    fn read(
+        &mut self,
+        rest: &mut &[u8],
+        at: &Arrival<'_>,
+        limits: &HttpConfig,
+        budget: &mut Budget,
+    ) -> Option<Event> {
         let Phase::Reading { newline, start_line } = &mut self.phase else { return None };
         let room = limits.max_head_bytes.saturating_sub(self.buffer.len());
         let piece = &rest[..rest.len().min(room)];
@@ -557,7 +609,10 @@ impl Stream {
                             *rest = &rest[taken..];
                             Event::Head(parsed)
                         }
-                        None => self.garbage(rest, piece.len()),
+                        None => {
+                            *rest = &rest[piece.len()..];
+                            self.garbage(had, at, limits)
+                        }
                     });
                 }
                 *start_line = whole;
@@ -566,14 +621,19 @@ impl Stream {
         *rest = &rest[piece.len()..];
         if end.is_some() {
             let parsed = parse::whole(self.role, &self.buffer, limits.max_head_bytes, limits.max_fields);
-            let Some(parsed) = parsed else { return Some(self.garbage(rest, 0)) };
+            // What only looks like a head: text that quotes one, for instance.
+            let doubtful =
+                Oddities::NO_COLON.and(Oddities::SPACE_BEFORE_COLON).and(Oddities::BLANKS_IN_TARGET);
+            let searched = self.searched;
+            let parsed = parsed.filter(|parsed| !(searched && parsed.framing.oddities.has(doubtful)));
+            let Some(parsed) = parsed else { return Some(self.garbage(had, at, limits)) };
             self.empty_buffer();
             self.phase = Phase::Decide;
             return Some(Event::Head(parsed));
         }
         if self.buffer.len() >= limits.max_head_bytes {
             let Some(head) = parse::partial(self.role, &self.buffer, limits.max_fields) else {
-                return Some(self.garbage(rest, 0));
+                return Some(self.garbage(had, at, limits));
             };
             let newline = *newline;
             let line = memchr::memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1);
@@ -610,12 +670,27 @@ impl Stream {
         Some((parsed, taken))
     }
 
-    /// The bytes in the buffer and all that is left of the segment belong to no message.
-    fn garbage(&mut self, rest: &mut &[u8], in_both: usize) -> Event {
-        let skipped = self.buffer.len() + rest.len() - in_both;
-        *rest = &[];
-        self.empty_buffer();
-        self.phase = Phase::Search;
+    /// The bytes in the buffer begin no message. Perhaps one begins within them; `had` of them came with earlier segments.
+    fn garbage(&mut self, had: usize, at: &Arrival<'_>, limits: &HttpConfig) -> Event {
+        let behind = self.buffer.get(1..).unwrap_or_default();
+        let found = detect::find_start(self.role, behind, self.buffer.starts_with(b"\n"), false);
+        let skipped = found.map_or(self.buffer.len(), |found| found + 1);
+        if found.is_some() {
+            if skipped >= had {
+                self.begin(self.message.start + skipped as u64, at, limits);
+            } else {
+                // In which of the earlier segments is not known any more.
+                self.message.start += skipped as u64;
+            }
+            self.buffer.drain(..skipped);
+            self.searched = true;
+            self.phase = Phase::Again;
+        } else {
+            self.line_start = self.buffer.ends_with(b"\n");
+            self.searched = false;
+            self.empty_buffer();
+            self.phase = Phase::Search;
+        }
         Event::Skipped(skipped as u64)
     }
 
@@ -657,60 +732,6 @@ impl Progress {
     }
 }
 
-impl Newline {
-    /// Length of `bytes` up to and with the end of the head: an empty line, ended by CRLF or LF.
-    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        loop {
-            match (*self, bytes.get(at)?) {
-                (Self::Lf | Self::LfCr, b'\n') => return Some(at + 1),
-                (Self::Lf, b'\r') => {
-                    *self = Self::LfCr;
-                    at += 1;
-                }
-                _ => {
-                    *self = Self::None;
-                    at += memchr::memchr(b'\n', &bytes[at..])? + 1;
-                    *self = Self::Lf;
-                }
-            }
-        }
-    }
-}
-
-impl Beyond {
-    /// Takes bytes off the front of `rest`; true once the head has ended.
-    fn take(&mut self, rest: &mut &[u8]) -> bool {
-        let end = self.newline.find_end(rest);
-        let mut piece = &rest[..end.unwrap_or(rest.len())];
-        *rest = &rest[piece.len()..];
-        while let Some(at) = memchr::memchr(b'\n', piece) {
-            self.keep(&piece[..at]);
-            if !std::mem::take(&mut self.in_start_line) {
-                self.head.framing.line(&self.line);
-            }
-            self.line.clear();
-            piece = &piece[at + 1..];
-        }
-        self.keep(piece);
-        end.is_some()
-    }
-
-    fn keep(&mut self, piece: &[u8]) {
-        let room = KEPT_LINE.saturating_sub(self.line.len());
-        self.line.extend_from_slice(&piece[..piece.len().min(room)]);
-    }
-}
-
-/// Whether a message starts with `rest`, the bytes of a segment.
-fn starts_here(role: Role, rest: &[u8]) -> bool {
-    let line = match role {
-        Role::Requests => detect::request_line(rest),
-        Role::Responses => detect::status_line(rest),
-    };
-    line == Line::Yes
-}
-
 /// Whether what follows a message of stated length within its segment cannot be another message.
 fn refutes(role: Role, rest: &[u8]) -> bool {
     let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
@@ -722,9 +743,6 @@ fn refutes(role: Role, rest: &[u8]) -> bool {
         }
 }
 
-/// Most of a field beyond the limit of a head that is looked at, in bytes: Content-Length and Transfer-Encoding are
-/// far shorter.
-const KEPT_LINE: usize = 256;
 /// A buffer up to this size waits for the next head, in bytes. Connections that wait hold it: higher costs memory, lower
 /// an allocation for each head that is cut by segments.
 const KEPT_BUFFER: usize = 4_096;

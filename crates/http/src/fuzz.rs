@@ -203,7 +203,11 @@ impl Found {
 
 /// The client's stream, then the server's.
 fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpConfig) -> Found {
-    let flow = flow(false);
+    let mut flow = flow(false);
+    // What a tunnel does not look at is counted by its flow.
+    for (from, bytes) in [(Peer::Originator, client), (Peer::Responder, server)] {
+        flow.sample_stream(from, |stream| stream.bytes = bytes.len() as u64);
+    }
     let mut http = Http::new(config.clone(), Found::default());
     let mut state = http.open(&flow);
     for (from, bytes) in [(Peer::Originator, client), (Peer::Responder, server)] {

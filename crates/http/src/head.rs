@@ -5,13 +5,16 @@ use std::ops::Range;
 /// Start line and header fields (RFC 9112, sections 2 to 5). One allocation for the bytes, one for the fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// From the start line to the empty line, as captured; cut to the configured limit.
+    /// From the start line to the empty line, as captured; cut to the configured limit. Behind that, values that were
+    /// folded, joined.
     raw: Box<[u8]>,
+    /// Of what was captured.
+    len: u32,
     start: StartLine,
     fields: Box<[Field]>,
     /// The head was longer than the limit, or had more fields: those beyond are missing here.
     pub cut: bool,
-    /// A field was continued on further lines (obs-fold): its value here has the line breaks in it.
+    /// A field was continued on further lines (obs-fold): its value here is joined, with a blank for each line's end.
     pub folded: bool,
 }
 
@@ -56,12 +59,18 @@ pub struct Field {
 impl Head {
     /// From its parts. Ranges that lie outside of `raw` read as empty.
     pub fn new(raw: Box<[u8]>, start: StartLine, fields: Box<[Field]>) -> Self {
-        Self { raw, start, fields, cut: false, folded: false }
+        let len = raw.len() as u32;
+        Self { raw, len, start, fields, cut: false, folded: false }
     }
 
-    /// The bytes.
+    /// The same; `len` bytes of `raw` are the head, and behind them are values that were folded.
+    pub(crate) fn unfolded(raw: Box<[u8]>, len: usize, start: StartLine, fields: Box<[Field]>) -> Self {
+        Self { len: len as u32, folded: true, ..Self::new(raw, start, fields) }
+    }
+
+    /// The bytes as captured.
     pub fn raw(&self) -> &[u8] {
-        &self.raw
+        self.raw.get(..self.len as usize).unwrap_or_default()
     }
 
     /// The start line.

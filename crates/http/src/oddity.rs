@@ -40,11 +40,12 @@ oddities! {
     ODD_STATUS = 11, "odd-status";
     /// Blanks in the request target.
     BLANKS_IN_TARGET = 12, "blanks-in-target";
-    /// What follows the message is no message: its length was stated wrong. Seen only within one segment.
+    /// What follows the message is no message: its length was stated wrong. Seen within one segment; where the length is stated
+    /// with different values, also in the next one.
     LENGTH_REFUTED = 13, "length-refuted";
     /// `101 Switching Protocols` for a request that did not ask for it. The connection is taken to stay HTTP/1.
     UNASKED_SWITCH = 14, "unasked-switch";
-    /// A length is stated for a response that cannot have a body (1xx, 204).
+    /// A length other than 0, or a coding, is stated for a response that cannot have a body (101, 204).
     LENGTH_WITHOUT_BODY = 15, "length-without-body";
     /// The chunk framing was broken.
     BAD_CHUNK = 16, "bad-chunk";
@@ -61,6 +62,11 @@ impl Oddities {
             | Self::CODING_IN_1_0.0
             | Self::ODD_CODING.0,
     );
+
+    /// Those in it and those in `others`.
+    pub(crate) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
 
     /// Adds those in `others`.
     #[inline]

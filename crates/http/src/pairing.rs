@@ -194,6 +194,11 @@ impl Http1 {
 
     /// Takes the next bytes of one direction.
     pub(crate) fn data<S: Sink>(&mut self, context: &mut Context<'_, S>, data: &Data<'_>) -> Next {
+        let other = data.from.opposite();
+        if self.stream(other).verify_no_longer() {
+            // This end takes it for whole and goes on.
+            self.over(context, other, Fate::Whole, data.now);
+        }
         let mut rest = data.bytes;
         loop {
             let arrival = Arrival {
@@ -373,6 +378,7 @@ impl Http1 {
                 }
                 self.over(context, from, Fate::Whole, now);
             }
+            Cut::Over => self.over(context, from, Fate::Whole, now),
             Cut::Body | Cut::Closed => self.over(context, from, Fate::Cut, now),
         }
     }

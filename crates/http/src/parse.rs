@@ -73,6 +73,12 @@ impl Framing {
     /// What the fields say together, once all have been taken.
     #[inline]
     pub(crate) fn finish(&mut self, start: &StartLine) {
+        if let StartLine::Response { status: 100..=199 | 204, .. } = start {
+            // "A server MUST NOT send a Content-Length header field" in them (RFC 9110, section 8.6), nor a Transfer-Encoding
+            // (RFC 9112, section 6.1). Many send a length of 0 with 204, which says nothing wrong.
+            let length = self.transfer_encoding || self.length.is_some_and(|length| length > 0);
+            self.oddities.add_if(length, Oddities::LENGTH_WITHOUT_BODY);
+        }
         if !self.transfer_encoding {
             return;
         }
@@ -211,7 +217,9 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
     let mut framing = Framing::default();
     let mut fields: Vec<Field> = Vec::new();
     let mut dropped = false;
-    let mut folded = false;
+    // The value under way if it is on several lines; and those that were, behind the bytes of the head.
+    let mut joined: Vec<u8> = Vec::new();
+    let mut unfolded: Vec<u8> = Vec::new();
     let mut open: Option<Field> = None;
     let mut oddities = Oddities::default();
     oddities.add_if(ended && raw.get(first.end) == Some(&b'\n'), Oddities::BARE_LF);
@@ -225,9 +233,16 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
         }
         _ => {}
     }
-    let mut close = |field: Option<Field>| {
-        let Some(field) = field else { return };
-        framing.field(&raw[usize_range(&field.name)], &raw[usize_range(&field.value)]);
+    let mut close = |field: Option<Field>, joined: &mut Vec<u8>| {
+        let Some(mut field) = field else { return };
+        if joined.is_empty() {
+            framing.field(&raw[usize_range(&field.name)], &raw[usize_range(&field.value)]);
+        } else {
+            framing.field(&raw[usize_range(&field.name)], joined);
+            let start = raw.len() + unfolded.len();
+            field.value = to_u32(start..start + joined.len());
+            unfolded.append(joined);
+        }
         if fields.len() < max_fields { fields.push(field) } else { dropped = true }
     };
     for (line, ended) in lines {
@@ -239,21 +254,20 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
         match bytes {
             [] => break,
             [b' ' | b'\t', ..] if open.is_some() => {
-                folded = true;
-                if let Some(field) = &mut open
-                    && !bytes.trim_ascii().is_empty()
-                {
-                    let end = trim_end(raw, line.clone()).end;
-                    let start = if field.value.is_empty() {
-                        trim_start(raw, line).start as u32
-                    } else {
-                        field.value.start
-                    };
-                    field.value = start..end as u32;
+                oddities.add(Oddities::FOLDED);
+                let before = open.as_ref().map_or(0..0, |field| usize_range(&field.value));
+                if joined.is_empty() {
+                    joined.extend_from_slice(&raw[before]);
                 }
+                // "... replace each received obs-fold with one or more SP octets" (RFC 9112, section 5.2).
+                let more = bytes.trim_ascii();
+                if !joined.is_empty() && !more.is_empty() {
+                    joined.push(b' ');
+                }
+                joined.extend_from_slice(more);
             }
             _ => {
-                close(open.take());
+                close(open.take(), &mut joined);
                 // A line without a colon is no field. It stays in the raw bytes.
                 let Some(colon) = memchr::memchr(b':', bytes) else {
                     oddities.add(Oddities::NO_COLON);
@@ -266,13 +280,15 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
             }
         }
     }
-    close(open);
-    oddities.add_if(folded, Oddities::FOLDED);
+    close(open, &mut joined);
     framing.oddities.add(oddities);
     framing.finish(&start);
-    let mut head = Head::new(raw.into(), start, fields.into());
+    let mut head = if oddities.has(Oddities::FOLDED) {
+        Head::unfolded([raw, &unfolded].concat().into(), raw.len(), start, fields.into())
+    } else {
+        Head::new(raw.into(), start, fields.into())
+    };
     head.cut = cut || dropped;
-    head.folded = folded;
     Some(Parsed { head, framing })
 }
 

@@ -71,6 +71,10 @@ fn oddities_of_heads_are_said_however_they_are_cut() {
         names(exchanges[0].response.as_ref().unwrap().oddities)
     };
     assert_eq!(answered("HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n"), ["odd-status"]);
+    assert_eq!(answered("HTTP/1.1 204 N\r\nContent-Length: 5\r\n\r\n"), ["length-without-body"]);
+    assert_eq!(answered("HTTP/1.1 204 N\r\nTransfer-Encoding: chunked\r\n\r\n"), ["length-without-body"]);
+    assert!(answered("HTTP/1.1 204 N\r\nContent-Length: 0\r\n\r\n").is_empty());
+    assert!(answered("HTTP/1.1 304 N\r\nContent-Length: 5\r\n\r\n").is_empty());
     let twice = "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(answered(twice), ["repeated-continue"]);
     assert_eq!(answered("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"), ["bad-chunk"]);
