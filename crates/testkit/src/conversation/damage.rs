@@ -332,7 +332,7 @@ pub fn pcap<'p>(packets: impl IntoIterator<Item = &'p Packet>) -> Vec<u8> {
 }
 
 /// The same of times, original lengths and captured bytes.
-pub(super) fn pcap_of<'p>(frames: impl IntoIterator<Item = (u64, u32, &'p [u8])>) -> Vec<u8> {
+pub fn pcap_of<'p>(frames: impl IntoIterator<Item = (u64, u32, &'p [u8])>) -> Vec<u8> {
     let mut file = classic::file_header(Precision::Nano, LinkType::ETHERNET, SNAPLEN).to_vec();
     for (time_ns, orig_len, bytes) in frames {
         let at = file.len();

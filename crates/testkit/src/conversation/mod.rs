@@ -35,7 +35,7 @@ use crate::truth::{Edges, Facts, Handshake, ResponseFacts};
 pub use carriage::{Carriage, Identifications, Wrap};
 pub use chance::{Captured, Case, Feature, Features, Frame, PATIENCE};
 pub(crate) use damage::SNAPLEN;
-pub use damage::{Content, Conversation, Packet, pcap};
+pub use damage::{Content, Conversation, Packet, pcap, pcap_of};
 pub use dialogue::{Dialogue, Manner};
 pub use known::{Known, Missing, Strain};
 pub use message::{Body, Layout, Request, Response};
@@ -252,6 +252,14 @@ impl Builder {
         self
     }
 
+    /// Sends what is written and waits for no acknowledgement.
+    pub fn segments(&mut self, from: Peer) -> &mut Self {
+        while self.unsent(from) > 0 {
+            self.segment(from);
+        }
+        self
+    }
+
     /// Sends one segment of what is written, as long as the MSS allows.
     pub fn segment(&mut self, from: Peer) -> &mut Self {
         self.send(from, self.setup.mss)
@@ -288,6 +296,15 @@ impl Builder {
         let ack = self.ends[from.other() as usize].position();
         self.push(from, flags::ACK, position, ack, WINDOW, 0..0, &[]);
         self.ack(from.other())
+    }
+
+    /// Sends a packet of any kind: with these flags, so many positions away from the next, with a payload that is not of the
+    /// stream. No truth knows of it.
+    pub fn odd(&mut self, from: Peer, flags: u8, distance: i64, payload: &[u8]) -> &mut Self {
+        let position = self.ends[from as usize].position().saturating_add_signed(distance);
+        let ack = self.ends[from.other() as usize].position();
+        self.push(from, flags, position, ack, WINDOW, 0..0, payload);
+        self
     }
 
     /// Ends a stream.
