@@ -513,6 +513,8 @@ impl<H: Handler> Assembly<'_, H> {
         let first = offset.max(0);
         if probe {
             entry.flow.rare_mut().bytes[from as usize].retransmitted += count;
+            let unusual = entry.flow.unusual_stream(from);
+            unusual.probe_bytes = unusual.probe_bytes.saturating_add(1);
             return;
         }
         entry.flow.sent_again(from, count);

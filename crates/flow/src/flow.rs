@@ -160,6 +160,8 @@ pub struct StreamFacts {
     pub bytes: u64,
     /// Payload bytes that had been seen before.
     pub retransmitted_bytes: u64,
+    /// Of these, the bytes of keep-alive and zero-window probes, which are there to be refused.
+    pub probe_bytes: u32,
     /// Segments that came after one with a higher sequence number, by time stamps as well, and filled a hole.
     pub out_of_order: u32,
     /// Copies of one packet seen more than once by the capture (`any`, bridges, mirror ports).
@@ -230,6 +232,7 @@ impl Flow {
             bytes_high: (facts.bytes >> 32) as u32,
             conflicting_bytes: facts.conflicting_bytes,
             zero_windows: facts.zero_windows,
+            probe_bytes: facts.probe_bytes,
             stalled_ns: facts.zero_window_ns,
             ..UnusualStream::default()
         };
@@ -445,6 +448,7 @@ impl UnusualStream {
         facts.bytes += u64::from(self.bytes_high) << 32;
         facts.conflicting_bytes = self.conflicting_bytes;
         facts.zero_windows = self.zero_windows;
+        facts.probe_bytes = self.probe_bytes;
         let present = self.stalled_since.map_or(0, |since| last_seen.0.saturating_sub(since.0));
         facts.zero_window_ns = self.stalled_ns.saturating_add(present);
     }

@@ -92,6 +92,7 @@ pub(crate) struct UnusualStream {
     pub(crate) bytes_high: u32,
     pub(crate) conflicting_bytes: u64,
     pub(crate) zero_windows: u32,
+    pub(crate) probe_bytes: u32,
     /// How long the windows that this end announced were 0, without the present one.
     pub(crate) stalled_ns: u64,
     /// Since when its window is 0.

@@ -330,10 +330,11 @@ impl Http1 {
         let no_answer = self.ended[server as usize] || unseen;
         while let Some(part) = self.next_pending() {
             let (state, why) = match (part.fate, reason) {
+                // That bytes of the server are missing is known from acknowledgements here, and nothing new.
+                (Fate::Whole, _) if unseen => (State::OrphanRequest, Reason::OneSided),
                 _ if part.server_losses != self.server_losses => (State::Gap, Reason::Gap),
                 (Fate::Broken, _) => (State::Gap, Reason::Gap),
                 (_, CloseReason::Reset { .. }) => (State::Aborted, why),
-                (Fate::Whole, _) if unseen => (State::OrphanRequest, Reason::OneSided),
                 (Fate::Whole, CloseReason::Finished) => (State::OrphanRequest, why),
                 (Fate::Whole, _) if no_answer => (State::OrphanRequest, Reason::Fin),
                 (Fate::Cut, _) => (State::Truncated, report::cut_reason(&part, why)),

@@ -12,7 +12,7 @@
 //!
 //! A client that waits for `100 Continue` sends its last byte after it: that wait is in `send` and never in `server`.
 
-use gannet_flow::{Flow, Handshake, Peer};
+use gannet_flow::{Flow, Handshake, Peer, StreamFacts};
 use gannet_packet::Timestamp;
 
 use crate::framing::Progress;
@@ -74,10 +74,12 @@ pub(crate) fn round_trip(flow: &Flow, sender: Peer, handshake: &Handshake) -> Op
 pub(crate) fn sums(flow: &Flow, client: Peer) -> TcpFacts {
     let [a, b] = Peer::BOTH.map(|sender| flow.stream(sender));
     let of_client = if client == Peer::Originator { &a } else { &b };
+    // The byte of a probe is there to be refused, and no loss.
+    let again = |stream: &StreamFacts| stream.retransmitted_bytes.wrapping_sub(u64::from(stream.probe_bytes));
     TcpFacts {
-        client_retransmitted_bytes: of_client.retransmitted_bytes,
+        client_retransmitted_bytes: again(of_client),
         zero_window_ns: a.zero_window_ns.wrapping_add(b.zero_window_ns),
-        retransmitted_bytes: a.retransmitted_bytes.wrapping_add(b.retransmitted_bytes),
+        retransmitted_bytes: again(&a).wrapping_add(again(&b)),
         out_of_order: a.out_of_order.wrapping_add(b.out_of_order),
         gap_bytes: a.gap_bytes.wrapping_add(b.gap_bytes),
         zero_windows: a.zero_windows.wrapping_add(b.zero_windows),

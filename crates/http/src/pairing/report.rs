@@ -177,6 +177,11 @@ impl Http1 {
             timing.handshake = handshake;
         }
         let then = asked.or(answered).map(|(at, _)| at.facts).unwrap_or_default();
+        let mut tcp = timing::difference(&timing::sums(context.flow, self.client), &then);
+        if state == State::Complete {
+            // All that is missing of it is in its bodies. A hole of another one may have been given up meanwhile.
+            tcp.gap_bytes = asked.iter().chain(&answered).map(|(at, _)| at.gap_bytes).sum();
+        }
         counters.exchanges += 1;
         counters.without_request += u64::from(request.is_none());
         counters.without_response += u64::from(response.is_none());
@@ -202,7 +207,7 @@ impl Http1 {
             response: response.map(Part::into_message),
             timing,
             untrusted,
-            tcp: timing::difference(&timing::sums(context.flow, self.client), &then),
+            tcp,
             tunnel: None,
         }
     }
