@@ -1,0 +1,116 @@
+//! 1xx.
+
+use serde_json::Value;
+
+use super::case::{Case, Client, answer};
+
+const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+const EXPECT: &str = "PUT /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::talk(
+            "expect-and-continue",
+            &["interim", "continue"],
+            "head, 100, body, 201, and the next exchange",
+            |t| {
+                t.client(EXPECT)
+                    .wait_ms(5)
+                    .server(CONTINUE)
+                    .wait_ms(5)
+                    .client("hello")
+                    .wait_ms(5)
+                    .server(answer(201, "made"));
+                t.get("/b").ok().close(Client);
+            },
+            &["PUT h/a 5 > 201 4 complete high interim=100", "GET h/b 0 > 200 5 complete high"],
+        ),
+        Case::talk(
+            "expect-and-no-continue",
+            &["continue"],
+            "the client loses patience and sends the body before 100, which comes all the same",
+            |t| {
+                t.client(EXPECT)
+                    .wait_ms(1_000)
+                    .client("hello")
+                    .server([CONTINUE, &answer(201, "made")].concat())
+                    .close(Client);
+            },
+            &["PUT h/a 5 > 201 4 complete high interim=100"],
+        )
+        .gannet("tshark links the interim answer with the request, and leaves the final one alone."),
+        Case::talk(
+            "expect-and-refusal",
+            &["continue", "no-body"],
+            "417 instead of 100; the client does not send the body, and closes",
+            |t| {
+                t.client(EXPECT).server(answer(417, "")).close(Client);
+            },
+            &["PUT h/a 0 > 417 0 truncated (fin) high"],
+        )
+        .gannet("to tshark a request that is not whole is none.")
+        .also(0, "/timing/server_ns", Value::Null),
+        Case::talk(
+            "continue-twice",
+            &["continue"],
+            "100 twice before the final answer",
+            |t| {
+                t.client(EXPECT)
+                    .server([CONTINUE, CONTINUE].concat())
+                    .client("hello")
+                    .server(answer(200, ""))
+                    .close(Client);
+            },
+            &["PUT h/a 5 > 200 0 complete high interim=100,100 notes=response-repeated-continue"],
+        ),
+        Case::talk(
+            "continue-without-expect",
+            &["interim"],
+            "100 that nobody waits for, in one segment with the final answer",
+            |t| {
+                t.get("/a").server([CONTINUE, &answer(200, "x")].concat()).get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 1 complete high interim=100", "GET h/b 0 > 200 5 complete high"],
+        )
+        .gannet("tshark links the interim answer with the request, and leaves the final one alone."),
+        Case::talk(
+            "early-hints",
+            &["interim"],
+            "102 and 103 before the final answer, at times of their own",
+            |t| {
+                t.get("/a").wait_ms(5).server("HTTP/1.1 102 Processing\r\n\r\n").wait_ms(5);
+                t.server("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+                    .wait_ms(5)
+                    .server(answer(200, "x"));
+                t.get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 1 complete high interim=102,103", "GET h/b 0 > 200 5 complete high"],
+        )
+        .gannet("tshark links the interim answer with the request, and leaves the final one alone."),
+        Case::talk(
+            "interim-with-a-length",
+            &["interim", "no-body"],
+            "103 with a Content-Length, which no 1xx may have",
+            |t| {
+                t.get("/a").server(
+                    ["HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\n\r\n", &answer(200, "x")].concat(),
+                );
+                t.get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 1 complete high interim=103", "GET h/b 0 > 200 5 complete high"],
+        )
+        .gannet("1xx has no body; tshark takes the beginning of the final answer for it."),
+        Case::talk(
+            "interim-in-a-pipeline",
+            &["interim", "pipelining"],
+            "two requests; 100 and the answer to the first, 103 and the answer to the second",
+            |t| {
+                t.client([super::case::get("/a"), super::case::get("/b")].concat());
+                t.server([CONTINUE, &answer(201, "")].concat());
+                t.server(["HTTP/1.1 103 Early Hints\r\n\r\n", &answer(202, "")].concat()).close(Client);
+            },
+            &["GET h/a 0 > 201 0 complete high interim=100", "GET h/b 0 > 202 0 complete high interim=103"],
+        )
+        .gannet("tshark links the interim answer with the request, and leaves the final one alone."),
+    ]
+}
