@@ -61,4 +61,6 @@ pub use limits::Limits;
 pub use record::FlowRecord;
 pub use segment::{Moment, Segment};
 pub use table::{FlowTable, Outcome};
+#[doc(hidden)]
+pub use tls::fuzz as fuzz_tls;
 pub use tls::{TlsHello, version_name};

@@ -7,9 +7,13 @@
 //! Only the first bytes of a stream are looked at. A hello in one segment is read where it lies; one over several
 //! segments is collected up to a bound. Whatever else a stream begins with costs a look at two bytes.
 
+use std::net::IpAddr;
+
+use gannet_packet::{Endpoint, FlowKey, IpProtocol};
+
 use crate::flow::Attention;
-use crate::rare::boxed;
-use crate::{Flow, Peer};
+use crate::rare::{Rare, boxed};
+use crate::{Flow, Handshake, Peer};
 
 /// What the hellos of a TLS connection said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -283,12 +287,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The body of the fuzz target: a hello is the same however it is cut, and nothing panics.
-pub(crate) fn fuzz(bytes: &[u8]) {
+/// The body of the fuzz target. Takes `bytes` as the start of a stream, behind a byte that chooses where it is cut.
+///
+/// # Panics
+/// If a hello is another one when it comes in pieces, if what is no hello says something, or if more is kept than may be.
+pub fn fuzz(bytes: &[u8]) {
     let Some((&cut, stream)) = bytes.split_first() else { return };
     let mut whole = TlsHello::default();
     let start = read(stream, Peer::Originator, &mut whole);
     assert!(start == Start::Hello || whole == TlsHello::default(), "what is no hello says nothing");
+    assert!(whole.heap_bytes() <= HELLO_HEAP_MAX, "{} bytes", whole.heap_bytes());
     for len in [usize::from(cut), stream.len() / 2, stream.len().saturating_sub(1)] {
         let mut part = TlsHello::default();
         match read(stream.get(..len).unwrap_or(stream), Peer::Originator, &mut part) {
@@ -299,7 +307,41 @@ pub(crate) fn fuzz(bytes: &[u8]) {
             ),
         }
     }
+    fuzz_pieces(cut, stream);
 }
+
+/// The same stream through a flow, in pieces of a few lengths, once from each end.
+fn fuzz_pieces(cut: u8, stream: &[u8]) {
+    let stream = stream.get(..COLLECTED_MAX).unwrap_or(stream);
+    let end = |address: [u8; 4], port| Endpoint { address: IpAddr::from(address), port };
+    let (key, originator) =
+        FlowKey::new(end([10, 0, 0, 1], 40_000), end([10, 0, 0, 2], 443), IpProtocol::TCP);
+    for from in Peer::BOTH {
+        let mut expected = TlsHello::default();
+        let start = read(stream, from, &mut expected);
+        let mut flow = Flow::sample(1, key, originator, Handshake::default());
+        let mut offset = 0;
+        let mut len = usize::from(cut);
+        while offset < stream.len() {
+            len = len * 7 % 251 + 1;
+            let piece = &stream[offset..stream.len().min(offset + len)];
+            if flow.attention.has(Attention::HELLO) || offset == 0 && may_start(piece) {
+                flow.greet(from, offset as u64, piece);
+            }
+            assert!(flow.beside_cost() <= 2 * COLLECTED_MAX + HELLO_HEAP_MAX + 1_024);
+            offset += piece.len();
+        }
+        let more = flow.rare().and_then(Rare::more);
+        let found = more.and_then(|more| more.tls.as_deref().cloned()).unwrap_or_default();
+        assert_eq!(found, expected, "in pieces as in one");
+        let waits = start == Start::Incomplete && (1..COLLECTED_MAX).contains(&stream.len());
+        assert_eq!(more.is_some_and(|more| more.collecting.is_some()), waits);
+        assert_eq!(flow.attention.has(Attention::HELLO), waits);
+    }
+}
+
+/// What a hello may have beside itself: its texts, each byte of which may have become three.
+const HELLO_HEAP_MAX: usize = (OFFERED_MAX + 2) * (3 * 256 + 64);
 
 /// Bytes of the start of a stream that are collected. A hello with a post-quantum key share has 1.8 KiB, one with a
 /// session ticket and more 4 KiB.

@@ -42,6 +42,9 @@ fn main() -> io::Result<()> {
     for (index, script) in fragments().iter().enumerate() {
         write(&root, "fragments", index, script)?;
     }
+    for (index, hello) in hellos().iter().enumerate() {
+        write(&root, "tls", index, &[&[index as u8 * 50], &hello[..]].concat())?;
+    }
     for (index, (client, server)) in HTTP.iter().enumerate() {
         let split = (client.len() as u16).to_be_bytes();
         let sizes = [0, 255, 7, 30, 1, 255, 99, 2];
@@ -145,6 +148,35 @@ fn fragments() -> Vec<Vec<u8>> {
         script([0xff, 0], &[[0x11, 1, 0, 24, 0, 1], [1, 1, 3, 9, 4, 1], [0x11, 1, 3, 8, 0, 1]]),
         script([0x0a, 2], &[[0x50, 0, 0, 8, 0, 60], [0x40, 0, 1, 7, 0, 60], [0x12, 2, 1, 8, 0, 0xc1]]),
     ]
+}
+
+/// TLS hellos: of a client in one record and in many, of servers of TLS 1.2 and 1.3.
+fn hellos() -> Vec<Vec<u8>> {
+    let block = |size: usize, bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes()[4 - size..], bytes].concat();
+    let extension = |kind: u16, value: &[u8]| [&kind.to_be_bytes()[..], &block(2, value)].concat();
+    let records = |message: &[u8], len: usize| {
+        message.chunks(len).flat_map(|part| [&[22, 3, 1][..], &block(2, part)].concat()).collect::<Vec<u8>>()
+    };
+    let names = block(2, &[&[0][..], &block(2, b"www.example.com")].concat());
+    let protocols = block(2, &[block(1, b"h2"), block(1, b"http/1.1")].concat());
+    let versions = block(1, &[0x7a, 0x7a, 3, 4, 3, 3]);
+    let client =
+        [extension(0x0a0a, &[]), extension(0, &names), extension(16, &protocols), extension(43, &versions)];
+    let client = [
+        &[3, 3][..],
+        &[7; 32],
+        &block(1, &[9; 32]),
+        &block(2, &[0x13, 1, 0x13, 2]),
+        &block(1, &[0]),
+        &block(2, &client.concat()),
+    ];
+    let client = [&[1][..], &block(3, &client.concat())].concat();
+    let server = |extension: &[u8]| {
+        let body = [&[3, 3][..], &[8; 32], &block(1, &[]), &[0x13, 1, 0], &block(2, extension)].concat();
+        records(&[&[2][..], &block(3, &body)].concat(), 1 << 14)
+    };
+    let chosen = extension(16, &block(2, &block(1, b"h2")));
+    vec![records(&client, 1 << 14), records(&client, 50), server(&chosen), server(&extension(43, &[3, 4]))]
 }
 
 /// Conversations in the eight bytes for each segment that `gannet_flow::fuzz` reads, behind its choice of limits.
