@@ -1,16 +1,15 @@
 //! Real captures through the flow table: methods, targets and statuses against tshark's rows.
 //!
-//! The captures are not part of this repository. They are looked for in `$GANNET_CORPUS`, else beside the repository;
-//! without them the test says so and passes.
+//! The captures are not part of this repository: see `gannet_testkit::corpus`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gannet_flow::{FlowTable, FragmentLimits, Fragments, Limits, Moment, Segment, Taken};
 use gannet_http::{Counters, Exchange, Http, HttpConfig, Sink};
 use gannet_packet::{Decap, Packet};
 use gannet_pcap::SliceReader;
+use gannet_testkit::corpus;
 
 #[derive(Default)]
 struct Kept(Vec<Exchange>);
@@ -52,12 +51,9 @@ fn analyse(path: &Path) -> (Vec<Exchange>, Counters) {
 
 #[test]
 fn exchanges_are_those_of_tshark() {
-    let Some(root) = corpus() else {
-        eprintln!("SKIPPED: no captures at $GANNET_CORPUS or ../shared/data; exchanges were not compared");
-        return;
-    };
+    let Some(root) = corpus::root() else { return };
     let (mut files, mut rows, mut pairs, mut more) = (0, 0, 0, 0);
-    for (capture, table) in tables(&root.join("expected/tshark")) {
+    for (capture, table) in corpus::tables(&root.join("expected/tshark"), ".http.tsv") {
         let (exchanges, counters) = analyse(&root.join("pcaps").join(&capture));
         let theirs = rows_of(&table);
         let mut requests: Vec<_> =
@@ -150,29 +146,4 @@ fn rows_of(table: &str) -> Vec<Row> {
 fn request(exchange: &Exchange) -> Option<[String; 2]> {
     let head = &exchange.request.as_ref()?.head;
     Some([head.method(), head.target()].map(|part| String::from_utf8_lossy(part).into_owned()))
-}
-
-/// The tables of HTTP below a folder: name of the capture, contents.
-fn tables(root: &Path) -> BTreeMap<String, String> {
-    let mut tables = BTreeMap::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Some(capture) =
-                path.strip_prefix(root).unwrap().to_str().unwrap().strip_suffix(".http.tsv")
-            {
-                tables.insert(capture.to_owned(), std::fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
-    tables
-}
-
-fn corpus() -> Option<PathBuf> {
-    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
-    let path = std::env::var_os("GANNET_CORPUS").map_or_else(beside, PathBuf::from);
-    path.join("INDEX.tsv").is_file().then_some(path)
 }
