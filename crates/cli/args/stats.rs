@@ -42,7 +42,7 @@ const FIELDS_AND_EXAMPLES: &str = "\
 Fields of a record (jsonl; csv has the most of them, with _ for .):
   timestamp, duration_ns          the first packet (UTC); from there to the last, or to the end of a connection, in ns
   network.transport, .type        tcp, udp, icmp, ipv6-icmp, sctp ...; ipv4, ipv6
-  network.protocol.name           http or tls, recognised by content on whatever port
+  network.protocol.name           http, tls, ssh, smtp, ftp by content on any port; dns likewise on those of name servers
   network.community_id            the join key of Zeek, Suricata and Arkime
   source.address, .port           who opened it: sent the SYN, or spoke first
   source.packets, .bytes          what it sent: IP packets, and their bytes with headers
@@ -64,7 +64,8 @@ Fields of a record (jsonl; csv has the most of them, with _ for .):
   gannet.interface, .tunnel.kind, .tunnel.id, .vlan, .inner_vlan   where and in what its first packet came
   gannet.icmp_errors              ICMP errors about it
 A connection that ends in order is reported up to ten seconds later, with what still belongs to it; one of UDP or ICMP after
-a minute of silence. In conn.log uid is made here, and tunnel_parents is always -.
+a minute of silence. In conn.log uid is made here, and tunnel_parents is always -: what a tunnel carries is told of
+the flows inside, and the tunnel has no line of its own.
 
 Examples:
   Who talks to whom on this machine, as tables on Ctrl-C:

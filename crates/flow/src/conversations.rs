@@ -36,6 +36,7 @@ pub struct Heard {
     interface: u32,
     moment: Moment,
     around: Surroundings,
+    note: u8,
 }
 
 /// What a conversation is known by.
@@ -125,7 +126,13 @@ impl Heard {
             interface: frame.interface,
             moment: Moment { time: frame.timestamp, position },
             around: packet.surroundings(),
+            note: 0,
         })
+    }
+
+    /// With a note of what was seen in it, which goes into the conversation's record if it is the first that is not 0.
+    pub fn noted(self, note: u8) -> Self {
+        Self { note, ..self }
     }
 
     /// When it was captured.
@@ -166,6 +173,7 @@ struct Conversation {
     icmp: Option<(u8, u8)>,
     interface: u32,
     around: Surroundings,
+    note: u8,
     /// The position of its first packet.
     id: u64,
     opened: Timestamp,
@@ -229,6 +237,9 @@ impl Conversations {
         conversation.payload_bytes[from] += packet.payload_bytes;
         conversation.ip_bytes[from] += packet.ip_bytes;
         conversation.last_seen = conversation.last_seen.max(now.time);
+        if conversation.note == 0 {
+            conversation.note = packet.note;
+        }
         self.unlink(at);
         self.file(at);
     }
@@ -277,6 +288,7 @@ impl Conversations {
             icmp: packet.icmp,
             interface: packet.interface,
             around: packet.around,
+            note: 0,
             id: packet.moment.position,
             opened: packet.moment.time,
             last_seen: packet.moment.time,
@@ -401,6 +413,7 @@ impl Conversation {
             around: self.around,
             icmp: self.icmp,
             icmp_errors: None,
+            note: self.note,
             tls: None,
         }
     }

@@ -97,6 +97,12 @@ pub struct Gap {
 }
 
 /// Why bytes are missing.
+///
+/// Cumulative acknowledgements are the witness. Selective ones (RFC 2018) are not asked: what they tell of a hole the cumulative one
+/// tells a round trip later, unless the flow ends before, and the data receiver "is permitted to discard data in its queue
+/// that has not been acknowledged to the data sender, even if the data has already been reported in a SACK option", so that
+/// they prove less. To ask them, options of every acknowledgement would have to be read. So of a flow that ends amid a loss what
+/// the capture missed behind that loss counts as lost, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum GapReason {

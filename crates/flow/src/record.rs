@@ -51,6 +51,8 @@ pub struct FlowRecord {
     pub icmp: Option<(u8, u8)>,
     /// How many ICMP errors were about it, and the first.
     pub icmp_errors: Option<(u32, IcmpError)>,
+    /// Of a conversation: the first [note](crate::Heard::noted) of a packet that is not 0.
+    pub note: u8,
     /// What its TLS hellos said.
     pub tls: Option<TlsHello>,
 }
@@ -78,6 +80,7 @@ impl Flow {
             stream_lens: Peer::BOTH.map(|peer| self.stream_len(peer)),
             ip_bytes: [0; 2],
             icmp: None,
+            note: 0,
             icmp_errors: self.icmp_errors(),
             tls: self.tls().cloned(),
         }

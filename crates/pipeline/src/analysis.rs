@@ -117,8 +117,12 @@ pub(crate) trait Layer: Handler {
         let _ = segment;
     }
 
-    /// Whether it has a use for what is no segment.
-    const HEARS: bool = false;
+    /// A packet that is no segment, if there is a use for it.
+    #[inline]
+    fn heard(frame: &Frame<'_>, packet: &Packet, position: u64) -> Option<Heard> {
+        let _ = (frame, packet, position);
+        None
+    }
 
     /// Takes a packet that is no segment.
     fn hear(&mut self, heard: &Heard) {
@@ -181,7 +185,9 @@ impl Layer for Flows {
         Self::expect(self, ip_bytes);
     }
 
-    const HEARS: bool = true;
+    fn heard(frame: &Frame<'_>, packet: &Packet, position: u64) -> Option<Heard> {
+        Self::heard(frame, packet, position)
+    }
 
     fn hear(&mut self, heard: &Heard) {
         Self::hear(self, heard);
@@ -201,6 +207,7 @@ impl Layer for Flows {
 
     fn show(&mut self, ledger: &mut AnalysisLedger) {
         ledger.conversations = Some(*self.conversations().counters());
+        ledger.reported_at_once = self.reported_at_once();
         ledger.open_conversations = self.conversations().open() as u64;
     }
 
@@ -531,10 +538,7 @@ impl<L: Layer> Engine<L> {
         // What the kernel sees whole and bare it gives to the worker of its flow.
         let arrived = bare && matches!(account, Account::Packet(_));
         let of_a_segment = matches!(found, Found::Segment(..));
-        if L::HEARS
-            && !of_a_segment
-            && let Some(heard) = Heard::new(frame, packet, position)
-        {
+        if !of_a_segment && let Some(heard) = L::heard(frame, packet, position) {
             if let Found::Error { quoted, .. } = &found {
                 self.give_or_take(&found, bare, Some(&quoted.key), packet.end, Account::Told);
             }

@@ -30,6 +30,7 @@ mod plan;
 pub mod privileges;
 mod raw_heads;
 mod records;
+mod services;
 mod source;
 mod worker;
 

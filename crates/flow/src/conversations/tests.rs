@@ -24,6 +24,7 @@ fn udp(from: Endpoint, to: Endpoint, nanos: u64, position: u64) -> Heard {
         interface: 3,
         moment: at(nanos, position),
         around: Surroundings::NONE,
+        note: 0,
     }
 }
 

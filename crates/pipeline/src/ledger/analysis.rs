@@ -138,6 +138,8 @@ pub struct AnalysisLedger {
     /// ICMP errors whose packets are in an account, and of which the worker of the connection that they are about was not told: it
     /// was too busy.
     pub errors_shed: u64,
+    /// Connections that ended in order and whose records lack what came behind the end, because too many were waiting for that.
+    pub reported_at_once: u64,
     /// The fragments.
     pub fragments: FragmentCounters,
     /// The flow layer.
@@ -299,6 +301,7 @@ impl std::ops::AddAssign<&Self> for AnalysisLedger {
         self.handed_over += other.handed_over;
         self.taken_over += other.taken_over;
         self.errors_shed += other.errors_shed;
+        self.reported_at_once += other.reported_at_once;
         self.fragments += other.fragments;
         self.flows += other.flows;
         self.http += other.http;
@@ -325,7 +328,10 @@ impl Serialize for AnalysisLedger {
         map.serialize_entry("errors_shed", &self.errors_shed)?;
         map.serialize_entry("flows", &FieldsJson(&self.flows.fields()))?;
         match &self.conversations {
-            Some(counters) => map.serialize_entry("conversations", &FieldsJson(&counters.fields()))?,
+            Some(counters) => {
+                map.serialize_entry("reported_at_once", &self.reported_at_once)?;
+                map.serialize_entry("conversations", &FieldsJson(&counters.fields()))?;
+            }
             None => map.serialize_entry("http", &FieldsJson(&self.http.fields()))?,
         }
         map.end()

@@ -9,7 +9,7 @@
 //! | `duration_ns` | from the first packet to the last one, or to the last FIN or RST of a TCP connection that ended; nanoseconds |
 //! | `network.transport` | `tcp`, `udp`, `icmp`, `ipv6-icmp`, `sctp` ..., else the protocol's number |
 //! | `network.type` | `ipv4`, `ipv6` |
-//! | `network.protocol.name` | what was recognised in the payload, on whatever port: `http`, `tls` |
+//! | `network.protocol.name` | what was recognised in the payload: `http`, `tls`, `ssh`, `smtp`, `ftp` on any port, `dns` on those of name servers |
 //! | `network.community_id` | the join key of Zeek, Suricata and Arkime, version 1 |
 //! | `source.address`, `source.port` | who opened it: sent the SYN, or spoke first |
 //! | `source.packets`, `source.bytes` | IP packets that it sent, and their bytes with IP headers |
@@ -75,6 +75,14 @@ pub enum Service {
     Http2,
     /// TLS.
     Tls,
+    /// SSH.
+    Ssh,
+    /// Mail on its way to a server.
+    Smtp,
+    /// The control connection of FTP.
+    Ftp,
+    /// Questions to name servers, multicast ones included.
+    Dns,
 }
 
 impl Service {
@@ -83,6 +91,10 @@ impl Service {
         match self {
             Self::Http | Self::Http2 => "http",
             Self::Tls => "tls",
+            Self::Ssh => "ssh",
+            Self::Smtp => "smtp",
+            Self::Ftp => "ftp",
+            Self::Dns => "dns",
         }
     }
 
@@ -92,6 +104,7 @@ impl Service {
             Self::Http => "http",
             Self::Http2 => "http2",
             Self::Tls => "ssl",
+            Self::Ssh | Self::Smtp | Self::Ftp | Self::Dns => self.name(),
         }
     }
 }
@@ -101,7 +114,9 @@ impl Service {
 pub enum FlowFormat {
     /// Zeek's `conn.log`: values with tabs between them, `-` for what is not known. No `#open` and `#close` lines, so that the
     /// same input makes the same output. `uid` is made of the connection's name and its first packet's time;
-    /// `tunnel_parents` is always `-`; `service` knows `http`, `http2` and `ssl`.
+    /// `tunnel_parents` is always `-`: it names the lines of the tunnels' own flows, and what is opened here has none, because its
+    /// packets are those of the flows inside (JSON has the tunnel itself); `service` knows `http`, `http2`, `ssl`, `ssh`, `smtp`,
+    /// `ftp` and `dns`.
     Zeek,
     /// Values with commas between them (RFC 4180), under the names of the JSON record with underscores for dots.
     Csv,

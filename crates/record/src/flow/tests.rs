@@ -49,6 +49,7 @@ pub(crate) fn flow() -> FlowEnd {
         stream_lens: [517, 4_005],
         ip_bytes: [800, 4_300],
         icmp: None,
+        note: 0,
         icmp_errors: Some((2, IcmpError { v6: false, kind: 3, code: 4 })),
         tls: Some(TlsHello {
             client: Some(Peer::Originator),
