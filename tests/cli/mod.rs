@@ -2,6 +2,7 @@
 
 mod convert;
 mod corpus;
+mod events;
 mod faults;
 mod filter;
 mod filters;
@@ -9,6 +10,7 @@ mod histograms;
 mod http;
 mod httpry;
 mod live;
+mod messages;
 mod stats;
 mod tunnels;
 mod usage;

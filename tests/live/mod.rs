@@ -7,6 +7,7 @@ mod any;
 mod commands;
 mod disk_full;
 mod ending;
+mod events;
 mod filters;
 mod flows;
 mod frames;

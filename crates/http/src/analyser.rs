@@ -352,7 +352,10 @@ impl<S: Sink> Http<S> {
                     self.sink.exchange(exchange);
                 }
             }
-            Stage::Tls => self.server_names.add(flow.tls().and_then(|hello| hello.server_name.as_deref())),
+            Stage::Tls => {
+                let name = flow.tls().and_then(|hello| hello.server_name.as_deref());
+                self.server_names.add(name.filter(|name| !name.is_empty()));
+            }
             Stage::Ignored => {}
         }
     }

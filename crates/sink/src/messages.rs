@@ -145,6 +145,9 @@ impl Messages {
                 notes.push(format!("from the first {kept} of {all}").into());
             }
             match decoded.end {
+                DecodeEnd::Truncated if message.body_is_whole() => {
+                    notes.push(format!("ends too early for {codings}").into());
+                }
                 DecodeEnd::Whole | DecodeEnd::Truncated => {}
                 DecodeEnd::TooLong => notes.push("and more".into()),
                 DecodeEnd::Bomb => notes.push("decompression bomb, given up".into()),
@@ -277,5 +280,104 @@ const LATIN: &[&[u8]] = &[b"iso-8859-1", b"iso8859-1", b"latin1", b"windows-1252
 fn end_with_newline(out: &mut Vec<u8>) {
     if out.last() != Some(&b'\n') {
         out.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gannet_flow::Moment;
+    use gannet_http::{Exchange, ExchangeId};
+    use gannet_packet::Surroundings;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sample::{exchange, options};
+
+    /// The response of a sample with these bytes for a body, said to be of this type.
+    fn response(fields: &str, body: &[u8]) -> MessageReport {
+        let Exchange { connection, response, .. } = exchange(b"h", b"/", 200);
+        let raw = format!("HTTP/1.1 200 OK\r\nContent-Type: {fields}\r\n\r\n");
+        let value = 31..31 + fields.len() as u32;
+        let field = gannet_http::Field { name: 17..29, value };
+        let start = gannet_http::StartLine::Response { status: 200, reason: 13..15, minor: 1 };
+        let head = Head::new(raw.into_bytes().into(), start, [field].into());
+        let body_bytes = body.len() as u64;
+        let message = Message { head, body: body.into(), body_bytes, ..response.unwrap() };
+        let (kind, now) = (HeadKind::Response, Moment::default());
+        MessageReport { connection, kind, index: Some(0), request: None, message, now }
+    }
+
+    fn written(report: &MessageReport, terminal: bool) -> String {
+        let mut messages = Messages::new(false, TimeZone::UTC);
+        messages.set_terminal(terminal);
+        let mut out = Vec::new();
+        messages.message(report, &options(), &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn a_terminal_gets_what_it_can_show() {
+        let text = written(&response("text/plain", "tab\there\r\n\x1b[31mred\x07".as_bytes()), true);
+        let line =
+            "--- 10:11:12.124456 10.0.0.2:8080 > 10.0.0.1:51234 response AAAAAAAAAAAAAAAAAAAAAAAAAA-0 body ";
+        let head = "HTTP/1.1 200 OK\nContent-Type: text/plain\n\n";
+        // A bell is in no text.
+        assert_eq!(text, format!("{line}19\n{head}[19 bytes: text/plain]\n\n"));
+        let text = written(&response("text/plain", "tab\there\r\n\x1b[31mred".as_bytes()), true);
+        assert_eq!(text, format!("{line}18\n{head}tab\there\n\\x1b[31mred\n\n"));
+        let text = written(&response("image/\x1bpng", b"\x89PNG\r\n\x1a\n\0"), true);
+        assert!(text.ends_with("Content-Type: image/\\x1bpng\n\n[9 bytes: image/\\x1bpng]\n\n"), "{text:?}");
+        let latin = written(&response("text/html; charset=\"ISO-8859-1\"", b"caf\xe9\n"), true);
+        assert!(latin.ends_with("\n\ncafé\n\n"), "{latin:?}");
+        // The end of a body that was cut may lie within a character.
+        assert!(written(&response("text/plain", b"caf\xc3"), true).ends_with("\n\ncaf\n\n"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let mut report = response("a/b", b"");
+        (report.index, report.message.complete) = (None, false);
+        let text = written(&report, false);
+        let line = "--- 2026-11-21T10:11:12.124456Z 10.0.0.2:8080 > 10.0.0.1:51234 response \
+                    AAAAAAAAAAAAAAAAAAAAAAAAAA-? (cut off)\n";
+        assert_eq!(text, format!("{line}HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\n"));
+        // Half a head still ends with an empty line.
+        report.message.head = Head::new(
+            b"HTTP/1.1 200 OK\r\nSer".as_slice().into(),
+            gannet_http::StartLine::SimpleResponse,
+            [].into(),
+        );
+        report.message.head.cut = true;
+        let text = written(&report, false);
+        assert!(text.ends_with(" (head cut, cut off)\nHTTP/1.1 200 OK\r\nSer\n\n"), "{text:?}");
+        assert_eq!(report.connection.around, Surroundings::NONE);
+    }
+
+    #[test]
+    fn who_waits_has_a_line() {
+        let Exchange { connection, request, .. } = exchange(b"h", b"/", 200);
+        let request = request.unwrap();
+        let now = Moment { time: Timestamp(request.first.0 + 5_000_000_000), position: 1 };
+        let pending = PendingRequest { connection, index: 7, head: request.head, first: request.first, now };
+        let mut out = Vec::new();
+        Messages::new(true, TimeZone::UTC).pending(&pending, &mut out);
+        let id = ExchangeId { connection: connection.id, index: 7 };
+        let line = format!(
+            "--- 2026-11-21T10:11:17.123456Z 10.0.0.1:51234 > 10.0.0.2:8080 pending {id} (no answer for 5.0 s)"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), format!("\x1b[36m{line}\x1b[0m\n\n"));
+    }
+
+    proptest! {
+        /// Whatever came over the wire, a terminal gets no control character but tabs and line ends.
+        #[test]
+        fn a_terminal_is_safe(fields in "\\PC{0,20}|[\0-\x7f]{0,20}", body in prop::collection::vec(any::<u8>(), 0..60),
+            text: String) {
+            for body in [&body[..], text.as_bytes()] {
+                let text = written(&response(&fields, body), true);
+                let odd = text.chars().find(|char| char.is_control() && !matches!(char, '\t' | '\n'));
+                prop_assert_eq!(odd, None, "{:?}", text);
+            }
+        }
     }
 }
