@@ -98,14 +98,17 @@ pub(super) fn cases() -> Vec<Case> {
                 t.get("/b").ok().close(Client);
             },
             &["GET h/a 0 > 200 3 complete high", "GET h/b 0 > 200 5 complete high"],
-        ),
+        )
+        .also(0, "/http/response/trailer/x-sum/0", "17"),
         Case::talk(
             "trailers-not-announced",
             &["trailers"],
             "two fields behind the last chunk that no Trailer field names",
             |t| chunked(t, "3\r\nabc\r\n0\r\nX-Sum: 17\r\nGrpc-Status: 0\r\n\r\n"),
             &["GET h/a 0 > 200 3 complete high", "GET h/b 0 > 200 5 complete high"],
-        ),
+        )
+        .also(0, "/http/response/trailer/x-sum/0", "17")
+        .also(0, "/http/response/trailer/grpc-status/0", "0"),
         Case::talk(
             "chunked-request",
             &["codings", "trailers"],
@@ -119,6 +122,7 @@ pub(super) fn cases() -> Vec<Case> {
             },
             &["PUT h/a 11 > 200 5 complete high", "GET h/b 0 > 200 5 complete high"],
         )
+        .also(0, "/http/request/trailer/x-sum/0", "1")
         .gannet("of several requests in one frame tshark keeps the last, and links the first answer with it."),
     ]
 }

@@ -133,31 +133,11 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "fragments-and-tunnels",
         "Fragments and tunnels reach the same worker as the rest of their connection.",
     ),
-    Statement {
-        name: "decoding",
-        text: "gzip, deflate (zlib and raw), br and zstd are decoded, also stacked.",
-        elsewhere: Some("`crates/http/src/content.rs`"),
-    },
-    Statement {
-        name: "decoding-bounds",
-        text: "What decodes to more than the bound is cut, and that is said.",
-        elsewhere: Some("`crates/http/src/content.rs`"),
-    },
-    Statement {
-        name: "sizes",
-        text: "Sizes on the wire and decoded are both told.",
-        elsewhere: Some("`crates/http/src/content.rs`"),
-    },
-    Statement {
-        name: "gap-in-coding",
-        text: "A hole inside compressed data ends decoding, not framing.",
-        elsewhere: Some("`crates/http/src/content.rs`"),
-    },
-    Statement {
-        name: "raw-bytes",
-        text: "Bytes stay as they are: JSON escapes what is not UTF-8 so that it can be undone.",
-        elsewhere: Some("`crates/http/src/content.rs`"),
-    },
+    must("decoding", "gzip, deflate (zlib and raw), br and zstd are decoded, also stacked."),
+    must("decoding-bounds", "What decodes to more than the bound is cut, and that is said."),
+    must("sizes", "Sizes on the wire and decoded are both told."),
+    must("gap-in-coding", "A hole inside compressed data ends decoding, not framing."),
+    must("raw-bytes", "Bytes stay as they are: JSON escapes what is not UTF-8 so that it can be undone."),
     must("ranges", "206 keeps its Content-Range, one of several ranges its content type."),
     Statement {
         name: "aux-vlan",

@@ -151,6 +151,7 @@ pub(super) fn cases() -> Vec<Case> {
             },
             LONG,
         )
+        .also(0, "/tcp/zero_windows", 2)
         .also(0, "/tcp/retransmitted", 0),
         Case::frames(
             "data-in-the-syn",

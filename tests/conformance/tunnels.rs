@@ -100,7 +100,11 @@ pub(super) fn cases() -> Vec<Case> {
                 t.server(b"\x88\x02\x03\xe8").client(b"\x88\x82\0\0\0\0\x03\xe8").close(Server);
             },
             &["GET h/chat 0 > 101 0 complete high switched=websocket,23+13"],
-        ),
+        )
+        .also(0, "/gannet/websocket/client/frames", 3)
+        .also(0, "/gannet/websocket/client/close_code", 1_000)
+        .also(0, "/gannet/websocket/server/payload_bytes", 7)
+        .also(0, "/gannet/websocket/server/pong", 1),
         Case::talk(
             "switch-that-nobody-asked-for",
             &["upgrade"],
