@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
-use super::case::{Case, Client, Talk, get};
+use super::case::{Case, Client, Talk};
 
 const HELLO: &[u8] = b"hello world";
 /// `hello world` as brotli and zstd make it.
