@@ -247,8 +247,9 @@ fn a_file_without_exchanges_says_why() {
     let preface = connection(3_000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     says(&[preface], "", &["1 connection speaks HTTP/2, which is counted but not read"]);
     let other = connection(3_001, b"SSH-2.0-OpenSSH_9.6\r\nmore of it, and more of it\r\n");
-    says(&[other.clone()], "", &["no exchange was found in 1 connection(s) of other protocols"]);
-    says(&[other], "--ports 8080", &["no exchange was found in 1 connection(s) on other ports than --ports"]);
+    let other = [other];
+    says(&other, "", &["no exchange was found in 1 connection(s) of other protocols"]);
+    says(&other, "--ports 8080", &["no exchange was found in 1 connection(s) on other ports than --ports"]);
     says(&[connection(3_002, b"")], "", &["1 connection(s) without data"]);
 
     let http = |damage: &dyn Fn(&mut Conversation)| {

@@ -128,7 +128,25 @@ fn sinks(args: &HttpArgs, terminal: bool, colour: bool) -> Result<Vec<SinkSpec>,
         }
         sinks.push(SinkSpec { format, target, events: events(format, args)? });
     }
+    refuse_what_no_output_shows(args, &sinks)?;
     Ok(sinks)
+}
+
+/// Flags that would be without effect: whoever gives one expects something else.
+fn refuse_what_no_output_shows(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(), Error> {
+    let shown = |of: fn(&Format) -> bool| sinks.iter().any(|sink| of(&sink.format));
+    let events =
+        |format: &Format| matches!(format, Format::Text { .. } | Format::Jsonl | Format::Messages { .. });
+    let bodies = |format: &Format| matches!(format, Format::Jsonl | Format::Messages { .. });
+    if args.events.is_some() && !shown(events) {
+        return Err(Error::usage(
+            "--events is for -o jsonl, text and messages, and no output has such a format",
+        ));
+    }
+    if args.body.is_some_and(|size| size > 0) && !shown(bodies) {
+        return Err(Error::usage("--body is for -o jsonl and messages, and no output has such a format"));
+    }
+    Ok(())
 }
 
 /// What becomes a record of this format.
@@ -255,9 +273,14 @@ mod tests {
         assert_eq!((http.analysis.body, http.decode.max_bytes, http.bodies), (10_000, 10_000, true));
         let http = config("-o messages --body 0");
         assert_eq!((http.analysis.body, http.bodies), (0, false));
-        let http = config("-o text");
+        let http = config("-o text --body 0");
         assert_eq!((http.analysis.body, http.bodies, http.analysis.pending_after_ns), (0, false, None));
         assert!(refusal("-o messages --events exchange").contains("--events asks for exchanges only"));
+        assert!(
+            refusal("-o httpry --events request").contains("--events is for -o jsonl, text and messages")
+        );
+        assert!(refusal("-o none --events request").contains("no output has such a format"));
+        assert!(refusal("-o text --body 1k").contains("--body is for -o jsonl and messages"));
     }
 
     #[test]
