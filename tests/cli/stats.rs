@@ -332,6 +332,47 @@ fn errors_are_told_of_their_connections_and_are_a_conversation() {
     }
 }
 
+/// What a connection is named after what its ends say first, the server before the client, whatever the port; and what is none.
+#[test]
+fn services_are_told_by_content() {
+    let dir = Dir::new();
+    let dns = [&[0, 17, 0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], &[0, 0, 1, 0, 1]].concat();
+    let cases: [(u16, &[u8], &[u8], &str); 7] = [
+        (2_200, b"SSH-2.0-OpenSSH_9.6\r\n", b"SSH-2.0-other\r\n", "ssh"),
+        (2_500, b"220-mail.example\r\n220 ESMTP\r\n", b"EHLO client\r\n", "smtp"),
+        (2_100, b"220 ready\r\n", b"USER anonymous\r\n", "ftp"),
+        (53, b"", &dns, "dns"),
+        // POP3 has the command and not the greeting; DNS has its own ports; a greeting alone may be of several.
+        (11_000, b"+OK ready\r\n", b"USER somebody\r\n", "-"),
+        (5_300, b"", &dns, "-"),
+        (2_101, b"220 ready\r\n", b"", "-"),
+    ];
+    let mut frames = Vec::new();
+    for (port, greeting, command, _) in cases {
+        let (syn, ack) = (2, 16);
+        let mut give = |client: bool, sequence, acknowledgement, flags, payload: &[u8]| {
+            let (from, to, ports) = if client { (1, 2, [40_000, port]) } else { (2, 1, [port, 40_000]) };
+            let segment = tcp(ports[0], ports[1], sequence, acknowledgement, flags, payload);
+            frames.push(frame(from, to, 6, &segment));
+        };
+        give(true, 9, 0, syn, b"");
+        give(false, 99, 10, syn | ack, b"");
+        give(true, 10, 100, ack, b"");
+        if !greeting.is_empty() {
+            give(false, 100, 10, ack, greeting);
+        }
+        if !command.is_empty() {
+            give(true, 10, 100 + greeting.len() as u32, ack, command);
+        }
+    }
+    dir.write("in.pcap", &pcap(&frames));
+    let log = dir.gannet("stats -q -o zeek -r in.pcap").run().exits(0).text();
+    let found: BTreeMap<_, _> =
+        rows(&log).into_iter().map(|(_, row)| (row["id.resp_p"].clone(), row["service"].clone())).collect();
+    let expected = cases.map(|(port, _, _, service)| (port.to_string(), service.to_owned()));
+    assert_eq!(found, expected.into_iter().collect());
+}
+
 #[test]
 fn filters_bounds_and_refusals() {
     let dir = Dir::new();
