@@ -12,6 +12,7 @@ mod filters;
 mod flows;
 mod frames;
 mod http;
+mod httpry;
 mod inputs;
 mod interface;
 mod output;

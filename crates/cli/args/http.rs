@@ -32,7 +32,8 @@ pub(crate) struct HttpArgs {
     /// a terminal control characters are shown as \x1b, and bodies that are no text are described. Credentials in heads
     /// are masked, unless --no-redact is given.
     ///
-    /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's: `tcp port 80 or 8080`.
+    /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's: `tcp port 80 or 8080`
+    /// (and what follows in fragments).
     #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::output, env = "GANNET_OUTPUT",
           value_delimiter = None, help_heading = OUTPUT)]
     pub(crate) output: Vec<OutputSpec>,

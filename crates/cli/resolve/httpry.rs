@@ -42,8 +42,8 @@ pub(super) fn default_filter(sinks: &[SinkSpec], has_ports: bool) -> Option<&'st
     (all && !has_ports).then_some(DEFAULT_FILTER)
 }
 
-/// httpry's, word for word.
-const DEFAULT_FILTER: &str = "tcp port 80 or 8080";
+/// httpry's, and the fragments behind a first one, which have no ports: httpry looks at the first alone, we at the whole.
+const DEFAULT_FILTER: &str = "tcp port 80 or 8080 or (tcp and ip[6:2] & 0x1fff != 0)";
 
 /// What httpry takes; its manual page says 1.
 const DEFAULT_THRESHOLD: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
