@@ -38,6 +38,7 @@ pub(crate) struct Decoded {
 
 impl Decoded {
     /// The packet in `window`, the slice it was decoded from, which starts at `offset` in the file.
+    #[inline(always)]
     pub(crate) fn in_window<'a>(&self, window: &'a [u8], offset: u64) -> Option<Packet<'a>> {
         let frame = Frame {
             data: window.get(self.data.clone())?,
@@ -124,6 +125,15 @@ impl Decoder {
         }
     }
 
+    /// The header of a classic file with the usual records.
+    #[inline]
+    pub(crate) fn usual(&self) -> Option<&classic::Header> {
+        match &self.chain {
+            Chain::Classic(header) => Some(header).filter(|header| header.is_usual()),
+            Chain::Ng(_) => None,
+        }
+    }
+
     /// The state of a chain of pcapng blocks, if it is one.
     pub(crate) fn ng(&self) -> Option<&ng::Chain> {
         match &self.chain {
@@ -149,7 +159,9 @@ impl Decoder {
     }
 
     /// What to do at the current position, where `window` starts.
-    #[inline]
+    ///
+    /// Inlined, so that a packet goes to where the reader wants it and not through memory twice.
+    #[inline(always)]
     pub(crate) fn step(&mut self, window: &[u8]) -> Step {
         match &mut self.chain {
             Chain::Classic(header) => header.step(window),

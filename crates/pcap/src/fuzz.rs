@@ -4,13 +4,20 @@ use std::io::{self, Read};
 
 use crate::{Error, Interface, Packet, PacketSource, SliceReader, StreamReader, Warning};
 
-/// Reads `bytes` as a capture with both readers, the stream in pieces of odd sizes.
+/// Reads `bytes` as a capture with both readers, the stream in pieces of odd sizes, one by one and in runs.
 ///
 /// # Panics
 /// If the readers disagree, if a packet lies outside the file or before the one before it, or if its bytes are
 /// not those of the file at its offset.
 pub fn read(bytes: &[u8]) {
-    let stream = StreamReader::new(Pieces { rest: bytes, turn: bytes.len() }).map(run);
+    let pieces = || Pieces { rest: bytes, turn: bytes.len() };
+    let stream = StreamReader::new(pieces()).map(run);
+    if let (Ok(stream), Ok(reader)) = (&stream, StreamReader::new(pieces())) {
+        assert_eq!(in_runs(reader, bytes.len()), *stream);
+    }
+    if let (Ok(stream), Ok(reader)) = (&stream, StreamReader::new(bytes)) {
+        assert_eq!(in_runs(reader, 0), *stream);
+    }
     match SliceReader::new(bytes).map(run) {
         Ok(slice) => {
             let Ok(stream) = stream else { panic!("only the stream reader refuses: {:?}", stream.err()) };
@@ -72,6 +79,26 @@ impl From<Packet<'_>> for Seen {
             dropped: packet.dropped,
         }
     }
+}
+
+/// The same in runs, of which one in seven packets is refused the first time.
+fn in_runs<R: Read>(mut reader: StreamReader<R>, mut turn: usize) -> Run {
+    let mut packets = Vec::new();
+    loop {
+        reader.run(|packet, buffer, place| {
+            turn += 1;
+            let taken = !turn.is_multiple_of(7);
+            if taken {
+                assert_eq!(buffer.get(place..place + packet.frame.data.len()), Some(packet.frame.data));
+                packets.push(Seen::from(*packet));
+            }
+            taken
+        });
+        // A slice does not fail.
+        let Ok(Some(packet)) = reader.next_packet() else { break };
+        packets.push(packet.into());
+    }
+    Run { packets, interfaces: reader.interfaces().to_vec(), warning: reader.warning().cloned() }
 }
 
 fn run(mut source: impl PacketSource) -> Run {

@@ -44,16 +44,41 @@ impl<S: PacketSource> Merge<S> {
     ///
     /// # Errors
     /// A source failed, with its number. It counts as ended; the next call goes on with the others.
+    #[inline(always)]
     pub fn advance(&mut self) -> Result<bool, (usize, Error)> {
+        if let [reader] = self.sources.as_mut_slice() {
+            // Nothing to compare.
+            self.current = None;
+            if reader.advance().map_err(|error| (0, error))?
+                && let Some((_, interface)) = reader.stamp()
+            {
+                self.current = Some(0);
+                self.number_interface(0, interface);
+            }
+            return Ok(self.current.is_some());
+        }
+        self.advance_oldest()
+    }
+
+    /// The source, if there is but one, and the numbers of its interfaces that are known here: packets may then be taken from
+    /// it itself. `None` for those that it has not delivered a packet of yet; they get theirs by [`advance`](Self::advance).
+    #[inline]
+    pub fn only(&mut self) -> Option<(&mut S, &[Option<u32>])> {
+        let ([source], [numbers]) = (self.sources.as_mut_slice(), self.numbers.as_slice()) else {
+            return None;
+        };
+        Some((source, numbers))
+    }
+
+    fn advance_oldest(&mut self) -> Result<bool, (usize, Error)> {
         self.stale.extend(self.current.take());
         while let Some(source) = self.stale.pop() {
             let Some(reader) = self.sources.get_mut(source) else { continue };
             if !reader.advance().map_err(|error| (source, error))? {
                 continue;
             }
-            if let Some(packet) = reader.packet() {
-                self.heads.push(Reverse((packet.frame.timestamp, source)));
-                let interface = packet.frame.interface;
+            if let Some((time, interface)) = reader.stamp() {
+                self.heads.push(Reverse((time, source)));
                 self.number_interface(source, interface);
             }
         }
@@ -63,6 +88,7 @@ impl<S: PacketSource> Merge<S> {
 
     /// The packet that the last [`advance`](Self::advance) found, and the number of its source.
     /// `frame.interface` is a number for [`interface`](Self::interface).
+    #[inline(always)]
     #[must_use]
     pub fn packet(&self) -> Option<(usize, Packet<'_>)> {
         let source = self.current?;
@@ -80,6 +106,7 @@ impl<S: PacketSource> Merge<S> {
     }
 
     /// The sources, in the order given.
+    #[inline]
     #[must_use]
     pub fn sources(&self) -> &[S] {
         &self.sources
@@ -93,7 +120,16 @@ impl<S: PacketSource> Merge<S> {
             .filter_map(|(source, reader)| reader.warning().map(|warning| (source, warning)))
     }
 
+    #[inline]
     fn number_interface(&mut self, source: usize, theirs: u32) {
+        let known = self.numbers.get(source).and_then(|numbers| numbers.get(theirs as usize));
+        if !matches!(known, Some(Some(_))) {
+            self.number_new_interface(source, theirs);
+        }
+    }
+
+    #[cold]
+    fn number_new_interface(&mut self, source: usize, theirs: u32) {
         let Some(numbers) = self.numbers.get_mut(source) else { return };
         let index = theirs as usize;
         if numbers.len() <= index {

@@ -1,6 +1,6 @@
 //! What the readers deliver, and what they have in common.
 
-use gannet_packet::Frame;
+use gannet_packet::{Frame, Timestamp};
 
 use crate::{Error, Interface, Warning};
 
@@ -35,6 +35,12 @@ pub trait PacketSource {
     /// The packet that the last [`advance`](Self::advance) found.
     fn packet(&self) -> Option<Packet<'_>>;
 
+    /// Its time and its interface.
+    #[inline]
+    fn stamp(&self) -> Option<(Timestamp, u32)> {
+        self.packet().map(|packet| (packet.frame.timestamp, packet.frame.interface))
+    }
+
     /// The interfaces described so far, of all sections; only ever appended to.
     fn interfaces(&self) -> &[Interface];
 
@@ -49,6 +55,10 @@ impl<S: PacketSource + ?Sized> PacketSource for Box<S> {
 
     fn packet(&self) -> Option<Packet<'_>> {
         (**self).packet()
+    }
+
+    fn stamp(&self) -> Option<(Timestamp, u32)> {
+        (**self).stamp()
     }
 
     fn interfaces(&self) -> &[Interface] {

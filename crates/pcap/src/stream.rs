@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use gannet_packet::{Frame, PacketType, Timestamp};
+
 use crate::decode::{Decoded, Decoder, Opening, Step};
 use crate::inflate::Inflate;
-use crate::{Error, Interface, Packet, PacketSource, Reason, Warning};
+use crate::{Error, Interface, Packet, PacketSource, Reason, Warning, classic};
 
 /// Reads packets out of a stream, decompressing gzip and Zstandard, which it knows by their first bytes.
 ///
@@ -29,6 +31,8 @@ pub struct StreamReader<R> {
     decoder: Decoder,
     /// The packet in hand and where its record lies: in the buffer, in the stream.
     current: Option<(Decoded, usize, u64)>,
+    /// What a run found to be skipped, and could not: see [`skip`](Self::skip).
+    beyond: Option<(u64, u64)>,
     warning: Option<Warning>,
     ended: bool,
 }
@@ -57,6 +61,7 @@ impl<R: Read> StreamReader<R> {
                         offset: start as u64,
                         decoder,
                         current: None,
+                        beyond: None,
                         warning: None,
                         ended: false,
                     });
@@ -92,6 +97,63 @@ impl<R: Read> StreamReader<R> {
         Ok(self.packet())
     }
 
+    /// Gives `take` the packets that follow and lie in the buffer as a whole, up to the first that it refuses: that one comes
+    /// again. With each come the buffer and where in the buffer the packet's bytes start.
+    ///
+    /// May give fewer than there are, or none: the next packet is then to be had with [`next_packet`](Self::next_packet).
+    #[inline(always)]
+    pub fn run<'b>(&'b mut self, mut take: impl FnMut(&Packet<'b>, &'b Arc<Vec<u8>>, usize) -> bool) {
+        self.current = None;
+        let Self { buffer, decoder, start, offset, beyond, .. } = self;
+        if self.ended || beyond.is_some() {
+            return;
+        }
+        let buffer: &'b Arc<Vec<u8>> = buffer;
+        let Some(buffered) = buffer.get(..self.end) else { return };
+        let (mut at, base) = (*start, *offset - *start as u64);
+        if let Some(header) = decoder.usual() {
+            while let Some(record) = buffered.get(at..).and_then(|window| header.usual(window)) {
+                let place = at + classic::RECORD_HEADER;
+                let frame = Frame {
+                    data: record.data,
+                    timestamp: record.timestamp,
+                    orig_len: record.orig_len,
+                    link_type: record.link_type,
+                    interface: 0,
+                    packet_type: PacketType::default(),
+                };
+                let (offset, data_offset) = (base + at as u64, base + place as u64);
+                let packet = Packet { frame, offset, data_offset, flags: None, dropped: None };
+                if !take(&packet, buffer, place) {
+                    break;
+                }
+                at = place + record.data.len();
+            }
+        } else {
+            while let Some(window) = buffered.get(at..).filter(|window| !window.is_empty()) {
+                let pending = decoder.pending();
+                match decoder.step(window) {
+                    Step::Packet { len, packet } => {
+                        let place = at + packet.data.start;
+                        let packet = packet.in_window(window, base + at as u64);
+                        if !packet.is_some_and(|packet| take(&packet, buffer, place)) {
+                            break;
+                        }
+                        at += len;
+                    }
+                    Step::Skip { len } if len <= window.len() as u64 => at += len as usize,
+                    Step::Skip { len } => {
+                        *beyond = Some((pending, len));
+                        break;
+                    }
+                    // Asked again, it says the same.
+                    Step::Need { .. } | Step::Damaged(_) => break,
+                }
+            }
+        }
+        (*start, *offset) = (at, base + at as u64);
+    }
+
     /// The interfaces described so far, of all sections.
     #[must_use]
     pub fn interfaces(&self) -> &[Interface] {
@@ -106,14 +168,19 @@ impl<R: Read> StreamReader<R> {
 
     /// The buffer that the packet in hand lies in, to be kept by whoever wants its bytes for longer than until the next
     /// step, and where the buffer's first byte is, counted as [`Packet::data_offset`] is.
+    #[inline]
     #[must_use]
     pub fn buffer(&self) -> Option<(&Arc<Vec<u8>>, u64)> {
         let (_, start, offset) = self.current.as_ref()?;
         Some((&self.buffer, offset - *start as u64))
     }
 
+    #[inline]
     fn step_to_packet(&mut self) -> Result<bool, Error> {
         self.current = None;
+        if let Some((pending, len)) = self.beyond.take() {
+            self.skip(pending, len)?;
+        }
         while !self.ended {
             let pending = self.decoder.pending();
             let window = &self.buffer[self.start..self.end];
@@ -232,13 +299,20 @@ impl<R: Read> StreamReader<R> {
 }
 
 impl<R: Read> PacketSource for StreamReader<R> {
+    #[inline]
     fn advance(&mut self) -> Result<bool, Error> {
         self.step_to_packet()
     }
 
+    #[inline(always)]
     fn packet(&self) -> Option<Packet<'_>> {
         let (packet, start, offset) = self.current.as_ref()?;
         packet.in_window(self.buffer.get(*start..)?, *offset)
+    }
+
+    #[inline]
+    fn stamp(&self) -> Option<(Timestamp, u32)> {
+        self.current.as_ref().map(|(packet, ..)| (packet.timestamp, packet.interface))
     }
 
     fn interfaces(&self) -> &[Interface] {
