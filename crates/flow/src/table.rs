@@ -92,14 +92,24 @@ impl<H: Handler> FlowTable<H> {
     ///
     /// The same as one call of [`segment`](Self::segment) for each, but faster where the table is larger than the caches:
     /// the entries are looked up ahead, so that loads from memory wait for one another no longer.
-    pub fn segments(&mut self, segments: &[Segment<'_>], mut told: impl FnMut(usize, Outcome)) {
+    pub fn segments(&mut self, segments: &[Segment<'_>], told: impl FnMut(usize, Outcome)) {
+        self.segments_with(segments, |_, _| (), told);
+    }
+
+    /// The same; `before` is given the handler and the number of each segment before that is taken.
+    pub fn segments_with(
+        &mut self,
+        segments: &[Segment<'_>],
+        mut before: impl FnMut(&mut H, usize),
+        mut told: impl FnMut(usize, Outcome),
+    ) {
         for (number, batch) in segments.chunks(BATCH).enumerate() {
             let mut hashes = [0; BATCH];
             let mut places = [None; BATCH];
             for (hash, segment) in hashes.iter_mut().zip(batch) {
                 *hash = self.hash.hash(&segment.key);
             }
-            if self.slab.len() > CACHED {
+            if self.is_large() {
                 // Each of these loops only loads, and no load needs another one of its loop.
                 for (place, &hash) in places.iter_mut().zip(&hashes[..batch.len()]) {
                     *place = self.index.find(hash, |_| true);
@@ -108,9 +118,16 @@ impl<H: Handler> FlowTable<H> {
                 black_box(touched.fold(0, |sum, touched| sum ^ touched));
             }
             for (at, (segment, &hash)) in batch.iter().zip(&hashes).enumerate() {
+                before(&mut self.handler, number * BATCH + at);
                 told(number * BATCH + at, self.hashed(segment, hash));
             }
         }
+    }
+
+    /// Whether the entries are more than the caches hold: [`segments`](Self::segments) is worth gathering them then.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.slab.len() > CACHED
     }
 
     #[inline]
