@@ -127,6 +127,60 @@ fn segments_of_known_flows_allocate_nothing() {
     assert_eq!(table.counters().out_of_order, u64::from(200 * FLOWS));
 }
 
+/// From the bytes of a frame to those of its stream, by the short way through the decoder and by the long one.
+#[test]
+fn decoding_and_reassembly_allocate_nothing() {
+    for tags in [0, 1] {
+        let mut table = FlowTable::new(Limits::default(), 1, Bytes::default());
+        let mut bytes = frame_bytes(tags);
+        let tcp = bytes.len() - LEN - 20;
+        let mut give = |numbers: std::ops::Range<u32>| {
+            let before = ALLOCATIONS.get();
+            for number in numbers {
+                for flow in 0..FLOWS {
+                    bytes[tcp..tcp + 2].copy_from_slice(&(1_024 + flow as u16).to_be_bytes());
+                    bytes[tcp + 4..tcp + 8].copy_from_slice(&number.wrapping_mul(LEN as u32).to_be_bytes());
+                    bytes[tcp - 16..tcp - 14].copy_from_slice(&(number as u16 + 1).to_be_bytes());
+                    let position = u64::from(number * FLOWS + flow);
+                    let frame = Frame {
+                        data: &bytes,
+                        timestamp: Timestamp(position * 1_000),
+                        orig_len: bytes.len() as u32,
+                        link_type: LinkType::ETHERNET,
+                        interface: 0,
+                        packet_type: PacketType::Host,
+                    };
+                    let plain = Packet::decode_plain(&frame);
+                    assert_eq!(plain.is_some(), tags == 0);
+                    let packet = plain.unwrap_or_else(|| Packet::decode(&frame));
+                    let segment = Segment::new(&frame, &packet, position).unwrap();
+                    table.segments(&[segment], |_, outcome| assert_eq!(outcome, Outcome::Accepted));
+                }
+            }
+            ALLOCATIONS.get() - before
+        };
+        assert_ne!(give(0..2), 0, "the allocator counts");
+        assert_eq!(give(2..400), 0, "{tags} tags");
+        assert_eq!(table.handler().0, u64::from(400 * FLOWS) * LEN as u64);
+    }
+}
+
+/// A frame of IPv4 and TCP with a segment of bytes, behind so many VLAN tags.
+fn frame_bytes(tags: usize) -> Vec<u8> {
+    let mut bytes = vec![2; 12];
+    for _ in 0..tags {
+        bytes.extend([0x81, 0, 0, 7]);
+    }
+    bytes.extend([8, 0]);
+    let total = (40 + LEN) as u16;
+    bytes.extend([0x45, 0]);
+    bytes.extend(total.to_be_bytes());
+    bytes.extend([0, 1, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    bytes.extend([0, 0, 0, 80, 0, 0, 0, 0, 0, 0, 0, 1, 0x50, 0x10, 3, 232, 0, 0, 0, 0]);
+    bytes.extend([7; LEN]);
+    bytes
+}
+
 /// Datagrams of three fragments, the last one first; every eighth is never completed.
 #[test]
 fn fragments_allocate_nothing() {
