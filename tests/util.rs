@@ -42,6 +42,14 @@ impl Dir {
         self.program(env!("CARGO_BIN_EXE_gannet"), words)
     }
 
+    /// `gannet` where it may use one processor only.
+    pub(crate) fn gannet_on_one_cpu(&self, words: &str) -> Gannet {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+        let first = allowed.trim().split([',', '-']).next().unwrap();
+        self.program("taskset", &format!("-c {first} {} {words}", env!("CARGO_BIN_EXE_gannet")))
+    }
+
     /// `gannet` as the user nobody: a copy of it where nobody can reach it.
     pub(crate) fn gannet_as_nobody(&self, words: &str) -> Gannet {
         let copy = self.public_copy();

@@ -103,6 +103,17 @@ pub(crate) struct Findings {
     pub(crate) traffic: Option<Traffic>,
 }
 
+/// Plain segments that are gathered to be looked up together.
+#[derive(Default)]
+pub(crate) struct Run<'a> {
+    segments: Vec<Segment<'a>>,
+    /// Of each, the length of its IP packet and what it counts for in the ledger.
+    lengths: Vec<(u32, u64)>,
+}
+
+/// Segments of a run: as many as the table looks up together.
+const RUN: usize = 32;
+
 /// What an analysis is made of above the flow table.
 pub(crate) trait Layer: Handler {
     /// How long the IP packet is whose segment comes next.
@@ -310,10 +321,22 @@ impl Analysis {
         engine!(self, engine => engine.block(block, source, name, snaplen, allowed))
     }
 
-    /// See [`Engine::frame`].
+    /// See [`Engine::frame_of_run`].
     #[inline]
-    pub(crate) fn frame(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
-        engine!(self, engine => engine.frame(frame, position, bytes));
+    pub(crate) fn frame_of_run<'a>(
+        &mut self,
+        run: &mut Run<'a>,
+        frame: &Frame<'a>,
+        position: u64,
+        bytes: u64,
+    ) {
+        engine!(self, engine => engine.frame_of_run(run, frame, position, bytes));
+    }
+
+    /// See [`Engine::end_run`].
+    #[inline]
+    pub(crate) fn end_run(&mut self, run: &mut Run<'_>) {
+        engine!(self, engine => engine.end_run(run));
     }
 
     /// See [`Engine::part`].
@@ -431,6 +454,7 @@ impl<L: Layer> Engine<L> {
         let area = block.area();
         let mut walk = FrameWalk::new(&descriptor);
         let mut done = Recorded::default();
+        let mut run = Run::default();
         while let Some(Ok(header)) = walk.next(area) {
             let bytes = inplace::recorded_len(&header, snaplen) as u64;
             if done.packets == allowed {
@@ -443,8 +467,9 @@ impl<L: Layer> Engine<L> {
             self.reached = self.reached.max(header.timestamp);
             let key = InterfaceKey { source, ifindex: header.ifindex };
             let interface = self.interfaces.number(key, || name(header.ifindex));
-            self.ring_frame(&header, header.bytes(area), interface, bytes);
+            self.ring_frame(&mut run, &header, header.bytes(area), interface, bytes);
         }
+        self.end_run(&mut run);
         done.unreadable = u64::from(walk.remaining());
         self.ledger.add(Analysed::AfterLimit, done.beyond.0, done.beyond.1);
         self.ledger.add(Analysed::Unreadable, done.unreadable, 0);
@@ -456,7 +481,14 @@ impl<L: Layer> Engine<L> {
     }
 
     #[inline]
-    fn ring_frame(&mut self, header: &FrameHeader, data: &[u8], interface: u32, bytes: u64) {
+    fn ring_frame<'a>(
+        &mut self,
+        run: &mut Run<'a>,
+        header: &FrameHeader,
+        data: &'a [u8],
+        interface: u32,
+        bytes: u64,
+    ) {
         // Positions of all workers are one sequence without two of the same.
         let position = self.packets * self.workers as u64 + self.worker as u64;
         self.packets += 1;
@@ -471,7 +503,7 @@ impl<L: Layer> Engine<L> {
                     interface,
                     packet_type: header.packet_type,
                 };
-                self.frame(&frame, position, bytes);
+                self.frame_of_run(run, &frame, position, bytes);
             }
             None => self.ledger.add_end(End::Unknown, bytes),
         }
@@ -479,7 +511,7 @@ impl<L: Layer> Engine<L> {
 
     /// Looks at one frame. `bytes` is what it counts for in the ledger.
     #[inline]
-    pub(crate) fn frame(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
+    fn frame(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
         let segment = Packet::decode_plain(frame)
             .and_then(|packet| Some((Segment::new(frame, &packet, position)?, ip_bytes(&packet))));
         match segment {
@@ -498,6 +530,60 @@ impl<L: Layer> Engine<L> {
     pub(crate) fn part(&mut self, frame: &Frame<'_>, position: u64, bytes: u64, part: Part) {
         let packet = self.intake.decode(frame);
         self.packet(frame, &packet, position, Account::Packet(bytes), part);
+    }
+
+    /// Looks at one frame of several whose bytes stay where they are: at once, or, where the table is larger than the caches,
+    /// together with others ([`FlowTable::segments`]). [`end_run`](Self::end_run) must follow, and before anything else.
+    #[inline]
+    pub(crate) fn frame_of_run<'a>(
+        &mut self,
+        run: &mut Run<'a>,
+        frame: &Frame<'a>,
+        position: u64,
+        bytes: u64,
+    ) {
+        // What is gathered changes nothing, so that a table is not small before the run has ended.
+        if self.table.is_large() {
+            self.gather(run, frame, position, bytes);
+        } else {
+            self.frame(frame, position, bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn gather<'a>(&mut self, run: &mut Run<'a>, frame: &Frame<'a>, position: u64, bytes: u64) {
+        let packet = Packet::decode_plain(frame);
+        let segment = packet.as_ref().and_then(|packet| Segment::new(frame, packet, position));
+        let (Some(packet), Some(segment)) = (packet, segment) else {
+            self.end_run(run);
+            return self.other(frame, position, bytes);
+        };
+        run.segments.push(segment);
+        run.lengths.push((ip_bytes(&packet), bytes));
+        if run.segments.len() >= RUN {
+            self.end_run(run);
+        }
+    }
+
+    /// Takes what has been gathered.
+    #[inline]
+    pub(crate) fn end_run(&mut self, run: &mut Run<'_>) {
+        if !run.segments.is_empty() {
+            self.take_run(run);
+        }
+    }
+
+    #[inline(never)]
+    fn take_run(&mut self, run: &mut Run<'_>) {
+        let Run { segments, lengths } = run;
+        let length = |at: usize| lengths.get(at).copied().unwrap_or_default();
+        self.table.segments_with(
+            segments,
+            |layer, at| layer.expect(length(at).0),
+            |at, outcome| self.ledger.add(Analysed::of_outcome(outcome), 1, length(at).1),
+        );
+        segments.clear();
+        lengths.clear();
     }
 
     /// Looks at a datagram that was put together elsewhere, in these surroundings.
@@ -635,7 +721,10 @@ impl<L: Layer> Engine<L> {
 
     /// Hands on a batch, also an empty one: the end of an input batch, where records are put in order.
     pub(crate) fn send(&mut self) {
-        let events = std::mem::take(self.table.handler().events());
+        let events = self.table.handler().events();
+        // The next batch is likely to have as many: growing step by step would move each of them several times.
+        let next = Vec::with_capacity(events.len());
+        let events = std::mem::replace(events, next);
         self.lane.send(Batch { worker: self.worker, number: self.batch, events });
         self.batch += 1;
     }
@@ -745,7 +834,9 @@ mod tests {
                 interface: 0,
                 packet_type: PacketType::Host,
             };
-            finder.frame(&frame, number, data.len() as u64);
+            let mut run = Run::default();
+            finder.frame_of_run(&mut run, &frame, number, data.len() as u64);
+            finder.end_run(&mut run);
             counters[1].processed(1, data.len() as u64);
         };
         for number in 0..TOTAL {

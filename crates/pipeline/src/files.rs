@@ -29,6 +29,7 @@ fn open_file(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+#[inline(always)]
 pub(crate) fn advance<S: PacketSource>(merge: &mut Merge<S>, files: &[FileInput]) -> Result<bool, Error> {
     merge
         .advance()
@@ -43,6 +44,7 @@ pub(crate) fn path_of(input: &FileInput) -> &Path {
 }
 
 /// The frame of a packet that is to be taken by the way it went; `None` for one that is kept out.
+#[inline]
 pub(crate) fn wanted<'a>(config: &CaptureConfig, packet: &Packet<'a>) -> Option<Frame<'a>> {
     let mut frame = packet.frame;
     // Only where the file tells the direction can it be asked for.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use gannet_filter::bpf::{AssembleError, ProgramError};
 use gannet_filter::{FileFilter, FileOptions, Link, Names, Options, Program, Snaplen};
 use gannet_packet::{Decap, Frame, LinkType, TunnelKind, TunnelKinds};
-use gannet_pcap::{Interface, Merge, PacketSource};
+use gannet_pcap::{Interface, Merge, Packet, PacketSource};
 use gannet_ring::interfaces::Interfaces;
 use gannet_ring::prelude::Prelude;
 
@@ -220,8 +220,22 @@ impl<'a> Selection<'a> {
         merge: &'m Merge<S>,
     ) -> Result<Option<Taken<'m>>, Error> {
         let Some((source, packet)) = merge.packet() else { return Ok(None) };
+        let big_endian =
+            || merge.interface(packet.frame.interface).is_some_and(|(_, interface)| interface.big_endian);
+        let frame = self.take_packet(source, &packet, big_endian)?;
+        Ok(frame.map(|frame| Taken { source, frame, data_offset: packet.data_offset }))
+    }
+
+    /// The same of a packet of one source; `big_endian` is its interface's.
+    #[inline(always)]
+    pub(crate) fn take_packet<'m>(
+        &mut self,
+        source: usize,
+        packet: &Packet<'m>,
+        big_endian: impl Fn() -> bool,
+    ) -> Result<Option<Frame<'m>>, Error> {
         self.read += 1;
-        let Some(mut frame) = wanted(self.capture, &packet) else {
+        let Some(mut frame) = wanted(self.capture, packet) else {
             self.filtered += 1;
             return Ok(None);
         };
@@ -229,9 +243,7 @@ impl<'a> Selection<'a> {
         if let Some(filter) = &self.filter {
             let link_type = frame.link_type;
             // The byte order of the file means something for this link type only.
-            let big_endian = link_type == LinkType::NULL
-                && merge.interface(frame.interface).is_some_and(|(_, interface)| interface.big_endian);
-            let machine = filter.machine(link_type, big_endian);
+            let machine = filter.machine(link_type, link_type == LinkType::NULL && big_endian());
             let machine = machine.map_err(|error| self.refused(source, link_type, error))?;
             keep = keep.min(machine.run(frame.data, frame.orig_len));
             if keep == 0 {
@@ -240,7 +252,7 @@ impl<'a> Selection<'a> {
             }
         }
         frame.data = &frame.data[..frame.data.len().min(keep as usize)];
-        Ok(Some(Taken { source, frame, data_offset: packet.data_offset }))
+        Ok(Some(frame))
     }
 
     #[cold]
