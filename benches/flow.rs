@@ -1,11 +1,17 @@
 //! What the flow table costs per segment: a thousand flows, their segments by turns, as a busy server's link has them; a
 //! million; and with old ones expiring while new ones come.
 //!
-//! `cargo bench --bench flow`; with `-- --test` each runs once, to see that it still works. Memory is printed to stderr.
+//! And what decoding and reassembly of a whole capture cost beside a bare walk over it.
+//!
+//! `cargo bench --bench flow`; with `-- --test` each runs once, to see that it still works. Memory is printed to stderr. The
+//! capture is the file that `GANNET_CAPTURE` names, best on one core (`taskset -c 0`); a small one is made without.
+#![allow(clippy::unwrap_used, reason = "a panic of a bench is its report")]
 
+use std::fs::File;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, bench};
@@ -13,7 +19,12 @@ use gannet_flow::{
     CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Segment, StreamEnd,
 };
 use gannet_http::{Exchange, Http, HttpConfig, Sink};
-use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, Surroundings, TcpFlags, TcpHeader, Timestamp};
+use gannet_packet::{
+    Endpoint, FlowKey, Frame, IpProtocol, Packet, Side, Surroundings, TcpFlags, TcpHeader, Timestamp,
+};
+use gannet_pcap::StreamReader;
+use gannet_ring::mapped::MappedFile;
+use gannet_testkit::capture::{Plan, generate};
 
 fn main() {
     divan::main();
@@ -206,6 +217,92 @@ fn syn_flood(bencher: Bencher, syns: u32) {
     assert_eq!(table.check(), []);
     assert!(table.open_flows() <= Limits::default().half_open_flows + 1);
     report("syn_flood", table.open_flows() as u32, before, table.memory());
+}
+
+/// A capture from the page cache, without HTTP: read, decoded and reassembled, and walked over in turns.
+///
+/// Issue 5 wants at least half of the walk's packets per second, and hopes for 0.68.
+#[bench(sample_count = 1, sample_size = 1)]
+fn capture(bencher: Bencher) {
+    let small = std::env::temp_dir().join(format!("gannet-bench-{}.pcap", std::process::id()));
+    let path = match std::env::var_os("GANNET_CAPTURE") {
+        Some(path) => path.into(),
+        None => {
+            let plan = Plan { seed: 1, size_bytes: 50_000_000, connections: 200 };
+            generate(&plan, File::create(&small).unwrap(), std::io::sink()).unwrap();
+            small.clone()
+        }
+    };
+    let mut times = [vec![], vec![]];
+    let mut packets = 0;
+    bencher.bench_local(|| {
+        for _ in 0..CAPTURE_TURNS {
+            let begun = Instant::now();
+            packets = walk(&path);
+            times[0].push(begun.elapsed());
+            let begun = Instant::now();
+            let (segments, bytes) = reassemble(&path);
+            times[1].push(begun.elapsed());
+            assert_eq!(segments, packets);
+            black_box(bytes);
+        }
+    });
+    let [walk, ours] = times.map(|mut times| {
+        times.sort();
+        packets as f64 / times[CAPTURE_TURNS / 2].as_secs_f64()
+    });
+    eprintln!(
+        "capture: {packets} packets; walk {walk:.0}/s, decode and reassembly {ours:.0}/s: {:.3} of the walk",
+        ours / walk
+    );
+    let _ = std::fs::remove_file(small);
+}
+
+const CAPTURE_TURNS: usize = 5;
+
+/// Touches the headers of each packet of a classic capture file that is mapped. Returns how many there are.
+fn walk(path: &Path) -> u64 {
+    let map = MappedFile::new(&File::open(path).unwrap()).unwrap().unwrap();
+    let (mut at, mut packets, mut touched) = (24, 0, 0_u64);
+    while let Some((header, rest)) = map.get(at..).and_then(|rest| rest.split_first_chunk::<16>()) {
+        let len = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+        let Some(frame) = rest.get(..len) else { break };
+        // Link, network and transport header.
+        for place in [12, 23, 47] {
+            touched += u64::from(frame.get(place).copied().unwrap_or_default());
+        }
+        packets += 1;
+        at += 16 + len;
+    }
+    black_box(touched);
+    packets
+}
+
+/// Reads, decodes and reassembles as the pipeline does. Returns how many packets there were, and their streams' bytes.
+fn reassemble(path: &Path) -> (u64, u64) {
+    let mut reader = StreamReader::new(File::open(path).unwrap()).unwrap();
+    let mut table = FlowTable::new(Limits::default(), 0x5eed, Bytes::default());
+    let mut position = 0;
+    let mut take = |frame: &Frame<'_>| {
+        let packet = Packet::decode_plain(frame).unwrap_or_else(|| Packet::decode(frame));
+        if let Some(segment) = Segment::new(frame, &packet, position) {
+            table.segment(&segment);
+        }
+        position += 1;
+        if position.is_multiple_of(512) {
+            table.tick(Moment { time: frame.timestamp, position });
+        }
+    };
+    loop {
+        reader.run(|packet, _, _| {
+            take(&packet.frame);
+            true
+        });
+        let Some(packet) = reader.next_packet().unwrap() else { break };
+        take(&packet.frame);
+    }
+    assert_eq!(table.check(), []);
+    (position, table.handler().0)
 }
 
 /// One segment of each flow in turn, until as many as a go has.
