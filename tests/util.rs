@@ -116,11 +116,14 @@ impl Gannet {
     pub(crate) fn run(mut self) -> Outcome {
         let words = format!("{:?}", self.command);
         let mut child = self.command.spawn().unwrap();
-        if let Some(mut stdin) = child.stdin.take() {
+        let (stdin, input) = (child.stdin.take(), std::mem::take(&mut self.input));
+        // By a thread of its own: what writes before it has read everything would wait for us, and we for it.
+        let writer = std::thread::spawn(move || {
             // A program that refuses its input does not read it all.
-            let _ = stdin.write_all(&self.input);
-        }
+            stdin.map(|mut stdin| stdin.write_all(&input))
+        });
         let output = child.wait_with_output().unwrap();
+        let _ = writer.join().unwrap();
         Outcome {
             words,
             status: output.status,
