@@ -53,6 +53,11 @@ pub struct Trailers {
 }
 
 impl Trailers {
+    /// From its parts. Ranges that lie outside of `raw` read as empty.
+    pub fn new(raw: Box<[u8]>, fields: Box<[Field]>) -> Self {
+        Self { raw, fields, cut: false }
+    }
+
     /// The bytes as they were on the wire, without the empty line.
     pub fn raw(&self) -> &[u8] {
         &self.raw

@@ -11,10 +11,13 @@
 //! What a record is made of stays with its `Serialize`: this is one more serializer for it, and a test compares it with
 //! `serde_json` over odd records. It knows what records are made of, and fails on anything else.
 
+mod chosen;
+
 use std::fmt::{Display, Error};
 
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
+pub(crate) use self::chosen::write_chosen;
 use crate::words;
 
 /// Appends `value` to `out` as JSON. Fails if there is something in it that records have not, such as a float.
@@ -320,10 +323,14 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 #[cold]
 #[inline(never)]
 fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
+    let mut plain = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte >= b' ' && !matches!(byte, b'"' | b'\\') {
+            continue;
+        }
+        out.extend_from_slice(bytes.get(plain..at).unwrap_or_default());
+        plain = at + 1;
         let short = match byte {
-            b'"' => b'"',
-            b'\\' => b'\\',
             b'\x08' => b'b',
             b'\t' => b't',
             b'\n' => b'n',
@@ -334,13 +341,11 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
                 out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 0xf)]);
                 continue;
             }
-            _ => {
-                out.push(*byte);
-                continue;
-            }
+            itself => *itself,
         };
         out.extend_from_slice(&[b'\\', short]);
     }
+    out.extend_from_slice(bytes.get(plain..).unwrap_or_default());
 }
 
 /// Nothing in it has to be escaped.

@@ -41,9 +41,10 @@ use self::headers::{Scan, Selector};
 use self::message::{RequestPart, ResponsePart};
 use self::origin::Said;
 use self::own::OwnPart;
-pub(crate) use self::own::{TunnelPart, inner_vlan};
+pub(crate) use self::own::{TunnelPart, all_notes, inner_vlan};
 use self::parts::{AgentPart, ClientPart, EndPart, HostPart, HttpPart, Line, NetworkPart, TcpPart, UrlPart};
 use self::timing::TimingPart;
+use crate::fields::Choice;
 use crate::redact::{mask_query, masked_text};
 use crate::time::Rfc3339;
 use crate::url::Url;
@@ -66,6 +67,8 @@ pub struct RecordOptions {
     pub decode: DecodeLimits,
     /// Counts bodies that were not decoded to the end because they are bombs or have too many codings.
     pub bodies_refused: Arc<AtomicU64>,
+    /// The fields that lines of JSON have; all of them if there is no choice.
+    pub fields: Option<Choice>,
     /// The machine that captures: for live captures only, since a file says the same wherever it is read.
     pub host_name: Option<Arc<str>>,
 }
@@ -81,6 +84,7 @@ impl Default for RecordOptions {
             bodies: true,
             decode: DecodeLimits::default(),
             bodies_refused: Arc::default(),
+            fields: None,
             host_name: None,
         }
     }
@@ -116,10 +120,10 @@ impl<'a> Record<'a> {
     }
 
     /// Appends the record to `out` as a line of `jsonl`, without the line's end: the same bytes as `serde_json` makes of it,
-    /// in half the time. Fails, as that would, if `Serialize` says something that this JSON has no way to write; nothing
-    /// in a record does.
+    /// in half the time; of them those fields that the options choose. Fails, as that would, if `Serialize` says something that
+    /// this JSON has no way to write; nothing in a record does.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
-        json::write(self, out)
+        write_line(self, self.options, out)
     }
 
     /// What it is the record of.
@@ -206,6 +210,14 @@ impl Serialize for Record<'_> {
     }
 }
 
+/// The fields that the options choose, as JSON.
+fn write_line(record: &impl Serialize, options: &RecordOptions, out: &mut Vec<u8>) -> fmt::Result {
+    match &options.fields {
+        None => json::write(record, out),
+        Some(choice) => json::write_chosen(record, choice, out),
+    }
+}
+
 /// The path asked for, without query.
 fn path_of<'a>(url: Url<'a>, options: &RecordOptions) -> Option<Cow<'a, str>> {
     let path = url.path?;
@@ -247,5 +259,5 @@ pub(crate) fn known_method(method: &[u8]) -> Option<&'static str> {
 pub(crate) const OTHER_METHOD: &str = "_OTHER";
 
 /// The usual ones first.
-const KNOWN_METHODS: [&str; 10] =
+pub(crate) const KNOWN_METHODS: [&str; 10] =
     ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];

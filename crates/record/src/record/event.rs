@@ -24,12 +24,12 @@ use super::message::{RequestPart, ResponsePart, reason_phrase};
 use super::origin::Said;
 use super::own::{ArcStr, TunnelPart, inner_vlan};
 use super::parts::{Address, AgentPart, ClientPart, EndPart, HostPart, NetworkPart, UrlPart};
-use super::{OTHER_METHOD, RecordOptions, known_method, path_of, query_of, scheme_of};
+use super::{OTHER_METHOD, RecordOptions, known_method, path_of, query_of, scheme_of, write_line};
 use crate::locator::{ID_BYTES_MAX, id_text};
 use crate::short::Short;
 use crate::time::Rfc3339;
 use crate::url::Url;
-use crate::{json, wire_text};
+use crate::wire_text;
 
 /// An event as it is reported; `Serialize` is a line of `jsonl`. As with [`Record`](crate::Record), what the methods yield is
 /// masked where the options say so, and is not yet fit for a terminal.
@@ -111,7 +111,7 @@ impl<'a> EventRecord<'a> {
 
     /// Appends the record to `out` as a line of `jsonl`, without the line's end.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
-        json::write(self, out)
+        write_line(self, self.options, out)
     }
 
     /// `request`, `interim`, `response` or `pending`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gannet_http::{Exchange, Message, Opcode, State, Tunnel, WebSocketFrames};
+use gannet_http::{Exchange, Message, Oddities, Opcode, State, Tunnel, WebSocketFrames};
 use gannet_packet::Surroundings;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
@@ -177,10 +177,9 @@ fn names_of(message: &Message) -> impl Iterator<Item = &'static str> {
 }
 
 /// All that `notes` may have in it.
-#[cfg(test)]
 pub(crate) fn all_notes() -> impl Iterator<Item = String> {
     [REQUEST, RESPONSE].into_iter().flat_map(|whose| {
-        let names = NOTES_BESIDE_ODDITIES.into_iter().chain(gannet_http::Oddities::all_names());
+        let names = NOTES_BESIDE_ODDITIES.into_iter().chain(Oddities::all_names());
         names.map(move |name| note(whose, name).as_str().to_owned())
     })
 }
@@ -207,6 +206,6 @@ mod tests {
     fn every_note_has_room() {
         let all: Vec<_> = all_notes().collect();
         assert!(all.iter().all(|note| note.len() > RESPONSE.len()), "{all:?}");
-        assert_eq!(all.len(), 2 * (3 + gannet_http::Oddities::all_names().count()));
+        assert_eq!(all.len(), 2 * (3 + Oddities::all_names().count()));
     }
 }
