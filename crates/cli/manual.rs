@@ -1,5 +1,7 @@
 //! `gannet completions` and `gannet man`: made from the definitions of the flags, so they cannot disagree.
 
+mod fields;
+
 use std::io::{self, Write};
 
 use clap::CommandFactory;
@@ -33,7 +35,10 @@ pub(crate) fn man(name: Option<&str>) -> Result<Exit, Error> {
     clap_mangen::Man::new(command.disable_help_subcommand(true))
         .title(title)
         .render(&mut page)
-        .and_then(|()| io::stdout().lock().write_all(&page))
         .map_err(Error::stdout)?;
+    if name == Some("http") {
+        fields::section(&mut page);
+    }
+    io::stdout().lock().write_all(&page).map_err(Error::stdout)?;
     Ok(Exit::Done)
 }

@@ -44,7 +44,6 @@ const FLAGS: &[&str] = &[
     "--on-close",
     "--path",
     "--reindex",
-    "--schema",
     "--since",
     "--slower",
     "--status",

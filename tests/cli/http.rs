@@ -27,7 +27,7 @@ fn records(dir: &Dir, file: &Path, words: &str) -> Vec<Value> {
 }
 
 /// Every capture below `path`.
-fn captures(path: &Path, found: &mut Vec<PathBuf>) {
+pub(super) fn captures(path: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for entry in entries {

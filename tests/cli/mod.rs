@@ -4,6 +4,7 @@ mod convert;
 mod corpus;
 mod events;
 mod faults;
+mod fields;
 mod filter;
 mod filters;
 mod histograms;

@@ -38,15 +38,25 @@ pub(crate) struct HttpArgs {
           value_delimiter = None, help_heading = OUTPUT)]
     pub(crate) output: Vec<OutputSpec>,
 
-    /// Fields of a line of -o httpry, like timestamp,method,host,user-agent
-    /// [default: timestamp,source-ip,dest-ip,direction,method,host,request-uri,http-version,status-code,reason-phrase]
+    /// Fields of a line: of -o jsonl by their names, like timestamp,url.path; of -o httpry like timestamp,method,host
     ///
+    /// jsonl: only these, where a record has them; all of them otherwise. The name of an object, like timing, stands for all that is
+    /// in it; a header field is named behind its object, as http.request.header.referer, and need not be named by --header
+    /// then. The manual page (`gannet man http`) lists all names.
+    ///
+    /// httpry: [default: timestamp,source-ip,dest-ip,direction,method,host,request-uri,http-version,status-code,reason-phrase].
     /// Besides these, source-port and dest-port; any other name is that of a header field. Values are separated by a TAB; `-` stands
     /// for one that is not there. `timestamp` is local time; addresses and ports are those of the packet, so that they change
     /// places in a response; `direction` is > for a request and < for a response; of several header fields of a name the last
     /// counts, and one named like a part of the start line takes its place.
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', env = "GANNET_FIELDS", help_heading = OUTPUT)]
     pub(crate) fields: Vec<String>,
+
+    /// Print the JSON Schema of the lines of -o jsonl (draft 2020-12), and do nothing else
+    ///
+    /// With --fields, that of lines with these fields.
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_SCHEMA", help_heading = OUTPUT)]
+    pub(crate) schema: bool,
 
     /// Requests that -o httpry shows, by what they begin with, in any case of letters
     /// [default: get,post,put,head,options,delete,trace,connect,patch]

@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::ArgMatches;
 use gannet_http::DecodeLimits;
 use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig};
+use gannet_record::fields::Choice;
 use gannet_record::{HeaderSelection, Routes};
 use gannet_sink::{EventKind, EventKinds, Format, SinkSpec, Target};
 
@@ -43,6 +44,7 @@ pub(crate) fn http(
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
     let (httpry, methods) = httpry::options(args, &sinks)?;
+    let fields = fields(args, &sinks)?;
     let default_filter = httpry::default_filter(&sinks, ports.is_some());
     let http = HttpConfig {
         httpry,
@@ -57,11 +59,13 @@ pub(crate) fn http(
         flows: flow::limits(&args.flow),
         sinks,
         flush_each: args.line_buffered,
-        headers: match &args.header {
-            None => HeaderSelection::default(),
-            Some(HeaderList::All) => HeaderSelection::All,
-            Some(HeaderList::Named(names)) => HeaderSelection::Named(names.clone()),
+        headers: match (&args.header, &fields) {
+            (None, Some(fields)) if !fields.headers().is_empty() => HeaderSelection::Named(fields.headers()),
+            (None, _) => HeaderSelection::default(),
+            (Some(HeaderList::All), _) => HeaderSelection::All,
+            (Some(HeaderList::Named(names)), _) => HeaderSelection::Named(names.clone()),
         },
+        fields,
         redact: !args.no_redact,
         routes,
         histogram_log: args.histograms.is_some(),
@@ -90,6 +94,28 @@ pub(crate) fn http(
     refuse_same_files(&named)?;
     let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
     Ok(Run { summary, histograms: args.histograms.clone(), ..run })
+}
+
+/// The fields of lines of JSON; those of httpry have names of their own.
+fn fields(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<Option<Choice>, Error> {
+    let has = |format| sinks.iter().any(|sink| sink.format == format);
+    match (has(Format::Jsonl), has(Format::Httpry)) {
+        _ if args.fields.is_empty() => Ok(None),
+        (true, true) => Err(Error::usage(
+            "--fields: jsonl and httpry have other names for their fields; give it with one of them",
+        )),
+        (false, false) => {
+            Err(Error::usage("--fields is for -o jsonl and -o httpry, and no output has such a format"))
+        }
+        (false, true) => Ok(None),
+        (true, false) => chosen(args).map(Some),
+    }
+}
+
+/// The fields of records that `--fields` names.
+pub(crate) fn chosen(args: &HttpArgs) -> Result<Choice, Error> {
+    let names = args.fields.iter().map(String::as_str);
+    Choice::new(names).map_err(|error| Error::usage(format!("--fields: {error}")))
 }
 
 fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {

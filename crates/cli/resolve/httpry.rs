@@ -11,11 +11,7 @@ use crate::exit::Error;
 /// What those outputs show, and which requests.
 pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOptions, Methods), Error> {
     let is_there = sinks.iter().any(|sink| sink.format == Format::Httpry);
-    for (flag, is_given) in [
-        ("--fields", !args.fields.is_empty()),
-        ("--method", !args.method.is_empty()),
-        ("--rates", args.rates.is_some()),
-    ] {
+    for (flag, is_given) in [("--method", !args.method.is_empty()), ("--rates", args.rates.is_some())] {
         if is_given && !is_there {
             return Err(Error::usage(format!("{flag} is for -o httpry, and no output has that format")));
         }
@@ -24,6 +20,7 @@ pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOpti
         return Err(Error::usage("--rates shows no fields but the host: leave --fields out"));
     }
     let fields = match args.fields.as_slice() {
+        _ if !is_there => Fields::default(),
         [] => Fields::default(),
         list => Fields::new(list).map_err(|error| Error::usage(format!("--fields: {error}")))?,
     };

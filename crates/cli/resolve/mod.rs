@@ -26,7 +26,7 @@ use gannet_pipeline::privileges::User;
 use gannet_ring::netns::NetnsSpec;
 use gannet_ring::receive::MAX_BLOCK_BYTES;
 
-pub(crate) use self::http::http;
+pub(crate) use self::http::{chosen, http};
 pub(crate) use self::stats::stats;
 use crate::args::{
     CaptureArgs, DirectionArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,

@@ -118,6 +118,7 @@ pub struct HeadReport {
     pub kind: HeadKind,
     pub index: Option<u32>,
     pub head: Head,
+    pub request: Option<Box<Head>>,
     pub first: Timestamp,
     pub now: Moment,
 }
@@ -138,7 +139,8 @@ impl HeadEvent<'_> {
     /// The same to be kept.
     pub fn to_report(&self) -> HeadReport {
         let Self { connection, kind, index, head, first, now, .. } = *self;
-        HeadReport { connection: *connection, kind, index, head: head.clone(), first, now }
+        let request = self.request.cloned().map(Box::new);
+        HeadReport { connection: *connection, kind, index, head: head.clone(), request, first, now }
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 use gannet_flow::FragmentLimits;
 use gannet_http::DecodeLimits;
 use gannet_packet::{Decap, PacketType};
+use gannet_record::fields::Choice;
 use gannet_record::{HeaderSelection, Methods, Routes};
 pub use gannet_ring::TimeSource;
 use gannet_ring::fanout::FanoutMode;
@@ -120,6 +121,8 @@ pub struct HttpConfig {
     pub flush_each: bool,
     /// Which header fields records show.
     pub headers: HeaderSelection,
+    /// Which fields lines of JSON have; all of them if there is no choice.
+    pub fields: Option<Choice>,
     /// Mask credentials in records.
     pub redact: bool,
     /// How paths become routes.

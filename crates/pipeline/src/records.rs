@@ -25,6 +25,7 @@ pub(crate) fn records_hub(
         Aim::Http(config) => {
             let options = RecordOptions {
                 headers: config.headers.clone(),
+                fields: config.fields.clone(),
                 redact: config.redact,
                 routes: config.routes.clone(),
                 interfaces,

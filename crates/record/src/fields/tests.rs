@@ -143,8 +143,10 @@ fn lines(options: &RecordOptions) -> Vec<String> {
             add(&|line| EventRecord::of_message(&report, options).write_json(line).unwrap());
         }
     }
-    let of_head =
-        |kind, head| HeadReport { connection, kind, index: Some(1), head, first: Timestamp(FIRST), now };
+    let of_head = |kind, head| {
+        let request = Some(Box::new(asked()));
+        HeadReport { connection, kind, index: Some(1), head, request, first: Timestamp(FIRST), now }
+    };
     let interim = of_head(HeadKind::Interim, head(b"HTTP/1.1 103 Early Hints", &[(b"Server", b"x")]));
     for report in [interim, of_head(HeadKind::Request, asked()), of_head(HeadKind::Response, answered())] {
         add(&|line| EventRecord::of_head(&report, options).write_json(line).unwrap());

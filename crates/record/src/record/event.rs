@@ -78,12 +78,13 @@ impl<'a> EventRecord<'a> {
 
     /// Of a head that has been read: all that there is of an interim response.
     pub fn of_head(report: &'a HeadReport, options: &'a RecordOptions) -> Self {
-        let HeadReport { connection, kind, index, head, first, .. } = report;
+        let HeadReport { connection, kind, index, head, request, first, .. } = report;
         let side = Some(Side { head, message: None });
+        let asked = request.as_deref().map(|head| Side { head, message: None });
         let (event, sides) = match kind {
             HeadKind::Request => (Event::Request, [side, None]),
-            HeadKind::Interim => (Event::Interim, [None, side]),
-            HeadKind::Response => (Event::Response, [None, side]),
+            HeadKind::Interim => (Event::Interim, [asked, side]),
+            HeadKind::Response => (Event::Response, [asked, side]),
         };
         Self::new(event, connection, *index, *first, sides, options)
     }
@@ -471,6 +472,7 @@ mod tests {
             kind: HeadKind::Interim,
             index: Some(0),
             head: head(b"HTTP/1.1 103 Early Hints", &[(b"Server", b"x")]),
+            request: None,
             first,
             now,
         };

@@ -1,0 +1,140 @@
+//! The section FIELDS of the manual page of `gannet http`, in roff: of each format, what is in its lines.
+
+use gannet_record::fields::{FIELDS, Field, Kind, Lines};
+
+/// Appends the section.
+pub(super) fn section(page: &mut Vec<u8>) {
+    let mut out = Roff { page };
+    out.request(".SH FIELDS");
+    out.request(".SS jsonl");
+    out.text(
+        "A JSON object in each line, its fields nested at the dots. A field without a value is absent, but for those of \
+         timing in a record of an exchange, which are null. Names are those of OpenTelemetry's HTTP conventions where it \
+         has one. Times are the capture times of the segments that first carried a byte. Bytes that are no UTF-8 are shown \
+         as U+FFFD and two hexadecimal digits, everywhere, and so is a U+FFFD that was sent: what was on the wire can be had \
+         back. --schema prints all of this as a JSON Schema.",
+    );
+    for field in FIELDS {
+        out.request(".TP");
+        out.bold(field.name, &type_of(field));
+        out.text(&sentence(field));
+    }
+    for (format, lead, rows) in [
+        (
+            "text",
+            "A line for people, in aligned columns. A file or a pipe gets them without colours, and whole.",
+            TEXT,
+        ),
+        (
+            "httpry",
+            "A line for each request and each response; a TAB between values, - for one that is not there. These, by \
+             default those without a mark; any other name is that of a header field.",
+            HTTPRY,
+        ),
+        (
+            "messages",
+            "Each message whole: a line about it, its head, its body, its trailers, an empty line. The line has",
+            MESSAGES,
+        ),
+    ] {
+        out.request(&format!(".SS {format}"));
+        out.text(lead);
+        for (name, about) in rows {
+            out.request(".TP");
+            out.bold(name, "");
+            out.text(about);
+        }
+    }
+}
+
+/// Type, unit, and whether it can be null, in parentheses.
+fn type_of(field: &Field) -> String {
+    let null = if field.nullable { " or null" } else { "" };
+    match field.unit {
+        "" => format!(" ({}{null})", field.kind.name()),
+        unit => format!(" ({}{null}, {unit})", field.kind.name()),
+    }
+}
+
+fn sentence(field: &Field) -> String {
+    let mut text = field.about.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text.push('.');
+    let words = field.kind.words();
+    if !words.is_empty() {
+        let lead = if matches!(field.kind, Kind::Words(_)) { "Any of" } else { "One of" };
+        text.push_str(&format!(" {lead} {}.", words.join(", ")));
+    }
+    if field.lines != Lines::ALL {
+        let lines = Lines::EACH.into_iter().filter(|(line, _)| field.lines.has(*line));
+        let names: Vec<_> = lines.map(|(_, event)| event.unwrap_or("exchange")).collect();
+        if names != ["exchange"] {
+            text.push_str(&format!(" Only in lines of: {}.", names.join(", ")));
+        }
+    }
+    text
+}
+
+const TEXT: &[(&str, &str)] = &[
+    ("time", "Time of day of the first byte, local, to the millisecond."),
+    ("client", "IP address of the client."),
+    ("status", "Status code; --- without an answer, >>> for a request, ... for one that waits."),
+    (
+        "duration",
+        "From the request's first to the response's last byte, with a ~ in front if it is not to be trusted; of a message, from \
+         its first to its last byte; how long a request has been waiting.",
+    ),
+    ("size", "Bytes of the response's body, or the message's, on the wire without the framing of chunks."),
+    ("method", "The method as sent."),
+    ("url", "Host, path and query; without a request, the server's address and port."),
+    (
+        "[state]",
+        "How an exchange ended that is not complete; for --events and --pending, what the line is about.",
+    ),
+];
+
+const HTTPRY: &[(&str, &str)] = &[
+    ("timestamp", "Local time of the packet, to the second."),
+    ("source-ip, dest-ip", "Of the packet: a response has the server's as source-ip."),
+    ("source-port, dest-port", "The ports (not by default)."),
+    ("direction", "> for a request, < for a response."),
+    ("method, host, request-uri", "Of a request; host is the Host field."),
+    ("http-version", "As in the start line."),
+    ("status-code, reason-phrase", "Of a response."),
+];
+
+const MESSAGES: &[(&str, &str)] = &[
+    ("time, addresses", "Of the first byte; who sent the message to whom."),
+    ("id", "gannet.id of the exchange, as in jsonl."),
+    (
+        "body N",
+        "How many bytes behind the head are the body, without chunks and codings, as far as --body goes.",
+    ),
+];
+
+/// A page under way.
+struct Roff<'p> {
+    page: &'p mut Vec<u8>,
+}
+
+impl Roff<'_> {
+    fn request(&mut self, line: &str) {
+        self.page.extend_from_slice(line.as_bytes());
+        self.page.push(b'\n');
+    }
+
+    fn bold(&mut self, text: &str, behind: &str) {
+        self.request(&format!("\\fB{}\\fR{}", escaped(text), escaped(behind)));
+    }
+
+    /// A line of text. A full stop or an apostrophe at its beginning would make it a request.
+    fn text(&mut self, text: &str) {
+        self.request(&format!("\\&{}", escaped(text)));
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-")
+}
