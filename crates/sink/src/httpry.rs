@@ -84,6 +84,14 @@ impl HttpryText {
         self.left == Some(0)
     }
 
+    /// Messages of hosts that there was no room for.
+    pub(crate) fn hosts_beyond(&self) -> u64 {
+        match &self.what {
+            What::Lines(_) => 0,
+            What::Rates { rates, .. } => rates.beyond(),
+        }
+    }
+
     /// When there is something to write whatever comes.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.what {
@@ -117,4 +125,76 @@ impl HttpryText {
 fn system_time() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use gannet_flow::Moment;
+    use gannet_packet::Endpoint;
+    use gannet_record::RawKind;
+
+    use super::*;
+
+    fn head(host: &str) -> RawHead {
+        let end = Endpoint { address: [192, 0, 2, 1].into(), port: 80 };
+        let time = Timestamp(1_000_000_000);
+        let bytes = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes().into();
+        RawHead {
+            kind: RawKind::Request,
+            now: Moment { time, position: 0 },
+            flow: 0,
+            time,
+            source: end,
+            destination: end,
+            bytes,
+        }
+    }
+
+    fn rates(every: Duration) -> HttpryOptions {
+        let threshold = NonZeroU32::MIN;
+        HttpryOptions { rates: Some(RateOptions { every, threshold }), ..HttpryOptions::default() }
+    }
+
+    #[test]
+    fn hosts_without_room_are_counted() {
+        let mut text = HttpryText::new(&rates(Duration::from_secs(1)), &Target::Stdout, false, TimeZone::UTC);
+        let mut out = Vec::new();
+        for number in 0..131_080 {
+            text.write(&head(&number.to_string()), &mut out);
+        }
+        assert!(out.is_empty() && text.deadline().is_none());
+        assert_eq!(text.hosts_beyond(), 8);
+    }
+
+    #[test]
+    fn live_rates_have_a_deadline() {
+        let every = Duration::from_secs(3_600);
+        let mut text = HttpryText::new(&rates(every), &Target::File("f".into()), true, TimeZone::UTC);
+        let first = text.deadline().unwrap();
+        let mut out = Vec::new();
+        text.tick(&mut out);
+        assert!(out.is_empty() && text.deadline() == Some(first), "it is not due");
+        text.end(&mut out);
+        assert!(out.ends_with(b"\ttotals\t0.00 rps\n"), "{}", out.escape_ascii());
+        out.clear();
+        let mut due = HttpryText::new(&rates(Duration::ZERO), &Target::Stdout, true, TimeZone::UTC);
+        due.tick(&mut out);
+        assert!(!out.is_empty());
+    }
+
+    #[test]
+    fn enough_is_enough() {
+        let options = HttpryOptions { limit: NonZeroU64::new(2), ..HttpryOptions::default() };
+        let mut text = HttpryText::new(&options, &Target::Stdout, false, TimeZone::UTC);
+        let mut out = Vec::new();
+        text.begin(&mut out);
+        text.write(&head("a"), &mut out);
+        assert!(!text.is_enough());
+        text.write(&head("b"), &mut out);
+        assert!(text.is_enough());
+        text.end(&mut out);
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 2);
+        HttpryText::new(&options, &Target::File("f".into()), false, TimeZone::UTC).begin(&mut out);
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 4);
+    }
 }

@@ -108,6 +108,8 @@ pub struct SinkReport {
     /// Bodies that were not decoded to their end, because they would have become too large for what they are, or had too many
     /// codings.
     pub bodies_refused: u64,
+    /// Messages that count in the total of the rates alone, because there was no room for their hosts.
+    pub hosts_beyond: u64,
     /// Why it ended early; `None` also for a reader that closed its pipe.
     pub failure: Option<String>,
     /// The reader closed its pipe.

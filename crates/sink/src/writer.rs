@@ -23,6 +23,7 @@ pub(crate) struct Sink {
     written: AtomicU64,
     shed: AtomicU64,
     bodies_refused: Arc<AtomicU64>,
+    hosts_beyond: AtomicU64,
     /// It will write no more: the reader has gone, or writing failed.
     is_over: AtomicBool,
     /// See [`Sink::settle`].
@@ -48,6 +49,7 @@ impl Sink {
             written: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             bodies_refused: Arc::default(),
+            hosts_beyond: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
             notes: Mutex::default(),
@@ -94,6 +96,7 @@ impl Sink {
             written,
             shed,
             bodies_refused: self.bodies_refused.load(Ordering::Relaxed),
+            hosts_beyond: self.hosts_beyond.load(Ordering::Relaxed),
             failure: notes.failure.clone(),
             closed: notes.closed,
             reopen_failure: notes.reopen_failure.clone(),
@@ -208,6 +211,7 @@ impl Writer {
             return Ok(());
         }
         self.output.add(|out| text.tick(out));
+        self.sink.hosts_beyond.store(text.hosts_beyond(), Ordering::Relaxed);
         self.flush()
     }
 
@@ -215,6 +219,7 @@ impl Writer {
     fn finish_file(&mut self) {
         if let Lines::Httpry(text) = &mut self.lines {
             self.output.add(|out| text.end(out));
+            self.sink.hosts_beyond.store(text.hosts_beyond(), Ordering::Relaxed);
         }
     }
 

@@ -37,6 +37,11 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, repor
         let bodies = if refused == 1 { "body was" } else { "bodies were" };
         write!(f, "\n{refused} {bodies} not decompressed to the end: a bomb, or too many codings")?;
     }
+    let beyond: u64 = report.ledger.sinks.iter().map(|sink| sink.hosts_beyond).sum();
+    if beyond != 0 {
+        let messages = if beyond == 1 { "message counts" } else { "messages count" };
+        write!(f, "\n{beyond} {messages} in the total of the rates alone, as there were too many hosts")?;
+    }
     notes(f, analysis, report)?;
     if http.exchanges == 0 { why_none(f, analysis, report) } else { Ok(()) }
 }

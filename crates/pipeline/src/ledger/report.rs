@@ -312,12 +312,13 @@ struct SinkJson<'a>(&'a SinkReport);
 
 impl Serialize for SinkJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(7))?;
+        let mut map = serializer.serialize_map(Some(8))?;
         map.serialize_entry("name", &self.0.name)?;
         map.serialize_entry("made", &self.0.made)?;
         map.serialize_entry("written", &self.0.written)?;
         map.serialize_entry("shed", &self.0.shed)?;
         map.serialize_entry("bodies_refused", &self.0.bodies_refused)?;
+        map.serialize_entry("hosts_beyond", &self.0.hosts_beyond)?;
         map.serialize_entry("closed", &self.0.closed)?;
         map.serialize_entry("failure", &self.0.failure)?;
         map.end()
