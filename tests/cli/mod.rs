@@ -10,6 +10,7 @@ mod filters;
 mod histograms;
 mod http;
 mod httpry;
+mod impairment;
 mod live;
 mod messages;
 mod stats;

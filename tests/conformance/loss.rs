@@ -107,7 +107,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(6);
             },
-            &["GET h/a 0 > 404 0 gap (gap) low notes=response-head-cut untrusted=gap,pairing gap=15", "GET h/b 0 > 200 5 complete medium"],
+            &["GET h/a 0 > 404 0 gap (gap) high notes=response-head-cut untrusted=gap gap=15", "GET h/b 0 > 200 5 complete medium"],
         )
         .gannet("tshark puts nothing together across a hole: the answer is not shown."),
         Case::damaged(
@@ -118,7 +118,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(5);
             },
-            &["GET h/a 0 > - gap (gap) low gap=43", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete medium"],
+            &["GET h/a 0 > - gap (gap) low gap=43", "GET h/b 0 > 404 2 complete medium", "GET h/c 0 > 201 4 complete medium"],
         ),
         Case::damaged(
             "gap-in-a-request",
@@ -135,7 +135,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(4);
             },
-            &["GET h/a 0 > 200 5 gap (gap) medium notes=request-head-cut untrusted=gap gap=8", "GET h/b 0 > 200 5 complete medium"],
+            &["GET h/a 0 > 200 5 gap (gap) high notes=request-head-cut untrusted=gap gap=8", "GET h/b 0 > 200 5 complete medium"],
         )
         .gannet("tshark shows no request whose head is not whole, though its line is known."),
         Case::damaged(
@@ -166,7 +166,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(9);
             },
-            &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > - gap (gap) low gap=39", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
+            &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > - gap (gap) low gap=39", "GET h/c 0 > 201 4 complete high"],
         ),
         Case::damaged(
             "pipelined-answer-not-captured",
@@ -179,7 +179,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(5);
             },
-            &["GET h/a 0 > 202 1 complete low untrusted=pairing", "GET h/b 0 > 203 1 complete low untrusted=pairing", "GET h/c 0 > - gap (gap) low gap=38"],
+            &["GET h/a 0 > - gap (gap) low gap=38", "GET h/b 0 > 202 1 complete low untrusted=pairing", "GET h/c 0 > 203 1 complete low untrusted=pairing"],
         )
         .gannet("which of the answers is missing cannot be known from the packets alone; Gannet says that it doubts, tshark links the first that it sees with the last request."),
         Case::damaged(
@@ -194,7 +194,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(6);
             },
-            &["GET h/a 0 > 201 7 complete high", "GET h/b 0 > 202 7 complete high", "GET h/c 0 > 205 7 complete low untrusted=pairing", "GET h/d 0 > 206 7 complete low untrusted=pairing", "GET h/e 0 > - gap (gap) low gap=50", "GET h/f 0 > - gap (gap) low gap=50"],
+            &["GET h/a 0 > 201 7 complete high", "GET h/b 0 > 202 7 complete high", "GET h/c 0 > - gap (gap) low gap=50", "GET h/d 0 > - gap (gap) low gap=50", "GET h/e 0 > 205 7 complete low untrusted=pairing", "GET h/f 0 > 206 7 complete low untrusted=pairing"],
         )
         .gannet("the answers before the hole are certain, those behind it are doubtful, and said to be; tshark finds none behind it, and links the first one with the last request."),
         Case::damaged(

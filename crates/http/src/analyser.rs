@@ -216,7 +216,7 @@ impl<S: Sink> Http<S> {
         self.counters.bytes += held.skipped;
         self.counters.skipped_bytes += held.skipped;
         let mut search = held.strange.map(|strange| strange || held.search());
-        search[data.from as usize] = false;
+        search[data.from as usize] = held.within;
         let mut http1 = Box::new(Http1::new(flow, client, search, held.lost));
         http1.bad_request = held.strange[client as usize] && !held.search();
         for from in [Peer::Originator, Peer::Responder] {

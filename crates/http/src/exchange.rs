@@ -263,11 +263,12 @@ impl Reason {
 /// How sure it is that a response belongs to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
-    /// Something was missing between them; paired by what acknowledgements allow.
+    /// After a loss on a connection whose client pipelines and was not seen to wait for all answers before it asks again; such
+    /// a pair is [`Untrusted::pairing`]. Of a message alone: its other half may be one of those that are alone, too.
     Low,
-    /// In order of appearance after a gap or a start in mid-stream.
+    /// After a loss or a start in mid-stream, and nothing contradicts it; what the client does was not seen before, though.
     Medium,
-    /// Nothing was missing on the connection.
+    /// By the count, nothing being missing, or by what both ends acknowledge.
     High,
 }
 
@@ -380,7 +381,7 @@ pub struct Untrusted {
     pub midstream: bool,
     /// The answer began before the request had ended.
     pub early_answer: bool,
-    /// Request and response may not belong together.
+    /// Request and response may not belong together: [`Confidence::Low`].
     pub pairing: bool,
 }
 

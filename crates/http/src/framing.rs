@@ -458,6 +458,11 @@ impl Stream {
         bodyless
     }
 
+    /// Nothing of the body has come, and whether there is one depends on a request that is not known.
+    pub(crate) fn may_lack_body(&self) -> bool {
+        matches!(self.phase, Phase::Perhaps { .. })
+    }
+
     /// What follows is another protocol. Bytes of the message under way that are behind its head are part of it, and
     /// are given back.
     pub(crate) fn switch(&mut self) -> u64 {
@@ -491,7 +496,7 @@ impl Stream {
             Phase::Perhaps { left } | Phase::Counted { left } => match (*left).checked_sub(len) {
                 Some(0) => AfterGap::End,
                 Some(rest) => {
-                    self.phase = Phase::Counted { left: rest };
+                    *left = rest;
                     AfterGap::Inside
                 }
                 None => AfterGap::EndAndMore,

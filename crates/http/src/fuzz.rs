@@ -215,7 +215,9 @@ fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpCon
         while offset < bytes.len() {
             let end = offset + cuts.next(bytes.len() - offset);
             if http.wants_more(&state) {
-                let data = data(from, offset as u64, &bytes[offset..end], Some(client.len() as u64));
+                // Everything was asked before the first answer.
+                let acknowledged = if from == Peer::Originator { 0 } else { client.len() as u64 };
+                let data = data(from, offset as u64, &bytes[offset..end], Some(acknowledged));
                 http.data(&mut state, &flow, data);
             }
             offset = end;

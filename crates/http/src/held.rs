@@ -7,6 +7,7 @@
 use gannet_flow::{Data, Gap, Moment, Peer, Retransmission};
 
 use crate::detect::{self, Verdict};
+use crate::parse::Role;
 
 /// What is held of one flow.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Held {
     pub(crate) lost: bool,
     /// Directions that began like nothing that is known.
     pub(crate) strange: [bool; 2],
+    /// What is something begins within its segment.
+    pub(crate) within: bool,
     midstream: bool,
     bytes: [Vec<u8>; 2],
     pieces: Vec<Kept>,
@@ -51,6 +54,7 @@ impl Held {
             skipped: 0,
             lost: false,
             strange: [false; 2],
+            within: false,
             midstream,
             bytes: [Vec::new(), Vec::new()],
             pieces: Vec::new(),
@@ -64,6 +68,24 @@ impl Held {
 
     /// What `data` is, together with what is held of its direction.
     pub(crate) fn classify(&mut self, data: &Data<'_>) -> Verdict {
+        let verdict = self.at_beginning(data);
+        if verdict != Verdict::Other || !self.lost || self.midstream {
+            return verdict;
+        }
+        // The connection's first bytes are missing, and with them where its messages begin.
+        for (role, found) in [(Role::Requests, Verdict::Request), (Role::Responses, Verdict::Response)] {
+            let start = detect::find_start(role, data.bytes, false, false);
+            if start.is_some_and(|at| detect::classify(&data.bytes[at..], true) == found) {
+                self.drop_pieces(data.from);
+                self.within = true;
+                return found;
+            }
+        }
+        verdict
+    }
+
+    /// The same, if it begins like something.
+    fn at_beginning(&mut self, data: &Data<'_>) -> Verdict {
         let search = self.search();
         if self.strange[data.from as usize] && !search {
             return Verdict::Other;

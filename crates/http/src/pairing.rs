@@ -7,9 +7,7 @@
 //! ```
 //!
 //! Without loss the n-th final response answers the n-th request. After bytes of unknown content are missing that
-//! count is worth nothing, and TCP is the witness: the first byte of a response acknowledges `n` bytes of the client's
-//! stream, so no request that begins at `n` or behind it can be the one answered. On a connection that never pipelined
-//! the youngest request before `n` is the right one, since its client had every earlier answer when it sent it.
+//! count is worth nothing, and TCP is the witness: [`witness`] has the rule and why it holds.
 //!
 //! The two directions are not delivered in step. A capture may see a response before its request, and a hole in the
 //! client's stream is given up only after a while. A response whose witness says that bytes of the client are still to
@@ -31,7 +29,8 @@ use crate::parse::Role;
 use crate::pending::Unanswered;
 use crate::tunnel::{TunnelProtocol, TunnelState};
 use crate::{Connection, Counters, Exchange, HeadExtent, HttpConfig, Interim, Reason, Sink, State};
-use part::{Answer, Fate, Open, Part};
+use part::{Answer, Fate, Hole, Losses, Open, Part};
+use witness::Witness;
 
 /// What a connection works with and does not own.
 pub(crate) struct Context<'a, S> {
@@ -80,16 +79,16 @@ pub(crate) struct Http1 {
     answers: u32,
     /// The end of the last response.
     previous_end: Option<Timestamp>,
-    /// A request was sent while the one before it had no response.
-    pipelined: bool,
     /// Began before the capture, and no pair has shown yet that the directions are in step.
     out_of_step: bool,
     /// The client has sent what is no request.
     pub(crate) bad_request: bool,
-    /// How often bytes of unknown content were missing.
-    losses: u32,
-    /// The same, of the server's stream.
-    server_losses: u32,
+    /// Bytes of the client are missing, and perhaps requests with them.
+    request_missing: bool,
+    witness: Witness,
+    losses: Losses,
+    /// The last hole of unknown content in the server's stream.
+    hole: Hole,
     ended: [bool; 2],
     /// Bytes of the server that were taken for a body and belong to the protocol that followed.
     behind: u64,
@@ -131,11 +130,12 @@ impl Http1 {
             depth: 0,
             answers: 0,
             previous_end: None,
-            pipelined: false,
             out_of_step: flow.midstream,
             bad_request: false,
-            losses: u32::from(lost),
-            server_losses: 0,
+            request_missing: lost,
+            witness: Witness::new(!flow.midstream && !lost),
+            losses: Losses { client: u32::from(lost), server: u32::from(lost) },
+            hole: Hole::default(),
             ended: [false; 2],
             behind: 0,
             next: Next::Http1,
@@ -222,6 +222,11 @@ impl Http1 {
                 Event::Skipped(bytes) => {
                     context.counters.skipped_bytes += bytes;
                     self.bad_request |= data.from == self.client;
+                    // No message begins in them; behind a hole they are of one that begins there.
+                    let position = self.responses().position;
+                    if data.from != self.client && self.hole.end == position.saturating_sub(bytes) {
+                        self.hole.end = position;
+                    }
                 }
                 Event::Switched(bytes) => {
                     context.counters.tunnel_bytes += bytes;
@@ -233,7 +238,7 @@ impl Http1 {
                 }
             }
         }
-        if data.from == self.client && !self.waiting.is_empty() {
+        if !self.waiting.is_empty() {
             self.settle(context, data.now, false);
         }
         self.next
@@ -242,30 +247,38 @@ impl Http1 {
     /// Takes a hole in one direction.
     pub(crate) fn gap<S: Sink>(&mut self, context: &mut Context<'_, S>, gap: &Gap) -> Next {
         let config = context.config;
+        let unsure = self.stream(gap.from).may_lack_body();
         let after = self.stream(gap.from).gap(gap.len, config);
+        let unknown = !matches!(after, AfterGap::Inside | AfterGap::Switched | AfterGap::End);
+        self.request_missing |= unknown && gap.from == self.client;
         match after {
+            // Of an answer to HEAD nothing of it is body.
+            AfterGap::Inside if unsure => self.lost(gap.from, gap.len),
             AfterGap::Inside | AfterGap::Switched => {}
-            AfterGap::End => self.over(context, gap.from, Fate::Whole, gap.now),
+            AfterGap::End => {
+                self.over(context, gap.from, Fate::Whole, gap.now);
+                if unsure {
+                    self.lost(gap.from, gap.len);
+                }
+            }
             AfterGap::EndAndMore => {
                 self.over(context, gap.from, Fate::Whole, gap.now);
-                self.lost(gap.from);
+                self.lost(gap.from, gap.len);
             }
             AfterGap::Broken => {
-                self.lost(gap.from);
+                self.lost(gap.from, gap.len);
                 self.over(context, gap.from, Fate::Broken, gap.now);
             }
             AfterGap::Head(half) => {
-                self.lost(gap.from);
                 if gap.reason == GapReason::Cut {
                     self.stream(gap.from).message.arrival.extent = HeadExtent::Snapped;
                 }
                 self.half_head(context, gap.from, half, Fate::Broken, gap.now);
+                self.lost(gap.from, gap.len);
             }
-            AfterGap::Unknown => self.lost(gap.from),
+            AfterGap::Unknown => self.lost(gap.from, gap.len),
         }
-        if gap.from == self.client {
-            self.settle(context, gap.now, false);
-        }
+        self.settle(context, gap.now, false);
         self.next
     }
 
@@ -295,10 +308,9 @@ impl Http1 {
     /// One direction has ended in order.
     pub(crate) fn end<S: Sink>(&mut self, context: &mut Context<'_, S>, end: &StreamEnd) -> Next {
         self.ended[end.from as usize] = true;
+        self.witness.fins[end.from as usize] = Some(end.seen);
         self.cut(context, end.from, true, end.now);
-        if end.from == self.client {
-            self.settle(context, end.now, false);
-        }
+        self.settle(context, end.now, false);
         self.next
     }
 
@@ -332,7 +344,7 @@ impl Http1 {
             let (state, why) = match (part.fate, reason) {
                 // That bytes of the server are missing is known from acknowledgements here, and nothing new.
                 (Fate::Whole, _) if unseen => (State::OrphanRequest, Reason::OneSided),
-                _ if part.server_losses != self.server_losses => (State::Gap, Reason::Gap),
+                _ if part.losses.server != self.losses.server => (State::Gap, Reason::Gap),
                 (Fate::Broken, _) => (State::Gap, Reason::Gap),
                 (_, CloseReason::Reset { .. }) => (State::Aborted, why),
                 (Fate::Whole, CloseReason::Finished) => (State::OrphanRequest, why),
@@ -359,10 +371,16 @@ impl Http1 {
         &self.streams[self.client.opposite() as usize]
     }
 
-    fn lost(&mut self, from: Peer) {
-        self.losses = self.losses.saturating_add(1);
-        if from != self.client {
-            self.server_losses = self.server_losses.saturating_add(1);
+    /// Up to `bytes` before where a stream stands are missing, and nobody knows what messages were in them.
+    fn lost(&mut self, from: Peer, bytes: u64) {
+        if from == self.client {
+            self.losses.client = self.losses.client.saturating_add(1);
+        } else {
+            self.losses.server = self.losses.server.saturating_add(1);
+            let end = self.responses().position;
+            let start = end.saturating_sub(bytes);
+            let start = if start <= self.hole.end { start.min(self.hole.start) } else { start };
+            self.hole = Hole { start, end };
         }
     }
 

@@ -9,6 +9,7 @@
 //!
 //!   conversation ── one TCP connection with HTTP on it, packet by packet, and every damage a capture can have
 //!   capture ─────── a file of many such connections at once, as a busy server has them
+//!   impaired ────── the same over wires and in captures that lose, delay and double packets; exchanges are numbered
 //!   truth ───────── what records of either must say, and the comparison with what they do say
 //!
 //!   corpus ──────── real captures, and what other tools say of them
@@ -25,6 +26,7 @@ pub mod corpus;
 pub mod disk;
 pub mod filters;
 pub mod generator;
+pub mod impaired;
 pub mod lab;
 pub mod random;
 pub mod recording;

@@ -2,7 +2,7 @@
 
 use gannet_flow::{Moment, Peer};
 
-use super::part::{Answer, Fate, Open, Part, Resolution};
+use super::part::{Answer, Fate, Open, Opens, Part, Resolution};
 use super::{Context, Http1, Next, report};
 use crate::body::{self, Asked, Ending, Method};
 use crate::framing::Progress;
@@ -27,7 +27,7 @@ impl Http1 {
             at,
             fate: Fate::UnderWay,
             losses: self.losses,
-            server_losses: self.server_losses,
+            opens: Opens::No,
         }
     }
 
@@ -45,7 +45,7 @@ impl Http1 {
     }
 
     fn request<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: Parsed, now: Moment) {
-        let at = self.requests().message;
+        let at = self.first_sending();
         let index = self.take_index();
         self.announce(context, (HeadKind::Request, &parsed.head, &at), Some(index), None, now);
         context.counters.requests += 1;
@@ -57,15 +57,8 @@ impl Http1 {
             let request = PendingRequest { connection, index, head, first: at.first, now };
             context.counters.pending_unwatched += u64::from(!unanswered.put(request));
         }
-        if let Some(before) = self.pending.back() {
-            // The client had no byte of an answer to the one before: either it had received nothing in between, or
-            // all that it had received has been seen, and no answer was in it.
-            let received_nothing = at.acknowledged == before.at.acknowledged;
-            let all_seen = self.server_losses == 0
-                && at.acknowledged.is_some_and(|acknowledged| acknowledged <= self.responses().position);
-            self.pipelined |= received_nothing || all_seen;
-        }
-        let part = Part { index, ..self.part(parsed, at) };
+        let opens = self.opens_turn(&at);
+        let part = Part { index, opens, ..self.part(parsed, at) };
         self.queued_bytes += part.head.raw().len();
         self.pending.push_back(part);
         while self.pending.len() > 1 {
@@ -79,7 +72,9 @@ impl Http1 {
                 break;
             };
             // The count of requests is no longer that of answers to come.
-            self.lost(self.client);
+            self.lost(self.client, 0);
+            self.request_missing = true;
+            self.witness.out_of_step();
             let Some(part) = self.next_pending() else { break };
             self.emit_request(context, part, Vec::new(), (State::OrphanRequest, reason), now);
         }
@@ -109,7 +104,8 @@ impl Http1 {
         let status = parsed.head.status().unwrap_or_default();
         if (100..=199).contains(&status) && status != 101 {
             let at = self.responses().message;
-            let asked = self.pending.front().filter(|_| self.waiting.is_empty() && self.losses == 0);
+            let asked = self.pending.front().filter(|_| self.waiting.is_empty());
+            let asked = asked.filter(|asked| self.witness.counts(asked, self.losses.server));
             let index = asked.map(|asked| asked.index);
             self.announce(context, (HeadKind::Interim, &parsed.head, &at), index, asked, now);
             context.counters.interim_responses += 1;
@@ -147,20 +143,24 @@ impl Http1 {
             interim: std::mem::take(&mut self.interim),
             previous_end: self.previous_end,
             is_first: self.answers == 0,
+            previous_start: self.witness.answer_start.replace(at.start),
+            after_whole: self.witness.answer_whole,
+            hole: self.hole,
+            decided: None,
         };
         self.answers = self.answers.saturating_add(1);
         let resolution =
-            if self.waiting.is_empty() { self.resolve(&answer.part.at, false) } else { Resolution::Wait };
+            if self.waiting.is_empty() { self.resolve(&answer, false) } else { Resolution::Wait };
         let (index, request) = match resolution {
             Resolution::Pair(place) => {
                 let request = self.pending.get(place);
                 (request.map(|request| request.index), request)
             }
             Resolution::Orphan => (Some(self.next_index), None),
-            Resolution::Wait => (None, None),
+            Resolution::Wait | Resolution::LookBack(..) => (None, None),
         };
         self.announce(context, (HeadKind::Response, &answer.part.head, &at), index, request, now);
-        if resolution == Resolution::Wait {
+        if index.is_none() {
             self.queued_bytes += answer.part.head.raw().len();
             self.waiting.push_back(answer);
             while self.waiting.len() > 1
@@ -205,6 +205,7 @@ impl Http1 {
         };
         if from != client {
             self.previous_end = Some(at.last);
+            self.witness.answer_whole = fate == Fate::Whole;
             if let Some(mut open) = self.current.take() {
                 let index = open.index();
                 finish(&mut open.answer.part, Some(index), open.request.as_ref(), context.sink);
@@ -232,6 +233,9 @@ impl Http1 {
     /// An exchange has its whole response.
     pub(super) fn answered<S: Sink>(&mut self, context: &mut Context<'_, S>, mut open: Open, now: Moment) {
         let part = &open.answer.part;
+        if open.request.is_some() {
+            self.witness.answered_to = part.at.end;
+        }
         let status = part.head.status().unwrap_or_default();
         let asked = open.request.as_ref().map(Part::asked);
         let switches = body::response_ending(status, asked, &Default::default()) == Ending::Switch;

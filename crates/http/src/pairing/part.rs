@@ -27,9 +27,26 @@ pub(super) struct Part {
     /// Of a request: the end of the last response before it.
     pub(super) previous_end: Option<Timestamp>,
     pub(super) kept: Option<Box<Kept>>,
-    /// The connection's counts of losses when the message began.
-    pub(super) losses: u32,
-    pub(super) server_losses: u32,
+    /// How often bytes of unknown content had been missing in each stream when the message began.
+    pub(super) losses: Losses,
+    /// Of a request.
+    pub(super) opens: Opens,
+}
+
+/// How often bytes of unknown content have been missing, and so perhaps whole messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    pub(super) client: u32,
+    pub(super) server: u32,
+}
+
+/// Whether a request opens a turn: see [`super::witness`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opens {
+    No,
+    /// It does if no request in the hole before it belongs to the same turn.
+    Perhaps,
+    Yes,
 }
 
 /// How a message ended.
@@ -51,6 +68,21 @@ pub(super) struct Answer {
     pub(super) previous_end: Option<Timestamp>,
     /// No final response came before it.
     pub(super) is_first: bool,
+    /// Where the final response before it began.
+    pub(super) previous_start: Option<u64>,
+    /// That one was seen to its end.
+    pub(super) after_whole: bool,
+    /// The last hole of unknown content before it.
+    pub(super) hole: Hole,
+    /// What looking back from the end of its turn has shown: the index of its request.
+    pub(super) decided: Option<Option<u32>>,
+}
+
+/// Where bytes of unknown content are missing: offsets of the first, and behind the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hole {
+    pub(super) start: u64,
+    pub(super) end: u64,
 }
 
 /// An exchange that has its response.
@@ -59,8 +91,6 @@ pub(super) struct Open {
     pub(super) request: Option<Part>,
     pub(super) answer: Answer,
     pub(super) confidence: Confidence,
-    /// In doubt whether the two belong together.
-    pub(super) doubtful: bool,
     pub(super) out_of_step: bool,
     /// The request was sent before the capture began.
     pub(super) before_capture: bool,
@@ -69,15 +99,33 @@ pub(super) struct Open {
 /// Which request a response answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resolution {
+    /// The one at this place among those pending.
     Pair(usize),
     Orphan,
+    /// To be asked again when more has come.
     Wait,
+    /// Its turn is over, and has pending requests from here to there: [`Http1::look_back`].
+    LookBack(usize, usize),
 }
 
 impl Part {
     /// What it means for its response.
     pub(super) fn asked(&self) -> Asked {
         Asked { method: self.method, upgrade: self.upgrade }
+    }
+
+    /// It answers a HEAD, which nobody knew when it came. What was taken for its body is given back: it was behind a hole, and of
+    /// a message whose head is in there.
+    pub(super) fn end_with_head(&mut self) -> Option<Box<Kept>> {
+        if self.fate != Fate::UnderWay && self.at.end >= self.at.body {
+            self.at.end = self.at.body;
+            (self.at.body_bytes, self.at.gap_bytes) = (0, 0);
+            (self.at.last, self.at.last_missing) = (self.at.head_end, false);
+            self.fate = Fate::Whole;
+            self.closed = false;
+            return self.kept.take();
+        }
+        None
     }
 }
 

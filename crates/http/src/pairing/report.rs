@@ -75,8 +75,11 @@ impl Http1 {
             let closed = open.answer.part.closed;
             (State::Complete, if closed { Reason::Fin } else { Reason::Framing })
         };
-        let untrusted =
-            Untrusted { pairing: open.doubtful, midstream: open.out_of_step, ..Untrusted::default() };
+        let untrusted = Untrusted {
+            pairing: open.request.is_some() && open.confidence == Confidence::Low,
+            midstream: open.out_of_step,
+            ..Untrusted::default()
+        };
         let confidence = open.confidence;
         let Answer { mut part, interim, previous_end, .. } = open.answer;
         let continues = interim.iter().filter(|interim| interim.status == 100).count();
@@ -108,7 +111,7 @@ impl Http1 {
     ) {
         self.waits_no_more(context, &part, now);
         let outcome = Outcome {
-            confidence: self.confidence(Some(&part)),
+            confidence: self.confidence_alone(Some(&part)),
             untrusted: Untrusted { midstream: self.out_of_step, ..Untrusted::default() },
             request: Some(part),
             response: None,
@@ -136,10 +139,13 @@ impl Http1 {
             Reason::OneSided
         } else if before_capture {
             Reason::BeforeCapture
-        } else if self.losses > self.server_losses {
+        } else if self.request_missing {
             Reason::RequestMissing
         } else if self.bad_request {
             Reason::BadRequest
+        } else if self.losses.server > 0 && !self.pending.is_empty() {
+            // It answers one of them.
+            Reason::Gap
         } else {
             Reason::Unsolicited
         }

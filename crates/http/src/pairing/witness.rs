@@ -1,48 +1,374 @@
-//! Which request a response answers.
+//! Which request a response answers: by their count, and where the count is lost by what TCP acknowledges.
+//!
+//! Responses come in the order of their requests (RFC 9112, section 9.3.2), so the n-th final response answers the n-th request.
+//! A hole of unknown content in either stream ends that. What is left are the acknowledgements, two for each exchange:
+//!
+//! ```text
+//!   client   s ── request ── e                 s' ─ next request
+//!            │ has had the server's bytes      │ has had the bytes
+//!            │ before B                        │ before B'
+//!   server   ┊    o ── response ───────────────┊──►
+//!            ┊    │ has had the client's bytes ┊
+//!            ┊    │ before A                   ┊
+//! ```
+//!
+//! `A` is the acknowledgement number of the segment with the response's first byte, `B` that of the request's. Both bound
+//! from above what the sender knew: a response was sent when its server had the first byte of its request, hence
+//! **`s < A`**; and a client that had had a byte of a response before it sent a request was not answered by that response,
+//! hence **`B <= o`**. No assumption is in these two. Where the capture has only a later sending of the request, its `B` may be
+//! too large; a response with `s < A` was sent after the first one, so its `o` bounds `B`.
+//!
+//! They leave a choice among requests that were under way together. One more fact narrows it, and it is about the
+//! client: it takes **turns**. A turn is what it sends without having received anything in between: one request, or
+//! several if it pipelines. A client that takes turns has had all answers to a turn when it opens the next one, and
+//! so the `B` of the requests that open turns cut both streams into pieces that belong together:
+//!
+//! ```text
+//!   client   │ q1      │ q2 q3 q4 │ q5 ...
+//!            B1        B2         B5
+//!   server   │ r1      │ r2 r3 r4 │ r5 ...
+//! ```
+//!
+//! Whatever is missing in one piece, the count holds in the next: the first response at `B` or behind it answers the request
+//! that opens the turn, unless a hole in between has room for another. Within a piece the count holds from the front up to the
+//! first hole, and from the back down to the last one, once the turn is over; between holes it does if as many answers are
+//! missing as there are holes, since a hole between two messages has at least one in it. A client that has never sent two
+//! requests at once has the answer to a request whose end the server has acknowledged and nothing behind it. What is not decided
+//! by all this is not paired: the response is reported alone, and so is the request.
+//!
+//! Whether a client takes turns is seen while the count holds, in [`Witness::learn`]: a request that opens a turn has the answer
+//! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
+//! where a single one can have it. Without any evidence a client is believed with less [`Confidence`], least of all one that
+//! pipelines. A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end
+//! of the turn.
 
-use gannet_flow::Moment;
+use gannet_flow::{Moment, Peer};
 
-use super::part::{Answer, Fate, Open, Part, Resolution};
+use super::part::{Answer, Fate, Hole, Losses, Open, Opens, Part, Resolution};
 use super::{Context, Http1};
 use crate::body::Method;
 use crate::framing::Progress;
 use crate::{Confidence, Reason, Sink, State};
 
+/// What is known of a connection beyond the messages under way.
+#[derive(Debug)]
+pub(super) struct Witness {
+    /// The last pair that is certain: how many losses there had been in each stream.
+    step: Option<Step>,
+    /// A request was sent while the one before it had no answer.
+    pub(super) pipelined: bool,
+    /// The client has opened a turn when everything was answered, and this was seen: after a turn of one request, after one
+    /// of several.
+    turns: [bool; 2],
+    /// Requests of the turn so far.
+    in_turn: u32,
+    /// It has sent a request having received something since the one before, but not every answer.
+    strays: bool,
+    /// Of the last request: what its client had received, and the losses before it.
+    last_request: Option<(Option<u64>, u32)>,
+    /// Where the last final response began.
+    pub(super) answer_start: Option<u64>,
+    /// Where the last final response that is over and has its request ended.
+    pub(super) answered_to: u64,
+    /// The last final response was seen to its end.
+    pub(super) answer_whole: bool,
+    /// When the FIN of each direction passed.
+    pub(super) fins: [Option<Moment>; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    client: u32,
+    server: u32,
+    confidence: Confidence,
+}
+
+impl Witness {
+    /// `from_start`: every byte from the connection's first on is known.
+    pub(super) fn new(from_start: bool) -> Self {
+        let step = Step { client: 0, server: 0, confidence: Confidence::High };
+        Self {
+            step: from_start.then_some(step),
+            pipelined: false,
+            turns: [false; 2],
+            in_turn: 0,
+            strays: false,
+            last_request: None,
+            answer_start: None,
+            answered_to: 0,
+            answer_whole: true,
+            fins: [None; 2],
+        }
+    }
+
+    /// Requests and responses are not one for one any longer.
+    pub(super) fn out_of_step(&mut self) {
+        self.step = None;
+    }
+
+    /// It has been seen to take turns as it does.
+    fn takes_turns(&self) -> bool {
+        self.turns[usize::from(self.pipelined)]
+    }
+
+    /// Takes note of how `request` was sent, if it is the next one by the count.
+    fn learn(&mut self, request: &Part) {
+        let (Some(_), Some(had)) = (self.step, request.at.acknowledged) else { return };
+        if request.opens == Opens::No {
+            self.in_turn = self.in_turn.saturating_add(1);
+            return;
+        }
+        if had < self.answered_to {
+            self.pipelined = true;
+            self.strays = true;
+        } else {
+            self.came_out_even();
+        }
+        self.in_turn = 1;
+    }
+
+    /// A turn is over by the count, and every request in it has been answered.
+    fn came_out_even(&mut self) {
+        if let (1.., Some(step)) = (self.in_turn, &mut self.step) {
+            match step.confidence {
+                Confidence::High => self.turns[usize::from(self.in_turn > 1)] = true,
+                // As many answers as requests in a turn of several: they may still be those of others, if always as many are
+                // under way.
+                _ if self.in_turn > 1 => step.confidence = step.confidence.max(Confidence::Medium),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether `request`, the oldest without an answer, has the next one, by the count: so many losses have there been in the
+    /// server's stream.
+    #[inline]
+    pub(super) fn counts(&self, request: &Part, server_losses: u32) -> bool {
+        self.step.is_some_and(|step| step.client == request.losses.client && step.server == server_losses)
+    }
+}
+
 impl Http1 {
-    /// Which request the response at `at` answers. With `force`, nothing more of the client will come.
-    pub(super) fn resolve(&self, at: &Progress, force: bool) -> Resolution {
+    /// The request that begins. If the capture has not its first sending, it knows of more than its client did then: a response
+    /// that has acknowledged it came after it.
+    pub(super) fn first_sending(&mut self) -> Progress {
+        let start = self.requests().message.start;
+        let after = |answer: &&Answer| answer.part.at.acknowledged.is_some_and(|had| start < had);
+        if let Some(first) = self.waiting.iter().find(after).map(|answer| answer.part.at.start) {
+            let message = &mut self.streams[self.client as usize].message;
+            message.acknowledged = message.acknowledged.map(|had| had.min(first));
+        }
+        self.requests().message
+    }
+
+    /// Whether the request that begins at `at` opens a turn. To be asked once of each.
+    pub(super) fn opens_turn(&mut self, at: &Progress) -> Opens {
+        let had = at.acknowledged;
+        let losses = self.losses;
+        let last = self.witness.last_request.replace((had, losses.client));
+        let hole_before = at.start > 0 && losses.client != last.map_or(0, |(_, losses)| losses);
+        // Of a connection that is joined in its midst, what came before is of no interest.
+        let received_more = match (last, had) {
+            (None, Some(had)) => !hole_before || had > 0 || self.connection.midstream,
+            (Some((Some(before), _)), Some(had)) => had > before,
+            (_, None) | (Some((None, _)), _) => true,
+        };
+        let in_step = self
+            .witness
+            .step
+            .is_some_and(|step| (step.client, step.server) == (losses.client, losses.server));
+        if in_step
+            && self.pending.is_empty()
+            && self.current.is_none()
+            && had == Some(self.witness.answered_to)
+        {
+            self.witness.came_out_even();
+        }
+        if !received_more {
+            self.witness.pipelined = true;
+            Opens::No
+        } else if hole_before {
+            Opens::Perhaps
+        } else {
+            Opens::Yes
+        }
+    }
+
+    /// Which request a response answers. With `force`, nothing more of the client will come, or it cannot be waited for.
+    pub(super) fn resolve(&self, answer: &Answer, force: bool) -> Resolution {
+        let at = &answer.part.at;
         let before = |start: u64| at.acknowledged.is_none_or(|acknowledged| start < acknowledged);
+        // Requests are in the order of their offsets.
+        let mut covered = self.pending.partition_point(|request| before(request.at.start));
+        let received = |request: &Part| request.at.acknowledged.is_some_and(|had| had > at.start);
+        while covered > 0 && received(&self.pending[covered - 1]) {
+            covered -= 1;
+        }
+        if covered > 0 && self.witness.counts(&self.pending[0], answer.part.losses.server) {
+            return Resolution::Pair(0);
+        }
         let client_known = force
             || self.ended[self.client as usize]
             || at.acknowledged.is_none_or(|acknowledged| acknowledged <= self.requests().position);
         let head_under_way = !force && self.requests().in_head() && before(self.requests().message.start);
-        // Requests are in the order of their offsets.
-        let covered = self.pending.partition_point(|request| before(request.at.start));
-        let count_holds = self.losses == 0 && !self.connection.midstream;
-        if count_holds && covered > 0 {
-            return Resolution::Pair(0);
-        }
         if !client_known || head_under_way {
             return Resolution::Wait;
         }
-        match covered {
-            0 => Resolution::Orphan,
-            _ if self.pipelined => Resolution::Pair(0),
-            _ if self.is_for_a_lost_one(&self.pending[covered - 1], at) => Resolution::Orphan,
-            _ => Resolution::Pair(covered - 1),
+        if covered == 0 {
+            return Resolution::Orphan;
+        }
+        if self.witness.strays {
+            let gapless = self.pending[0].losses.client == self.losses.client
+                && self.witness.step.is_some_and(|step| step.client == self.losses.client);
+            return if covered == 1 && gapless { Resolution::Pair(0) } else { Resolution::Orphan };
+        }
+        let opener = (0..covered).rev().find(|&place| self.pending[place].opens != Opens::No);
+        let first = opener.unwrap_or(0);
+        let taken_for_one = match opener.map(|place| self.pending[place].opens) {
+            Some(Opens::Yes) => true,
+            Some(Opens::Perhaps) => !self.witness.pipelined && self.connection.midstream,
+            Some(Opens::No) | None => false,
+        };
+        if taken_for_one {
+            let received = self.pending[first].at.acknowledged;
+            let behind_all = received.is_none_or(|had| {
+                answer.previous_start.is_none_or(|start| start < had)
+                    && answer.hole.unknown_since(had) < FINAL_MIN
+            });
+            if behind_all {
+                return Resolution::Pair(first);
+            }
+            if !self.witness.pipelined {
+                // The answer was in the hole, and this one is to a request that was in a hole as well.
+                return Resolution::Orphan;
+            }
+        }
+        let next = (first + 1..self.pending.len()).find(|&place| self.pending[place].opens != Opens::No);
+        match next {
+            Some(next) => {
+                let server_known = self.ended[self.client.opposite() as usize]
+                    || self.pending[next].at.acknowledged.is_none_or(|had| had <= self.responses().position);
+                if server_known || force { Resolution::LookBack(first, next) } else { Resolution::Wait }
+            }
+            None if force => Resolution::LookBack(first, self.pending.len()),
+            None => Resolution::Wait,
         }
     }
 
-    /// Whether the response at `at` answers a request in a hole behind `youngest`, the last request known that its sender
-    /// had. The client does not pipeline: it sent what is behind that request once it had the answer to it.
-    fn is_for_a_lost_one(&self, youngest: &Part, at: &Progress) -> bool {
-        let Some(acknowledged) = at.acknowledged else { return false };
-        match youngest.fate {
-            Fate::Whole => acknowledged.saturating_sub(youngest.at.end) >= REQUEST_MIN,
-            // Where it ends is in the hole. Its answer may be missing, too, and then this one is to another.
-            Fate::Broken => youngest.server_losses != self.server_losses,
-            Fate::UnderWay | Fate::Cut => false,
+    /// Decides which of the responses that wait answer the requests pending from `first` up to `next`: all of a turn that is
+    /// over, but for those that have been paired already.
+    ///
+    /// ```text
+    ///   requests    q2   q3   q4   q5        hidden in holes: as many as requests are more than responses
+    ///   responses      ~ r3   r4 ~
+    ///                  └ places ─┘           from the front up to the first place, from the back down to the last
+    /// ```
+    fn look_back(&mut self, first: usize, next: usize) {
+        let end = self.pending.get(next).map(|request| (request.at.acknowledged, request.losses.client));
+        let (end_offset, losses_behind) = end.unwrap_or((None, self.losses.client));
+        let within = |answer: &&Answer| end_offset.is_none_or(|end| answer.part.at.start < end);
+        let count = self.waiting.iter().take_while(within).count().max(1);
+        let requests: Vec<(u32, u32)> =
+            self.pending.range(first..next).map(|request| (request.index, request.losses.client)).collect();
+        let step = self.witness.step;
+        let opener = &self.pending[first];
+        // Whether there may be requests in a hole before each one, and behind the last.
+        let before_first = match opener.opens {
+            Opens::Yes => false,
+            Opens::Perhaps => true,
+            Opens::No => step.is_none_or(|step| step.client != opener.losses.client),
+        };
+        let hidden = requests.windows(2).map(|pair| pair[0].1 != pair[1].1);
+        let mut hidden: Vec<bool> = std::iter::once(before_first).chain(hidden).collect();
+        let last_losses = requests.last().map_or(0, |(_, losses)| *losses);
+        hidden.push(losses_behind != last_losses || self.requests_go_on(next));
+        // The same of the responses.
+        let answers: Vec<&Answer> = self.waiting.iter().take(count).collect();
+        let turn_start = (opener.opens != Opens::No).then_some(opener.at.acknowledged).flatten();
+        let place_before_first = answers.first().is_some_and(|answer| match turn_start {
+            Some(start) => {
+                answer.hole.unknown_since(start) > 0
+                    || answer.previous_start.is_some_and(|previous| previous >= start)
+            }
+            None => step.is_none_or(|step| step.server != answer.part.losses.server),
+        });
+        let places = answers.windows(2).map(|pair| pair[0].part.losses.server != pair[1].part.losses.server);
+        let mut places: Vec<bool> = std::iter::once(place_before_first).chain(places).collect();
+        let last = answers.last().map(|answer| {
+            let at = &answer.part.at;
+            // All that was taken for its body may be missing because there was none.
+            let without_body = at.body_bytes == at.gap_bytes && end_offset == Some(at.body);
+            (answer.part.losses, if without_body { at.body } else { at.end }, at.last)
+        });
+        let Some(last) = last else { return };
+        let (over, behind) = match end_offset {
+            Some(end) => (true, last.1 != end),
+            // A client that closes in order has all its answers.
+            None => {
+                let fin = |peer: Peer| self.witness.fins[peer as usize];
+                let closed = fin(self.client).is_some_and(|client| {
+                    client.time >= last.2
+                        && fin(self.client.opposite()).is_none_or(|server| client.position < server.position)
+                });
+                (closed, !closed || last.0.server != self.losses.server)
+            }
+        };
+        places.push(behind);
+        // Whether there is a response at least in each hole.
+        let some_missing = |place: usize| match (answers.get(place), end_offset) {
+            (Some(answer), _) => {
+                let whole = answer.after_whole || place == 0 && turn_start.is_some();
+                whole && answer.hole.unknown_since(turn_start.unwrap_or(0)) >= FINAL_MIN
+            }
+            (None, Some(end)) => self.witness.answer_whole && end.saturating_sub(last.1) >= FINAL_MIN,
+            (None, None) => false,
+        };
+
+        let mut decided = vec![None; count];
+        let (mut low, mut high) = ((0, 0), (requests.len(), count));
+        while low.0 < high.0 && low.1 < high.1 && !hidden[low.0] && !places[low.1] {
+            decided[low.1] = Some(requests[low.0].0);
+            low = (low.0 + 1, low.1 + 1);
         }
+        while low.0 < high.0 && low.1 < high.1 && !hidden[high.0] && !places[high.1] {
+            high = (high.0 - 1, high.1 - 1);
+            decided[high.1] = Some(requests[high.0].0);
+        }
+        let mut holes = (low.1..=high.1).filter(|&place| places[place]);
+        let missing = (high.0 - low.0).checked_sub(high.1 - low.1);
+        let one_each = missing == Some(holes.clone().count()) && holes.all(some_missing);
+        if over && one_each && !hidden[low.0..=high.0].contains(&true) {
+            let mut request = low.0;
+            for answer in low.1..high.1 {
+                request += usize::from(places[answer]);
+                decided[answer] = Some(requests[request].0);
+                request += 1;
+            }
+        }
+        let forced = end_offset.is_none();
+        if !self.witness.pipelined && !places[..count].contains(&true) && (forced || !places[count]) {
+            for request in self.pending.range(first + low.0..first + high.0) {
+                let of_this = |answer: &Answer| {
+                    let had = answer.part.at.acknowledged;
+                    request.fate == Fate::Whole
+                        && had.is_some_and(|had| request.at.start < had && had <= request.at.end)
+                };
+                let mut candidates = (low.1..high.1).filter(|&place| of_this(answers[place]));
+                if let (Some(place), None) = (candidates.next(), candidates.next()) {
+                    decided[place] = Some(request.index);
+                }
+            }
+        }
+        for (answer, decided) in self.waiting.iter_mut().zip(decided) {
+            answer.decided = Some(decided);
+        }
+    }
+
+    /// Whether more requests may belong to the turn whose last one known is the one before `next`.
+    fn requests_go_on(&self, next: usize) -> bool {
+        self.pending
+            .get(next)
+            .map_or(!self.ended[self.client as usize], |request| request.opens != Opens::Yes)
     }
 
     pub(super) fn open<S: Sink>(
@@ -61,8 +387,7 @@ impl Http1 {
             return Open {
                 request: None,
                 answer,
-                confidence: self.confidence(None),
-                doubtful: false,
+                confidence: self.confidence_alone(None),
                 out_of_step: self.out_of_step,
                 before_capture,
             };
@@ -70,7 +395,7 @@ impl Http1 {
         for _ in 0..index {
             let Some(part) = self.next_pending() else { break };
             let state = match part.fate {
-                Fate::Whole if part.server_losses == self.server_losses => {
+                Fate::Whole if part.losses.server == self.losses.server => {
                     (State::OrphanRequest, Reason::Overtaken)
                 }
                 _ => (State::Gap, Reason::Gap),
@@ -81,25 +406,44 @@ impl Http1 {
         if let Some(request) = &request {
             self.waits_no_more(context, request, now);
         }
-        if self.out_of_step && answer.part.at.acknowledged.is_some() && !self.pipelined {
+        if self.out_of_step && answer.part.at.acknowledged.is_some() && !self.witness.pipelined {
             // The response acknowledges the request: sent after it, and everything before was answered before.
             self.out_of_step = false;
         }
-        let confidence = self.confidence(request.as_ref());
-        Open {
-            request,
-            answer,
-            confidence,
-            doubtful: confidence == Confidence::Low,
-            out_of_step: self.out_of_step,
-            before_capture: false,
-        }
+        let confidence = self.paired(request.as_ref(), &answer);
+        Open { request, answer, confidence, out_of_step: self.out_of_step, before_capture: false }
     }
 
-    pub(super) fn confidence(&self, request: Option<&Part>) -> Confidence {
-        if self.losses == 0 && !self.connection.midstream {
+    /// Takes note of a pair; how sure it is.
+    fn paired(&mut self, request: Option<&Part>, answer: &Answer) -> Confidence {
+        let Some(request) = request else { return Confidence::Low };
+        let server = answer.part.losses.server;
+        let counts = self.witness.counts(request, server);
+        if counts {
+            self.witness.learn(request);
+        } else {
+            self.witness.in_turn = 0;
+        }
+        let confidence = match self.witness.step.filter(|_| counts) {
+            Some(step) => step.confidence,
+            None => {
+                let numbers = [answer.part.at.acknowledged, request.at.acknowledged];
+                match self.witness.takes_turns() {
+                    false if self.witness.pipelined => Confidence::Low,
+                    true if !self.connection.midstream && !numbers.contains(&None) => Confidence::High,
+                    _ => Confidence::Medium,
+                }
+            }
+        };
+        self.witness.step = Some(Step { client: request.losses.client, server, confidence });
+        confidence
+    }
+
+    /// How sure it is that a message has no counterpart.
+    pub(super) fn confidence_alone(&self, request: Option<&Part>) -> Confidence {
+        if self.losses == Losses::default() && !self.connection.midstream {
             Confidence::High
-        } else if self.pipelined || request.is_none_or(|request| request.losses != self.losses) {
+        } else if self.witness.pipelined || request.is_none_or(|request| request.losses != self.losses) {
             Confidence::Low
         } else {
             Confidence::Medium
@@ -118,11 +462,28 @@ impl Http1 {
         force: bool,
     ) -> bool {
         let Some(answer) = self.waiting.front() else { return false };
-        let resolution = self.resolve(&answer.part.at, force);
+        if answer.decided.is_none()
+            && let Resolution::LookBack(first, next) = self.resolve(answer, force)
+        {
+            self.look_back(first, next);
+        }
+        let Some(answer) = self.waiting.front() else { return false };
+        let resolution = match answer.decided {
+            None => self.resolve(answer, force),
+            Some(request) => request
+                .and_then(|index| self.pending.iter().position(|request| request.index == index))
+                .map_or(Resolution::Orphan, Resolution::Pair),
+        };
         if resolution == Resolution::Wait {
             return false;
         }
-        let Some(answer) = self.waiting.pop_front() else { return false };
+        let Some(mut answer) = self.waiting.pop_front() else { return false };
+        if let Resolution::Pair(place) = resolution
+            && self.pending.get(place).is_some_and(|request| request.method == Method::Head)
+        {
+            let kept = answer.part.end_with_head();
+            context.budget.free += kept.map_or(0, |kept| kept.body.len());
+        }
         self.queued_bytes = self.queued_bytes.saturating_sub(answer.part.head.raw().len());
         let under_way = answer.part.fate == Fate::UnderWay;
         let status = answer.part.head.status().unwrap_or_default();
@@ -152,5 +513,12 @@ impl Http1 {
     }
 }
 
-/// Length of `GET / HTTP/1.1` and two line ends: fewer bytes are no request, but empty lines behind a body, for instance.
-const REQUEST_MIN: u64 = 16;
+impl Hole {
+    /// How many of its bytes lie at `offset` or behind.
+    fn unknown_since(self, offset: u64) -> u64 {
+        self.end.saturating_sub(self.start.max(offset))
+    }
+}
+
+/// Length of `HTTP/1.1 204 No Content` and two line ends. What is shorter is an interim response: `100 Continue` has 25 bytes.
+const FINAL_MIN: u64 = 27;

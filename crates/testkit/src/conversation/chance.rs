@@ -273,6 +273,7 @@ impl Plan {
             latency_ns: 1 + random.below(5_000_000),
             lost: share(random, Feature::WireLoss, 300_000),
             repeats: !has(Feature::NeverRepeated),
+            frugal: false,
             needless: share(random, Feature::Needless, 300_000),
             forged: share(random, Feature::Forged, 200_000),
             urgent: share(random, Feature::Urgent, 300_000),

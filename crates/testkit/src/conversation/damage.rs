@@ -279,6 +279,12 @@ impl Conversation {
         self.resend(again, &payload)
     }
 
+    /// A packet that was dropped is in the capture all the same.
+    pub fn capture_again(&mut self, packet: Packet) -> &mut Self {
+        self.insert(packet);
+        self
+    }
+
     /// All packets are cut to so many bytes.
     pub fn snaplen(&mut self, bytes: usize) -> &mut Self {
         self.packets.iter_mut().for_each(|packet| packet.frame.truncate(bytes));

@@ -28,6 +28,8 @@ pub struct Manner {
     pub lost: u64,
     /// What is lost is sent again, until it arrives. Otherwise it never is, and what was behind it is acknowledged never.
     pub repeats: bool,
+    /// Of what the other end has nothing is sent again together with what is lost.
+    pub frugal: bool,
     /// How many of a million segments are sent again without need, with the same bytes.
     pub needless: u64,
     /// How many of a million are sent again with other bytes, to nobody's good.
@@ -44,6 +46,7 @@ impl Default for Manner {
             latency_ns: 1_000_000,
             lost: 0,
             repeats: true,
+            frugal: false,
             needless: 0,
             forged: 0,
             urgent: 0,
@@ -153,6 +156,17 @@ impl Dialogue {
         self.run()
     }
 
+    /// An end says these bytes.
+    pub fn tell(&mut self, from: Peer, bytes: &[u8]) -> &mut Self {
+        let stream = &mut self.ends[from as usize].stream;
+        let start = stream.len() as u64;
+        stream.extend_from_slice(bytes);
+        let end = stream.len();
+        self.ends[from.other() as usize].received.resize(end, false);
+        self.plan_segments(from, start..end as u64, self.now_ns);
+        self.run()
+    }
+
     /// Both talk at once.
     pub fn say_together(&mut self, bytes: [usize; 2]) -> &mut Self {
         for from in [Peer::Client, Peer::Server] {
@@ -247,6 +261,10 @@ impl Dialogue {
     /// Writes a message and plans its segments.
     fn begin(&mut self, from: Peer, bytes: usize, start_ns: u64) {
         let written = self.write(from, bytes);
+        self.plan_segments(from, written, start_ns);
+    }
+
+    fn plan_segments(&mut self, from: Peer, written: Range<u64>, start_ns: u64) {
         let [low, high] = self.manner.segment_bytes.map(|bytes| bytes.max(1) as u64);
         let (mut at, mut time) = (written.start, start_ns);
         while at < written.end {
@@ -327,7 +345,8 @@ impl Dialogue {
                 self.plan(later, Event::Send { from, range: range.start..end, fin, times });
             }
             2 => {
-                let start = range.start.saturating_sub(300);
+                let known = if self.manner.frugal { self.ends[from.other() as usize].whole } else { 0 };
+                let start = range.start.saturating_sub(300).max(known.min(range.start));
                 self.plan(later, Event::Send { from, range: start..range.end, fin, times });
             }
             _ => self.plan(later, Event::Send { from, range, fin, times }),
