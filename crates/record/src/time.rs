@@ -1,5 +1,6 @@
 //! Times and durations as text.
 
+use std::cell::Cell;
 use std::fmt;
 
 use gannet_packet::Timestamp;
@@ -11,21 +12,41 @@ pub(crate) struct Rfc3339(pub Timestamp);
 
 impl Rfc3339 {
     fn text(&self) -> [u8; 30] {
-        let secs = i64::try_from(self.0.secs()).unwrap_or(i64::MAX);
-        // 2554 is the last year of a `Timestamp`, 9999 jiff's.
-        let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
-        let civil = Offset::UTC.to_datetime(time);
+        let secs = self.0.secs();
+        let (day, second) = (secs / DAY_SECS, (secs % DAY_SECS) as u32);
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
-        put(&mut text[0..4], civil.year().unsigned_abs().into());
-        put(&mut text[5..7], civil.month().unsigned_abs().into());
-        put(&mut text[8..10], civil.day().unsigned_abs().into());
-        put(&mut text[11..13], civil.hour().unsigned_abs().into());
-        put(&mut text[14..16], civil.minute().unsigned_abs().into());
-        put(&mut text[17..19], civil.second().unsigned_abs().into());
+        text[0..10].copy_from_slice(&date(day));
+        put(&mut text[11..13], second / 3_600);
+        put(&mut text[14..16], second / 60 % 60);
+        put(&mut text[17..19], second % 60);
         put(&mut text[20..29], self.0.subsec_nanos());
         text
     }
 }
+
+/// The date of a day since 1970. Records come by the thousand from the same one.
+fn date(day: u64) -> [u8; 10] {
+    thread_local! {
+        static LAST: Cell<(u64, [u8; 10])> = const { Cell::new((0, *b"1970-01-01")) };
+    }
+    let (known, text) = LAST.get();
+    if known == day {
+        return text;
+    }
+    let secs = i64::try_from(day * DAY_SECS).unwrap_or(i64::MAX);
+    // 2554 is the last year of a `Timestamp`, 9999 jiff's.
+    let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
+    let civil = Offset::UTC.to_datetime(time);
+    let mut text = *b"0000-00-00";
+    put(&mut text[0..4], civil.year().unsigned_abs().into());
+    put(&mut text[5..7], civil.month().unsigned_abs().into());
+    put(&mut text[8..10], civil.day().unsigned_abs().into());
+    LAST.set((day, text));
+    text
+}
+
+/// Leap seconds are in no timestamp.
+const DAY_SECS: u64 = 86_400;
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

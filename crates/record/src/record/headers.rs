@@ -49,9 +49,16 @@ impl HeaderSelection {
                         *bits |= 1_u16 << at.min(LAST_BIT);
                     }
                 }
-                Selector { names, of_length, all: false }
+                let mut looked_at = KNOWN_LOOKED_AT;
+                names.iter().for_each(|name| looked_at.add(name.as_bytes()));
+                Selector { names, of_length, all: false, looked_at }
             }
-            Self::All => Selector { names: &[], of_length: [0; LENGTHS], all: true },
+            Self::All => Selector {
+                names: &[],
+                of_length: [0; LENGTHS],
+                all: true,
+                looked_at: LookedAt([u64::MAX; 4]),
+            },
         }
     }
 }
@@ -63,7 +70,45 @@ pub(super) struct Selector<'a> {
     /// and any longer one; the last bit is for that name and all behind it.
     of_length: [u16; LENGTHS],
     all: bool,
+    /// Those that are selected, and those that something is made of.
+    looked_at: LookedAt,
 }
+
+/// A set of names by length, first and last letter: no name is missing, and few are in it by accident.
+#[derive(Clone, Copy)]
+struct LookedAt([u64; 4]);
+
+impl LookedAt {
+    #[inline]
+    const fn bit(name: &[u8]) -> (usize, u64) {
+        let [first, .., last] = name else { return (0, 1) };
+        // In any case of letters.
+        let mixed = name.len() + (*first | 0x20) as usize * 7 + (*last | 0x20) as usize * 13;
+        (mixed / 64 % 4, 1 << (mixed % 64))
+    }
+
+    const fn add(&mut self, name: &[u8]) {
+        let (word, bit) = Self::bit(name);
+        self.0[word] |= bit;
+    }
+
+    #[inline]
+    fn has(&self, name: &[u8]) -> bool {
+        let (word, bit) = Self::bit(name);
+        self.0.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+}
+
+/// Those that something is made of.
+const KNOWN_LOOKED_AT: LookedAt = {
+    let mut names = LookedAt([0; 4]);
+    let mut at = 0;
+    while at < KNOWN {
+        names.add(Known::NAMES[at].1.as_bytes());
+        at += 1;
+    }
+    names
+};
 
 /// Few names are longer.
 const LENGTHS: usize = 32;
@@ -146,13 +191,17 @@ impl<'a> Scan<'a> {
             known: [None; KNOWN],
             traces: 0,
         };
-        let mut bit = 1_u64;
+        let mut next = 1_u64;
         for (name, value) in head.fields() {
+            let bit = next;
+            // 0 for what is beyond.
+            next <<= 1;
+            if !selector.looked_at.has(name) {
+                continue;
+            }
             if selector.contains(name) {
                 scan.selected |= bit;
             }
-            // 0 for what is beyond.
-            bit <<= 1;
             let bits = KNOWN_OF_LENGTH.get(name.len()).copied().unwrap_or(0);
             if bits != 0 {
                 scan.know(bits, name, value);

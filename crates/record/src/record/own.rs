@@ -165,8 +165,14 @@ impl Items for Notes<'_> {
     fn items(&self) -> impl Iterator<Item: Serialize> {
         let messages = [(REQUEST, &self.0.request), (RESPONSE, &self.0.response)];
         let some = messages.into_iter().filter_map(|(whose, message)| Some((whose, message.as_ref()?)));
+        let some = some.filter(|(_, message)| is_odd(message));
         some.flat_map(|(whose, message)| names_of(message).map(move |name| note(whose, name)))
     }
+}
+
+/// Most messages have none, and are asked twice.
+fn is_odd(message: &Message) -> bool {
+    !message.oddities.is_empty() || message.head.cut || message.ambiguous_length || message.trailers.is_some()
 }
 
 fn names_of(message: &Message) -> impl Iterator<Item = &'static str> {

@@ -8,6 +8,8 @@ use gannet_packet::Surroundings;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::headers::HeaderPart;
+use super::origin::Known;
 use super::*;
 use crate::sample::{FIRST, exchange, exchange_of, head, message, request};
 
@@ -282,6 +284,16 @@ fn long_selections_select_all_of_their_names() {
     let selector = selector.selector();
     assert!(fields.iter().all(|(name, _)| selector.contains(name)));
     assert!(!fields.iter().any(|(name, _)| selector.contains(&name[1..])));
+    // What a look at a head passes over without a second one.
+    let known = Known::NAMES.iter().map(|(_, name)| *name);
+    for name in names.iter().map(String::as_str).chain(known).chain(["x"]) {
+        let one = HeaderSelection::Named(vec![name.to_owned()]);
+        for name in [name.to_owned(), name.to_uppercase()] {
+            let head = head(b"GET / HTTP/1.1", &[(name.as_bytes(), b"v")]);
+            let scan = Scan::new(&head, &one.selector());
+            assert!(!HeaderPart::new(&scan, &options(), &one.selector()).is_empty(), "{name}");
+        }
+    }
 }
 
 fn any_head(line: &'static str) -> impl Strategy<Value = Head> {
