@@ -1,7 +1,7 @@
 //! `gannet-compare http`: gannet, httpry and, for latency on a part, tshark, on one file and on one live load.
 //!
 //! ```text
-//!   file      capture A, cached, one core:  httpry │ gannet ... │ tcpdump reads it alone     time, memory
+//!   file      capture A, cached, one core:  httpry │ gannet ... │ cat, tcpdump read alone    time, memory
 //!             the records of 1, 2 and 4 workers, and the truth                               all equal
 //!   latency   a part of it:                 tshark │ gannet                                  http.time
 //!   live      tx0 h2load ═ veth ═ rx0 nginx + gannet                                         records = access log
