@@ -182,12 +182,8 @@ fn exchanges_are_those_of_tshark() {
                 Some((ours.number("/http/response/status_code")?, stated))
             })
             .collect();
-        for interim in ours.iter().filter_map(|ours| ours.record.pointer("/gannet/interim")?.as_array()) {
-            answers.extend(
-                interim
-                    .iter()
-                    .map(|interim| (interim.as_u64().or(interim["status"].as_u64()).unwrap(), None)),
-            );
+        for interim in ours.iter().filter_map(|ours| ours.record.pointer("/timing/interim")?.as_array()) {
+            answers.extend(interim.iter().map(|interim| (interim["status_code"].as_u64().unwrap(), None)));
         }
         let (mut their_requests, mut their_answers) = (Vec::new(), Vec::new());
         for row in tshark_rows(&table) {
