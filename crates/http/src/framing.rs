@@ -458,11 +458,6 @@ impl Stream {
         bodyless
     }
 
-    /// Nothing of the body has come, and whether there is one depends on a request that is not known.
-    pub(crate) fn may_lack_body(&self) -> bool {
-        matches!(self.phase, Phase::Perhaps { .. })
-    }
-
     /// What follows is another protocol. Bytes of the message under way that are behind its head are part of it, and
     /// are given back.
     pub(crate) fn switch(&mut self) -> u64 {
@@ -493,7 +488,10 @@ impl Stream {
             Phase::Idle | Phase::Decide | Phase::Search | Phase::Again => AfterGap::Unknown,
             Phase::Switched => AfterGap::Switched,
             Phase::Reading { .. } | Phase::Beyond(_) => AfterGap::Head(self.half_head(limits)),
-            Phase::Perhaps { left } | Phase::Counted { left } => match (*left).checked_sub(len) {
+            // Whether there is a body at all depends on a request that is not known: if there is none, what is missing begins
+            // with another head, and to count on would pass over all that follow it.
+            Phase::Perhaps { .. } => AfterGap::Broken,
+            Phase::Counted { left } => match (*left).checked_sub(len) {
                 Some(0) => AfterGap::End,
                 Some(rest) => {
                     *left = rest;
@@ -515,7 +513,7 @@ impl Stream {
         };
         let within = match (&after, &self.phase) {
             (AfterGap::Inside | AfterGap::End, _) => len,
-            (AfterGap::EndAndMore, Phase::Perhaps { left } | Phase::Counted { left }) => *left,
+            (AfterGap::EndAndMore, Phase::Counted { left }) => *left,
             _ => 0,
         };
         if len > 0 {

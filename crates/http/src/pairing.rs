@@ -247,20 +247,12 @@ impl Http1 {
     /// Takes a hole in one direction.
     pub(crate) fn gap<S: Sink>(&mut self, context: &mut Context<'_, S>, gap: &Gap) -> Next {
         let config = context.config;
-        let unsure = self.stream(gap.from).may_lack_body();
         let after = self.stream(gap.from).gap(gap.len, config);
         let unknown = !matches!(after, AfterGap::Inside | AfterGap::Switched | AfterGap::End);
         self.request_missing |= unknown && gap.from == self.client;
         match after {
-            // Of an answer to HEAD nothing of it is body.
-            AfterGap::Inside if unsure => self.lost(gap.from, gap.len),
             AfterGap::Inside | AfterGap::Switched => {}
-            AfterGap::End => {
-                self.over(context, gap.from, Fate::Whole, gap.now);
-                if unsure {
-                    self.lost(gap.from, gap.len);
-                }
-            }
+            AfterGap::End => self.over(context, gap.from, Fate::Whole, gap.now),
             AfterGap::EndAndMore => {
                 self.over(context, gap.from, Fate::Whole, gap.now);
                 self.lost(gap.from, gap.len);

@@ -144,13 +144,7 @@ fn check(seed: u64, loss: u64, traffic: &Traffic) -> [Doubts; 2] {
             traffic.sent[near].iter().filter(beside).filter(|other| !other.whole || other.too_late).count();
         let is_last = traffic.sent.get(next_turn).is_none_or(|next| next.connection != sent.connection);
         let missing = missing + usize::from(is_last && !sent.closed);
-        // Behind an answer to a HEAD that is not known yet and a hole nobody knows whether there is a body.
-        let before = traffic.sent[number.saturating_sub(4)..number].iter();
-        let before = before.filter(|other| other.connection == sent.connection);
-        let behind_head =
-            before.clone().any(|other| other.method == "HEAD") && before.clone().any(|other| !other.whole);
         let untellable = match sent.pace {
-            _ if behind_head => true,
             Pace::Single => false,
             Pace::Batches(_) | Pace::Mixed => missing > 1,
             Pace::Window(_) => loss > 0,

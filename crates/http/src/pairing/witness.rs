@@ -346,7 +346,10 @@ impl Http1 {
             }
         }
         let forced = end_offset.is_none();
-        if !self.witness.pipelined && !places[..count].contains(&true) && (forced || !places[count]) {
+        if !self.witness.pipelined
+            && !places[..count].contains(&true)
+            && (forced || !places[count] || self.witness.takes_turns())
+        {
             for request in self.pending.range(first + low.0..first + high.0) {
                 let of_this = |answer: &Answer| {
                     let had = answer.part.at.acknowledged;
