@@ -14,7 +14,9 @@ use gannet_http::{
     Timing, Untrusted,
 };
 use gannet_packet::{Endpoint, Surroundings, Timestamp};
-use gannet_record::{Interfaces, Latencies, Record, RecordOptions, Routes};
+use gannet_record::{
+    Expression, Glob, Interfaces, Latencies, Record, RecordOptions, Routes, Selection, Selector, StatusSet,
+};
 use gannet_sink::{
     Batch, Event, EventKinds, Format, HttpryOptions, Hub, HubConfig, Order, SinkSpec, Target, WhenFull,
 };
@@ -74,6 +76,40 @@ fn latencies_add(bencher: Bencher, paths: Paths) {
         added += 1;
     });
     assert_eq!(latencies.summary().total.figures.measured, added);
+}
+
+/// What is asked of an exchange.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// Method, host, path, status and duration by their short forms.
+    ShortForms,
+    Where(&'static str),
+}
+
+#[bench(sample_size = BURST, args = [
+    Asked::ShortForms,
+    Asked::Where("http.response.status_code >= 200"),
+    Asked::Where("http.response.status_code == 200 && timing.total_ns > 0 && url.path.startsWith('/api/')"),
+    Asked::Where("http.request.header['user-agent'][0].contains('Chrome') && !('gap' in gannet.untrusted)"),
+])]
+fn selects(bencher: Bencher, asked: Asked) {
+    let exchanges = exchanges(Paths::Numbered);
+    let selection = match asked {
+        Asked::ShortForms => Selection {
+            methods: vec!["get".to_owned()],
+            hosts: vec![Glob::of_host("*.example").unwrap()],
+            paths: vec![Glob::of_path("/api/*").unwrap()],
+            statuses: Some(StatusSet::new("2xx").unwrap()),
+            slower_ns: Some(1),
+            expression: None,
+        },
+        Asked::Where(text) => {
+            Selection { expression: Some(Expression::new(text).unwrap()), ..Selection::default() }
+        }
+    };
+    let mut selector = Selector::new(selection, options()).unwrap();
+    let mut next = exchanges.iter().cycle();
+    bencher.bench_local(|| assert!(selector.selects(black_box(next.next().unwrap()))));
 }
 
 /// A batch by way of an output's thread, from start to end: the time of a line, the hand-over, and some of the thread's own.

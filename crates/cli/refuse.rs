@@ -36,20 +36,15 @@ const FLAGS: &[&str] = &[
     "--exchange",
     "--flow",
     "--flow-bytes",
-    "--host",
     "--keep",
     "--limit",
     "--matched",
     "--no-index",
     "--on-close",
-    "--path",
     "--reindex",
     "--since",
-    "--slower",
-    "--status",
     "--top",
     "--until",
-    "--where",
 ];
 
 /// Commands of the contract that this version lacks.

@@ -42,7 +42,7 @@ fn what_is_not_built_is_refused_by_name() {
         ("record --compress=zstd", "--compress is not built yet"),
         ("grep -i lo x", "gannet grep is not built yet"),
         ("http -o zeek", "the format zeek is not built yet"),
-        ("http --where x", "--where is not built yet"),
+        ("http --top url.path", "--top is not built yet"),
         ("grep x", "gannet grep is not built yet"),
     ] {
         let outcome = dir.gannet(words).run().exits(2).says(sentence);

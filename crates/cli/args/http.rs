@@ -10,7 +10,7 @@ use gannet_http::PortSet;
 use gannet_pipeline::config::Rotate;
 use gannet_sink::EventKinds;
 
-use super::{CaptureArgs, FlowArgs, OUTPUT};
+use super::{CaptureArgs, FlowArgs, OUTPUT, SelectionArgs};
 use crate::units::{self, HeaderList, OutputSpec};
 
 /// The flags of `gannet http`.
@@ -57,13 +57,6 @@ pub(crate) struct HttpArgs {
     /// With --fields, that of lines with these fields.
     #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_SCHEMA", help_heading = OUTPUT)]
     pub(crate) schema: bool,
-
-    /// Requests that -o httpry shows, by what they begin with, in any case of letters
-    /// [default: get,post,put,head,options,delete,trace,connect,patch]
-    ///
-    /// Responses are shown whatever was asked.
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', env = "GANNET_METHOD", help_heading = OUTPUT)]
-    pub(crate) method: Vec<String>,
 
     /// With -o httpry, the requests per second of each host, this often; of a file once, at the end
     ///
@@ -159,6 +152,9 @@ pub(crate) struct HttpArgs {
     pub(crate) ports: Option<PortSet>,
 
     #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+
+    #[command(flatten)]
     pub(crate) flow: FlowArgs,
 }
 
@@ -173,6 +169,12 @@ Examples:
   The latency histograms of a capture, and one of HdrHistogram's tools that shows them in ms:
       gannet http -r capture.pcapng -o none --histograms latency.hlog
       HistogramLogProcessor -i latency.hlog -outputValueUnitRatio 1000000
+  What fails, and what takes longer than a second:
+      gannet http -i eth0 --status 5xx,none
+      gannet http -i eth0 --host '*.shop.example' --path '/api/*' -m post,put --slower 1s
+  The same by the names of the JSON record, and more than that:
+      gannet http -i eth0 --where 'http.response.status_code >= 500 || timing.total_ns > duration(\"1s\")'
+      gannet http -r capture.pcapng --where '\"gap\" in gannet.untrusted && url.path.matches(\"^/v[0-9]\")'
   Lines on the terminal and JSON in a file:
       gannet http -i lo --ports 8080 -o text -o jsonl:requests.jsonl
   As httpry has them, of a capture file, with the browsers:

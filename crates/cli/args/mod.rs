@@ -8,6 +8,7 @@ mod filter;
 mod flow;
 mod http;
 mod httpry;
+mod selection;
 mod stats;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -23,6 +24,7 @@ pub(crate) use self::filter::{FilterArgs, LinkArg};
 pub(crate) use self::flow::FlowArgs;
 pub(crate) use self::http::HttpArgs;
 pub(crate) use self::httpry::HttpryArgs;
+pub(crate) use self::selection::SelectionArgs;
 pub(crate) use self::stats::StatsArgs;
 use crate::units::{self, CpuList, SnaplenArg};
 

@@ -13,7 +13,7 @@ use gannet_sink::{EventKind, EventKinds, Format, SinkSpec, Target};
 
 use super::{
     Run, Summary, around, capture, files_of_capture, flow, httpry, refuse_rotation_of_a_file,
-    refuse_same_files,
+    refuse_same_files, selection,
 };
 use crate::args::HttpArgs;
 use crate::exit::Error;
@@ -43,9 +43,11 @@ pub(crate) fn http(
     };
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
+    let selection = selection::selection(&args.selection)?;
     let (httpry, methods) = httpry::options(args, &sinks)?;
     let fields = fields(args, &sinks)?;
     let default_filter = httpry::default_filter(&sinks, ports.is_some());
+    selection::refuse_early_events(&selection, &sinks)?;
     let http = HttpConfig {
         httpry,
         methods,
@@ -68,6 +70,7 @@ pub(crate) fn http(
         fields,
         redact: !args.no_redact,
         routes,
+        selection,
         histogram_log: args.histograms.is_some(),
         bodies: args.body.is_some_and(|size| size > 0),
         decode: DecodeLimits { max_bytes: body, ..DecodeLimits::default() },
@@ -307,6 +310,25 @@ mod tests {
         );
         assert!(refusal("-o none --events request").contains("no output has such a format"));
         assert!(refusal("-o text --body 1k").contains("--body is for -o jsonl and messages"));
+    }
+
+    #[test]
+    fn conditions() {
+        let selection = |line| config(line).selection;
+        assert!(selection("").conditions().is_empty());
+        let all = selection(
+            "-m get,post --method PUT --host *.example --host {a,b} --path /a/* --status 5xx,none --slower 1500ms \
+             --where http.response.status_code>=500",
+        );
+        assert_eq!(all.methods, ["get", "post", "PUT"]);
+        assert_eq!((all.hosts.len(), all.paths.len()), (2, 1));
+        assert!(all.statuses.as_ref().is_some_and(|set| set.contains(None) && !set.contains(Some(404))));
+        assert_eq!(all.slower_ns, Some(1_500_000_000));
+        assert_eq!(all.conditions().len(), 6);
+        let error = refusal("--where http.response.status>=500");
+        let expected = "--where: there is no field http.response.status: did you mean http.response.status_code?\n    \
+                        http.response.status>=500\n    ^";
+        assert_eq!(error, expected);
     }
 
     #[test]

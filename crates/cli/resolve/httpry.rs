@@ -11,10 +11,8 @@ use crate::exit::Error;
 /// What those outputs show, and which requests.
 pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOptions, Methods), Error> {
     let is_there = sinks.iter().any(|sink| sink.format == Format::Httpry);
-    for (flag, is_given) in [("--method", !args.method.is_empty()), ("--rates", args.rates.is_some())] {
-        if is_given && !is_there {
-            return Err(Error::usage(format!("{flag} is for -o httpry, and no output has that format")));
-        }
+    if args.rates.is_some() && !is_there {
+        return Err(Error::usage("--rates is for -o httpry, and no output has that format"));
     }
     if args.rates.is_some() && !args.fields.is_empty() {
         return Err(Error::usage("--rates shows no fields but the host: leave --fields out"));
@@ -24,7 +22,7 @@ pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOpti
         [] => Fields::default(),
         list => Fields::new(list).map_err(|error| Error::usage(format!("--fields: {error}")))?,
     };
-    let methods = match args.method.as_slice() {
+    let methods = match args.selection.method.as_slice() {
         [] => Methods::default(),
         list => Methods::new(list).ok_or_else(|| Error::usage("--method: no method in the list"))?,
     };

@@ -8,6 +8,7 @@ mod filter;
 mod flow;
 mod http;
 mod httpry;
+mod selection;
 mod stats;
 
 use std::ffi::OsString;

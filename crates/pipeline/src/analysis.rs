@@ -14,9 +14,11 @@
 use std::time::{Duration, Instant};
 
 use gannet_flow::{FlowTable, Handler, Heard, Moment, Segment};
-use gannet_http::{Exchange, HeadEvent, Http, MessageEvent, PendingRequest, ServerNames, Sink};
+use gannet_http::{
+    Connection, Exchange, Head, HeadEvent, HeadKind, Http, MessageEvent, PendingRequest, ServerNames, Sink,
+};
 use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Timestamp};
-use gannet_record::{Interfaces, Latencies, Traffic};
+use gannet_record::{Interfaces, Latencies, Selector, Traffic};
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
 use gannet_ring::interfaces::link_type_of_arphrd;
@@ -29,6 +31,7 @@ use crate::intake::{Found, Intake, Part, ip_bytes};
 use crate::ledger::{Analysed, AnalysisLedger, Counters};
 use crate::mailbox::{Account, Post};
 use crate::raw_heads::RawHeads;
+use crate::records::record_options;
 
 /// The analysis of one worker, by what is looked for.
 pub(crate) enum Analysis {
@@ -76,6 +79,8 @@ pub(crate) struct AnalysisPlan<'a> {
     pub(crate) interfaces: Interfaces,
     /// By how much longer one packet of a flow may take than another to come to its worker.
     pub(crate) skew: Duration,
+    /// Packets come from interfaces.
+    pub(crate) live: bool,
 }
 
 /// What is looked for.
@@ -180,6 +185,9 @@ impl Layer for Http<Collector> {
     fn show(&mut self, ledger: &mut AnalysisLedger) {
         ledger.http = *self.counters();
         ledger.raw_heads = self.sink().heads.as_ref().map_or(0, |heads| heads.told());
+        if let Some(choice) = &self.sink().choice {
+            ledger.not_selected = choice.not_selected;
+        }
     }
 
     fn findings(&mut self) -> Findings {
@@ -235,11 +243,26 @@ pub(crate) struct Collector {
     heads: Option<Box<RawHeads>>,
     events: Vec<Event>,
     latencies: Latencies,
+    /// `None` if everything is selected.
+    choice: Option<Box<Choice>>,
+}
+
+/// Says what is selected, and counts what is not.
+struct Choice {
+    selector: Selector,
+    /// By kind.
+    not_selected: [u64; EventKind::ALL.len()],
 }
 
 /// What is selected is decided in here and nowhere else, before anything is counted or copied.
 impl Sink for Collector {
     fn exchange(&mut self, exchange: Exchange) {
+        if let Some(choice) = &mut self.choice
+            && !choice.selector.selects(&exchange)
+        {
+            choice.not_selected[EventKind::Exchange as usize] += 1;
+            return;
+        }
         self.latencies.add(&exchange);
         if self.wanted.contains(EventKind::Exchange) {
             self.events.push(Event::Exchange(exchange));
@@ -248,7 +271,8 @@ impl Sink for Collector {
 
     #[inline]
     fn head(&mut self, event: HeadEvent<'_>) {
-        if self.wanted.contains(EventKind::of_head(event.kind)) {
+        let request = request_of(event.kind, event.head, event.request);
+        if self.wants(EventKind::of_head(event.kind), event.connection, request) {
             self.events.push(Event::Head(Box::new(event.to_report())));
         }
         if let Some(heads) = &mut self.heads {
@@ -258,15 +282,38 @@ impl Sink for Collector {
 
     #[inline]
     fn message(&mut self, event: MessageEvent<'_>) {
-        if self.wanted.contains(EventKind::of_message(event.kind)) {
+        let request = request_of(event.kind, event.head, event.request);
+        if self.wants(EventKind::of_message(event.kind), event.connection, request) {
             self.events.push(Event::Message(Box::new(event.to_report())));
         }
     }
 
     fn pending(&mut self, request: PendingRequest) {
-        if self.wanted.contains(EventKind::Pending) {
+        if self.wants(EventKind::Pending, &request.connection, Some(&request.head)) {
             self.events.push(Event::Pending(Box::new(request)));
         }
+    }
+}
+
+impl Collector {
+    /// Whether an output takes an event of this kind, and it is selected as far as its request tells.
+    #[inline]
+    fn wants(&mut self, kind: EventKind, connection: &Connection, request: Option<&Head>) -> bool {
+        if !self.wanted.contains(kind) {
+            return false;
+        }
+        let Some(choice) = &mut self.choice else { return true };
+        let selected = choice.selector.selects_request(connection, request);
+        choice.not_selected[kind as usize] += u64::from(!selected);
+        selected
+    }
+}
+
+/// The head of the request that a head is, or answers.
+fn request_of<'a>(kind: HeadKind, head: &'a Head, request: Option<&'a Head>) -> Option<&'a Head> {
+    match kind {
+        HeadKind::Request => Some(head),
+        HeadKind::Interim | HeadKind::Response => request,
     }
 }
 
@@ -298,7 +345,15 @@ impl Analysis {
                 let latencies = Latencies::new(config.routes.clone());
                 let wanted = lane.wanted();
                 let heads = wanted.contains(EventKind::RawHead).then(|| Box::new(RawHeads::new(config)));
-                let collector = Collector { wanted, heads, events: Vec::new(), latencies };
+                let options = record_options(config, plan.interfaces.clone(), plan.live);
+                let collector = Collector {
+                    wanted,
+                    heads,
+                    events: Vec::new(),
+                    latencies,
+                    choice: Selector::new(config.selection.clone(), options)
+                        .map(|selector| Box::new(Choice { selector, not_selected: Default::default() })),
+                };
                 let http = Http::new(config.analysis.clone(), collector);
                 Self::Http(Engine::new(plan, config.flows, http, worker, lane))
             }
@@ -816,6 +871,7 @@ mod tests {
             workers: WORKERS,
             interfaces,
             skew: Duration::ZERO,
+            live: false,
         };
         let office = PostOffice::new(WORKERS).unwrap();
         let [mut busy, mut finder] = [0, 1].map(|worker| {

@@ -19,7 +19,7 @@ use gannet_flow::FragmentLimits;
 use gannet_http::DecodeLimits;
 use gannet_packet::{Decap, PacketType};
 use gannet_record::fields::Choice;
-use gannet_record::{HeaderSelection, Methods, Routes};
+use gannet_record::{HeaderSelection, Methods, Routes, Selection};
 pub use gannet_ring::TimeSource;
 use gannet_ring::fanout::FanoutMode;
 use gannet_ring::netns::NetnsSpec;
@@ -127,6 +127,8 @@ pub struct HttpConfig {
     pub redact: bool,
     /// How paths become routes.
     pub routes: Routes,
+    /// Which exchanges are reported.
+    pub selection: Selection,
     /// Make an HdrHistogram log of the latencies at the end, besides their summary.
     pub histogram_log: bool,
     /// Records show what was kept of bodies, and not only whole messages do.

@@ -78,7 +78,8 @@ pub(crate) fn run(
         events(Event::Reading { path, output: output.clone(), filter });
     }
     let counters: Vec<_> = (0..workers).map(|_| Counters::new()).collect();
-    let plan = AnalysisPlan { aim, seed: seed(), workers, interfaces: names, skew: Duration::ZERO };
+    let plan =
+        AnalysisPlan { aim, seed: seed(), workers, interfaces: names, skew: Duration::ZERO, live: false };
     let mut reading = Reading {
         selection,
         merge: Merge::new(readers),

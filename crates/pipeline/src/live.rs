@@ -211,7 +211,7 @@ impl Outputs {
             // worker, and waits once more until what this worker was given before it must have come.
             let patience = config.capture.block_timeout * 2;
             let skew = if self.post.is_some() { patience * 2 } else { Duration::ZERO };
-            let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone(), skew };
+            let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone(), skew, live: true };
             let fanout = config.capture.fanout;
             let post = self.post.as_ref().map(|office| Post::new(office, worker, fanout, patience));
             Analysis::new(&plan, worker, hub.lane()).with_post(post)

@@ -8,6 +8,7 @@ use gannet_record::{Interfaces, RecordOptions};
 use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, WhenFull};
 
 use crate::analysis::{Aim, Findings};
+use crate::config::HttpConfig;
 use crate::control::Event;
 use crate::error::Error;
 use crate::ledger::{HttpReport, Ledger};
@@ -23,18 +24,7 @@ pub(crate) fn records_hub(
     let interfaces = names.clone();
     let (sinks, flush_each, httpry, options) = match aim {
         Aim::Http(config) => {
-            let options = RecordOptions {
-                headers: config.headers.clone(),
-                fields: config.fields.clone(),
-                redact: config.redact,
-                routes: config.routes.clone(),
-                interfaces,
-                // What is read from a file makes the same records on every machine.
-                host_name: live.then(host_name).flatten(),
-                bodies: config.bodies,
-                decode: config.decode,
-                ..RecordOptions::default()
-            };
+            let options = record_options(config, interfaces, live);
             (&config.sinks, config.flush_each, config.httpry.clone(), options)
         }
         Aim::Flows(config) => {
@@ -52,6 +42,22 @@ pub(crate) fn records_hub(
         flush_each,
     };
     Ok(Hub::open(hub)?)
+}
+
+/// What records of HTTP show.
+pub(crate) fn record_options(config: &HttpConfig, interfaces: Interfaces, live: bool) -> RecordOptions {
+    RecordOptions {
+        headers: config.headers.clone(),
+        fields: config.fields.clone(),
+        redact: config.redact,
+        routes: config.routes.clone(),
+        interfaces,
+        // What is read from a file makes the same records on every machine.
+        host_name: live.then(host_name).flatten(),
+        bodies: config.bodies,
+        decode: config.decode,
+        ..RecordOptions::default()
+    }
 }
 
 /// This machine's name, if it has one that is text.
@@ -90,16 +96,17 @@ pub(crate) fn merged(all: Vec<Findings>) -> Findings {
 
 /// What the report shows of HTTP.
 pub(crate) fn http_report(findings: &Findings, aim: Option<Aim<'_>>) -> Option<HttpReport> {
-    let wants_log = matches!(aim, Some(Aim::Http(config)) if config.histogram_log);
+    let Some(Aim::Http(config)) = aim else { return None };
     let latencies = findings.latencies.as_ref()?;
-    let histogram_log = wants_log.then(|| {
+    let histogram_log = config.histogram_log.then(|| {
         let mut log = Vec::new();
         // Memory takes everything.
         let _ = latencies.write_log(&mut log);
         log
     });
     let server_names = findings.server_names.clone().unwrap_or_default();
-    Some(HttpReport { summary: latencies.summary(), histogram_log, server_names })
+    let (summary, conditions) = (latencies.summary(), config.selection.conditions());
+    Some(HttpReport { summary, conditions, histogram_log, server_names })
 }
 
 /// How long a request may be without an answer before it is reported.

@@ -24,6 +24,7 @@ mod redact;
 mod route;
 #[cfg(test)]
 mod sample;
+mod selection;
 mod short;
 mod summary;
 mod text;
@@ -43,6 +44,7 @@ pub use latency::{Latencies, MAX_KEYS};
 pub use locator::{Locator, NoLocator};
 pub use record::{EventRecord, HeaderSelection, Record, RecordOptions};
 pub use route::Routes;
+pub use selection::{Condition, Expression, ExpressionError, Glob, Selection, Selector, StatusSet};
 pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, SummaryRow};
 pub use text::{columns, printable, shortened, wire_text};
 pub use time::ShortDuration;

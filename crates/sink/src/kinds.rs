@@ -32,7 +32,8 @@ pub enum EventKind {
 pub struct EventKinds(u16);
 
 impl EventKind {
-    const ALL: [Self; 9] = [
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
         Self::Exchange,
         Self::RequestHead,
         Self::InterimHead,

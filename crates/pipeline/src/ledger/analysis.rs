@@ -148,6 +148,9 @@ pub struct AnalysisLedger {
     pub http: gannet_http::Counters,
     /// Heads that were told of as httpry sees them.
     pub raw_heads: u64,
+    /// Events that are not reported because they are not selected, by kind: of exchanges all, of others those that an output
+    /// would have taken.
+    pub not_selected: [u64; EventKind::ALL.len()],
     /// Flows that are open now.
     pub open_flows: u64,
     /// Conversations without TCP; `None` in a run that does not record flows.
@@ -194,9 +197,9 @@ impl AnalysisLedger {
         Some(self.flows.flows_closed() + others.opened - self.open_conversations)
     }
 
-    /// Events of a kind that outputs may take.
+    /// Events of a kind that outputs may take: those that are selected.
     pub fn events(&self, kind: EventKind) -> u64 {
-        match kind {
+        let all = match kind {
             EventKind::Exchange => self.http.exchanges,
             EventKind::RequestHead | EventKind::Request => self.http.requests,
             EventKind::InterimHead => self.http.interim_responses,
@@ -204,7 +207,8 @@ impl AnalysisLedger {
             EventKind::Pending => self.http.pending_reported,
             EventKind::Flow => self.flow_ends().unwrap_or(0),
             EventKind::RawHead => self.raw_heads,
-        }
+        };
+        all - self.not_selected[kind as usize]
     }
 
     /// Adds a datagram to its account.
@@ -306,6 +310,9 @@ impl std::ops::AddAssign<&Self> for AnalysisLedger {
         self.flows += other.flows;
         self.http += other.http;
         self.raw_heads += other.raw_heads;
+        for (sum, count) in self.not_selected.iter_mut().zip(other.not_selected) {
+            *sum += count;
+        }
         self.open_flows += other.open_flows;
         self.open_conversations += other.open_conversations;
         if let Some(counters) = other.conversations {
@@ -332,7 +339,13 @@ impl Serialize for AnalysisLedger {
                 map.serialize_entry("reported_at_once", &self.reported_at_once)?;
                 map.serialize_entry("conversations", &FieldsJson(&counters.fields()))?;
             }
-            None => map.serialize_entry("http", &FieldsJson(&self.http.fields()))?,
+            None => {
+                map.serialize_entry("http", &FieldsJson(&self.http.fields()))?;
+                let not_selected = self.not_selected[EventKind::Exchange as usize];
+                let selection =
+                    [("selected", self.events(EventKind::Exchange)), ("not_selected", not_selected)];
+                map.serialize_entry("selection", &FieldsJson(&selection))?;
+            }
         }
         map.end()
     }
@@ -409,6 +422,7 @@ mod tests {
         one.flows.flows_opened = 2;
         one.http.requests = 3;
         (one.open_flows, one.raw_heads) = (1, 8);
+        (one.http.exchanges, one.not_selected[EventKind::Exchange as usize]) = (9, 4);
         one.add_datagram(Analysed::Stream, 3_000);
         one.add_unopened(TunnelKind::Geneve);
         (one.handed_over, one.taken_over, one.fragments.held) = (5, 6, 7);
@@ -419,6 +433,7 @@ mod tests {
         assert_eq!((sum.flows.flows_opened, sum.http.requests, sum.open_flows), (4, 6, 2));
         assert_eq!(sum.datagrams(Analysed::Stream), Amount { packets: 2, bytes: 6_000 });
         assert_eq!(sum.unopened().collect::<Vec<_>>(), [(TunnelKind::Geneve, 2)]);
+        assert_eq!(sum.events(EventKind::Exchange), 10);
         assert_eq!((sum.handed_over, sum.taken_over, sum.fragments.held), (10, 12, 14));
         assert_eq!(sum.raw_heads, 16);
     }

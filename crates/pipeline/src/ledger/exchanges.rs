@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use gannet_record::{ShortDuration, printable};
+use gannet_sink::EventKind;
 
 use super::{Analysed, AnalysisLedger, Report};
 
@@ -25,6 +26,7 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, repor
         let states: Vec<_> = states.map(|(count, words)| format!("{count} {words}")).collect();
         write!(f, ": {}", states.join(", "))?;
     }
+    selected(f, analysis, report)?;
     if report.pending_after.is_some() || http.pending_reported != 0 {
         pending(f, analysis, report.pending_after)?;
     }
@@ -44,6 +46,20 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, repor
     }
     notes(f, analysis, report)?;
     if http.exchanges == 0 { why_none(f, analysis, report) } else { Ok(()) }
+}
+
+/// How many exchanges met the conditions, if there are any.
+fn selected(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
+    let conditions = report.http.as_ref().map_or(&[][..], |http| &http.conditions);
+    if conditions.is_empty() || analysis.http.exchanges == 0 {
+        return Ok(());
+    }
+    let flags = conditions.iter().map(|condition| condition.flag()).collect::<Vec<_>>().join(", ");
+    let not_selected = analysis.not_selected[EventKind::Exchange as usize];
+    match analysis.events(EventKind::Exchange) {
+        0 => write!(f, "\nnone of them was selected by {flags}"),
+        selected => write!(f, "\n{selected} selected by {flags}, {not_selected} not"),
+    }
 }
 
 /// Requests that waited for longer than `after`; `None`: a report of a run that goes on does not know it.

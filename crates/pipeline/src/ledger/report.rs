@@ -9,7 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use gannet_flow::FragmentCounters;
 use gannet_http::ServerNames;
-use gannet_record::{Summary, TrafficSummary};
+use gannet_record::{Condition, Summary, TrafficSummary};
 use gannet_sink::SinkReport;
 
 use crate::filter::in_words;
@@ -47,6 +47,8 @@ pub struct Report {
 pub struct HttpReport {
     /// Latencies by route.
     pub summary: Summary,
+    /// What exchanges were selected by; empty if all were.
+    pub conditions: Vec<Condition>,
     /// The histograms as an HdrHistogram log, if that was asked for.
     pub histogram_log: Option<Vec<u8>>,
     /// Whom TLS connections were for.
