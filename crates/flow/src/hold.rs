@@ -80,7 +80,8 @@ pub(crate) struct Hold {
     pub(crate) armed: Option<Armed>,
     /// The time under which it is queued, if it is.
     queued: Option<Timestamp>,
-    /// What the pieces cost.
+    /// What the pieces cost: their buffers and the places they take, not those of a row used again that stay free. Of one
+    /// stream, so that its bound does not depend on others.
     cost: usize,
 }
 
@@ -199,10 +200,10 @@ impl Holds {
             places if places == hold.pieces.len() => places,
             _ => 0,
         };
-        let cost = buffer_size(captured) + places * PLACE_COST;
-        if hold.cost + cost > self.limit_per_stream || hold.pieces.len() >= PIECES_MAX {
+        let buffer = buffer_size(captured);
+        if hold.cost + buffer + PLACE_COST > self.limit_per_stream || hold.pieces.len() >= PIECES_MAX {
             Room::StreamFull
-        } else if self.memory() + cost > self.limit {
+        } else if self.memory() + buffer + places * PLACE_COST > self.limit {
             Room::PoolFull
         } else {
             Room::Enough
@@ -215,7 +216,7 @@ impl Holds {
         piece.bytes.extend_from_slice(bytes);
         self.cost += piece.cost();
         let hold = &mut self.slots[id.slot()];
-        hold.cost += piece.cost();
+        hold.cost += piece.cost() + PLACE_COST;
         let places = hold.pieces.capacity();
         if places == 0 {
             hold.pieces = self.rows.pop().unwrap_or_default();
@@ -225,9 +226,7 @@ impl Holds {
             armed.bytes += piece.len;
         }
         hold.pieces.insert(at, piece);
-        let more = (hold.pieces.capacity() - places) * PLACE_COST;
-        hold.cost += more;
-        self.cost += more;
+        self.cost += (hold.pieces.capacity() - places) * PLACE_COST;
     }
 
     /// Takes the first piece out.
@@ -312,7 +311,7 @@ impl Holds {
     }
 
     fn uncharge(&mut self, id: HoldId, piece: &Piece) {
-        self.slots[id.slot()].cost -= piece.cost();
+        self.slots[id.slot()].cost -= piece.cost() + PLACE_COST;
         self.cost -= piece.cost();
     }
 }
@@ -424,7 +423,7 @@ mod tests {
 
     #[test]
     fn the_pool_is_bounded_over_all_streams() {
-        let mut holds = Holds::new(2 * HOLD_COST + 2 * (256 + 4 * PLACE_COST) + 100, 4 * PLACE_COST + 700);
+        let mut holds = Holds::new(2 * HOLD_COST + 2 * (256 + 4 * PLACE_COST) + 100, 2 * PLACE_COST + 700);
         let (one, two) = (holds.open(1), holds.open(2));
         hold(&mut holds, one, 1, &[0; 256]);
         hold(&mut holds, two, 1, &[0; 256]);
@@ -432,6 +431,30 @@ mod tests {
         assert_eq!(holds.room(one, 512), Room::StreamFull);
         holds.close(two);
         assert_eq!(holds.room(one, 256), Room::Enough);
+    }
+
+    /// A long row that another stream has left costs the pool, not the stream that gets it.
+    #[test]
+    fn what_a_stream_may_hold_does_not_depend_on_others() {
+        let room_for = |holds: &mut Holds| {
+            let id = holds.open(1);
+            let mut number = 0;
+            while holds.room(id, 1) == Room::Enough {
+                hold(holds, id, number * 2, b"x");
+                number += 1;
+            }
+            holds.close(id);
+            number
+        };
+        let limit = 10 * (SMALLEST + PLACE_COST);
+        let alone = room_for(&mut Holds::new(1 << 20, limit));
+        let mut holds = Holds::new(1 << 20, limit);
+        let other = holds.open(2);
+        for number in 0..PLACES_KEPT as u64 {
+            hold(&mut holds, other, number * 2, b"");
+        }
+        holds.close(other);
+        assert_eq!((room_for(&mut holds), alone), (10, 10));
     }
 
     #[test]
