@@ -251,7 +251,7 @@ fn head(line: &str, fields: &[(&str, &str)]) -> Head {
     raw.push_str("\r\n");
     let blank = line.find(' ').unwrap() as u32;
     let start = match line.starts_with("HTTP/") {
-        true => StartLine::Response { status: 200, reason: blank + 5..line.len() as u32, minor: 1 },
+        true => StartLine::Response { status: Some(200), reason: blank + 5..line.len() as u32, minor: 1 },
         false => StartLine::Request {
             method: 0..blank,
             target: blank + 1..line.rfind(' ').unwrap() as u32,

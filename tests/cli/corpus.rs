@@ -167,8 +167,7 @@ fn exchanges_are_those_of_tshark() {
             .map(|ours| {
                 let host = ours.header("request", "host").unwrap_or_default();
                 let target = match ours.method().as_str() {
-                    // The port asked for is not among what records have.
-                    "CONNECT" => format!("{}:443", ours.text("/server/address")),
+                    "CONNECT" => ours.text("/url/original"),
                     _ => ours.uri(),
                 };
                 (ours.method(), host, target)

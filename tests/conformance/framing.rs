@@ -160,7 +160,9 @@ pub(super) fn cases() -> Vec<Case> {
                 "GET other/c 0 > 200 5 complete high",
             ],
         )
-        .both("tshark shows a target in absolute form as it is, Gannet its parts."),
+        .both("tshark shows a target in absolute form as it is, Gannet its parts.")
+        .also(1, "/url/original", "*")
+        .also(2, "/url/original", "http://other:81/c"),
         Case::talk(
             "http-0.9",
             &["versions"],

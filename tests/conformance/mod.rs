@@ -17,6 +17,7 @@ mod length;
 mod loss;
 mod no_body;
 mod pipelining;
+mod start_lines;
 mod statements;
 mod table;
 mod tcp;
@@ -36,6 +37,7 @@ use crate::util::Dir;
 fn groups() -> Vec<(&'static str, Vec<Case>)> {
     vec![
         ("Heads", framing::cases()),
+        ("First lines that are odd or not whole", start_lines::cases()),
         ("Lengths", length::cases()),
         ("Chunks", chunked::cases()),
         ("Answers without a body, and those that end with the connection", no_body::cases()),
@@ -268,6 +270,7 @@ macro_rules! groups_as_tests {
 
 groups_as_tests! {
     cases_of_heads framing;
+    cases_of_start_lines start_lines;
     cases_of_lengths length;
     cases_of_chunks chunked;
     cases_without_a_body no_body;

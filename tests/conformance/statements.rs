@@ -19,6 +19,14 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("folded", "A folded field is one field, joined with one blank, and that is said."),
     must("reason-phrase", "A reason phrase may be missing, with the blank before it or without."),
     must("odd-status", "Any status of three digits is a status."),
+    must(
+        "odd-start-lines",
+        "Where a message is due, a first line with an odd version, status or blanks begins one, flagged.",
+    ),
+    must(
+        "half-start-lines",
+        "A first line that goes no further is reported if it says what was asked for or answered, and counted if not.",
+    ),
     must("methods", "Any token is a method."),
     must("versions", "HTTP/0.9 and HTTP/1.0 are understood, in their own terms of where a body ends."),
     must(

@@ -34,7 +34,8 @@ pub(super) fn cases() -> Vec<Case> {
                 t.wait_ms(2_000).client([0x17, 3, 3, 0, 2, 1, 2]).close(Client);
             },
             &["CONNECT a.example 0 > 200 0 complete high switched=tls,a.example,77+7"],
-        ),
+        )
+        .also(0, "/url/original", "a.example:443"),
         Case::talk(
             "connect-answered-with-204",
             &["connect", "no-body"],

@@ -40,6 +40,9 @@ gannet_packet::counters! {
         /// Bytes on an HTTP/1 connection that belong to no message: garbage, what was skipped to find the next start line.
         pub skipped_bytes: u64,
         pub heads_cut: u64,
+        /// What may have begun a message, and got no further than into its first line, which does not say enough: their bytes are
+        /// skipped.
+        pub start_lines_cut: u64,
         pub ambiguous_lengths: u64,
 
         pub exchanges: u64,

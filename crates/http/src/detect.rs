@@ -74,8 +74,87 @@ pub(crate) fn classify(bytes: &[u8], midstream: bool) -> Verdict {
         (Line::Yes, _) => Verdict::Response,
         (_, Line::Yes) => Verdict::Request,
         _ if !midstream && simple_line(bytes) => Verdict::Request,
-        (Line::No, Line::No) if !PREFACE_LINE.starts_with(bytes) => Verdict::Other,
-        _ => Verdict::Unsure,
+        verdicts => match if midstream { Line::No } else { odd_first_line(bytes) } {
+            Line::Yes if bytes.starts_with(b"HTTP/") => Verdict::Response,
+            Line::Yes => Verdict::Request,
+            Line::No if verdicts == (Line::No, Line::No) && !PREFACE_LINE.starts_with(bytes) => {
+                Verdict::Other
+            }
+            _ => Verdict::Unsure,
+        },
+    }
+}
+
+/// Whether the first bytes of a connection are an odd start line that is certain all the same: a request line with a method in
+/// common use and a target in origin form or of `http://`, or `HTTP/`, two numbers with a full stop, and a status.
+fn odd_first_line(bytes: &[u8]) -> Line {
+    if let Some(version) = bytes.strip_prefix(b"HTTP/") {
+        let end = version.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.');
+        let (version, rest) = version.split_at(end.unwrap_or(version.len()));
+        let numbers = version.split(|&byte| byte == b'.');
+        let agrees = version.len() <= ODD_VERSION_MAX && numbers.count() <= 2;
+        let whole = version.contains(&b'.') && !version.starts_with(b".") && !version.ends_with(b".");
+        return match rest {
+            [] if agrees => Line::Unsure,
+            [b' ', rest @ ..] if agrees && whole => {
+                let digits = rest.iter().take(3).all(u8::is_ascii_digit);
+                match rest.get(3) {
+                    None if digits => Line::Unsure,
+                    Some(b' ' | b'\r' | b'\n') if digits => Line::Yes,
+                    _ => Line::No,
+                }
+            }
+            _ => Line::No,
+        };
+    }
+    let Some(end) = bytes.iter().position(|byte| matches!(byte, b' ' | b'\t')) else { return Line::No };
+    if !is_common(&bytes[..end]) {
+        return Line::No;
+    }
+    let blanks = bytes[end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let target = &bytes[end + blanks..];
+    let of_http = target.iter().zip(b"http://").all(|(byte, expected)| byte == expected);
+    if !target.starts_with(b"/") && !of_http {
+        return Line::No;
+    }
+    match memchr::memchr(b'\n', bytes) {
+        Some(at) if parse::is_start_line(Role::Requests, &bytes[..at]) => Line::Yes,
+        Some(_) => Line::No,
+        None => Line::Unsure,
+    }
+}
+
+/// Whether `bytes` begin with a start line where one is due, on a connection that speaks HTTP/1: also one that is odd. That
+/// shows with the line's end.
+pub(crate) fn due_line(role: Role, bytes: &[u8]) -> Line {
+    let strict = match role {
+        Role::Requests => request_line(bytes),
+        Role::Responses => status_line(bytes),
+    };
+    if strict == Line::Yes || bytes.starts_with(PREFACE_LINE) {
+        return strict;
+    }
+    match memchr::memchr(b'\n', bytes) {
+        Some(at) if parse::is_start_line(role, &bytes[..at]) => Line::Yes,
+        Some(_) => Line::No,
+        None if could_be_due(role, bytes) => Line::Unsure,
+        None => Line::No,
+    }
+}
+
+/// Whether `bytes`, which have no line end, could be the beginning of a start line. The first of them tell: of a longer
+/// piece the answer is the same.
+fn could_be_due(role: Role, bytes: &[u8]) -> bool {
+    match role {
+        Role::Responses => {
+            bytes.iter().zip(b"HTTP/").all(|(byte, expected)| byte.eq_ignore_ascii_case(expected))
+        }
+        Role::Requests => {
+            let method = bytes.iter().take(METHOD_MAX + 1).take_while(|&&byte| is_method_byte(byte)).count();
+            let blank =
+                bytes.get(method).is_none_or(|byte| matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r'));
+            (method == 0 && bytes.is_empty() || is_method(&bytes[..method])) && blank
+        }
     }
 }
 
@@ -246,6 +325,8 @@ fn bytes_mod_6(high: u8) -> u8 {
 /// The longest method looked for: WebDAV's and UPnP's longest have 16 letters.
 pub(crate) const METHOD_MAX: usize = 24;
 const STATUS_START: &[u8] = b"HTTP/1.";
+/// Longest version of two numbers that a connection may begin with.
+const ODD_VERSION_MAX: usize = 5;
 /// What follows that in a status line as far as it is looked at: `1 200` and a blank or the line's end.
 const STATUS_REST: usize = 6;
 /// What ends a request line; `x` is any digit.

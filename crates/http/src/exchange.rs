@@ -202,7 +202,7 @@ pub enum Reason {
 
 impl Reason {
     /// All.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Framing,
         Self::Fin,
         Self::ClientReset,
@@ -219,6 +219,7 @@ impl Reason {
         Self::OneSided,
         Self::BeforeCapture,
         Self::RequestMissing,
+        Self::BadRequest,
         Self::Unsolicited,
     ];
 

@@ -128,8 +128,8 @@ pub(crate) enum AfterGap {
     EndAndMore,
     /// They contain framing of the message whose body was under way.
     Broken,
-    /// They contain some of a head, of which this was seen. Where its start line is missing: so many bytes for nothing.
-    Head(Result<Parsed, u64>),
+    /// They contain some of a head, of which this was seen.
+    Head(Result<Parsed, Half>),
     /// They lie between messages.
     Unknown,
     /// They belong to another protocol.
@@ -140,14 +140,22 @@ pub(crate) enum AfterGap {
 #[derive(Debug)]
 pub(crate) enum Cut {
     Nothing,
-    /// A head, of which this was seen, or bytes that did not make a start line.
-    Head(Result<Parsed, u64>),
+    /// A head, of which this was seen.
+    Head(Result<Parsed, Half>),
     /// A body that should have gone on.
     Body,
     /// A body that ends like this.
     Closed,
     /// A body that was over.
     Over,
+}
+
+/// Bytes that did not make a start line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Half {
+    pub(crate) bytes: u64,
+    /// They may have been the beginning of one, where one was due.
+    pub(crate) of_start_line: bool,
 }
 
 #[derive(Debug)]
@@ -380,7 +388,7 @@ impl Stream {
             }
         }
         if let Some(Event::Head(parsed)) = &mut event {
-            self.searched = false;
+            (self.searched, self.simple) = (false, false);
             self.doubtful = parsed.framing.oddities.has(Oddities::CONFLICTING_LENGTH);
             if *parsed.head.start() == StartLine::SimpleResponse {
                 // What was taken to find that out is body.
@@ -487,7 +495,7 @@ impl Stream {
         let after = match &mut self.phase {
             Phase::Idle | Phase::Decide | Phase::Search | Phase::Again => AfterGap::Unknown,
             Phase::Switched => AfterGap::Switched,
-            Phase::Reading { .. } | Phase::Beyond(_) => AfterGap::Head(self.half_head(limits)),
+            Phase::Reading { .. } | Phase::Beyond(_) => AfterGap::Head(self.half_head(limits, false)),
             // Whether there is a body at all depends on a request that is not known: if there is none, what is missing begins
             // with another head, and to count on would pass over all that follow it.
             Phase::Perhaps { .. } => AfterGap::Broken,
@@ -542,7 +550,7 @@ impl Stream {
     pub(crate) fn cut(&mut self, limits: &HttpConfig) -> Cut {
         let cut = match &self.phase {
             Phase::Idle | Phase::Decide | Phase::Search | Phase::Again | Phase::Switched => Cut::Nothing,
-            Phase::Reading { .. } | Phase::Beyond(_) => Cut::Head(self.half_head(limits)),
+            Phase::Reading { .. } | Phase::Beyond(_) => Cut::Head(self.half_head(limits, true)),
             Phase::Perhaps { .. } | Phase::Counted { .. } | Phase::Chunked(_) => Cut::Body,
             Phase::Close => Cut::Closed,
             Phase::Verify => Cut::Over,
@@ -591,6 +599,7 @@ impl Stream {
         limits: &HttpConfig,
         budget: &mut Budget,
     ) -> Option<Event> {
+        let due = self.is_due();
         let Phase::Reading { newline, start_line } = &mut self.phase else { return None };
         let room = limits.max_head_bytes.saturating_sub(self.buffer.len());
         let piece = &rest[..rest.len().min(room)];
@@ -602,9 +611,10 @@ impl Stream {
             // Looked at while it is short, and when it is whole: never the same bytes again and again.
             let whole = memchr::memchr(b'\n', piece).is_some();
             if whole || had <= detect::METHOD_MAX {
-                let line = match self.role {
-                    Role::Requests => detect::request_line(&self.buffer),
-                    Role::Responses => detect::status_line(&self.buffer),
+                let line = match (self.role, due) {
+                    (role, true) => detect::due_line(role, &self.buffer),
+                    (Role::Requests, false) => detect::request_line(&self.buffer),
+                    (Role::Responses, false) => detect::status_line(&self.buffer),
                 };
                 if line == Line::No {
                     return Some(match self.simple_head(piece.len(), budget) {
@@ -623,7 +633,7 @@ impl Stream {
         }
         *rest = &rest[piece.len()..];
         if end.is_some() {
-            let parsed = parse::whole(self.role, &self.buffer, limits.max_head_bytes, limits.max_fields);
+            let parsed = parse::whole(self.role, &self.buffer, limits.max_head_bytes, limits.max_fields, due);
             // What only looks like a head: text that quotes one, for instance.
             let doubtful =
                 Oddities::NO_COLON.and(Oddities::SPACE_BEFORE_COLON).and(Oddities::BLANKS_IN_TARGET);
@@ -635,7 +645,7 @@ impl Stream {
             return Some(Event::Head(parsed));
         }
         if self.buffer.len() >= limits.max_head_bytes {
-            let Some(head) = parse::partial(self.role, &self.buffer, limits.max_fields) else {
+            let Some(head) = parse::partial(self.role, &self.buffer, limits.max_fields, due) else {
                 return Some(self.garbage(had, at, limits));
             };
             let newline = *newline;
@@ -697,18 +707,29 @@ impl Stream {
         Event::Skipped(skipped as u64)
     }
 
-    fn half_head(&mut self, limits: &HttpConfig) -> Result<Parsed, u64> {
+    /// What there is of a head that gets no further; `over` says that nothing more comes at all.
+    fn half_head(&mut self, limits: &HttpConfig, over: bool) -> Result<Parsed, Half> {
         self.message.arrival.extent = HeadExtent::Cut;
+        let due = self.is_due();
         match std::mem::replace(&mut self.phase, Phase::Search) {
             Phase::Beyond(beyond) => Ok(beyond.head),
             _ => {
                 let bytes = std::mem::take(&mut self.buffer);
                 let whole_line = memchr::memchr(b'\n', &bytes).is_some();
-                let parsed =
-                    whole_line.then(|| parse::partial(self.role, &bytes, limits.max_fields)).flatten();
-                parsed.ok_or(bytes.len() as u64)
+                let parsed = match whole_line {
+                    true => parse::partial(self.role, &bytes, limits.max_fields, due),
+                    // What is behind a hole could tell more, and does not belong to it.
+                    false if due && over => parse::half_line(self.role, &bytes, limits.max_fields),
+                    false => None,
+                };
+                parsed.ok_or(Half { bytes: bytes.len() as u64, of_start_line: !whole_line && due })
             }
         }
+    }
+
+    /// What is under way stands where a message is due: it may be odd.
+    fn is_due(&self) -> bool {
+        !self.searched && !self.simple
     }
 
     /// Ready for the next head; a large one's memory is not kept.
@@ -739,11 +760,7 @@ impl Progress {
 fn refutes(role: Role, rest: &[u8]) -> bool {
     let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let rest = &rest[blank..];
-    !rest.is_empty()
-        && match role {
-            Role::Requests => detect::request_line(rest) == Line::No,
-            Role::Responses => detect::status_line(rest) == Line::No,
-        }
+    !rest.is_empty() && detect::due_line(role, rest) == Line::No
 }
 
 /// A buffer up to this size waits for the next head, in bytes. Connections that wait hold it: higher costs memory, lower

@@ -384,6 +384,10 @@ mod tests {
             "GET / HTTP/1.1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
             "PRI * HTTP/2.0\r\n",
+            "HTTP/2.0 200 ok\r\n",
+            "http/1.1\t2xx\r\n",
+            "GET  /  HTTP/1.\r\n",
+            "FROB\tx HTTP/2\r\n",
             "\x16\x03\x01",
         ]);
         prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat().into_bytes())

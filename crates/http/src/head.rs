@@ -12,6 +12,8 @@ pub struct Head {
     len: u32,
     start: StartLine,
     fields: Box<[Field]>,
+    /// Where the version is if it is none of the usual ones; empty if the start line was cut before it.
+    version: Option<Range<u32>>,
     /// The head was longer than the limit, or had more fields: those beyond are missing here.
     pub cut: bool,
     /// A field was continued on further lines (obs-fold): its value here is joined, with a blank for each line's end.
@@ -27,16 +29,16 @@ pub enum StartLine {
         method: Range<u32>,
         /// The target as sent: a path with query, an absolute URI, an authority, or `*`.
         target: Range<u32>,
-        /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+        /// 0 for HTTP/1.0, 1 for HTTP/1.1 and what is read like it: [`Head::version`] has the version as sent.
         minor: u8,
     },
     /// `HTTP-version SP status-code [SP reason-phrase]`
     Response {
-        /// The status code.
-        status: u16,
+        /// The status code; `None` if what stands there is no number of three digits.
+        status: Option<u16>,
         /// The reason phrase; empty if there is none.
         reason: Range<u32>,
-        /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+        /// 0 for HTTP/1.0, 1 for HTTP/1.1 and what is read like it: [`Head::version`] has the version as sent.
         minor: u8,
     },
     /// `GET SP request-target`, the whole of a request of HTTP/0.9.
@@ -60,7 +62,7 @@ impl Head {
     /// From its parts. Ranges that lie outside of `raw` read as empty.
     pub fn new(raw: Box<[u8]>, start: StartLine, fields: Box<[Field]>) -> Self {
         let len = raw.len() as u32;
-        Self { raw, len, start, fields, cut: false, folded: false }
+        Self { raw, len, start, fields, version: None, cut: false, folded: false }
     }
 
     /// The same; `len` bytes of `raw` are the head, and behind them are values that were folded.
@@ -95,10 +97,11 @@ impl Head {
         }
     }
 
-    /// The status code; `None` for a request, and for a response of HTTP/0.9, which has none.
+    /// The status code; `None` for a request, for a response of HTTP/0.9, which has none, and for one where no number of three
+    /// digits stands.
     pub fn status(&self) -> Option<u16> {
         match self.start {
-            StartLine::Response { status, .. } => Some(status),
+            StartLine::Response { status, .. } => status,
             _ => None,
         }
     }
@@ -111,13 +114,20 @@ impl Head {
         }
     }
 
-    /// `0.9`, `1.0` or `1.1`.
-    pub fn version(&self) -> &'static str {
-        match self.start {
-            StartLine::SimpleRequest { .. } | StartLine::SimpleResponse => "0.9",
-            StartLine::Request { minor: 0, .. } | StartLine::Response { minor: 0, .. } => "1.0",
-            _ => "1.1",
+    /// The version as sent, without `HTTP/`: `1.0`, `1.1` or something odd; `0.9` where there is none by right. `None` if the
+    /// start line was cut before it.
+    pub fn version(&self) -> Option<&[u8]> {
+        match (&self.version, &self.start) {
+            (Some(range), _) => Some(self.bytes(range)).filter(|version| !version.is_empty()),
+            (_, StartLine::SimpleRequest { .. } | StartLine::SimpleResponse) => Some(b"0.9"),
+            (_, StartLine::Request { minor: 0, .. } | StartLine::Response { minor: 0, .. }) => Some(b"1.0"),
+            _ => Some(b"1.1"),
         }
+    }
+
+    /// Says where an odd version is, or with an empty range that it is missing.
+    pub(crate) fn set_version(&mut self, version: Option<Range<u32>>) {
+        self.version = version;
     }
 
     /// Names and values in order.
@@ -183,7 +193,8 @@ mod tests {
             ("Content-Type: application/soap+xml\r\n", None),
             ("Host: a\r\n", None),
         ] {
-            let head = whole(Role::Requests, format!("POST / HTTP/1.1\r\n{fields}\r\n").as_bytes(), 4_096, 9);
+            let head =
+                whole(Role::Requests, format!("POST / HTTP/1.1\r\n{fields}\r\n").as_bytes(), 4_096, 9, true);
             assert_eq!(head.unwrap().head.operation(), operation, "{fields}");
         }
     }

@@ -36,7 +36,7 @@ oddities! {
     ODD_CODING = 9, "odd-coding";
     /// A chunk has extensions.
     CHUNK_EXTENSIONS = 10, "chunk-extensions";
-    /// A status outside of 100 to 599.
+    /// A status outside of 100 to 599, or what is no number of three digits: then there is none.
     ODD_STATUS = 11, "odd-status";
     /// Blanks in the request target.
     BLANKS_IN_TARGET = 12, "blanks-in-target";
@@ -51,6 +51,10 @@ oddities! {
     BAD_CHUNK = 16, "bad-chunk";
     /// More than one `100 Continue` came before it.
     REPEATED_CONTINUE = 17, "repeated-continue";
+    /// A version other than `HTTP/1.0` and `HTTP/1.1` in a start line. The message is read like one of HTTP/1.1.
+    ODD_VERSION = 18, "odd-version";
+    /// The parts of the start line are separated by more than a blank, or by something else, or there are blanks behind them.
+    ODD_BLANKS = 19, "odd-blanks";
 }
 
 impl Oddities {

@@ -4,9 +4,12 @@
 //! fields than its array holds) is taken apart line by line, so that no message is lost for its looks. Where
 //! `httparse` succeeds, the line parser would have found the same.
 
+mod start;
+
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use self::start::{STATUS_LEN, Start};
 use crate::detect::is_method;
 use crate::{Field, Head, Oddities, StartLine};
 
@@ -73,7 +76,7 @@ impl Framing {
     /// What the fields say together, once all have been taken.
     #[inline]
     pub(crate) fn finish(&mut self, start: &StartLine) {
-        if let StartLine::Response { status: 100..=199 | 204, .. } = start {
+        if let StartLine::Response { status: Some(100..=199 | 204), .. } = start {
             // "A server MUST NOT send a Content-Length header field" in them (RFC 9110, section 8.6), nor a Transfer-Encoding
             // (RFC 9112, section 6.1). Many send a length of 0 with 204, which says nothing wrong.
             let length = self.transfer_encoding || self.length.is_some_and(|length| length > 0);
@@ -163,7 +166,7 @@ pub(crate) fn fast(role: Role, bytes: &[u8], max_bytes: usize, max_fields: usize
             // httparse gives no phrase for one with bytes above 127. It has seen `HTTP/1.x NNN`, which is 12 bytes.
             let line_end = memchr::memchr(b'\n', bytes).unwrap_or(len).max(STATUS_LEN);
             let reason = to_u32(trim_end(bytes, trim_start(bytes, STATUS_LEN..line_end)));
-            (len, StartLine::Response { status, reason, minor }, &*response.headers)
+            (len, StartLine::Response { status: Some(status), reason, minor }, &*response.headers)
         }
     };
     if len > max_bytes || fields.len() > max_fields {
@@ -188,32 +191,53 @@ pub(crate) fn fast(role: Role, bytes: &[u8], max_bytes: usize, max_fields: usize
     all_crlf &= raw.get(first_line_end) == Some(&b'\r');
     framing.oddities.add_if(!all_crlf && has_bare_lf(raw), Oddities::BARE_LF);
     framing.finish(&start);
-    if let StartLine::Response { status, .. } = start {
+    if let StartLine::Response { status: Some(status), .. } = start {
         framing.oddities.add_if(!(100..=599).contains(&status), Oddities::ODD_STATUS);
     }
     Fast::Head(Parsed { head: Head::new(raw.into(), start, fields), framing }, len)
 }
 
-/// A head that is whole, without bytes behind it; `None` if its first line is no start line.
-pub(crate) fn whole(role: Role, raw: &[u8], max_bytes: usize, max_fields: usize) -> Option<Parsed> {
+/// A head that is whole, without bytes behind it; `None` if its first line is no start line. Where a message is `due`, one that is
+/// odd is one.
+pub(crate) fn whole(
+    role: Role,
+    raw: &[u8],
+    max_bytes: usize,
+    max_fields: usize,
+    due: bool,
+) -> Option<Parsed> {
     match fast(role, raw, max_bytes, max_fields) {
         Fast::Head(parsed, _) => Some(parsed),
-        Fast::Partial | Fast::Refused => by_lines(role, raw, max_fields, false),
+        Fast::Partial | Fast::Refused => by_lines(role, raw, max_fields, false, due),
     }
 }
 
 /// As much of a head as there is: its last line may be cut anywhere, and is then left out unless it is the first.
-pub(crate) fn partial(role: Role, raw: &[u8], max_fields: usize) -> Option<Parsed> {
-    by_lines(role, raw, max_fields, true)
+pub(crate) fn partial(role: Role, raw: &[u8], max_fields: usize, due: bool) -> Option<Parsed> {
+    by_lines(role, raw, max_fields, true, due)
 }
 
-fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Parsed> {
+/// The same of bytes that end within the first line, if that says all that matters: method and target, or the status.
+pub(crate) fn half_line(role: Role, raw: &[u8], max_fields: usize) -> Option<Parsed> {
+    start::says_enough(role, raw).then(|| partial(role, raw, max_fields, false)).flatten()
+}
+
+/// Whether a line, without its end, is a start line where a message is due.
+pub(crate) fn is_start_line(role: Role, line: &[u8]) -> bool {
+    start_line(role, line, 0..trim_end(line, 0..line.len()).end, true, true).is_some()
+}
+
+fn start_line(role: Role, raw: &[u8], line: Range<usize>, ended: bool, due: bool) -> Option<Start> {
+    match role {
+        Role::Requests => start::request_line(raw, line, ended, due),
+        Role::Responses => start::status_line(raw, line, due),
+    }
+}
+
+fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool, due: bool) -> Option<Parsed> {
     let mut lines = Lines { raw, at: 0 };
     let (first, ended) = lines.next()?;
-    let start = match role {
-        Role::Requests => request_line(raw, first.clone(), !ended)?,
-        Role::Responses => status_line(raw, first.clone())?,
-    };
+    let Start { line: start, version, mut oddities } = start_line(role, raw, first.clone(), ended, due)?;
     let mut framing = Framing::default();
     let mut fields: Vec<Field> = Vec::new();
     let mut dropped = false;
@@ -221,17 +245,10 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
     let mut joined: Vec<u8> = Vec::new();
     let mut unfolded: Vec<u8> = Vec::new();
     let mut open: Option<Field> = None;
-    let mut oddities = Oddities::default();
     oddities.add_if(ended && raw.get(first.end) == Some(&b'\n'), Oddities::BARE_LF);
-    match &start {
-        StartLine::Request { target, .. } => {
-            let blank = raw[usize_range(target)].iter().any(|byte| matches!(byte, b' ' | b'\t'));
-            oddities.add_if(blank, Oddities::BLANKS_IN_TARGET);
-        }
-        StartLine::Response { status, .. } => {
-            oddities.add_if(!(100..=599).contains(status), Oddities::ODD_STATUS);
-        }
-        _ => {}
+    if let StartLine::Request { target, .. } = &start {
+        let blank = raw[usize_range(target)].iter().any(|byte| matches!(byte, b' ' | b'\t'));
+        oddities.add_if(blank, Oddities::BLANKS_IN_TARGET);
     }
     let mut close = |field: Option<Field>, joined: &mut Vec<u8>| {
         let Some(mut field) = field else { return };
@@ -289,6 +306,7 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool) -> Option<Pars
         Head::new(raw.into(), start, fields.into())
     };
     head.cut = cut || dropped;
+    head.set_version(version);
     Some(Parsed { head, framing })
 }
 
@@ -332,40 +350,6 @@ pub(crate) fn trailers(raw: &[u8], max_fields: usize) -> (Box<[Field]>, bool) {
         fields.push(Field { name: to_u32(name), value: to_u32(value) });
     }
     (fields.into(), dropped)
-}
-
-/// `method SP target SP HTTP/1.x`, the target with whatever blanks are in it; without a version if `cut`.
-fn request_line(raw: &[u8], line: Range<usize>, cut: bool) -> Option<StartLine> {
-    let bytes = &raw[line.clone()];
-    let blank = memchr::memchr(b' ', bytes)?;
-    if !is_method(&bytes[..blank]) {
-        return None;
-    }
-    let method = line.start..line.start + blank;
-    let rest = trim_end(raw, trim_start(raw, method.end..line.end));
-    let (target, minor) = match &raw[rest.clone()] {
-        [before @ .., b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] if !cut => {
-            (trim_end(raw, rest.start..rest.start + before.len()), minor - b'0')
-        }
-        _ if cut => (rest, 1),
-        _ => return None,
-    };
-    Some(StartLine::Request { method: to_u32(method), target: to_u32(target), minor })
-}
-
-/// `HTTP/1.x SP status [SP reason]`.
-fn status_line(raw: &[u8], line: Range<usize>) -> Option<StartLine> {
-    let rest = raw[line.clone()].strip_prefix(b"HTTP/1.")?;
-    let (&minor, rest) = rest.split_first()?;
-    let code = rest.trim_ascii_start();
-    let (digits, rest) = code.split_at_checked(3)?;
-    if !minor.is_ascii_digit() || code.len() == line.len() - 8 || rest.first().is_some_and(u8::is_ascii_digit)
-    {
-        return None;
-    }
-    let status = decimal(digits).and_then(|status| u16::try_from(status).ok())?;
-    let reason = trim_end(raw, trim_start(raw, line.end - rest.len()..line.end));
-    Some(StartLine::Response { status, reason: to_u32(reason), minor: minor - b'0' })
 }
 
 /// Whether a line ends in LF alone.
@@ -439,5 +423,3 @@ fn usize_range(range: &Range<u32>) -> Range<usize> {
 const FAST_FIELDS: usize = 64;
 /// Length of ` HTTP/1.1`.
 const VERSION_LEN: usize = 9;
-/// Length of `HTTP/1.1 200`.
-const STATUS_LEN: usize = 12;

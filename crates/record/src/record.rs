@@ -8,7 +8,7 @@
 //!   their differences. A reader that keeps numbers as doubles rounds the former to 256 ns and the latter not at all.
 //! * Sizes are bytes on the wire: `size` of the whole message, `body.size` of the body without the framing of chunks.
 //! * `url.scheme`, `url.path` are absent for CONNECT, whose target is an authority only; `url.*` and `http.request` for an
-//!   orphan response.
+//!   orphan response. `url.original` is the target as sent unless it begins with `/`: then path and query say the same.
 //! * `network.peer` is the server's end of the connection, `server.port` its TCP port: at a tap there is no side of ours.
 //!   Addresses and ports are always those inside of tunnels.
 //! * `client.forwarded_for`, `trace_id`, `span_id` and `http.request.id` are what fields of the request say: anybody can write
@@ -31,7 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gannet_http::{DecodeEnd, DecodeLimits, Decoded, Exchange, Message};
+use gannet_http::{DecodeEnd, DecodeLimits, Decoded, Exchange, Head, Message};
 use gannet_packet::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -45,7 +45,7 @@ pub(crate) use self::own::{TunnelPart, all_notes, inner_vlan};
 use self::parts::{AgentPart, ClientPart, EndPart, HostPart, HttpPart, Line, NetworkPart, TcpPart, UrlPart};
 use self::timing::TimingPart;
 use crate::fields::Choice;
-use crate::redact::{mask_query, masked_text};
+use crate::redact::{mask_authority, mask_query, masked_text};
 use crate::time::Rfc3339;
 use crate::url::Url;
 use crate::{Interfaces, Routes, json, wire_text};
@@ -175,7 +175,7 @@ impl Serialize for Record<'_> {
         let (asked, answered) = (scan(request, &selector), scan(response, &selector));
         let head = request.as_ref().map(|request| &request.head);
         let said = Said::new(head.zip(asked.as_ref()), answered.as_ref(), self.options);
-        let version = request.as_ref().or(response.as_ref()).map(|message| message.head.version());
+        let answer = response.as_ref().map(|response| &response.head);
         let line = Line {
             timestamp: Rfc3339(self.timestamp()),
             http: HttpPart {
@@ -190,14 +190,10 @@ impl Serialize for Record<'_> {
                     .as_deref()
                     .map(|path| self.options.routes.route_of(path, said.operation.as_deref())),
             },
-            url: path.as_deref().map(|path| UrlPart {
-                path,
-                query: self.query(),
-                scheme: scheme_of(self.url.and_then(|url| url.scheme)),
-            }),
+            url: UrlPart::new(head, self.url, path.as_deref(), self.options),
             client: ClientPart::new(connection, said.forwarded_for),
             server: EndPart::server(connection, self.host()),
-            network: NetworkPart::new(connection, version),
+            network: NetworkPart::new(connection, head.or(answer)),
             user_agent: said.agent.map(|original| AgentPart { original }),
             trace_id: said.trace_id,
             span_id: said.span_id,
@@ -228,6 +224,19 @@ fn path_of<'a>(url: Url<'a>, options: &RecordOptions) -> Option<Cow<'a, str>> {
 fn query_of<'a>(url: Url<'a>, options: &RecordOptions) -> Option<Cow<'a, str>> {
     let query = wire_text(url.query?);
     Some(if options.redact { mask_query(query) } else { query })
+}
+
+/// The target as sent, if it is not in origin form.
+fn original_of<'a>(request: &'a Head, options: &RecordOptions) -> Option<Cow<'a, str>> {
+    let target = request.target();
+    if target.starts_with(b"/") {
+        return None;
+    }
+    Some(match options.redact {
+        false => wire_text(target),
+        true if request.method() == b"CONNECT" => mask_authority(wire_text(target)),
+        true => masked_text(target),
+    })
 }
 
 fn scheme_of(scheme: Option<&[u8]>) -> Cow<'static, str> {

@@ -55,6 +55,14 @@ pub fn mask_urls(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
+/// An authority (`[user@]host[:port]`) with its user masked. A host has no `@` in it.
+pub(crate) fn mask_authority(authority: Cow<'_, str>) -> Cow<'_, str> {
+    match authority.rfind('@') {
+        Some(at) => Cow::Owned(format!("{}{}", masked_user(&authority[..at]), &authority[at..])),
+        None => mask_urls(authority),
+    }
+}
+
 /// `None` if there is nothing to mask. `in_query`: the text begins with a key; otherwise a `?` comes first, and what is
 /// around the URL ends it.
 fn mask_pairs(text: &str, in_query: bool) -> Option<String> {
@@ -101,13 +109,18 @@ fn mask_user(text: &str) -> Option<String> {
         let Some(at) = authority.rfind('@') else { continue };
         let out = out.get_or_insert_default();
         out.push_str(&text[copied..start]);
-        out.push_str(if authority[..at].contains(':') { "REDACTED:REDACTED" } else { "REDACTED" });
+        out.push_str(masked_user(&authority[..at]));
         copied = start + at;
     }
     out.map(|mut out| {
         out.push_str(&text[copied..]);
         out
     })
+}
+
+/// What stands for a user, and a password if there is one.
+fn masked_user(user: &str) -> &'static str {
+    if user.contains(':') { "REDACTED:REDACTED" } else { "REDACTED" }
 }
 
 fn is_secret_key(key: &str) -> bool {
@@ -172,6 +185,15 @@ mod tests {
         );
         assert_eq!(mask("/users/@joe?at=a@b"), "/users/@joe?at=a@b");
         assert_eq!(mask("sig=1"), "sig=1");
+    }
+
+    #[test]
+    fn authorities_lose_their_users() {
+        let mask = |text: &'static str| mask_authority(text.into()).into_owned();
+        assert_eq!(mask("h:443"), "h:443");
+        assert_eq!(mask("joe@h:443"), "REDACTED@h:443");
+        assert_eq!(mask("joe:pa@ss@h:443"), "REDACTED:REDACTED@h:443");
+        assert_eq!(mask("h:443/?sig=1"), "h:443/?sig=REDACTED");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub fn head(line: &[u8], fields: &[(&[u8], &[u8])]) -> Head {
     };
     let start = if line.starts_with(b"HTTP/") {
         StartLine::Response {
-            status: str::from_utf8(&line[9..12]).unwrap().parse().unwrap(),
+            status: str::from_utf8(&line[9..12]).unwrap().parse().ok(),
             reason: (blank(1) as u32 + 1).min(line.len() as u32)..line.len() as u32,
             minor: line[7] - b'0',
         }

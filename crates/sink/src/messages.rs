@@ -299,7 +299,7 @@ mod tests {
         let raw = format!("HTTP/1.1 200 OK\r\nContent-Type: {fields}\r\n\r\n");
         let value = 31..31 + fields.len() as u32;
         let field = gannet_http::Field { name: 17..29, value };
-        let start = gannet_http::StartLine::Response { status: 200, reason: 13..15, minor: 1 };
+        let start = gannet_http::StartLine::Response { status: Some(200), reason: 13..15, minor: 1 };
         let head = Head::new(raw.into_bytes().into(), start, [field].into());
         let body_bytes = body.len() as u64;
         let message = Message { head, body: body.into(), body_bytes, ..response.unwrap() };

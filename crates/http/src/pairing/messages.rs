@@ -5,7 +5,7 @@ use gannet_flow::{Moment, Peer};
 use super::part::{Answer, Fate, Open, Opens, Part, Resolution};
 use super::{Context, Http1, Next, report};
 use crate::body::{self, Asked, Ending, Method};
-use crate::framing::Progress;
+use crate::framing::{Half, Progress};
 use crate::head::StartLine;
 use crate::parse::Parsed;
 use crate::tunnel::TunnelProtocol;
@@ -276,14 +276,15 @@ impl Http1 {
         &mut self,
         context: &mut Context<'_, S>,
         from: Peer,
-        half: Result<Parsed, u64>,
+        half: Result<Parsed, Half>,
         fate: Fate,
         now: Moment,
     ) {
         let parsed = match half {
             Ok(parsed) => parsed,
-            Err(bytes) => {
-                context.counters.skipped_bytes += bytes;
+            Err(half) => {
+                context.counters.skipped_bytes += half.bytes;
+                context.counters.start_lines_cut += u64::from(half.of_start_line);
                 return;
             }
         };

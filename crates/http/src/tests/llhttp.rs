@@ -59,7 +59,9 @@ fn inputs_of_llhttp() {
                         lane.data(from, piece, None);
                     }
                     lane.close(CloseReason::EndOfInput);
-                    heads.push(lane.http.sink().heads.len());
+                    // llhttp does not tell of a first line that the input ends in.
+                    let heads_seen = lane.http.sink().heads.iter().filter(|(_, raw)| raw.ends_with(b"\n"));
+                    heads.push(heads_seen.count());
                 }
                 let name = path.display();
                 let shown = bytes.escape_ascii();

@@ -6,7 +6,7 @@ use gannet_packet::Timestamp;
 use crate::testing::{CLIENT, Lane, SERVER, lines};
 use crate::{
     Confidence, Exchange, ExchangeId, HeadEvent, Http, HttpConfig, MessageEvent, Oddities, PendingRequest,
-    Reason, Sink,
+    Reason, Sink, State,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -104,7 +104,8 @@ fn http_0_9() {
         assert_eq!(lines(&exchanges), ["GET /old.html 0 > 0 19 complete"], "{size}");
         let (request, response) =
             (exchanges[0].request.as_ref().unwrap(), exchanges[0].response.as_ref().unwrap());
-        assert_eq!((request.head.version(), response.head.version()), ("0.9", "0.9"));
+        let old = Some(&b"0.9"[..]);
+        assert_eq!((request.head.version(), response.head.version()), (old, old));
         assert_eq!(response.head.status(), None);
         assert_eq!(&*response.body, b"HT<html>\r\n\r\n</html>", "{size}");
         assert_eq!((response.wire_bytes, exchanges[0].reason), (19, Reason::Fin));
@@ -123,6 +124,172 @@ fn http_1_0_with_keep_alive_and_without() {
     let exchanges = lane.finish();
     assert_eq!(lines(&exchanges), ["GET / 0 > 200 2 complete", "GET / 0 > 200 13 complete"]);
     assert_eq!((exchanges[0].reason, exchanges[1].reason), (Reason::Framing, Reason::Fin));
+}
+
+/// Runs both ends in pieces of several sizes; what comes of it is the same.
+fn in_pieces(client: &str, server: &str) -> Vec<Exchange> {
+    let run = |size: usize| {
+        let mut lane = Lane::new();
+        client.as_bytes().chunks(size).for_each(|piece| {
+            lane.client(piece);
+        });
+        server.as_bytes().chunks(size).for_each(|piece| {
+            lane.server(piece);
+        });
+        let exchanges = lane.finish();
+        assert_eq!(lane.http.counters().check(), []);
+        exchanges
+    };
+    let whole = run(10_000);
+    for size in [1, 2, 3, 7, 17] {
+        assert_eq!(lines(&run(size)), lines(&whole), "{client:?} {server:?} in {size}");
+    }
+    whole
+}
+
+/// Where an answer is due, whatever begins like `HTTP/` and has a version and a status of some kind is one.
+#[test]
+fn odd_status_lines_are_answers() {
+    for (line, status, version, odd) in [
+        ("HTTP/2.0 200 ok", Some(200), "2.0", &["odd-version"][..]),
+        ("HTTP/2.1 200", Some(200), "2.1", &["odd-version"]),
+        ("HTTP/0.9 200 ok", Some(200), "0.9", &["odd-version"]),
+        ("HTTP/1.01 200 ok", Some(200), "1.01", &["odd-version"]),
+        ("HTTP/1.10 200 ok", Some(200), "1.10", &["odd-version"]),
+        ("HTTP/1.00 200 ok", Some(200), "1.00", &["odd-version"]),
+        ("HTTP/1\0.1 200 ok", Some(200), "1\0.1", &["odd-version"]),
+        ("http/1.1 200", Some(200), "1.1", &["odd-version"]),
+        ("HTTP/1.1\t200 ok", Some(200), "1.1", &["odd-blanks"]),
+        ("HTTP/1.1 2\00 0", None, "1.1", &["odd-status"]),
+        ("HTTP/1.1 2xx ok", None, "1.1", &["odd-status"]),
+        ("HTTP/1.1 20x", None, "1.1", &["odd-status"]),
+        ("HTTP/1.1 2000 ok", None, "1.1", &["odd-status"]),
+        ("HTTP/1.1 2040 ok", None, "1.1", &["odd-status"]),
+    ] {
+        for (fields, bytes, reason) in [
+            ("Content-Length: 5\r\n", 5, Reason::Framing),
+            ("Transfer-Encoding: chunked\r\n", 3, Reason::Framing),
+            ("", 9, Reason::Fin),
+        ] {
+            let body = match (bytes, reason) {
+                (3, _) => "3\r\nabc\r\n0\r\n\r\n",
+                (5, _) => "hello",
+                _ => "until end",
+            };
+            let exchanges = in_pieces(GET, &format!("{line}\r\n{fields}\r\n{body}"));
+            assert_eq!(exchanges.len(), 1, "{line:?}");
+            let answer = exchanges[0].response.as_ref().unwrap();
+            assert_eq!((exchanges[0].state, exchanges[0].reason), (State::Complete, reason), "{line:?}");
+            assert_eq!((answer.head.status(), answer.body_bytes), (status, bytes), "{line:?}");
+            assert_eq!(answer.head.version(), Some(version.as_bytes()), "{line:?}");
+            assert_eq!(names(answer.oddities), odd, "{line:?}");
+        }
+        // One behind the other, and between usual ones.
+        let odd_one = format!("{line}\r\nContent-Length: 2\r\n\r\nab");
+        let exchanges = in_pieces(&GET.repeat(4), &[OK, &odd_one, &odd_one, OK].concat());
+        let sizes: Vec<_> = exchanges.iter().map(|one| one.response.as_ref().unwrap().body_bytes).collect();
+        assert_eq!(sizes, [5, 2, 2, 5], "{line:?}");
+        assert!(
+            exchanges.iter().all(|one| !one
+                .response
+                .as_ref()
+                .unwrap()
+                .oddities
+                .has(Oddities::LENGTH_REFUTED))
+        );
+        // Behind bytes that are missing nothing is taken for a message that does not look like one.
+        let mut lane = Lane::new();
+        lane.client(GET.repeat(2)).server(OK).gap(SERVER, 3);
+        let found = lane.server(&odd_one).finish();
+        assert_eq!(found.iter().filter(|one| one.response.is_some()).count(), 1, "{line:?}");
+    }
+    for line in ["HTTP/1.1", "HTTP/ 200 ok", "FTP/1.1 200 ok", "HTTP 200 ok", "HTTP/12345678901234567 200 ok"]
+    {
+        let exchanges = in_pieces(GET, &format!("{line}\r\n\r\n"));
+        assert!(exchanges[0].response.is_none(), "{line:?}");
+    }
+}
+
+#[test]
+fn odd_request_lines_are_requests() {
+    for (line, target, version, odd) in [
+        ("GET / HTTP/1.", "/", "1.", &["odd-version"][..]),
+        ("GET / HTTP/2.0", "/", "2.0", &["odd-version"]),
+        ("GET / HTTP/1.10", "/", "1.10", &["odd-version"]),
+        ("GET /a b HTTP/1.7", "/a b", "1.7", &["blanks-in-target", "odd-version"]),
+        ("POST http://h/ http/1.1", "http://h/", "1.1", &["odd-version"]),
+        ("GET  /  HTTP/1.1", "/", "1.1", &["odd-blanks"]),
+        ("GET\t/\tHTTP/1.1", "/", "1.1", &["odd-blanks"]),
+        ("GET / HTTP/1.1 ", "/", "1.1", &["odd-blanks"]),
+    ] {
+        let request = format!("{line}\r\nHost: a\r\n\r\n");
+        // As the first of a connection, and as a later one.
+        for before in [0, 1] {
+            let exchanges =
+                in_pieces(&[&GET.repeat(before), &request[..], GET].concat(), &OK.repeat(before + 2));
+            assert_eq!(exchanges.len(), before + 2, "{line:?}");
+            assert!(exchanges.iter().all(|one| one.state == State::Complete), "{line:?}");
+            let head = &exchanges[before].request.as_ref().unwrap().head;
+            assert_eq!(
+                (head.target(), head.version()),
+                (target.as_bytes(), Some(version.as_bytes())),
+                "{line:?}"
+            );
+            assert_eq!(names(exchanges[before].request.as_ref().unwrap().oddities), odd, "{line:?}");
+        }
+    }
+    // On a connection that is known any method will do.
+    let exchanges = in_pieces(&format!("{GET}FROB x HTTP/3\r\n\r\n"), &OK.repeat(2));
+    assert_eq!(lines(&exchanges), ["GET / 0 > 200 5 complete", "FROB x 0 > 200 5 complete"]);
+    // The preface of HTTP/2 is no request.
+    let mut lane = Lane::new();
+    lane.client("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").server("\0\0\x12\x04\0\0\0\0\0");
+    lane.finish();
+    assert_eq!((lane.http.counters().http2, lane.http.counters().requests), (1, 0));
+}
+
+/// A first line that goes no further is reported if it says what was asked for, and counted if not.
+#[test]
+fn half_start_lines() {
+    let reset = CloseReason::Reset { by: CLIENT };
+    for (half, expected) in [
+        ("GET /a HTTP/1.1", Some("GET /a 0 > - aborted")),
+        ("GET /a H", Some("GET /a 0 > - aborted")),
+        ("GET /a HTTP/1.1\r", Some("GET /a 0 > - aborted")),
+        ("GET /a", None),
+        ("GET /a ", None),
+    ] {
+        for size in [1, 3, 100] {
+            let mut lane = Lane::new();
+            half.as_bytes().chunks(size).for_each(|piece| {
+                lane.client(piece);
+            });
+            let exchanges = lane.close(reset).taken();
+            assert_eq!(lines(&exchanges), expected.as_slice(), "{half:?}");
+            let counters = *lane.http.counters();
+            assert_eq!(counters.start_lines_cut, u64::from(expected.is_none()), "{half:?}");
+            assert_eq!((counters.http1, counters.check().len()), (1, 0));
+            if let Some(exchange) = exchanges.first() {
+                let head = &exchange.request.as_ref().unwrap().head;
+                assert_eq!((head.cut, head.version()), (true, None));
+            }
+        }
+    }
+    for (half, expected, cut) in [
+        ("HTTP/1.1 404 Not", "GET / 0 > 404 0 aborted", 0),
+        ("HTTP/1.1 404 ", "GET / 0 > 404 0 aborted", 0),
+        ("HTTP/1.1 404", "GET / 0 > - aborted", 1),
+        ("HT", "GET / 0 > - aborted", 1),
+    ] {
+        let mut lane = Lane::new();
+        let exchanges = lane.client(GET).server(half).close(reset).taken();
+        assert_eq!(lines(&exchanges), [expected], "{half:?}");
+        assert_eq!(lane.http.counters().start_lines_cut, cut, "{half:?}");
+    }
+    // What was searched for and is none was no start line.
+    let mut lane = Lane::new();
+    lane.client(GET).gap(CLIENT, 3).client("GET /b").close(reset);
+    assert_eq!(lane.http.counters().start_lines_cut, 0);
 }
 
 #[test]
@@ -216,7 +383,9 @@ fn kept_bodies_are_decoded() {
 fn the_answer_to_what_is_no_request_is_reported() {
     let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     for line in [
-        "GET  / HTTP/1.\n\n",
+        "GET  / HTTP/\n\n",
+        "GET foo HTTP/2.0\n\n",
+        "FROB / HTTP/1.10\r\n\r\n",
         "\u{c3} / HTTP/1.1\r\n\r\n",
         "OPTIONS HTTP\r\n\r\n",
         "JRMI\0\x02K",

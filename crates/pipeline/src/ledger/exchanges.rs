@@ -90,6 +90,14 @@ fn notes(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report)
         "connection was seen in one direction only",
         "connections were seen in one direction only",
     )?;
+    // Where there is no exchange it is among the reasons for that.
+    let cut = if http.exchanges == 0 { 0 } else { http.start_lines_cut };
+    note(
+        f,
+        cut,
+        "start line was cut off before it said enough",
+        "start lines were cut off before they said enough",
+    )?;
     note(
         f,
         http.http2,
@@ -141,6 +149,7 @@ fn why_none(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Repo
             reasons.push(format!("{count} {words}"));
         }
     };
+    reason(http.start_lines_cut, "start line(s) cut off before they said enough");
     reason(http.other, "connection(s) of other protocols");
     reason(http.excluded, "connection(s) on other ports than --ports");
     reason(http.empty, "connection(s) without data");

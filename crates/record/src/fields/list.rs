@@ -26,7 +26,7 @@ pub const FIELDS: &[Field] = &[
     field("http.request.body.content", Kind::Text, XQ, NONE, "what was kept of the body, decoded. Bytes that are not UTF-8 are U+FFFD and two hexadecimal digits each, and so is a U+FFFD that was sent; the charset is not looked at, and credentials are not masked"),
     field("http.request.trailer", Kind::Headers, XQ, NONE, "all fields behind a chunked body"),
     field("http.response", Kind::Object, XIA, IA, "the final response; of an event, the interim or final one"),
-    field("http.response.status_code", Kind::Integer(999), XIA, NONE, "the status code; HTTP/0.9 has none"),
+    field("http.response.status_code", Kind::Integer(999), XIA, NONE, "the status code; absent if there is no number of three digits, and HTTP/0.9 has none"),
     field("http.response.reason_phrase", Kind::Text, XIA, NONE, "the reason phrase, if there is one"),
     field("http.response.header", Kind::Headers, XIA, NONE, "the header fields that --header selects"),
     field("http.response.size", Kind::Integer(u64::MAX), XA, X, "the whole message on the wire").unit("bytes"),
@@ -40,10 +40,11 @@ pub const FIELDS: &[Field] = &[
     field("http.response.body.content", Kind::Text, XA, NONE, "what was kept of the body, decoded. Bytes that are not UTF-8 are U+FFFD and two hexadecimal digits each, and so is a U+FFFD that was sent; the charset is not looked at, and credentials are not masked"),
     field("http.response.trailer", Kind::Headers, XA, NONE, "all fields behind a chunked body"),
     field("http.route", Kind::Text, ALL, NONE, "the template of the path, as in /users/{id}, with the operation of a SOAP request behind a blank"),
-    field("url", Kind::Object, ALL, NONE, "what was asked for; absent for CONNECT, and without a request"),
-    field("url.path", Kind::Text, ALL, ALL, "the path, credentials masked"),
+    field("url", Kind::Object, ALL, NONE, "what was asked for; absent without a request"),
+    field("url.path", Kind::Text, ALL, NONE, "the path, credentials masked; absent for CONNECT"),
     field("url.query", Kind::Text, ALL, NONE, "what is behind the question mark, signatures masked"),
-    field("url.scheme", Kind::Text, ALL, ALL, "of the target if it has one, else http"),
+    field("url.scheme", Kind::Text, ALL, NONE, "of the target if it has one, else http; absent for CONNECT"),
+    field("url.original", Kind::Text, ALL, NONE, "the target as sent, credentials masked, if it does not begin with a slash: host and port of CONNECT, a whole URL, *"),
     field("client", Kind::Object, ALL, ALL, "who sent the request"),
     field("client.address", Kind::Text, ALL, ALL, "its IP address on this connection"),
     field("client.port", Kind::Integer(u16::MAX as u64), ALL, ALL, "its TCP port"),
@@ -56,7 +57,7 @@ pub const FIELDS: &[Field] = &[
     field("network.peer.address", Kind::Text, ALL, ALL, "its IP address"),
     field("network.peer.port", Kind::Integer(u16::MAX as u64), ALL, ALL, "its TCP port"),
     field("network.protocol", Kind::Object, ALL, ALL, "HTTP"),
-    field("network.protocol.version", Kind::Word(versions), ALL, ALL, "the version in the start line"),
+    field("network.protocol.version", Kind::Text, ALL, NONE, "the version in the start line as sent: 1.0, 1.1, or something odd; 0.9 without one; absent if it was not seen"),
     field("user_agent", Kind::Object, ALL, NONE, "the program of the client"),
     field("user_agent.original", Kind::Text, ALL, ALL, "the User-Agent field"),
     field("trace_id", Kind::Text, ALL, NONE, "of the traceparent field (W3C Trace Context), if there is one and it is valid; anybody can write it"),
@@ -187,10 +188,6 @@ fn words<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Vec<String> {
 
 fn methods() -> Vec<String> {
     KNOWN_METHODS.into_iter().chain([OTHER_METHOD]).map(str::to_owned).collect()
-}
-
-fn versions() -> Vec<String> {
-    ["0.9", "1.0", "1.1"].map(str::to_owned).to_vec()
 }
 
 fn events() -> Vec<String> {

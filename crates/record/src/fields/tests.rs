@@ -50,7 +50,7 @@ fn asked() -> Head {
         ("Content-Encoding", "identity"),
         ("SOAPAction", "\"urn:Shop#Buy\""),
     ];
-    request("PURGE /ws/7?a=1 HTTP/1.1", &fields)
+    request("PURGE http://shop.example:8080/ws/7?a=1 HTTP/1.1", &fields)
 }
 
 fn answered() -> Head {
@@ -262,7 +262,7 @@ fn what_is_no_record_is_not_valid() {
         }
         assert!(!validator.is_valid(&bad), "{pointer}/{key}: {bad}");
     }
-    for required in ["/timestamp", "/gannet/id", "/timing/syn_ns", "/url/path", "/http/request/body"] {
+    for required in ["/timestamp", "/gannet/id", "/timing/syn_ns", "/network/peer", "/http/request/body"] {
         let mut bad = good.clone();
         let (object, key) = required.rsplit_once('/').unwrap();
         bad.pointer_mut(object).unwrap().as_object_mut().unwrap().remove(key).unwrap();

@@ -24,7 +24,7 @@ use super::message::{RequestPart, ResponsePart, reason_phrase};
 use super::origin::Said;
 use super::own::{ArcStr, TunnelPart, inner_vlan};
 use super::parts::{Address, AgentPart, ClientPart, EndPart, HostPart, NetworkPart, UrlPart};
-use super::{OTHER_METHOD, RecordOptions, known_method, path_of, query_of, scheme_of, write_line};
+use super::{OTHER_METHOD, RecordOptions, known_method, path_of, query_of, write_line};
 use crate::locator::{ID_BYTES_MAX, id_text};
 use crate::short::Short;
 use crate::time::Rfc3339;
@@ -193,7 +193,6 @@ impl Serialize for EventRecord<'_> {
         );
         let said =
             Said::new(self.request.map(|side| side.head).zip(asked.as_ref()), answered.as_ref(), options);
-        let version = self.response.or(self.request).map(|side| side.head.version());
         let duration = self.duration_ns();
         let line = Line {
             timestamp: Rfc3339(self.first),
@@ -208,14 +207,10 @@ impl Serialize for EventRecord<'_> {
                     .map(|(side, scan)| ResponseSide::new(side, (scan, &selector), options)),
                 route: path.as_deref().map(|path| options.routes.route_of(path, said.operation.as_deref())),
             },
-            url: path.as_deref().map(|path| UrlPart {
-                path,
-                query: self.query(),
-                scheme: scheme_of(self.url.and_then(|url| url.scheme)),
-            }),
+            url: UrlPart::new(self.request.map(|side| side.head), self.url, path.as_deref(), options),
             client: ClientPart::new(connection, said.forwarded_for),
             server: EndPart::server(connection, host),
-            network: NetworkPart::new(connection, version),
+            network: NetworkPart::new(connection, self.response.or(self.request).map(|side| side.head)),
             user_agent: said.agent.map(|original| AgentPart { original }),
             trace_id: said.trace_id,
             span_id: said.span_id,
@@ -248,7 +243,7 @@ struct Line<'a> {
     url: Option<UrlPart<'a>>,
     client: ClientPart<'a>,
     server: EndPart<Address<'a>>,
-    network: NetworkPart,
+    network: NetworkPart<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<AgentPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,14 +5,16 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use gannet_http::{Connection, TcpFacts};
+use gannet_http::{Connection, Head, TcpFacts};
 use serde::{Serialize, Serializer};
 
-use super::RecordOptions;
 use super::message::{RequestPart, ResponsePart};
 use super::own::OwnPart;
 use super::timing::TimingPart;
+use super::{RecordOptions, original_of, query_of, scheme_of};
 use crate::time::Rfc3339;
+use crate::url::Url;
+use crate::wire_text;
 
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
@@ -22,7 +24,7 @@ pub(super) struct Line<'a> {
     pub(super) url: Option<UrlPart<'a>>,
     pub(super) client: ClientPart<'a>,
     pub(super) server: EndPart<Address<'a>>,
-    pub(super) network: NetworkPart,
+    pub(super) network: NetworkPart<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user_agent: Option<AgentPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,10 +50,32 @@ pub(super) struct HttpPart<'a> {
 
 #[derive(Serialize)]
 pub(super) struct UrlPart<'a> {
-    pub(super) path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) query: Option<Cow<'a, str>>,
-    pub(super) scheme: Cow<'static, str>,
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<Cow<'a, str>>,
+}
+
+impl<'a> UrlPart<'a> {
+    /// Of a request, if there is one. The path comes masked, since others want it, too.
+    pub(super) fn new(
+        request: Option<&'a Head>,
+        url: Option<Url<'a>>,
+        path: Option<&'a str>,
+        options: &RecordOptions,
+    ) -> Option<Self> {
+        let (request, url) = (request?, url?);
+        Some(Self {
+            path,
+            query: query_of(url, options),
+            scheme: path.map(|_| scheme_of(url.scheme)),
+            original: original_of(request, options),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -104,22 +128,23 @@ pub(super) enum Address<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct NetworkPart {
+pub(super) struct NetworkPart<'a> {
     pub(super) peer: EndPart<IpAddr>,
-    pub(super) protocol: ProtocolPart,
+    pub(super) protocol: ProtocolPart<'a>,
 }
 
-impl NetworkPart {
-    pub(super) fn new(connection: &Connection, version: Option<&'static str>) -> Self {
+impl<'a> NetworkPart<'a> {
+    /// With the version that `head` says.
+    pub(super) fn new(connection: &Connection, head: Option<&'a Head>) -> Self {
         let peer = EndPart { address: connection.server.address, port: connection.server.port };
-        Self { peer, protocol: ProtocolPart { version } }
+        Self { peer, protocol: ProtocolPart { version: head.and_then(Head::version).map(wire_text) } }
     }
 }
 
 #[derive(Serialize)]
-pub(super) struct ProtocolPart {
+pub(super) struct ProtocolPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<&'static str>,
+    pub(super) version: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]

@@ -162,12 +162,25 @@ fn targets() {
         let value = value(&exchange(request(line, &[("Host", "h")]), ok()), &options());
         (value["url"].clone(), value["server"]["address"].clone(), value["http"]["route"].clone())
     };
+    let original = "HTTPS://REDACTED:REDACTED@o.example:1/7?a";
     assert_eq!(
         parts("GET HTTPS://u:p@o.example:1/7?a HTTP/1.1"),
-        (json!({"path": "/7", "query": "a", "scheme": "https"}), json!("o.example"), json!("/{id}"))
+        (
+            json!({"path": "/7", "query": "a", "scheme": "https", "original": original}),
+            json!("o.example"),
+            json!("/{id}")
+        )
     );
-    assert_eq!(parts("CONNECT o.example:443 HTTP/1.1"), (Value::Null, json!("o.example"), Value::Null));
-    assert_eq!(parts("OPTIONS * HTTP/1.1"), (json!({"path": "*", "scheme": "http"}), json!("h"), json!("*")));
+    for (target, original) in
+        [("o.example:443", "o.example:443"), ("u:p@o.example:443", "REDACTED:REDACTED@o.example:443")]
+    {
+        let found = parts(&format!("CONNECT {target} HTTP/1.1"));
+        assert_eq!(found, (json!({"original": original}), json!("o.example"), Value::Null));
+    }
+    assert_eq!(
+        parts("OPTIONS * HTTP/1.1"),
+        (json!({"path": "*", "scheme": "http", "original": "*"}), json!("h"), json!("*"))
+    );
     assert_eq!(parts("GET /? HTTP/1.1").0, json!({"path": "/", "query": "", "scheme": "http"}));
 }
 
@@ -219,7 +232,7 @@ fn credentials_are_masked_unless_wanted() {
         json!(["https://h/?X-Goog-Signature=REDACTED&b=2"])
     );
     let plain = line(&exchange, &RecordOptions { redact: false, ..options });
-    assert_eq!(plain.matches("s3cret").count(), 12, "{plain}");
+    assert_eq!(plain.matches("s3cret").count(), 15, "{plain}");
 }
 
 #[test]
