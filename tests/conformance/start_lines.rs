@@ -91,7 +91,6 @@ pub(super) fn cases() -> Vec<Case> {
                 "GET h/d 0 > 200 5 complete high notes=request-odd-version",
             ],
         )
-        .gannet("many servers answer them.")
         .also(0, "/network/protocol/version", "1.")
         .also(1, "/network/protocol/version", "2.0"),
         Case::talk(
