@@ -251,7 +251,8 @@ fn a_file_without_exchanges_says_why() {
     says(&other, "", &["no exchange was found in 1 connection(s) of other protocols"]);
     says(&other, "--ports 8080", &["no exchange was found in 1 connection(s) on other ports than --ports"]);
     says(&[connection(3_002, b"")], "", &["1 connection(s) without data"]);
-    let half = ["on 1 connection", "no exchange was found in 1 start line(s) cut off before they said enough"];
+    let half =
+        ["on 1 connection", "no exchange was found in 1 start line(s) cut off before they said enough"];
     let ledger = says(&[connection(3_003, b"GET /")], "", &half);
     assert_eq!(ledger["analysis"]["http"]["start_lines_cut"], 1);
 

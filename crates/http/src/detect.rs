@@ -375,6 +375,19 @@ mod tests {
             (b"2Frob /x HTTP/1.1\n", Verdict::Other),
             (b"SIP /x RTSP/1.1\n", Verdict::Other),
             (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ / HTTP/1.1\r\n", Verdict::Other),
+            (b"GET  / HTTP/1.\r\n", Verdict::Request),
+            (b"GET\t/", Verdict::Unsure),
+            (b"GET\t/\tHTTP/1.1\r\n", Verdict::Request),
+            (b"GET http://h/ HTTP/2.0\r\n", Verdict::Request),
+            (b"GET foo HTTP/2.0\r\n", Verdict::Other),
+            (b"FROB / HTTP/2.0\r\n", Verdict::Other),
+            (b"HTTP/2.0 200 ok\r\n", Verdict::Response),
+            (b"HTTP/1", Verdict::Unsure),
+            (b"HTTP/2.0 20", Verdict::Unsure),
+            (b"HTTP/2.0 2000 ok\r\n", Verdict::Other),
+            (b"HTTP/2 200 ok\r\n", Verdict::Other),
+            (b"HTTP/2.0.1 200 ok\r\n", Verdict::Other),
+            (b"HTTP/x.0 200 ok\r\n", Verdict::Other),
         ] {
             assert_eq!(classify(bytes, false), verdict, "{}", bytes.escape_ascii());
         }
@@ -430,12 +443,36 @@ mod tests {
             b"GET / HTTP/1.1\r\n",
             b"HTTP/1.0 200 OK\r\n",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"HTTP/2.0 200 OK\r\n",
+            b"HTTP/2.0 2000 OK\r\n",
+            b"GET\t/ HTTP/1.10\r\n",
+            b"POST  http://h/ HTTP/3\r\n",
         ] {
             let last = classify(whole, false);
             for len in 0..whole.len() {
                 let verdict = classify(&whole[..len], false);
                 assert!(verdict == last || verdict == Verdict::Unsure, "{}", whole[..len].escape_ascii());
             }
+        }
+        // Where a line is due: no prefix is refused of what the whole is taken for.
+        for (role, whole) in [
+            (Role::Requests, &b"FROB\tx HTTP/9\n"[..]),
+            (Role::Requests, b"GET  /  HTTP/1.10\r\n"),
+            (Role::Responses, b"http/2 2xx\n"),
+            (Role::Responses, b"HTTP/1\0.1 200\r\n"),
+        ] {
+            assert_eq!(due_line(role, whole), Line::Yes, "{}", whole.escape_ascii());
+            for len in 0..whole.len() {
+                assert_ne!(due_line(role, &whole[..len]), Line::No, "{}", whole[..len].escape_ascii());
+            }
+        }
+        for (role, line) in [
+            (Role::Requests, &b"PRI * HTTP/2.0\r\n"[..]),
+            (Role::Requests, b"GET / FTP/1.0\n"),
+            (Role::Responses, b"ICY 200 OK\n"),
+            (Role::Responses, b"HTTP/2\n"),
+        ] {
+            assert_eq!(due_line(role, line), Line::No, "{}", line.escape_ascii());
         }
     }
 }

@@ -194,7 +194,7 @@ pub enum Reason {
     BeforeCapture,
     /// Bytes of the client are missing, and with them the request.
     RequestMissing,
-    /// What the client sent was seen, and is no request.
+    /// What the client sent was seen, and is no request, or no whole head of one.
     BadRequest,
     /// Everything the client sent was seen, and no request of it was open: a `408` on an idle connection, for instance.
     Unsolicited,

@@ -285,6 +285,7 @@ impl Http1 {
             Err(half) => {
                 context.counters.skipped_bytes += half.bytes;
                 context.counters.start_lines_cut += u64::from(half.of_start_line);
+                self.bad_request |= from == self.client && half.of_start_line;
                 return;
             }
         };

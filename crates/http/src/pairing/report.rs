@@ -141,7 +141,8 @@ impl Http1 {
             Reason::BeforeCapture
         } else if self.request_missing {
             Reason::RequestMissing
-        } else if self.bad_request {
+        } else if self.bad_request || self.requests().in_head() {
+            // Also one of which the server has seen enough, or waited for the rest for too long.
             Reason::BadRequest
         } else if self.losses.server > 0 && !self.pending.is_empty() {
             // It answers one of them.

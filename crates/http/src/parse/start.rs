@@ -211,7 +211,7 @@ mod tests {
             ("HTTP/1.01 200 ok", Some(200), "1.01", &["odd-version"]),
             ("HTTP/1\0.1 200", Some(200), "1\0.1", &["odd-version"]),
             ("http/1.1 200", Some(200), "1.1", &["odd-version"]),
-            ("HTTP/1.1 2\00 0", None, "-", &["odd-status"]),
+            ("HTTP/1.1 2\x000 0", None, "-", &["odd-status"]),
             ("HTTP/1.1 2xx ok", None, "-", &["odd-status"]),
             ("HTTP/1.1 20x", None, "-", &["odd-status"]),
             ("HTTP/1.1 2000 ok", None, "-", &["odd-status"]),

@@ -160,7 +160,7 @@ fn odd_status_lines_are_answers() {
         ("HTTP/1\0.1 200 ok", Some(200), "1\0.1", &["odd-version"]),
         ("http/1.1 200", Some(200), "1.1", &["odd-version"]),
         ("HTTP/1.1\t200 ok", Some(200), "1.1", &["odd-blanks"]),
-        ("HTTP/1.1 2\00 0", None, "1.1", &["odd-status"]),
+        ("HTTP/1.1 2\x000 0", None, "1.1", &["odd-status"]),
         ("HTTP/1.1 2xx ok", None, "1.1", &["odd-status"]),
         ("HTTP/1.1 20x", None, "1.1", &["odd-status"]),
         ("HTTP/1.1 2000 ok", None, "1.1", &["odd-status"]),
@@ -285,6 +285,18 @@ fn half_start_lines() {
         let exchanges = lane.client(GET).server(half).close(reset).taken();
         assert_eq!(lines(&exchanges), [expected], "{half:?}");
         assert_eq!(lane.http.counters().start_lines_cut, cut, "{half:?}");
+    }
+    // A server that waits no longer refuses what there is; the rest makes no difference to that.
+    let refusal = "HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n";
+    for first_end in [CLIENT, SERVER] {
+        let mut lane = Lane::new();
+        lane.client("GET /a");
+        if first_end == CLIENT {
+            lane.fin(CLIENT);
+        }
+        let exchanges = lane.server(refusal).finish();
+        assert_eq!(lines(&exchanges), ["- > 408 0 orphan-response"]);
+        assert_eq!(exchanges[0].reason, Reason::BadRequest);
     }
     // What was searched for and is none was no start line.
     let mut lane = Lane::new();
