@@ -119,6 +119,34 @@ fn whole_heads_give_the_same_lines() {
     assert!(lines > 5_000, "{lines}");
 }
 
+/// So many connections at once that their segments are looked up together.
+#[test]
+fn many_connections_give_the_lines_of_few() {
+    const CONNECTIONS: u16 = 6_000;
+    let dir = Dir::new();
+    let mut traffic = Traffic::empty();
+    let mut open: Vec<_> = (0..CONNECTIONS).map(|_| traffic.connection(80, false)).collect();
+    open.iter_mut().for_each(|connection| traffic.open(connection));
+    for connection in &mut open {
+        traffic.send(
+            connection,
+            true,
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", connection.number).as_bytes(),
+        );
+        traffic.send(connection, false, b"HTTP/1.1 204 None\r\n\r\n");
+    }
+    dir.write("t.pcap", &traffic.pcap().to_bytes());
+    let once = ours(&dir, "http -q -o httpry -r t.pcap --workers 1");
+    assert_eq!(once.lines().count(), 2 * usize::from(CONNECTIONS));
+    for (number, line) in once.lines().step_by(2).enumerate() {
+        assert!(line.contains(&format!("\tGET\ta\t/{}\t", number + 1)), "{line}");
+    }
+    same("3 workers", &ours(&dir, "http -q -o httpry -r t.pcap --workers 3"), &once);
+    if let Some(httpry) = httpry() {
+        same("httpry", &once, &theirs(&httpry, &dir, &["-q", "-r", "t.pcap"]));
+    }
+}
+
 /// Without hosts in capitals or beyond ASCII, of which httpry makes a new entry with each message.
 fn rates(text: &str) -> String {
     let is_plain = |line: &&str| line.chars().all(|c| c.is_ascii() && !c.is_ascii_uppercase());
@@ -279,11 +307,11 @@ struct Traffic {
     shape: Shape,
     packets: Vec<(u64, Vec<u8>)>,
     micros: u64,
-    connections: u8,
+    connections: u16,
 }
 
 struct Connection {
-    number: u8,
+    number: u16,
     v6: bool,
     port: u16,
     /// What each side sends next, the client first.
@@ -366,7 +394,7 @@ impl Traffic {
         if self.shape.wild {
             self.micros += [0, 10, 1_000, 600_000][self.random.below(4) as usize];
         }
-        let ends = [(0, connection.number, 40_000 + u16::from(connection.number)), (1, 1, connection.port)];
+        let ends = [(0, connection.number, 40_000 + connection.number), (1, 1, connection.port)];
         let [from, to] = if client { ends } else { [ends[1], ends[0]] };
         let mut frame = vec![0; 12];
         let len = 20 + bytes.len() as u16;
@@ -375,14 +403,16 @@ impl Traffic {
             frame.extend(len.to_be_bytes());
             frame.extend([6, 64]);
             for (net, host, _) in [from, to] {
-                frame.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, net, host]);
+                let [high, low] = u16::to_be_bytes(host);
+                frame.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 10, high, net, low]);
             }
         } else {
             frame.extend([0x08, 0, 0x45, 0]);
             frame.extend((20 + len).to_be_bytes());
             frame.extend([(self.packets.len() >> 8) as u8, self.packets.len() as u8, 0, 0, 64, 6, 0, 0]);
             for (net, host, _) in [from, to] {
-                frame.extend([10, 0, net, host]);
+                let [high, low] = u16::to_be_bytes(host);
+                frame.extend([10, high, net, low]);
             }
         }
         frame.extend(from.2.to_be_bytes());

@@ -634,7 +634,12 @@ impl<L: Layer> Engine<L> {
         let length = |at: usize| lengths.get(at).copied().unwrap_or_default();
         self.table.segments_with(
             segments,
-            |layer, at| layer.expect(length(at).0),
+            |layer, at| {
+                layer.expect(length(at).0);
+                if let Some(segment) = segments.get(at) {
+                    layer.arrived(segment);
+                }
+            },
             |at, outcome| self.ledger.add(Analysed::of_outcome(outcome), 1, length(at).1),
         );
         segments.clear();
