@@ -54,7 +54,7 @@ pub(crate) struct SelectionArgs {
     /// with a regular expression, lowerAscii(), size(), duration("250ms"), which is a number of nanoseconds; has(FIELD);
     /// LIST.exists(x, ...) and LIST.all(x, ...).
     ///
-    /// Header fields are lists: http.request.header["user-agent"][0]; those that are asked for here need not be in --header.
+    /// Header fields are lists: `http.request.header["user-agent"][0]`; those that are asked for here need not be in --header.
     /// Credentials are masked here as in records.
     ///
     /// A field that a record lacks is null: equal to null only, and neither more nor less than anything, nor is there any text to be

@@ -244,8 +244,8 @@ impl Conversations {
         self.file(at);
     }
 
-    /// Lets time pass: ends what has been silent for too long, and for [`DISORDER_NS`] more, so that a packet whose time
-    /// stamp lies that far behind `now` finds its conversation as it would have without this call.
+    /// Lets time pass: ends what has been silent for too long and 3 s more, so that a packet whose time stamp lies that far
+    /// behind `now` finds its conversation as it would have without this call.
     pub fn tick(&mut self, now: Moment, over: &mut impl FnMut(FlowRecord, Moment)) {
         let patience = self.idle_ns.saturating_add(DISORDER_NS);
         let is_silent = |since: Timestamp| now.time.0.saturating_sub(since.0) >= patience;
