@@ -40,8 +40,10 @@ fn what_was_captured_whole_is_told_exactly() {
             let header = record.pointer("/http/response/header/x-number/0").and_then(Value::as_str);
             let answered = number(header);
             if let (Some(asked), Some(answered)) = (asked, answered) {
-                let sure = record["gannet"]["pair_confidence"] == "high";
-                let told = asked == answered || matches!(traffic.sent[asked].pace, Pace::Window(_)) && !sure;
+                let doubts = record["gannet"]["untrusted"].as_array().unwrap();
+                let marked = record["gannet"]["pair_confidence"] == "low"
+                    && doubts.iter().any(|doubt| doubt == "pairing");
+                let told = asked == answered || matches!(traffic.sent[asked].pace, Pace::Window(_)) && marked;
                 assert!(told, "loss {loss}: {asked} with the answer to {answered}: {record}");
             }
             if let Some(number) = asked.or(answered) {
@@ -64,7 +66,11 @@ fn what_was_captured_whole_is_told_exactly() {
             assert_eq!(record["http"]["request"]["body"]["size"], sent.request_body, "{number}: {record}");
             assert_eq!(record["http"]["response"]["body"]["size"], sent.response_body, "{number}: {record}");
             let doubts = record["gannet"]["untrusted"].as_array().unwrap();
-            assert!(!doubts.iter().any(|doubt| doubt == "pairing" || doubt == "gap"), "{number}: {record}");
+            // Nobody has seen that a client waits for its answers whose first ones are missing.
+            let first = number - number % plan.exchanges;
+            let shown = traffic.sent[first..first + 2].iter().all(|one| one.whole && !one.too_late);
+            let doubted = |doubt: &Value| doubt == "gap" || doubt == "pairing" && shown;
+            assert!(!doubts.iter().any(doubted), "{number}: {record}");
             whole += 1;
             exact += usize::from(doubts.is_empty());
         }

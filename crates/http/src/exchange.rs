@@ -264,10 +264,10 @@ impl Reason {
 /// How sure it is that a response belongs to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
-    /// After a loss on a connection whose client pipelines and was not seen to wait for all answers before it asks again; such
-    /// a pair is [`Untrusted::pairing`]. Of a message alone: its other half may be one of those that are alone, too.
+    /// After a loss on a connection whose client was not seen before it to wait for all answers before it asks again; such a pair
+    /// is [`Untrusted::pairing`]. Of a message alone: its other half may be one of those that are alone, too.
     Low,
-    /// After a loss or a start in mid-stream, and nothing contradicts it; what the client does was not seen before, though.
+    /// After a start in mid-stream or without acknowledgements, and nothing contradicts it; of a message alone, after a loss.
     Medium,
     /// By the count, nothing being missing, or by what both ends acknowledge.
     High,

@@ -12,6 +12,9 @@ use gannet_packet::Packet;
 use gannet_pcap::SliceReader;
 use gannet_testkit::impaired::{Pace, Plan, Sent, Traffic, content};
 
+/// On each connection.
+const EXCHANGES: usize = 20;
+
 #[derive(Default)]
 struct Kept(Vec<Exchange>);
 
@@ -96,7 +99,8 @@ fn check(seed: u64, loss: u64, traffic: &Traffic) -> [Doubts; 2] {
             let sent = &traffic.sent[asked];
             // Of a client that does not take turns and whose first requests are missing all others look as if it did: that
             // it was not seen to is said.
-            let unproven = matches!(sent.pace, Pace::Window(_)) && exchange.confidence != Confidence::High;
+            let marked = exchange.confidence == Confidence::Low && exchange.untrusted.pairing;
+            let unproven = matches!(sent.pace, Pace::Window(_)) && marked;
             let context = context(asked, sent);
             assert!(asked == answered || unproven, "{context}: {answered}, {:?}", exchange.confidence);
             doubts[1].mispaired += usize::from(asked != answered);
@@ -124,7 +128,7 @@ fn check(seed: u64, loss: u64, traffic: &Traffic) -> [Doubts; 2] {
         if !sent.whole {
             // What was touched is there as well, unless nothing that names it is; and it never says that it is whole.
             let turns = !matches!(sent.pace, Pace::Window(_));
-            for exchange in of_this.iter().filter(|one| turns || one.confidence == Confidence::High) {
+            for exchange in of_this.iter().filter(|one| turns || one.confidence != Confidence::Low) {
                 let messages = [&exchange.request, &exchange.response];
                 let whole = messages.iter().all(|one| one.as_ref().is_some_and(Message::body_is_whole));
                 let interim = sent.interim.is_some() && exchange.interim.is_empty();
@@ -175,6 +179,15 @@ fn check(seed: u64, loss: u64, traffic: &Traffic) -> [Doubts; 2] {
         assert!(!untrusted.gap && !untrusted.midstream, "{context}: {untrusted:?}");
         let edges = untrusted.retransmitted || untrusted.early_answer;
         assert!(!edges || sent.disturbed, "{context}: {untrusted:?}");
+        // What comes before the first loss shows what a client does: a turn, and the request that opens the next one.
+        let first = number - number % EXCHANGES;
+        let shown = match sent.pace {
+            Pace::Single => 2,
+            Pace::Batches(count) => count + 1,
+            Pace::Mixed | Pace::Window(_) => EXCHANGES,
+        };
+        let shown = traffic.sent[first..first + shown].iter().all(|one| one.whole && !one.too_late);
+        assert!(!untrusted.pairing || !shown, "{context}: {exchange:?}");
         doubts.doubted += usize::from(untrusted.pairing);
         doubts.less_sure += usize::from(exchange.confidence != Confidence::High);
     }
@@ -194,7 +207,7 @@ fn what_was_captured_whole_is_reported_exactly() {
     let first = from_environment("GANNET_SEED", 20_261_121);
     let plan = Plan {
         connections: 100,
-        exchanges: 20,
+        exchanges: EXCHANGES,
         capture_loss: 0,
         wire_loss: 5_000,
         disorder: 10_000,

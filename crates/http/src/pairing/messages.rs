@@ -149,6 +149,9 @@ impl Http1 {
             decided: None,
         };
         self.answers = self.answers.saturating_add(1);
+        if !self.pending.is_empty() {
+            self.heed(&answer);
+        }
         let resolution =
             if self.waiting.is_empty() { self.resolve(&answer, false) } else { Resolution::Wait };
         let (index, request) = match resolution {

@@ -38,8 +38,10 @@
 //!
 //! Whether a client takes turns is seen while the count holds, in [`Witness::learn`]: a request that opens a turn has the answer
 //! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
-//! where a single one can have it. Without any evidence a client is believed with less [`Confidence`], least of all one that
-//! pipelines. A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end
+//! where a single one can have it. A client that always has as many requests under way looks like one that takes turns once its
+//! first ones are lost, with every answer one turn off. So what is paired on the word of a client that was not seen to take turns,
+//! of one request or of several as it does, has the lowest [`Confidence`] and is marked; the evidence has to come from before the
+//! loss. A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end
 //! of the turn.
 
 use gannet_flow::{Moment, Peer};
@@ -108,7 +110,7 @@ impl Witness {
 
     /// It has been seen to take turns as it does.
     fn takes_turns(&self) -> bool {
-        self.turns[usize::from(self.pipelined)]
+        !self.strays && self.turns[usize::from(self.pipelined)]
     }
 
     /// Takes note of how `request` was sent, if it is the next one by the count.
@@ -119,25 +121,27 @@ impl Witness {
             return;
         }
         if had < self.answered_to {
-            self.pipelined = true;
-            self.strays = true;
+            self.strayed();
         } else {
             self.came_out_even();
         }
         self.in_turn = 1;
     }
 
-    /// A turn is over by the count, and every request in it has been answered.
+    /// A turn is over by the count, and every request in it has been answered. Where the count is a guess that shows nothing: a
+    /// client that always has as many under way has as many answers as requests as well, those of others.
     fn came_out_even(&mut self) {
-        if let (1.., Some(step)) = (self.in_turn, &mut self.step) {
-            match step.confidence {
-                Confidence::High => self.turns[usize::from(self.in_turn > 1)] = true,
-                // As many answers as requests in a turn of several: they may still be those of others, if always as many are
-                // under way.
-                _ if self.in_turn > 1 => step.confidence = step.confidence.max(Confidence::Medium),
-                _ => {}
-            }
+        if let (1.., Some(step)) = (self.in_turn, &self.step)
+            && step.confidence > Confidence::Low
+        {
+            self.turns[usize::from(self.in_turn > 1)] = true;
         }
+    }
+
+    /// Takes note of a client that has sent a request before it had the answers to those before.
+    fn strayed(&mut self) {
+        self.pipelined = true;
+        self.strays = true;
     }
 
     /// Whether `request`, the oldest without an answer, has the next one, by the count: so many losses have there been in the
@@ -191,6 +195,22 @@ impl Http1 {
             Opens::Perhaps
         } else {
             Opens::Yes
+        }
+    }
+
+    /// Takes note of what a final response says of its client. One that was sent behind all that a request that opens a turn had
+    /// of the server, by a server that had nothing of that request, answers one before it: the client has not waited for it.
+    pub(super) fn heed(&mut self, answer: &Answer) {
+        let at = &answer.part.at;
+        let Some(acknowledged) = at.acknowledged else { return };
+        let not_waited = |request: &&Part| {
+            request.opens == Opens::Yes
+                && request.at.start >= acknowledged
+                && request.at.acknowledged.is_some_and(|had| had <= at.start)
+        };
+        // The first request of a connection has nothing before it.
+        if self.pending.iter().any(|request| not_waited(&request) && request.at.start > 0) {
+            self.witness.strayed();
         }
     }
 
@@ -413,12 +433,22 @@ impl Http1 {
             // The response acknowledges the request: sent after it, and everything before was answered before.
             self.out_of_step = false;
         }
-        let confidence = self.paired(request.as_ref(), &answer);
+        let alone = index == 0 && self.no_other_can_have(&answer);
+        let confidence = self.paired(request.as_ref(), &answer, alone);
         Open { request, answer, confidence, out_of_step: self.out_of_step, before_capture: false }
     }
 
-    /// Takes note of a pair; how sure it is.
-    fn paired(&mut self, request: Option<&Part>, answer: &Answer) -> Confidence {
+    /// Whether `answer` was sent without the first of the requests pending, or before its client sent that.
+    fn no_other_can_have(&self, answer: &Answer) -> bool {
+        let at = &answer.part.at;
+        self.pending.front().is_none_or(|next| {
+            at.acknowledged.is_some_and(|had| had <= next.at.start)
+                || next.at.acknowledged.is_some_and(|had| had > at.start)
+        })
+    }
+
+    /// Takes note of a pair; how sure it is. `alone` says that no other request that is known can have the answer.
+    fn paired(&mut self, request: Option<&Part>, answer: &Answer, alone: bool) -> Confidence {
         let Some(request) = request else { return Confidence::Low };
         let server = answer.part.losses.server;
         let counts = self.witness.counts(request, server);
@@ -427,14 +457,26 @@ impl Http1 {
         } else {
             self.witness.in_turn = 0;
         }
-        let confidence = match self.witness.step.filter(|_| counts) {
-            Some(step) => step.confidence,
-            None => {
+        let confidence = match self.witness.step {
+            Some(step) if counts => step.confidence,
+            // All requests since are known, and this one alone is left for the answer.
+            Some(step)
+                if alone
+                    && step.client == request.losses.client
+                    && step.client == self.losses.client
+                    && answer.part.at.acknowledged.is_some() =>
+            {
+                step.confidence
+            }
+            _ => {
                 let numbers = [answer.part.at.acknowledged, request.at.acknowledged];
-                match self.witness.takes_turns() {
-                    false if self.witness.pipelined => Confidence::Low,
-                    true if !self.connection.midstream && !numbers.contains(&None) => Confidence::High,
-                    _ => Confidence::Medium,
+                let proven = self.witness.takes_turns();
+                // Of a connection that is joined in its midst it is believed until something is missing.
+                let believed = !self.witness.pipelined && self.losses == Losses::default();
+                match (proven, believed) {
+                    (true, _) if !self.connection.midstream && !numbers.contains(&None) => Confidence::High,
+                    (true, _) | (_, true) => Confidence::Medium,
+                    (false, false) => Confidence::Low,
                 }
             }
         };
