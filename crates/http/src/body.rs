@@ -11,14 +11,23 @@ pub(crate) enum Ending {
     Head,
     /// After so many bytes; not 0.
     Length(u64),
-    /// After so many bytes, or with the head: the method that decides it has not been seen.
-    Perhaps(u64),
+    /// With the head, or like this: the method that decides it has not been seen.
+    Perhaps(Otherwise),
     /// After the last chunk and the trailers.
     Chunks,
     /// With the connection.
     Close,
     /// With the head; what follows is another protocol.
     Switch,
+}
+
+/// How a response ends whose request is not a HEAD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// After so many bytes; not 0.
+    Length(u64),
+    Chunks,
+    Close,
 }
 
 /// What a method means for the response.
@@ -61,14 +70,39 @@ pub(crate) fn response_ending(status: u16, asked: Option<Asked>, framing: &Frami
         (101, _) if asked.is_some_and(|asked| !asked.upgrade) => Ending::Head,
         (101, _) | (200..=299, Some(Method::Connect)) => Ending::Switch,
         (100..=199 | 204 | 304, _) | (_, Some(Method::Head)) => Ending::Head,
-        _ if framing.chunked => Ending::Chunks,
-        // Another coding, or several that do not end in chunked: read until the connection closes.
-        _ if framing.transfer_encoding => Ending::Close,
-        _ => match framing.length {
-            None => Ending::Close,
-            Some(left) if method.is_none() && left > 0 => Ending::Perhaps(left),
-            Some(left) => length(left),
-        },
+        _ => {
+            let otherwise = match framing.length {
+                _ if framing.chunked => Otherwise::Chunks,
+                // Another coding, or several that do not end in chunked: read until the connection closes.
+                _ if framing.transfer_encoding => Otherwise::Close,
+                None => Otherwise::Close,
+                Some(0) => return Ending::Head,
+                Some(left) => Otherwise::Length(left),
+            };
+            if method.is_some() { otherwise.ending() } else { Ending::Perhaps(otherwise) }
+        }
+    }
+}
+
+impl Ending {
+    /// The same where the method is not certain: there may be no body.
+    pub(crate) fn perhaps(self) -> Self {
+        match self {
+            Self::Length(left) => Self::Perhaps(Otherwise::Length(left)),
+            Self::Chunks => Self::Perhaps(Otherwise::Chunks),
+            Self::Close => Self::Perhaps(Otherwise::Close),
+            Self::Head | Self::Perhaps(_) | Self::Switch => self,
+        }
+    }
+}
+
+impl Otherwise {
+    fn ending(self) -> Ending {
+        match self {
+            Self::Length(left) => Ending::Length(left),
+            Self::Chunks => Ending::Chunks,
+            Self::Close => Ending::Close,
+        }
     }
 }
 
@@ -321,7 +355,7 @@ mod tests {
         let asked = |method| Some(Asked { method, upgrade: true });
         let get = asked(Method::Other);
         assert_eq!(response_ending(200, get, &long), Ending::Length(9));
-        assert_eq!(response_ending(200, None, &long), Ending::Perhaps(9));
+        assert_eq!(response_ending(200, None, &long), Ending::Perhaps(Otherwise::Length(9)));
         assert_eq!(response_ending(200, get, &Framing { length: Some(0), ..none }), Ending::Head);
         assert_eq!(response_ending(200, asked(Method::Head), &long), Ending::Head);
         assert_eq!(response_ending(200, asked(Method::Head), &chunks), Ending::Head);

@@ -170,6 +170,15 @@ pub(crate) fn status_line(bytes: &[u8]) -> Line {
     }
 }
 
+/// Whether `bytes` begin with `HTTP/1.x`, a blank and three digits: what no body begins with by chance.
+pub(crate) fn status_start(bytes: &[u8]) -> Line {
+    match is_status(bytes) {
+        true if bytes.len() >= STATUS_MIN => Line::Yes,
+        true => Line::Unsure,
+        false => Line::No,
+    }
+}
+
 /// Whether `bytes` begin with `method SP target SP HTTP/1.x`.
 ///
 /// A method in common use followed by a target in origin form is enough; of anything else the line must end as a
@@ -202,7 +211,7 @@ pub(crate) fn request_line(bytes: &[u8]) -> Line {
 /// line, as far as they go. They may begin at the beginning of a line, and at that of a segment.
 ///
 /// A status line is looked for anywhere, a request line at the beginning of a line; one with a method in common use and a
-/// path also behind anything that cannot be part of a method: the end of a body without a line end, for instance.
+/// path also behind anything else: the end of a body without a line end, for instance.
 pub(crate) fn find_start(role: Role, bytes: &[u8], of_line: bool, of_segment: bool) -> Option<usize> {
     match role {
         Role::Responses => {
@@ -216,21 +225,26 @@ pub(crate) fn find_start(role: Role, bytes: &[u8], of_line: bool, of_segment: bo
             let first = of_line.then_some(0).into_iter();
             let mut lines = first.chain(memchr::memchr_iter(b'\n', bytes).map(|at| at + 1));
             let line = lines.find(|&at| is_request(&bytes[at..], true));
-            // A path begins behind a blank, and a common method before it.
+            // A path begins behind a blank, and a common method before it. No such method is the end of another.
             let before = &bytes[..line.unwrap_or(bytes.len())];
             let mut paths = memchr::memmem::find_iter(before, b" /").filter_map(|blank| {
-                let method = before[..blank].iter().rposition(|&byte| !is_method_byte(byte))? + 1;
-                (blank > method && is_request(&bytes[method..], false)).then_some(method)
+                let method = COMMON.iter().find(|method| before[..blank].ends_with(method))?;
+                let start = blank - method.len();
+                is_request(&bytes[start..], false).then_some(start)
             });
             // Or it is cut by the end.
             let cut = || {
-                let word = bytes.strip_suffix(b" ").unwrap_or(bytes);
-                let method = word.iter().rposition(|&byte| !is_method_byte(byte))? + 1;
-                is_request(&bytes[method..], false).then_some(method)
+                let tail = bytes.len().saturating_sub(COMMON_MAX + 1);
+                (tail..bytes.len()).find(|&start| is_request(&bytes[start..], false))
             };
             paths.next().or(line).or_else(cut)
         }
     }
+}
+
+/// Whether `bytes` are a request line of a method in common use and a path, as far as they go.
+pub(crate) fn is_common_request(bytes: &[u8]) -> bool {
+    is_request(bytes, false)
 }
 
 /// Whether `bytes` are a request line without any liberty, as far as they go. Unless `any_method`, only one of a method in
@@ -329,10 +343,14 @@ const STATUS_START: &[u8] = b"HTTP/1.";
 const ODD_VERSION_MAX: usize = 5;
 /// What follows that in a status line as far as it is looked at: `1 200` and a blank or the line's end.
 const STATUS_REST: usize = 6;
+/// So many bytes tell a status line.
+pub(crate) const STATUS_MIN: usize = STATUS_START.len() + STATUS_REST;
 /// What ends a request line; `x` is any digit.
 const REQUEST_REST: &[u8] = b"HTTP/1.x\r";
 const COMMON: &[&[u8]] =
     &[b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
+/// The longest of them, in bytes.
+const COMMON_MAX: usize = 7;
 /// The first line of the 24 bytes that open an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -417,7 +435,10 @@ mod tests {
             (b"FROB /a HTTP/1.1\r\n", false, true, None),
             (b"x\nFROB /a HTTP/1.1\r\n", false, false, Some(2)),
             (b"{}POST /a HTTP/1.1\r\n", false, false, Some(2)),
-            (b"xPOST /a HTTP/1.1\r\n", false, false, None),
+            (b"xPOST /a HTTP/1.1\r\n", false, false, Some(1)),
+            (b"a budGET /a of HTTP/1.1\r\n", false, false, None),
+            (b"3GET /a HTTP/1.1\r\n", false, false, Some(1)),
+            (b"xPO", false, false, Some(1)),
             (b"{}POST /a b HTTP/1.1\r\n", false, false, None),
             (b"{}POST /a HTTP/2.0\r\n", false, false, None),
             (b"{}POST /a HTTP/1", false, false, Some(2)),

@@ -22,7 +22,7 @@ use gannet_flow::{Flow, Moment, Peer};
 use gannet_packet::Timestamp;
 
 use crate::HttpConfig;
-use crate::body::{Chunk, Ending, Step};
+use crate::body::{Chunk, Ending, Otherwise, Step};
 use crate::detect::{self, Line};
 use crate::head::StartLine;
 use crate::keep::{Budget, Keep, Kept};
@@ -48,6 +48,8 @@ pub(crate) struct Stream {
     searched: bool,
     /// While searching: what was passed over last ends in a line feed.
     line_start: bool,
+    /// What was searched for and found is within a line: only a method in common use makes a request of it.
+    within_line: bool,
     /// The length of what is under way is stated with different values.
     doubtful: bool,
     /// Offset in the stream of the next byte to come.
@@ -57,6 +59,10 @@ pub(crate) struct Stream {
     /// The head under way, as far as it did not lie within one segment.
     buffer: Vec<u8>,
     keep: Keep,
+    /// How the message under way ends if it has a body, in [`Phase::Perhaps`].
+    otherwise: Otherwise,
+    /// The message that what is in the buffer may be the beginning of.
+    begun: Option<Box<Progress>>,
 }
 
 /// Times, places and sizes of a message.
@@ -171,10 +177,11 @@ enum Phase {
     Beyond(Box<Beyond>),
     /// Behind a head, for [`Stream::body`] to say what follows.
     Decide,
-    /// In a body, before its first byte, if there is a body.
-    Perhaps {
-        left: u64,
-    },
+    /// In a body, before its first byte, if there is a body. What agrees with a status line and is too short to tell is in the
+    /// buffer, and `begun` is the message that it would be of.
+    Perhaps,
+    /// Between messages, but that the first bytes of the next one, `begun`, are in the buffer.
+    Begun,
     Counted {
         left: u64,
     },
@@ -201,11 +208,14 @@ impl Stream {
             blank: false,
             searched: false,
             line_start: false,
+            within_line: false,
             doubtful: false,
             position: 0,
             message: Progress::default(),
             buffer: Vec::new(),
             keep: Keep::default(),
+            otherwise: Otherwise::Close,
+            begun: None,
         }
     }
 
@@ -304,12 +314,18 @@ impl Stream {
                 }
                 // Nobody said what follows: nothing does.
                 Phase::Decide => self.phase = Phase::Idle,
-                Phase::Perhaps { left } => {
-                    if self.role == Role::Responses && detect::status_line(rest) == Line::Yes {
-                        self.phase = Phase::Idle;
-                        break Some(Event::End);
+                Phase::Perhaps => {
+                    let at_rest = start + (before - rest.len()) as u64;
+                    if let Some(event) = self.perhaps(rest, at_rest, at, budget) {
+                        break Some(event);
                     }
-                    self.phase = Phase::Counted { left: *left };
+                }
+                Phase::Begun => {
+                    self.keep.begin(limits.body, limits.max_head_bytes);
+                    if let Some(begun) = self.begun.take() {
+                        self.message = *begun;
+                    }
+                    self.phase = Phase::Reading { newline: Newline::None, start_line: false };
                 }
                 Phase::Counted { left } => {
                     let take = (*left).min(rest.len() as u64);
@@ -350,6 +366,10 @@ impl Stream {
                     if found.is_some() {
                         self.phase = Phase::Idle;
                         self.searched = true;
+                        self.within_line = match skipped {
+                            0 => !(self.line_start || boundary),
+                            _ => rest[skipped - 1] != b'\n',
+                        };
                         self.line_start = false;
                     } else {
                         self.line_start = rest.ends_with(b"\n");
@@ -371,7 +391,10 @@ impl Stream {
         self.position = start + taken;
         self.keeping = self.keep.wants_body();
         let is_head = matches!(event, Some(Event::Head(_)));
-        if (taken > 0 || again) && !matches!(event, Some(Event::Skipped(_) | Event::Switched(_))) {
+        let undecided = matches!(self.phase, Phase::Perhaps) && self.begun.is_some();
+        if (taken > 0 && !undecided || again)
+            && !matches!(event, Some(Event::Skipped(_) | Event::Switched(_)))
+        {
             let message = &mut self.message;
             message.end = self.position;
             message.last = at.seen.time;
@@ -405,6 +428,14 @@ impl Stream {
         self.keep.oddities.add_if(refutes(self.role, rest), Oddities::LENGTH_REFUTED);
         self.phase = Phase::Idle;
         Event::End
+    }
+
+    /// The same; what is known of what follows is in the buffer.
+    fn verified_by_buffer(&mut self) -> Event {
+        let buffer = std::mem::take(&mut self.buffer);
+        let event = self.verified(&buffer);
+        self.buffer = buffer;
+        event
     }
 
     /// Ends a message that waits for what follows it, because nothing will for now; true if there is one.
@@ -441,7 +472,10 @@ impl Stream {
         self.phase = match ending {
             Ending::Head => Phase::Idle,
             Ending::Length(left) => Phase::Counted { left },
-            Ending::Perhaps(left) => Phase::Perhaps { left },
+            Ending::Perhaps(otherwise) => {
+                self.otherwise = otherwise;
+                Phase::Perhaps
+            }
             Ending::Chunks => Phase::Chunked(Chunk::START),
             Ending::Close => Phase::Close,
             Ending::Switch => Phase::Switched,
@@ -453,15 +487,13 @@ impl Stream {
     /// been taken for its body.
     #[must_use]
     pub(crate) fn without_body(&mut self) -> bool {
-        let bodyless = match self.phase {
-            Phase::Perhaps { .. } | Phase::Close => {
-                self.message.body_bytes == 0 && self.message.gap_bytes == 0
-            }
-            Phase::Chunked(chunk) => chunk == Chunk::START,
+        let bodyless = match &self.phase {
+            Phase::Perhaps | Phase::Close => self.message.body_bytes == 0 && self.message.gap_bytes == 0,
+            Phase::Chunked(chunk) => *chunk == Chunk::START,
             _ => false,
         };
         if bodyless {
-            self.phase = Phase::Idle;
+            self.phase = if self.begun.is_some() { Phase::Begun } else { Phase::Idle };
         }
         bodyless
     }
@@ -469,6 +501,7 @@ impl Stream {
     /// What follows is another protocol. Bytes of the message under way that are behind its head are part of it, and
     /// are given back.
     pub(crate) fn switch(&mut self) -> u64 {
+        self.decide_for_body();
         self.phase = Phase::Switched;
         let message = &mut self.message;
         let behind = message.end.saturating_sub(message.body).saturating_sub(message.gap_bytes);
@@ -487,18 +520,21 @@ impl Stream {
 
     /// A head has begun and is not whole.
     pub(crate) fn in_head(&self) -> bool {
-        matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_))
+        matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun)
     }
 
     /// Takes a hole of `len` bytes.
     pub(crate) fn gap(&mut self, len: u64, limits: &HttpConfig) -> AfterGap {
+        self.decide_for_body();
         let after = match &mut self.phase {
             Phase::Idle | Phase::Decide | Phase::Search | Phase::Again => AfterGap::Unknown,
             Phase::Switched => AfterGap::Switched,
-            Phase::Reading { .. } | Phase::Beyond(_) => AfterGap::Head(self.half_head(limits, false)),
+            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => {
+                AfterGap::Head(self.half_head(limits, false))
+            }
             // Whether there is a body at all depends on a request that is not known: if there is none, what is missing begins
             // with another head, and to count on would pass over all that follow it.
-            Phase::Perhaps { .. } => AfterGap::Broken,
+            Phase::Perhaps => AfterGap::Broken,
             Phase::Counted { left } => match (*left).checked_sub(len) {
                 Some(0) => AfterGap::End,
                 Some(rest) => {
@@ -548,11 +584,15 @@ impl Stream {
 
     /// Nothing more comes.
     pub(crate) fn cut(&mut self, limits: &HttpConfig) -> Cut {
+        self.decide_for_body();
         let cut = match &self.phase {
             Phase::Idle | Phase::Decide | Phase::Search | Phase::Again | Phase::Switched => Cut::Nothing,
-            Phase::Reading { .. } | Phase::Beyond(_) => Cut::Head(self.half_head(limits, true)),
-            Phase::Perhaps { .. } | Phase::Counted { .. } | Phase::Chunked(_) => Cut::Body,
+            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => {
+                Cut::Head(self.half_head(limits, true))
+            }
             Phase::Close => Cut::Closed,
+            Phase::Perhaps if self.otherwise == Otherwise::Close => Cut::Closed,
+            Phase::Perhaps | Phase::Counted { .. } | Phase::Chunked(_) => Cut::Body,
             Phase::Verify => Cut::Over,
         };
         if !matches!(self.phase, Phase::Switched) {
@@ -563,32 +603,98 @@ impl Stream {
 
     /// Bytes have been sent again: marks the first byte of the message under way if it is among them.
     pub(crate) fn again(&mut self, offset: u64, len: u64) {
-        let under_way = !matches!(self.phase, Phase::Idle | Phase::Search | Phase::Switched);
-        if under_way {
-            self.message.again(offset, len, self.position);
+        match &self.phase {
+            Phase::Idle | Phase::Search | Phase::Switched => {}
+            _ => match &mut self.begun {
+                Some(begun) => {
+                    begun.again(offset, len, self.position);
+                    self.message.again(offset, len, begun.start);
+                }
+                None => self.message.again(offset, len, self.position),
+            },
         }
     }
 
     #[inline]
     fn begin(&mut self, start: u64, at: &Arrival<'_>, limits: &HttpConfig) {
         self.keep.begin(limits.body, limits.max_head_bytes);
-        self.message = Progress {
-            start,
-            body: start,
-            end: start,
-            first: at.seen.time,
-            head_end: at.seen.time,
-            last: at.seen.time,
-            acknowledged: at.acknowledged,
-            body_bytes: 0,
-            gap_bytes: 0,
-            first_again: at.late,
-            last_again: at.late,
-            last_missing: false,
-            first_position: at.seen.position,
-            arrival: HeadArrival::default(),
-            facts: timing::sums(at.flow, at.client),
+        self.message = Progress::new(start, at);
+    }
+
+    /// Behind a head after which there is a body or the next head: a body does not begin like a status line. That may take bytes of
+    /// several segments to tell; `start` is the offset of `rest`.
+    #[cold]
+    fn perhaps(
+        &mut self,
+        rest: &mut &[u8],
+        start: u64,
+        at: &Arrival<'_>,
+        budget: &mut Budget,
+    ) -> Option<Event> {
+        let otherwise = self.otherwise;
+        if self.begun.is_none() {
+            self.buffer.clear();
+        }
+        let had = self.buffer.len();
+        let more = rest.len().min(detect::STATUS_MIN.saturating_sub(had));
+        self.buffer.extend_from_slice(&rest[..more]);
+        // No chunk begins like this, in whatever way it goes on.
+        let no_chunk = otherwise == Otherwise::Chunks && rest.first() == Some(&b'H');
+        let line = if no_chunk { Line::Yes } else { detect::status_start(&self.buffer) };
+        if line == Line::Unsure {
+            let begun = self.begun.get_or_insert_with(|| Box::new(Progress::new(start, at)));
+            (begun.end, begun.last) = (start + more as u64, at.seen.time);
+            (begun.last_again, begun.arrival.split) = (at.late, begun.first_position != at.seen.position);
+            *rest = &rest[more..];
+            return None;
+        }
+        self.buffer.truncate(had);
+        if line == Line::Yes {
+            self.phase = if self.begun.is_some() { Phase::Begun } else { Phase::Idle };
+            return Some(Event::End);
+        }
+        self.phase = match otherwise {
+            Otherwise::Chunks => Phase::Chunked(Chunk::START),
+            Otherwise::Close => Phase::Close,
+            Otherwise::Length(left) => Phase::Counted { left },
         };
+        let mut begun = self.begun.take()?;
+        // What was taken already is body.
+        let taken = match &mut self.phase {
+            Phase::Counted { left } => {
+                let taken = (*left).min(had as u64);
+                *left -= taken;
+                if *left == 0 {
+                    self.phase = Phase::Verify;
+                }
+                taken as usize
+            }
+            _ => had,
+        };
+        self.keep.body(&self.buffer[..taken], budget);
+        self.message.body_bytes += taken as u64;
+        self.message.end = begun.start + taken as u64;
+        (self.message.last, self.message.last_again) = (begun.last, begun.last_again);
+        if taken < had {
+            self.buffer.drain(..taken);
+            let event = self.verified_by_buffer();
+            begun.start += taken as u64;
+            (self.phase, self.begun) = (Phase::Begun, Some(begun));
+            return Some(event);
+        }
+        None
+    }
+
+    /// What could have been the next head will not be told from a body any more: it is the body.
+    fn decide_for_body(&mut self) {
+        if let (Phase::Perhaps, Some(begun)) = (&self.phase, &self.begun) {
+            self.message.body_bytes += self.buffer.len() as u64;
+            self.message.end = self.position;
+            (self.message.last, self.message.last_again) = (begun.last, begun.last_again);
+            self.keep.hole();
+            self.buffer.clear();
+            self.begun = None;
+        }
     }
 
     /// In a head that does not lie within one segment, or that is not plain.
@@ -613,6 +719,11 @@ impl Stream {
             if whole || had <= detect::METHOD_MAX {
                 let line = match (self.role, due) {
                     (role, true) => detect::due_line(role, &self.buffer),
+                    (Role::Requests, false)
+                        if self.searched && self.within_line && !detect::is_common_request(&self.buffer) =>
+                    {
+                        Line::No
+                    }
                     (Role::Requests, false) => detect::request_line(&self.buffer),
                     (Role::Responses, false) => detect::status_line(&self.buffer),
                 };
@@ -695,6 +806,7 @@ impl Stream {
                 // In which of the earlier segments is not known any more.
                 self.message.start += skipped as u64;
             }
+            self.within_line = self.buffer[skipped - 1] != b'\n';
             self.buffer.drain(..skipped);
             self.searched = true;
             self.phase = Phase::Again;
@@ -714,6 +826,7 @@ impl Stream {
         match std::mem::replace(&mut self.phase, Phase::Search) {
             Phase::Beyond(beyond) => Ok(beyond.head),
             _ => {
+                self.begun = None;
                 let bytes = std::mem::take(&mut self.buffer);
                 let whole_line = memchr::memchr(b'\n', &bytes).is_some();
                 let parsed = match whole_line {
@@ -743,6 +856,28 @@ impl Stream {
 }
 
 impl Progress {
+    /// Of a message whose first byte, at `start`, has come.
+    #[inline]
+    fn new(start: u64, at: &Arrival<'_>) -> Self {
+        Self {
+            start,
+            body: start,
+            end: start,
+            first: at.seen.time,
+            head_end: at.seen.time,
+            last: at.seen.time,
+            acknowledged: at.acknowledged,
+            body_bytes: 0,
+            gap_bytes: 0,
+            first_again: at.late,
+            last_again: at.late,
+            last_missing: false,
+            first_position: at.seen.position,
+            arrival: HeadArrival::default(),
+            facts: timing::sums(at.flow, at.client),
+        }
+    }
+
     /// Bytes on the wire, holes included.
     pub(crate) fn wire_bytes(&self) -> u64 {
         self.end.saturating_sub(self.start)

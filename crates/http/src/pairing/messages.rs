@@ -9,7 +9,7 @@ use crate::framing::{Half, Progress};
 use crate::head::StartLine;
 use crate::parse::Parsed;
 use crate::tunnel::TunnelProtocol;
-use crate::{HeadKind, Interim, PendingRequest, Reason, Sink, State};
+use crate::{Confidence, HeadKind, Interim, PendingRequest, Reason, Sink, State};
 
 impl Http1 {
     fn part(&self, parsed: Parsed, at: Progress) -> Part {
@@ -123,6 +123,8 @@ impl Http1 {
         let simple = *parsed.head.start() == StartLine::SimpleResponse;
         let asked = self.response(context, parsed, now);
         let ending = if simple { Ending::Close } else { body::response_ending(status, asked, &framing) };
+        let doubted = self.current.as_ref().is_some_and(|open| open.confidence == Confidence::Low);
+        let ending = if doubted && !simple { ending.perhaps() } else { ending };
         let over = self.stream(self.client.opposite()).body(ending);
         if over {
             self.over(context, self.client.opposite(), Fate::Whole, now);

@@ -442,3 +442,57 @@ fn an_upgrade_that_the_server_does_not_care_for() {
     let both = run(["GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", GET].concat(), [OK, OK].concat());
     assert_eq!(both.len(), 2);
 }
+
+/// Who does not know that a HEAD was asked finds the end of its answer by what follows, wherever segments end.
+#[test]
+fn an_answer_that_may_have_no_body_ends_where_the_next_one_begins() {
+    let heads = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n",
+    ];
+    let next = "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n";
+    for head in heads {
+        for cut in 0..next.len() {
+            let mut lane = Lane::new();
+            lane.gap(CLIENT, 40).server(head).server(&next[..cut]).server(&next[cut..]);
+            lane.client("GET /3 HTTP/1.1\r\n\r\n").server(OK);
+            let exchanges = lines(&lane.finish());
+            let expected =
+                ["- > 200 0 orphan-response", "- > 404 0 orphan-response", "GET /3 0 > 200 5 complete"];
+            assert_eq!(exchanges, expected, "{head:?} {cut}");
+        }
+    }
+    // What only begins like one is a body, however short it is.
+    for (body, rest) in
+        [("HTTP/1.1 ", ""), ("HTTP/1.1 2 is a bo", "dy"), ("HTTP/1.1 20", "."), ("HTTP", "/2")]
+    {
+        for cut in 0..body.len() {
+            let mut lane = Lane::new();
+            let len = body.len() + rest.len();
+            lane.gap(CLIENT, 40).server(format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n"));
+            lane.server(&body[..cut]).server(&body[cut..]).server(rest);
+            lane.server(next);
+            let exchanges = lines(&lane.finish());
+            let first = format!("- > 200 {len} orphan-response");
+            assert_eq!(exchanges, [first.as_str(), "- > 404 0 orphan-response"], "{body:?} {cut}");
+        }
+    }
+}
+
+/// The head of a request is missing, and its body ends in a letter.
+#[test]
+fn a_request_behind_a_letter_is_found() {
+    let next = "GET /2 HTTP/1.1\r\n\r\n";
+    for rest in ["body", "a=bP", "x=GE", "budGET", "77"] {
+        let whole = [rest, next].concat();
+        for cut in 1..whole.len() {
+            let mut lane = Lane::new();
+            lane.client(GET).server(OK).gap(CLIENT, 50);
+            lane.client(&whole[..cut]).client(&whole[cut..]).server(OK);
+            let exchanges = lines(&lane.finish());
+            assert_eq!(exchanges[1..], ["GET /2 0 > 200 5 complete"], "{rest} {cut}");
+        }
+    }
+}
