@@ -92,7 +92,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(6);
             },
-            &["GET h/a 0 > 200 3 gap (gap) high untrusted=gap gap=5", "GET h/b 0 > 200 5 complete medium"],
+            &["GET h/a 0 > 200 3 gap (gap) high untrusted=gap gap=5", "GET h/b 0 > 200 5 complete high"],
         )
         .gannet("tshark puts nothing together across a hole: the answer is not shown."),
         Case::damaged(
@@ -107,7 +107,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(6);
             },
-            &["GET h/a 0 > 404 0 gap (gap) high notes=response-head-cut untrusted=gap gap=15", "GET h/b 0 > 200 5 complete medium"],
+            &["GET h/a 0 > 404 0 gap (gap) high notes=response-head-cut untrusted=gap gap=15", "GET h/b 0 > 200 5 complete high"],
         )
         .gannet("tshark puts nothing together across a hole: the answer is not shown."),
         Case::damaged(
@@ -118,7 +118,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(5);
             },
-            &["GET h/a 0 > - gap (gap) low gap=43", "GET h/b 0 > 404 2 complete medium", "GET h/c 0 > 201 4 complete medium"],
+            &["GET h/a 0 > - gap (gap) low gap=43", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
         ),
         Case::damaged(
             "gap-in-a-request",
@@ -135,7 +135,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(4);
             },
-            &["GET h/a 0 > 200 5 gap (gap) high notes=request-head-cut untrusted=gap gap=8", "GET h/b 0 > 200 5 complete medium"],
+            &["GET h/a 0 > 200 5 gap (gap) high notes=request-head-cut untrusted=gap gap=8", "GET h/b 0 > 200 5 complete low untrusted=pairing"],
         )
         .gannet("tshark shows no request whose head is not whole, though its line is known."),
         Case::damaged(
@@ -146,7 +146,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(3);
             },
-            &["- > 200 5 orphan-response (request-missing) low gap=28", "GET h/b 0 > 404 2 complete medium", "GET h/c 0 > 201 4 complete medium"],
+            &["- > 200 5 orphan-response (request-missing) low gap=28", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
         ),
         Case::damaged(
             "request-in-the-middle-not-captured",
@@ -156,7 +156,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(7);
             },
-            &["GET h/a 0 > 200 5 complete high", "- > 404 2 orphan-response (request-missing) low gap=28", "GET h/c 0 > 201 4 complete medium"],
+            &["GET h/a 0 > 200 5 complete high", "- > 404 2 orphan-response (request-missing) low gap=28", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
         ),
         Case::damaged(
             "answer-not-captured",
