@@ -12,13 +12,14 @@
 //! `serde_json` over odd records. It knows what records are made of, and fails on anything else.
 
 mod chosen;
+mod decimal;
 
 use std::fmt::{Display, Error};
 
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
 pub(crate) use self::chosen::write_chosen;
-use crate::words;
+use crate::{wire_text, words};
 
 /// Appends `value` to `out` as JSON. Fails if there is something in it that records have not, such as a float.
 pub(crate) fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -44,8 +45,8 @@ impl<'o> Json<'o> {
     }
 
     #[inline]
-    fn integer(self, value: impl itoa::Integer) {
-        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    fn integer(self, value: impl Into<u64>) {
+        decimal::write(value.into(), self.0);
     }
 }
 
@@ -59,6 +60,11 @@ impl<'o> Serializer for Json<'o> {
     type SerializeMap = Members<'o>;
     type SerializeStruct = Members<'o>;
     type SerializeStructVariant = Impossible<(), Error>;
+
+    /// No: bytes are welcome, see [`Json::serialize_bytes`].
+    fn is_human_readable(&self) -> bool {
+        false
+    }
 
     fn serialize_bool(self, value: bool) -> Result<(), Error> {
         self.0.extend_from_slice(if value { b"true" } else { b"false" });
@@ -92,6 +98,13 @@ impl<'o> Serializer for Json<'o> {
     #[inline]
     fn serialize_str(self, text: &str) -> Result<(), Error> {
         write_text(text, self.0);
+        Ok(())
+    }
+
+    /// Bytes of the wire, as their text: what most of them are needs one look here, and two if it comes as a `str`.
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Error> {
+        write_bytes(bytes, self.0);
         Ok(())
     }
 
@@ -162,10 +175,6 @@ impl<'o> Serializer for Json<'o> {
     }
 
     fn serialize_char(self, _: char) -> Result<(), Error> {
-        Err(Error)
-    }
-
-    fn serialize_bytes(self, _: &[u8]) -> Result<(), Error> {
         Err(Error)
     }
 
@@ -308,12 +317,37 @@ static ROOM: [u8; 32] = [b' '; 32];
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
+    if is_plain_ascii(bytes) {
+        write_plain(bytes, out);
+    } else {
+        write_odd(text, out);
+    }
+}
+
+fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    if is_plain_ascii(bytes) {
+        write_plain(bytes, out);
+    } else {
+        write_odd(&wire_text(bytes), out);
+    }
+}
+
+/// Nothing in it has to be escaped.
+#[inline]
+fn write_plain(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
-    if is_plain(bytes) {
-        out.extend_from_slice(bytes);
+    out.extend_from_slice(bytes);
+    out.push(b'"');
+}
+
+#[inline(never)]
+fn write_odd(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    if is_plain(text.as_bytes()) {
+        out.extend_from_slice(text.as_bytes());
     } else {
-        write_escaped(bytes, out);
+        write_escaped(text.as_bytes(), out);
     }
     out.push(b'"');
 }
@@ -346,6 +380,18 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&[b'\\', short]);
     }
     out.extend_from_slice(bytes.get(plain..).unwrap_or_default());
+}
+
+/// Nothing in it has to be escaped, nor looked at for what is not UTF-8.
+#[inline]
+fn is_plain_ascii(bytes: &[u8]) -> bool {
+    if bytes.len() < 16 {
+        return !words::any(bytes, |word| {
+            words::above(word) | words::below(word, b' ') | words::has(word, b'"') | words::has(word, b'\\')
+        });
+    }
+    // As a signed number a byte beyond ASCII is below 0.
+    words::none(bytes, |byte| (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\'))
 }
 
 /// Nothing in it has to be escaped.
@@ -392,6 +438,16 @@ mod tests {
             let expected = byte >= b' ' && byte != b'"' && byte != b'\\';
             assert_eq!(is_plain(&[byte]), expected);
             assert_eq!(is_plain(&[b"around it ".as_slice(), &[byte], b" others"].concat()), expected);
+            for len in 1..40 {
+                let mut bytes = vec![b'a'; len];
+                for at in 0..len {
+                    bytes[at] = byte;
+                    assert_eq!(is_plain_ascii(&bytes), expected, "{bytes:?}");
+                    bytes[at] = byte | 0x80;
+                    assert!(!is_plain_ascii(&bytes), "{bytes:?}");
+                    bytes[at] = b'a';
+                }
+            }
         }
         assert!(is_plain("żółć".as_bytes()) && is_plain(b""));
     }
@@ -401,6 +457,14 @@ mod tests {
         #[test]
         fn texts(text in "([ -~]|\\PC|[\0-\x7f]|[\"\\\\\n]){0,40}") {
             prop_assert_eq!(written(&text), serde_json::to_string(&text).unwrap());
+        }
+
+        /// Bytes of the wire are what their text is.
+        #[test]
+        fn bytes(bytes in proptest::collection::vec(prop_oneof![4 => b' '..=b'~', 1 => any::<u8>()], 0..60)) {
+            let mut out = Vec::new();
+            Json(&mut out).serialize_bytes(&bytes).unwrap();
+            prop_assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&wire_text(&bytes)).unwrap());
         }
     }
 }

@@ -20,7 +20,7 @@ use gannet_packet::{Endpoint, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::record::started;
-use crate::short::Short;
+use crate::short::{ADDRESS_BYTES_MAX, Short};
 
 /// What leads to the packets of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,12 @@ impl Locator {
     }
 
     fn short(&self) -> Short<TEXT_BYTES_MAX> {
-        let mut text = id_text(self.exchange);
+        self.short_behind(id_text(self.exchange))
+    }
+
+    /// Behind the text of its id.
+    fn short_behind(&self, id: Short<TEXT_BYTES_MAX>) -> Short<TEXT_BYTES_MAX> {
+        let mut text = id;
         for (before, end) in [(b"@", self.client), (b"-", self.server)] {
             text.ascii(before);
             text.address(end.address);
@@ -93,6 +98,25 @@ impl fmt::Display for Locator {
 impl Serialize for Locator {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.short().serialize(serializer)
+    }
+}
+
+/// A locator with the text of its id, which a record has before it.
+pub(crate) struct LocatorBehind {
+    id: Short<ID_BYTES_MAX>,
+    locator: Locator,
+}
+
+impl LocatorBehind {
+    /// `id` is the text of the exchange's.
+    pub(crate) fn new(id: Short<ID_BYTES_MAX>, exchange: &Exchange) -> Self {
+        Self { id, locator: Locator::of(exchange) }
+    }
+}
+
+impl Serialize for LocatorBehind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.locator.short_behind(self.id.with_room()).serialize(serializer)
     }
 }
 
@@ -139,9 +163,8 @@ pub(crate) fn id_text<const N: usize>(id: ExchangeId) -> Short<N> {
 /// Bytes of the longest id.
 pub(crate) const ID_BYTES_MAX: usize = ConnectionId::TEXT_BYTES + 1 + 10;
 
-/// The longest id, two addresses of 39 digits and colons, or 45 if they have IPv4's in them, ports, times, and what is
-/// between them.
-const TEXT_BYTES_MAX: usize = ID_BYTES_MAX + 2 * (1 + 45 + 1 + 5) + 2 * (1 + 20);
+/// The longest id, two addresses, ports, times, and what is between them.
+const TEXT_BYTES_MAX: usize = ID_BYTES_MAX + 2 * (1 + ADDRESS_BYTES_MAX + 1 + 5) + 2 * (1 + 20);
 
 #[cfg(test)]
 mod tests {

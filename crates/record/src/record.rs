@@ -192,7 +192,7 @@ impl Serialize for Record<'_> {
             },
             url: UrlPart::new(head, self.url, path.as_deref(), self.options),
             client: ClientPart::new(connection, said.forwarded_for),
-            server: EndPart::server(connection, self.host()),
+            server: EndPart::server(connection, self.url.and_then(|url| url.host)),
             network: NetworkPart::new(connection, head.or(answer)),
             user_agent: said.agent.map(|original| AgentPart { original }),
             trace_id: said.trace_id,

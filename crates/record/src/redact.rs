@@ -40,6 +40,14 @@ pub fn masked_text(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Whether [`masked_text`] may have something to mask.
+pub(crate) fn may_need_mask(bytes: &[u8]) -> bool {
+    if bytes.len() < 16 {
+        return words::any(bytes, |word| words::has(word, b'?') | words::has(word, b'@'));
+    }
+    !words::none(bytes, |byte| matches!(byte, b'?' | b'@'))
+}
+
 /// The same of text.
 pub fn mask_urls(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.contains(['?', '@']) {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 /// At most `N` bytes of text. Whoever makes one chooses `N` so that all of it fits; a piece that does not is left out.
+#[derive(Clone, Copy)]
 pub(crate) struct Short<const N: usize> {
     bytes: [u8; N],
     len: usize,
@@ -14,6 +15,18 @@ pub(crate) struct Short<const N: usize> {
 impl<const N: usize> Short<N> {
     pub(crate) fn new() -> Self {
         Self { bytes: [0; N], len: 0 }
+    }
+
+    /// The same with room for `M` bytes, which is no less.
+    #[inline]
+    pub(crate) fn with_room<const M: usize>(&self) -> Short<M> {
+        let mut text = Short::new();
+        // All of it, of a length that is known when compiling.
+        if let Some(room) = text.bytes.first_chunk_mut::<N>() {
+            *room = self.bytes;
+            text.len = self.len;
+        }
+        text
     }
 
     #[inline]
@@ -59,6 +72,21 @@ impl<const N: usize> Short<N> {
     }
 }
 
+/// An address in a record.
+#[derive(Clone, Copy)]
+pub(crate) struct Address(pub(crate) IpAddr);
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = Short::<ADDRESS_BYTES_MAX>::new();
+        text.address(self.0);
+        text.serialize(serializer)
+    }
+}
+
+/// Bytes of the longest address: 39 digits and colons, or 45 if there is one of IPv4's in it.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 45;
+
 impl<const N: usize> fmt::Write for Short<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let before = self.len;
@@ -69,7 +97,12 @@ impl<const N: usize> fmt::Write for Short<N> {
 
 impl<const N: usize> Serialize for Short<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.as_str())
+        } else {
+            // Our own, which takes bytes for what they are.
+            serializer.serialize_bytes(self.bytes.get(..self.len).unwrap_or_default())
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use serde::{Serialize, Serializer};
+
 /// Wire bytes as the text of a record: UTF-8 as it is; any other byte becomes U+FFFD (the replacement character) and its
 /// two hexadecimal digits, and so do the three bytes of a U+FFFD that was really sent.
 ///
@@ -11,6 +13,22 @@ pub fn wire_text(bytes: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() || !text.contains(char::REPLACEMENT_CHARACTER) => Cow::Borrowed(text),
         _ => Cow::Owned(escape(bytes)),
+    }
+}
+
+/// Bytes that become their [`wire_text`] when they are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Wire<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Wire<'_> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(&wire_text(self.0))
+        } else {
+            // Our own, which does the same.
+            serializer.serialize_bytes(self.0)
+        }
     }
 }
 

@@ -50,7 +50,13 @@ const DAY_SECS: u64 = 86_400;
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(str::from_utf8(&self.text()).unwrap_or_default())
+        let text = self.text();
+        if serializer.is_human_readable() {
+            serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+        } else {
+            // Our own, which takes bytes for what they are.
+            serializer.serialize_bytes(&text)
+        }
     }
 }
 

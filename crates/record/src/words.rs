@@ -11,6 +11,22 @@ pub(crate) fn any(bytes: &[u8], question: impl Fn(u64) -> u64) -> bool {
     answer | question(last) != 0
 }
 
+/// Whether the answer is no for each of `bytes`. For questions that are a few comparisons: if there are sixteen bytes, they
+/// are asked of as many at a time, of some of them twice.
+#[inline]
+pub(crate) fn none(bytes: &[u8], question: impl Fn(u8) -> bool) -> bool {
+    let Some(last) = bytes.last_chunk::<16>() else {
+        return !bytes.iter().fold(false, |answer, byte| answer | question(*byte));
+    };
+    let mut answers = [false; 16];
+    for chunk in bytes.as_chunks::<16>().0.iter().chain([last]) {
+        for (answer, byte) in answers.iter_mut().zip(chunk) {
+            *answer |= question(*byte);
+        }
+    }
+    answers == [false; 16]
+}
+
 /// Whether two texts are the same but for the case of ASCII letters.
 #[inline]
 pub(crate) fn same_but_for_case(a: &[u8], b: &[u8]) -> bool {
@@ -27,6 +43,12 @@ pub(crate) fn same_but_for_case(a: &[u8], b: &[u8]) -> bool {
         _ => differ(short(a_rest), short(b_rest)),
     };
     different | last == 0
+}
+
+/// Whether there is no ASCII capital in `bytes`.
+#[inline]
+pub(crate) fn is_lower(bytes: &[u8]) -> bool {
+    !any(bytes, |word| lower(word) ^ word)
 }
 
 /// Up to seven bytes as a word, some of them twice or filled up with full stops; the same for the same bytes alone, among

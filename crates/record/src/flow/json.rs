@@ -1,6 +1,5 @@
 //! The parts of a line of `jsonl`; the module above says what they mean.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use gannet_flow::{CloseReason, Peer, version_name};
@@ -9,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::{FlowEnd, transport_name};
 use crate::Interfaces;
 use crate::record::{TunnelPart, inner_vlan};
+use crate::short::Address;
 use crate::time::Rfc3339;
 
 #[derive(Serialize)]
@@ -91,7 +91,7 @@ struct ProtocolPart {
 
 #[derive(Serialize)]
 struct EndPart {
-    address: IpAddr,
+    address: Address,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
     packets: u64,
@@ -111,7 +111,7 @@ impl EndPart {
         let facts = &flow.streams[at];
         let has_port = !end.is_icmp() && (flow.originator.port, flow.responder.port) != (0, 0);
         Self {
-            address: endpoint.address,
+            address: Address(endpoint.address),
             port: has_port.then_some(endpoint.port),
             packets: facts.packets,
             bytes: flow.ip_bytes[at],

@@ -118,6 +118,10 @@ impl<'o, 'c> Serializer for Chosen<'o, 'c> {
     type SerializeStruct = ChosenMembers<'o, 'c>;
     type SerializeStructVariant = Impossible<(), Error>;
 
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<ChosenMembers<'o, 'c>, Error> {
         Ok(ChosenMembers { members: Json(self.out).open(b'{', b'}'), nodes: self.nodes })
     }

@@ -27,6 +27,7 @@ use super::parts::{Address, AgentPart, ClientPart, EndPart, HostPart, NetworkPar
 use super::{OTHER_METHOD, RecordOptions, known_method, path_of, query_of, write_line};
 use crate::locator::{ID_BYTES_MAX, id_text};
 use crate::short::Short;
+use crate::text::Wire;
 use crate::time::Rfc3339;
 use crate::url::Url;
 use crate::wire_text;
@@ -186,7 +187,7 @@ impl Serialize for EventRecord<'_> {
         let Self { connection, options, .. } = *self;
         let selector = options.headers.selector();
         let path = self.path();
-        let host = self.url.and_then(|url| url.host).map(wire_text);
+        let host = self.url.and_then(|url| url.host);
         let (asked, answered) = (
             self.request.map(|side| Scan::new(side.head, &selector)),
             self.response.map(|side| Scan::new(side.head, &selector)),
@@ -275,9 +276,9 @@ enum RequestSide<'a> {
     Head {
         method: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        method_original: Option<Cow<'a, str>>,
+        method_original: Option<Wire<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<Cow<'a, str>>,
+        id: Option<Wire<'a>>,
         #[serde(skip_serializing_if = "HeaderPart::is_empty")]
         header: HeaderPart<'a>,
     },
@@ -297,8 +298,8 @@ impl<'a> RequestSide<'a> {
         let known = known_method(original);
         Self::Head {
             method: known.unwrap_or(OTHER_METHOD),
-            method_original: known.is_none().then(|| wire_text(original)),
-            id: id.map(wire_text),
+            method_original: known.is_none().then_some(Wire(original)),
+            id: id.map(Wire),
             header: HeaderPart::new(scan, options, selector),
         }
     }
@@ -313,7 +314,7 @@ enum ResponseSide<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         status_code: Option<u16>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason_phrase: Option<Cow<'a, str>>,
+        reason_phrase: Option<Wire<'a>>,
         #[serde(skip_serializing_if = "HeaderPart::is_empty")]
         header: HeaderPart<'a>,
     },

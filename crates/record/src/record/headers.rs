@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 use super::RecordOptions;
 use super::origin::{self, Known};
 use super::parts::{Items, List};
-use crate::redact::{MASKED_FIELD, is_credential_field, masked_text};
+use crate::redact::{MASKED_FIELD, is_credential_field, masked_text, may_need_mask};
+use crate::text::Wire;
 use crate::{wire_text, words};
 
 /// Which header fields records show.
@@ -117,21 +118,24 @@ const LAST_BIT: usize = u16::BITS as usize - 1;
 impl Selector<'_> {
     #[inline]
     pub(super) fn contains(&self, name: &[u8]) -> bool {
-        if self.all {
-            return true;
-        }
+        self.all || self.find(name).is_some()
+    }
+
+    /// Where `name` is among the names that are selected.
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<usize> {
         let mut bits = self.of_length.get(name.len().min(LENGTHS - 1)).copied().unwrap_or(0);
         while bits != 0 {
             let at = bits.trailing_zeros() as usize;
             // Takes the lowest bit away.
             bits &= bits - 1;
-            let names = if at == LAST_BIT { at..self.names.len() } else { at..at + 1 };
-            let names = self.names.get(names).unwrap_or_default();
-            if names.iter().any(|selected| same_name(name, selected.as_bytes())) {
-                return true;
+            let places = if at == LAST_BIT { at..self.names.len() } else { at..at + 1 };
+            let names = self.names.get(places).unwrap_or_default();
+            if let Some(place) = names.iter().position(|selected| same_name(name, selected.as_bytes())) {
+                return Some(at + place);
             }
         }
-        false
+        None
     }
 }
 
@@ -142,7 +146,32 @@ fn same_name(a: &[u8], b: &[u8]) -> bool {
     words::same_but_for_case(a, b)
 }
 
+/// The value of a header field as it is shown.
+pub(super) enum Shown<'a> {
+    AsItIs(Wire<'a>),
+    Masked(Cow<'a, str>),
+}
+
+impl Serialize for Shown<'_> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AsItIs(value) => value.serialize(serializer),
+            Self::Masked(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
 impl RecordOptions {
+    /// A header value as it is shown, to be written.
+    pub(super) fn shown<'a>(&self, name: &(impl AsRef<[u8]> + ?Sized), value: &'a [u8]) -> Shown<'a> {
+        if self.redact && (is_credential_field(name.as_ref()) || may_need_mask(value)) {
+            Shown::Masked(self.value(name, value))
+        } else {
+            Shown::AsItIs(Wire(value))
+        }
+    }
+
     /// A header value as it is shown.
     pub(super) fn value<'a>(&self, name: &(impl AsRef<[u8]> + ?Sized), value: &'a [u8]) -> Cow<'a, str> {
         if !self.redact {
@@ -163,11 +192,46 @@ pub(super) struct Scan<'a> {
     selected: u64,
     /// There are more fields than bits.
     is_long: bool,
+    few: Few,
     /// The first value of each.
     known: [Option<&'a [u8]>; KNOWN],
     /// More than one `traceparent`.
     traces: u8,
 }
+
+/// The selected fields of a head as nearly all have them: a few, each once.
+struct Few {
+    /// Of each its place in the head and that of its name among those that are selected.
+    places: [(u8, u8); FEW],
+    len: usize,
+    /// The places of the names, as bits.
+    names: u64,
+    /// They are others than that.
+    is_other: bool,
+}
+
+impl Few {
+    fn new() -> Self {
+        Self { places: [(0, 0); FEW], len: 0, names: 0, is_other: false }
+    }
+
+    #[inline]
+    fn add(&mut self, field: u32, name: usize) {
+        let bit = 1_u64.unbounded_shl(name as u32);
+        match self.places.get_mut(self.len) {
+            // No bit: a name far back in a long selection.
+            Some(place) if bit & !self.names != 0 => {
+                *place = (field as u8, name as u8);
+                self.len += 1;
+                self.names |= bit;
+            }
+            _ => self.is_other = true,
+        }
+    }
+}
+
+/// Selected fields of a head that are remembered one by one.
+const FEW: usize = 8;
 
 const KNOWN: usize = Known::NAMES.len();
 
@@ -188,6 +252,7 @@ impl<'a> Scan<'a> {
             head,
             selected: 0,
             is_long: head.field_at(BITS).is_some(),
+            few: Few::new(),
             known: [None; KNOWN],
             traces: 0,
         };
@@ -199,8 +264,14 @@ impl<'a> Scan<'a> {
             if !selector.looked_at.has(name) {
                 continue;
             }
-            if selector.contains(name) {
+            if selector.all {
                 scan.selected |= bit;
+            } else if let Some(place) = selector.find(name) {
+                scan.selected |= bit;
+                scan.few.add(bit.trailing_zeros(), place);
+                // As it should be; records have it in lower case in any case.
+                scan.few.is_other |=
+                    selector.names.get(place).is_some_and(|name| !words::is_lower(name.as_bytes()));
             }
             let bits = KNOWN_OF_LENGTH.get(name.len()).copied().unwrap_or(0);
             if bits != 0 {
@@ -255,7 +326,18 @@ impl<'a> HeaderPart<'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.fields_from(0).next().is_none()
+        self.scan.selected == 0 && (!self.scan.is_long || self.fields_from(BITS).next().is_none())
+    }
+
+    /// The selected fields with their names in lower case, if there are few, each once.
+    fn few(&self) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
+        let few = &self.scan.few;
+        let is_it = !few.is_other && !self.scan.is_long && !self.selector.all;
+        let places = few.places.get(..few.len).filter(|_| is_it)?;
+        Some(places.iter().filter_map(|(field, name)| {
+            let (_, value) = self.scan.head.field_at(usize::from(*field))?;
+            Some((self.selector.names.get(usize::from(*name))?.as_str(), value))
+        }))
     }
 
     /// Places, names and values of the selected fields, from place `first` on.
@@ -280,6 +362,12 @@ const BITS: usize = u64::BITS as usize;
 impl Serialize for HeaderPart<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
+        if let Some(few) = self.few() {
+            for (name, value) in few {
+                map.serialize_entry(name, [self.options.shown(name, value)].as_slice())?;
+            }
+            return map.end();
+        }
         for (at, name, _) in self.fields_from(0) {
             let mut earlier = self.fields_from(0).take_while(|(place, ..)| *place < at);
             if earlier.any(|(_, other, _)| same_name(name, other)) {
@@ -320,7 +408,7 @@ impl Items for TrailerValues<'_> {
     fn items(&self) -> impl Iterator<Item: Serialize> {
         let fields = self.part.trailers.fields().skip(self.at);
         let same = fields.filter(|(name, _)| same_name(self.name, name));
-        same.map(|(_, value)| self.part.options.value(self.name, value))
+        same.map(|(_, value)| self.part.options.shown(self.name, value))
     }
 }
 
@@ -349,7 +437,7 @@ impl Items for Values<'_> {
     fn items(&self) -> impl Iterator<Item: Serialize> {
         let is_it = |place, name| place == self.at || same_name(self.name, name);
         let same = self.part.fields_from(self.at).filter(move |(place, name, _)| is_it(*place, name));
-        same.map(|(_, _, value)| self.part.options.value(self.name, value))
+        same.map(|(_, _, value)| self.part.options.shown(self.name, value))
     }
 }
 

@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::headers::{HeaderPart, Scan, Selector, TrailerPart};
 use super::{OTHER_METHOD, RecordOptions, known_method};
-use crate::text::wire_string;
+use crate::text::{Wire, wire_string};
 use crate::wire_text;
 
 #[derive(Serialize)]
 pub(super) struct RequestPart<'a> {
     method: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    method_original: Option<Cow<'a, str>>,
+    method_original: Option<Wire<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Cow<'a, str>>,
+    id: Option<Wire<'a>>,
     #[serde(skip_serializing_if = "HeaderPart::is_empty")]
     header: HeaderPart<'a>,
     size: u64,
@@ -37,8 +37,8 @@ impl<'a> RequestPart<'a> {
         let known = known_method(original);
         Self {
             method: known.unwrap_or(OTHER_METHOD),
-            method_original: known.is_none().then(|| wire_text(original)),
-            id: id.map(wire_text),
+            method_original: known.is_none().then_some(Wire(original)),
+            id: id.map(Wire),
             header: HeaderPart::new(scan, options, selector),
             size: message.wire_bytes,
             body: BodyPart::new(message, options),
@@ -52,7 +52,7 @@ pub(super) struct ResponsePart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status_code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason_phrase: Option<Cow<'a, str>>,
+    reason_phrase: Option<Wire<'a>>,
     #[serde(skip_serializing_if = "HeaderPart::is_empty")]
     header: HeaderPart<'a>,
     size: u64,
@@ -78,8 +78,8 @@ impl<'a> ResponsePart<'a> {
     }
 }
 
-pub(super) fn reason_phrase(head: &Head) -> Option<Cow<'_, str>> {
-    Some(head.reason()).filter(|reason| !reason.is_empty()).map(wire_text)
+pub(super) fn reason_phrase(head: &Head) -> Option<Wire<'_>> {
+    Some(head.reason()).filter(|reason| !reason.is_empty()).map(Wire)
 }
 
 fn trailer<'a>(message: &'a Message, options: &'a RecordOptions) -> Option<TrailerPart<'a>> {

@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use gannet_http::Head;
 
 use super::RecordOptions;
-use super::headers::Scan;
+use super::headers::{Scan, Shown};
 use crate::wire_text;
 
 /// What is said.
 pub(super) struct Said<'a> {
-    pub(super) agent: Option<Cow<'a, str>>,
+    pub(super) agent: Option<Shown<'a>>,
     pub(super) forwarded_for: Option<Cow<'a, str>>,
     pub(super) trace_id: Option<&'a str>,
     pub(super) span_id: Option<&'a str>,
@@ -35,7 +35,7 @@ impl<'a> Said<'a> {
         let says = known(Known::SoapAction).or(known(Known::ContentType)).is_some();
         let operation = head.filter(|_| says).and_then(Head::operation);
         Self {
-            agent: known(Known::UserAgent).map(|agent| options.value("user-agent", agent)),
+            agent: known(Known::UserAgent).map(|agent| options.shown("user-agent", agent)),
             forwarded_for: forwarded_for(known(Known::Forwarded), known(Known::ForwardedFor)),
             trace_id: trace.map(|(trace, _)| trace),
             span_id: trace.map(|(_, span)| span),

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::RecordOptions;
 use super::parts::{Items, List};
-use crate::locator::{ID_BYTES_MAX, Locator, id_text};
+use crate::locator::{ID_BYTES_MAX, LocatorBehind, id_text};
 use crate::short::Short;
 
 #[derive(Serialize)]
@@ -33,9 +33,9 @@ pub(super) struct OwnPart<'a> {
     switched: Option<SwitchedPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     websocket: Option<WebSocketPart>,
-    #[serde(skip_serializing_if = "List::is_empty")]
-    notes: List<Notes<'a>>,
-    locator: Locator,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<List<Notes<'a>>>,
+    locator: LocatorBehind,
 }
 
 impl<'a> OwnPart<'a> {
@@ -45,10 +45,11 @@ impl<'a> OwnPart<'a> {
         operation: Option<&'a str>,
         options: &'a RecordOptions,
     ) -> Self {
+        let id = id_text(exchange.id());
         let tunnel = exchange.tunnel.as_deref();
         let around = &exchange.connection.around;
         Self {
-            id: id_text(exchange.id()),
+            id,
             state: State::name(exchange.state),
             reason: exchange.reason.name(),
             pair_confidence: exchange.confidence.name(),
@@ -63,8 +64,8 @@ impl<'a> OwnPart<'a> {
                 client: FramesPart(client),
                 server: FramesPart(server),
             }),
-            notes: List(Notes(exchange)),
-            locator: Locator::of(exchange),
+            notes: Notes::of(exchange),
+            locator: LocatorBehind::new(id, exchange),
         }
     }
 }
@@ -160,6 +161,13 @@ impl Items for Reasons<'_> {
 }
 
 struct Notes<'a>(&'a Exchange);
+
+impl<'a> Notes<'a> {
+    fn of(exchange: &'a Exchange) -> Option<List<Self>> {
+        let mut messages = [&exchange.request, &exchange.response].into_iter().flatten();
+        messages.any(is_odd).then_some(List(Self(exchange))).filter(|notes| !notes.is_empty())
+    }
+}
 
 impl Items for Notes<'_> {
     fn items(&self) -> impl Iterator<Item: Serialize> {

@@ -3,15 +3,17 @@
 //! Serde's derived code writes each straight into the output: nothing here is built on the heap.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use gannet_http::{Connection, Head, TcpFacts};
 use serde::{Serialize, Serializer};
 
+use super::headers::Shown;
 use super::message::{RequestPart, ResponsePart};
 use super::own::OwnPart;
 use super::timing::TimingPart;
 use super::{RecordOptions, original_of, query_of, scheme_of};
+use crate::short;
+use crate::text::Wire;
 use crate::time::Rfc3339;
 use crate::url::Url;
 use crate::wire_text;
@@ -80,7 +82,7 @@ impl<'a> UrlPart<'a> {
 
 #[derive(Serialize)]
 pub(super) struct ClientPart<'a> {
-    pub(super) address: IpAddr,
+    pub(super) address: short::Address,
     pub(super) port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) forwarded_for: Option<Cow<'a, str>>,
@@ -88,7 +90,8 @@ pub(super) struct ClientPart<'a> {
 
 impl<'a> ClientPart<'a> {
     pub(super) fn new(connection: &Connection, forwarded_for: Option<Cow<'a, str>>) -> Self {
-        Self { address: connection.client.address, port: connection.client.port, forwarded_for }
+        let address = short::Address(connection.client.address);
+        Self { address, port: connection.client.port, forwarded_for }
     }
 }
 
@@ -111,10 +114,10 @@ pub(super) struct EndPart<A> {
 
 impl<'a> EndPart<Address<'a>> {
     /// By the name that it was asked for, if there is one.
-    pub(super) fn server(connection: &Connection, host: Option<Cow<'a, str>>) -> Self {
+    pub(super) fn server(connection: &Connection, host: Option<&'a [u8]>) -> Self {
         let address = match host {
-            Some(host) => Address::Name(host),
-            None => Address::Ip(connection.server.address),
+            Some(host) => Address::Name(Wire(host)),
+            None => Address::Ip(short::Address(connection.server.address)),
         };
         Self { address, port: connection.server.port }
     }
@@ -123,20 +126,21 @@ impl<'a> EndPart<Address<'a>> {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Address<'a> {
-    Name(Cow<'a, str>),
-    Ip(IpAddr),
+    Name(Wire<'a>),
+    Ip(short::Address),
 }
 
 #[derive(Serialize)]
 pub(super) struct NetworkPart<'a> {
-    pub(super) peer: EndPart<IpAddr>,
+    pub(super) peer: EndPart<short::Address>,
     pub(super) protocol: ProtocolPart<'a>,
 }
 
 impl<'a> NetworkPart<'a> {
     /// With the version that `head` says.
     pub(super) fn new(connection: &Connection, head: Option<&'a Head>) -> Self {
-        let peer = EndPart { address: connection.server.address, port: connection.server.port };
+        let address = short::Address(connection.server.address);
+        let peer = EndPart { address, port: connection.server.port };
         Self { peer, protocol: ProtocolPart { version: head.and_then(Head::version).map(wire_text) } }
     }
 }
@@ -149,7 +153,7 @@ pub(super) struct ProtocolPart<'a> {
 
 #[derive(Serialize)]
 pub(super) struct AgentPart<'a> {
-    pub(super) original: Cow<'a, str>,
+    pub(super) original: Shown<'a>,
 }
 
 #[derive(Serialize)]

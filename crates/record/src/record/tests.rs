@@ -361,4 +361,22 @@ proptest! {
         Record::new(&exchange, &options).write_json(&mut written).unwrap();
         prop_assert_eq!(String::from_utf8(written).unwrap(), line(&exchange, &options));
     }
+
+    /// Against all fields, of which the others are left out. A name may be asked for in capitals; records have none.
+    #[test]
+    fn selected_fields_are_some_of_all(head in any_head("GET / HTTP/1.1"), redact: bool, which: [bool; 6]) {
+        let names = ["host", "Server", "location", "user-agent", "x-a", "cookie"].into_iter().zip(which);
+        let names: Vec<_> = names.filter(|(_, wanted)| *wanted).map(|(name, _)| name.to_owned()).collect();
+        let exchange = exchange_of(Some(message(head, 0, 0, 1)), None);
+        let shown = |headers| {
+            let mut written = Vec::new();
+            let options = RecordOptions { headers, redact, ..options() };
+            Record::new(&exchange, &options).write_json(&mut written).unwrap();
+            let record: Value = serde_json::from_slice(&written).unwrap();
+            record["http"]["request"]["header"].as_object().cloned().unwrap_or_default()
+        };
+        let mut expected = shown(HeaderSelection::All);
+        expected.retain(|name, _| names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)));
+        prop_assert_eq!(shown(HeaderSelection::Named(names)), expected);
+    }
 }
