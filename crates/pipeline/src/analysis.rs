@@ -13,25 +13,23 @@
 
 use std::time::{Duration, Instant};
 
-use gannet_flow::{FlowTable, Handler, Heard, Moment, Segment};
-use gannet_http::{
-    Connection, Exchange, Head, HeadEvent, HeadKind, Http, MessageEvent, PendingRequest, ServerNames, Sink,
-};
+use gannet_flow::{FlowTable, Moment, Segment};
+use gannet_http::Http;
 use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Timestamp};
-use gannet_record::{Interfaces, Latencies, Selector, Traffic};
+use gannet_record::Interfaces;
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
 use gannet_ring::interfaces::link_type_of_arphrd;
 use gannet_ring::walk::{FrameHeader, FrameWalk};
-use gannet_sink::{Batch, Event, EventKind, EventKinds, Lane};
+use gannet_sink::{Batch, Lane};
 
+use crate::collector::Collector;
 use crate::config::{HttpConfig, IntakeConfig, StatsConfig};
 use crate::flows::Flows;
 use crate::intake::{Found, Intake, Part, ip_bytes};
+use crate::layer::{Findings, Layer};
 use crate::ledger::{Analysed, AnalysisLedger, Counters};
 use crate::mailbox::{Account, Post};
-use crate::raw_heads::RawHeads;
-use crate::records::record_options;
 
 /// The analysis of one worker, by what is looked for.
 pub(crate) enum Analysis {
@@ -100,14 +98,6 @@ impl<'a> Aim<'a> {
     }
 }
 
-/// What is left of an analysis at its end, besides its records.
-#[derive(Default)]
-pub(crate) struct Findings {
-    pub(crate) latencies: Option<Latencies>,
-    pub(crate) server_names: Option<ServerNames>,
-    pub(crate) traffic: Option<Traffic>,
-}
-
 /// Plain segments that are gathered to be looked up together.
 #[derive(Default)]
 pub(crate) struct Run<'a> {
@@ -118,204 +108,6 @@ pub(crate) struct Run<'a> {
 
 /// Segments of a run: as many as the table looks up together.
 const RUN: usize = 32;
-
-/// What an analysis is made of above the flow table.
-pub(crate) trait Layer: Handler {
-    /// How long the IP packet is whose segment comes next.
-    #[inline]
-    fn expect(&mut self, ip_bytes: u32) {
-        let _ = ip_bytes;
-    }
-
-    /// A segment has come in, whatever the flow table makes of it.
-    #[inline]
-    fn arrived(&mut self, segment: &Segment<'_>) {
-        let _ = segment;
-    }
-
-    /// A packet that is no segment, if there is a use for it.
-    #[inline]
-    fn heard(frame: &Frame<'_>, packet: &Packet, position: u64) -> Option<Heard> {
-        let _ = (frame, packet, position);
-        None
-    }
-
-    /// Takes a packet that is no segment.
-    fn hear(&mut self, heard: &Heard) {
-        let _ = heard;
-    }
-
-    /// Lets time pass.
-    fn tick(&mut self, now: Moment) {
-        let _ = now;
-    }
-
-    /// Nothing more will come.
-    fn finish(&mut self, now: Moment) {
-        let _ = now;
-    }
-
-    /// What waits to be handed on.
-    fn events(&mut self) -> &mut Vec<Event>;
-
-    /// Adds its counters.
-    fn show(&mut self, ledger: &mut AnalysisLedger);
-
-    /// At its end.
-    fn findings(&mut self) -> Findings;
-}
-
-impl Layer for Http<Collector> {
-    #[inline]
-    fn arrived(&mut self, segment: &Segment<'_>) {
-        let Collector { heads, events, .. } = self.sink();
-        if let Some(heads) = heads {
-            heads.segment(segment, events);
-        }
-    }
-
-    fn tick(&mut self, now: Moment) {
-        self.report_pending(now);
-    }
-
-    fn events(&mut self) -> &mut Vec<Event> {
-        &mut self.sink().events
-    }
-
-    fn show(&mut self, ledger: &mut AnalysisLedger) {
-        ledger.http = *self.counters();
-        ledger.raw_heads = self.sink().heads.as_ref().map_or(0, |heads| heads.told());
-        if let Some(choice) = &self.sink().choice {
-            ledger.not_selected = choice.not_selected;
-        }
-    }
-
-    fn findings(&mut self) -> Findings {
-        let latencies =
-            std::mem::replace(&mut self.sink().latencies, Latencies::new(gannet_record::Routes::default()));
-        let server_names = Some(self.server_names().clone());
-        Findings { latencies: Some(latencies), server_names, traffic: None }
-    }
-}
-
-impl Layer for Flows {
-    #[inline]
-    fn expect(&mut self, ip_bytes: u32) {
-        Self::expect(self, ip_bytes);
-    }
-
-    fn heard(frame: &Frame<'_>, packet: &Packet, position: u64) -> Option<Heard> {
-        Self::heard(frame, packet, position)
-    }
-
-    fn hear(&mut self, heard: &Heard) {
-        Self::hear(self, heard);
-    }
-
-    fn tick(&mut self, now: Moment) {
-        Self::tick(self, now);
-    }
-
-    fn finish(&mut self, now: Moment) {
-        Self::finish(self, now);
-    }
-
-    fn events(&mut self) -> &mut Vec<Event> {
-        Self::events(self)
-    }
-
-    fn show(&mut self, ledger: &mut AnalysisLedger) {
-        ledger.conversations = Some(*self.conversations().counters());
-        ledger.reported_at_once = self.reported_at_once();
-        ledger.open_conversations = self.conversations().open() as u64;
-    }
-
-    fn findings(&mut self) -> Findings {
-        Findings { traffic: Some(self.take_traffic()), ..Findings::default() }
-    }
-}
-
-/// Keeps what the outputs want of the events until it is handed on.
-pub(crate) struct Collector {
-    /// What any output wants: nothing else is made.
-    wanted: EventKinds,
-    /// `None` where no output takes heads as httpry sees them.
-    heads: Option<Box<RawHeads>>,
-    events: Vec<Event>,
-    latencies: Latencies,
-    /// `None` if everything is selected.
-    choice: Option<Box<Choice>>,
-}
-
-/// Says what is selected, and counts what is not.
-struct Choice {
-    selector: Selector,
-    /// By kind.
-    not_selected: [u64; EventKind::ALL.len()],
-}
-
-/// What is selected is decided in here and nowhere else, before anything is counted or copied.
-impl Sink for Collector {
-    fn exchange(&mut self, exchange: Exchange) {
-        if let Some(choice) = &mut self.choice
-            && !choice.selector.selects(&exchange)
-        {
-            choice.not_selected[EventKind::Exchange as usize] += 1;
-            return;
-        }
-        self.latencies.add(&exchange);
-        if self.wanted.contains(EventKind::Exchange) {
-            self.events.push(Event::Exchange(exchange));
-        }
-    }
-
-    #[inline]
-    fn head(&mut self, event: HeadEvent<'_>) {
-        let request = request_of(event.kind, event.head, event.request);
-        if self.wants(EventKind::of_head(event.kind), event.connection, request) {
-            self.events.push(Event::Head(Box::new(event.to_report())));
-        }
-        if let Some(heads) = &mut self.heads {
-            heads.read(&event, &mut self.events);
-        }
-    }
-
-    #[inline]
-    fn message(&mut self, event: MessageEvent<'_>) {
-        let request = request_of(event.kind, event.head, event.request);
-        if self.wants(EventKind::of_message(event.kind), event.connection, request) {
-            self.events.push(Event::Message(Box::new(event.to_report())));
-        }
-    }
-
-    fn pending(&mut self, request: PendingRequest) {
-        if self.wants(EventKind::Pending, &request.connection, Some(&request.head)) {
-            self.events.push(Event::Pending(Box::new(request)));
-        }
-    }
-}
-
-impl Collector {
-    /// Whether an output takes an event of this kind, and it is selected as far as its request tells.
-    #[inline]
-    fn wants(&mut self, kind: EventKind, connection: &Connection, request: Option<&Head>) -> bool {
-        if !self.wanted.contains(kind) {
-            return false;
-        }
-        let Some(choice) = &mut self.choice else { return true };
-        let selected = choice.selector.selects_request(connection, request);
-        choice.not_selected[kind as usize] += u64::from(!selected);
-        selected
-    }
-}
-
-/// The head of the request that a head is, or answers.
-fn request_of<'a>(kind: HeadKind, head: &'a Head, request: Option<&'a Head>) -> Option<&'a Head> {
-    match kind {
-        HeadKind::Request => Some(head),
-        HeadKind::Interim | HeadKind::Response => request,
-    }
-}
 
 /// The interfaces that frames have come from, with their numbers in the run.
 struct Known {
@@ -342,18 +134,7 @@ impl Analysis {
     pub(crate) fn new(plan: &AnalysisPlan<'_>, worker: usize, lane: Lane) -> Self {
         match plan.aim {
             Aim::Http(config) => {
-                let latencies = Latencies::new(config.routes.clone());
-                let wanted = lane.wanted();
-                let heads = wanted.contains(EventKind::RawHead).then(|| Box::new(RawHeads::new(config)));
-                let options = record_options(config, plan.interfaces.clone(), plan.live);
-                let collector = Collector {
-                    wanted,
-                    heads,
-                    events: Vec::new(),
-                    latencies,
-                    choice: Selector::new(config.selection.clone(), options)
-                        .map(|selector| Box::new(Choice { selector, not_selected: Default::default() })),
-                };
+                let collector = Collector::new(config, lane.wanted(), plan.interfaces.clone(), plan.live);
                 let http = Http::new(config.analysis.clone(), collector);
                 Self::Http(Engine::new(plan, config.flows, http, worker, lane))
             }
@@ -448,24 +229,6 @@ impl Analysis {
     /// See [`Engine::finish`].
     pub(crate) fn finish(self, now: Option<Moment>, counters: &Counters) -> Findings {
         engine!(self, engine => engine.finish(now, counters))
-    }
-}
-
-impl Findings {
-    /// Those of all workers together.
-    pub(crate) fn merge(&mut self, other: Self) {
-        match (&mut self.latencies, other.latencies) {
-            (Some(sum), Some(other)) => sum.merge(&other),
-            (sum, other) => *sum = sum.take().or(other),
-        }
-        match (&mut self.server_names, other.server_names) {
-            (Some(sum), Some(other)) => sum.merge(&other),
-            (sum, other) => *sum = sum.take().or(other),
-        }
-        match (&mut self.traffic, other.traffic) {
-            (Some(sum), Some(other)) => sum.merge(&other),
-            (sum, other) => *sum = sum.take().or(other),
-        }
     }
 }
 

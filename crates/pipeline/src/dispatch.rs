@@ -28,13 +28,14 @@ use gannet_record::{Interfaces, Traffic};
 use gannet_ring::prefetch::prefetch;
 use gannet_sink::Hub;
 
-use crate::analysis::{Aim, Analysis, AnalysisPlan, Findings, Run};
+use crate::analysis::{Aim, Analysis, AnalysisPlan, Run};
 use crate::config::{CaptureConfig, FileInput};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
 use crate::files::{advance, buffered_reader, path_of};
 use crate::filter::{Selection, Taken};
 use crate::intake::{Found, Intake, Part};
+use crate::layer::Findings;
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
 use crate::privileges;
 use crate::records::{

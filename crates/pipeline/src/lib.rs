@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod analysis;
+mod collector;
 pub mod config;
 pub mod control;
 mod convert;
@@ -23,6 +24,7 @@ mod files;
 pub mod filter;
 mod flows;
 mod intake;
+mod layer;
 pub mod ledger;
 mod live;
 mod mailbox;

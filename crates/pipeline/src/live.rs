@@ -22,13 +22,14 @@ use gannet_ring::prelude::{Prelude, reject_all};
 use gannet_ring::{RingConfig, Target};
 use gannet_sink::{Hub, SinkReport};
 
-use crate::analysis::{Aim, Analysis, AnalysisPlan, Findings};
+use crate::analysis::{Aim, Analysis, AnalysisPlan};
 use crate::config::{
     CaptureConfig, Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RunConfig, ram_bytes,
 };
 use crate::control::{ByteSize, Capturing, Command, Control, Event};
 use crate::error::Error;
 use crate::filter::{implied, in_words, kernel_filter};
+use crate::layer::Findings;
 use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger, Ledger, Report};
 use crate::mailbox::{Post, PostOffice};
 use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};

@@ -7,10 +7,11 @@ use std::time::Duration;
 use gannet_record::{Interfaces, RecordOptions};
 use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, WhenFull};
 
-use crate::analysis::{Aim, Findings};
+use crate::analysis::Aim;
 use crate::config::HttpConfig;
 use crate::control::Event;
 use crate::error::Error;
+use crate::layer::Findings;
 use crate::ledger::{HttpReport, Ledger};
 
 /// Opens the outputs of records; their threads are not started yet. Live records are written as they come, and shed

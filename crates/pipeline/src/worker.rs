@@ -22,11 +22,12 @@ use gannet_ring::Block;
 use gannet_ring::prelude::Prelude;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::analysis::{Analysis, Findings};
+use crate::analysis::Analysis;
 use crate::config::Direction;
 use crate::control::Event;
 use crate::error::Error;
 use crate::filter::too_long;
+use crate::layer::Findings;
 use crate::ledger::{Account, Counters};
 use crate::plan::book;
 use crate::source::{DRAIN_MARGIN, Source};
