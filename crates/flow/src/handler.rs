@@ -51,6 +51,15 @@ pub trait Handler {
         let _ = (flow, now);
     }
 
+    /// Bytes that the states of all flows hold beside the entries they lie in. Counts against [`Limits::memory`], so that flows
+    /// are evicted when it is too much; asked for each new flow, so it must be a sum that is kept.
+    ///
+    /// [`Limits::memory`]: crate::Limits::memory
+    #[inline]
+    fn memory(&self) -> usize {
+        0
+    }
+
     /// False if the handler has no use for further bytes of this flow: they are then neither held nor delivered,
     /// only counted. Asked after [`data`](Self::data) and [`gap`](Self::gap); false stays false. Of such a flow only
     /// [`close`](Self::close) is told.

@@ -10,8 +10,8 @@ pub struct Limits {
     /// How many of them may be half-open: flows of which only one direction or only a SYN was seen. Beyond it the oldest
     /// of them is evicted, however much room there is.
     pub half_open_flows: usize,
-    /// Memory of the table in bytes: entries, their index, what is rare, and early bytes. Beyond it flows are evicted, and
-    /// early bytes refused. What handlers allocate themselves is theirs to bound.
+    /// Memory of the table in bytes: entries, their index, what is rare, early bytes, and what the handler keeps of flows
+    /// ([`Handler::memory`](crate::Handler::memory)). Beyond it flows are evicted, and early bytes refused.
     pub memory: usize,
     /// Memory for early bytes, over all flows: whole buffers, not just the bytes in them.
     pub held_bytes: usize,

@@ -573,7 +573,7 @@ impl<H: Handler> FlowTable<H> {
     }
 
     fn entries_memory(&self) -> usize {
-        self.slab.len() * entry_cost::<H::State>() + self.beside
+        self.slab.len() * entry_cost::<H::State>() + self.beside + self.handler.memory()
     }
 
     /// Early bytes may have what the entries leave.

@@ -5,7 +5,7 @@ use gannet_flow::{CloseReason, Data, Flow, Gap, Handler, Moment, Peer, Retransmi
 use crate::detect::Verdict;
 use crate::held::{Held, Piece};
 use crate::keep::Budget;
-use crate::pairing::{Context, Http1, Next};
+use crate::pairing::{Context, Http1, Next, Spare};
 use crate::pending::Unanswered;
 use crate::tunnel::TunnelState;
 use crate::{Counters, Exchange, HeadEvent, MessageEvent, PendingRequest, ServerNames};
@@ -91,6 +91,9 @@ pub struct Http<S: Sink> {
     counters: Counters,
     budget: Budget,
     unanswered: Option<Unanswered>,
+    spare: Spare,
+    /// What the stages of all flows take beside themselves.
+    memory: usize,
     server_names: ServerNames,
     sink: S,
 }
@@ -130,7 +133,8 @@ impl<S: Sink> Http<S> {
         let budget = Budget { free: config.body_memory, refused: 0 };
         let unanswered = config.pending_after_ns.map(Unanswered::new);
         let (counters, server_names) = (Counters::default(), ServerNames::default());
-        Self { config, counters, budget, unanswered, server_names, sink }
+        let spare = Spare::default();
+        Self { config, counters, budget, unanswered, spare, memory: 0, server_names, sink }
     }
 
     /// The sums so far.
@@ -170,9 +174,19 @@ impl<S: Sink> Http<S> {
             counters: &mut self.counters,
             budget: &mut self.budget,
             unanswered: &mut self.unanswered,
+            spare: &mut self.spare,
             sink: &mut self.sink,
             flow,
         }
+    }
+
+    /// Does something to a flow's stage that may change what it takes, which is counted.
+    #[inline]
+    fn keeping_count(&mut self, state: &mut ConnectionState, what: impl FnOnce(&mut Self, &mut Stage)) {
+        let before = state.0.memory();
+        what(self, &mut state.0);
+        // What it took is in the sum.
+        self.memory = self.memory - before + state.0.memory();
     }
 
     /// Takes bytes of a flow that is not known yet.
@@ -397,6 +411,14 @@ impl<S: Sink> Http<S> {
     }
 }
 
+impl Inside {
+    fn memory(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, |held| held.memory());
+        let stage = self.stage.as_ref().map_or(0, |stage| size_of::<Stage>() + stage.memory());
+        size_of::<Self>() + self.tunnel.memory() + held + stage
+    }
+}
+
 /// Whether the capture saw no packet of one direction: asymmetric routing, or a filter.
 fn is_one_sided(flow: &Flow) -> bool {
     Peer::BOTH.iter().any(|&sender| flow.stream(sender).packets == 0)
@@ -422,40 +444,49 @@ impl<S: Sink> Handler for Http<S> {
                 if http1.skip(&data) {
                     self.counters.bytes += data.bytes.len() as u64;
                 } else {
-                    self.deliver(&mut state.0, flow, &data);
+                    self.keeping_count(state, |http, stage| http.deliver(stage, flow, &data));
                 }
             }
-            Stage::Undecided { .. } => self.decide(&mut state.0, flow, &data),
-            stage => self.deliver(stage, flow, &data),
+            Stage::Undecided { .. } => {
+                self.keeping_count(state, |http, stage| http.decide(stage, flow, &data))
+            }
+            _ => self.keeping_count(state, |http, stage| http.deliver(stage, flow, &data)),
         }
     }
 
     fn gap(&mut self, state: &mut Self::State, flow: &Flow, gap: Gap) {
-        self.gap_in(&mut state.0, flow, &gap);
+        self.keeping_count(state, |http, stage| http.gap_in(stage, flow, &gap));
     }
 
     fn retransmission(&mut self, state: &mut Self::State, flow: &Flow, again: Retransmission) {
         let _ = flow;
-        let mut stage = &mut state.0;
-        loop {
-            match stage {
-                Stage::Http1(http1) => return http1.retransmission(&again),
-                Stage::Undecided { held: Some(held), .. } => return held.again(again),
-                Stage::Tunnel(inside) => match &mut inside.stage {
-                    Some(further) => stage = further,
-                    None => return,
-                },
-                _ => return,
+        self.keeping_count(state, |_, mut stage| {
+            loop {
+                match stage {
+                    Stage::Http1(http1) => return http1.retransmission(&again),
+                    Stage::Undecided { held: Some(held), .. } => return held.again(again),
+                    Stage::Tunnel(inside) => match &mut inside.stage {
+                        Some(further) => stage = further,
+                        None => return,
+                    },
+                    _ => return,
+                }
             }
-        }
+        });
     }
 
     fn end(&mut self, state: &mut Self::State, flow: &Flow, end: StreamEnd) {
-        self.end_in(&mut state.0, flow, &end);
+        self.keeping_count(state, |http, stage| http.end_in(stage, flow, &end));
     }
 
     fn close(&mut self, state: Self::State, flow: &Flow, reason: CloseReason, now: Moment) {
+        self.memory -= state.0.memory();
         self.close_stage(state.0, flow, reason, now);
+    }
+
+    #[inline]
+    fn memory(&self) -> usize {
+        self.memory
     }
 
     #[inline]
@@ -465,6 +496,17 @@ impl<S: Sink> Handler for Http<S> {
 }
 
 impl Stage {
+    /// Bytes that it takes beside itself, without those of bodies, which count against their own budget.
+    #[inline]
+    fn memory(&self) -> usize {
+        match self {
+            Stage::Http1(http1) => http1.memory(),
+            Stage::Undecided { held: None, .. } | Stage::Ignored | Stage::Tls => 0,
+            Stage::Undecided { held: Some(held), .. } => held.memory(),
+            Stage::Tunnel(inside) => inside.memory(),
+        }
+    }
+
     #[inline]
     fn wants_more(&self) -> bool {
         match self {

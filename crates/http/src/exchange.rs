@@ -48,6 +48,13 @@ impl Exchange {
         ExchangeId { connection: self.connection.id, index: self.index }
     }
 
+    /// Bytes allocated for its messages.
+    pub(crate) fn memory(&self) -> usize {
+        let messages = [&self.request, &self.response].into_iter().flatten();
+        let messages: usize = messages.map(|message| message.head.memory() + message.body.len()).sum();
+        messages + self.interim.capacity() * size_of::<Interim>()
+    }
+
     /// What a SOAP request asked for: [`Head::operation`].
     pub fn operation(&self) -> Option<&[u8]> {
         self.request.as_ref()?.head.operation()

@@ -17,6 +17,7 @@
 //! segment is taken for one.
 
 mod beyond;
+mod memory;
 
 use gannet_flow::{Flow, Moment, Peer};
 use gannet_packet::Timestamp;

@@ -75,6 +75,11 @@ impl Head {
         self.raw.get(..self.len as usize).unwrap_or_default()
     }
 
+    /// Bytes allocated for it.
+    pub(crate) fn memory(&self) -> usize {
+        self.raw.len() + size_of_val(&*self.fields)
+    }
+
     /// The start line.
     pub fn start(&self) -> &StartLine {
         &self.start

@@ -122,6 +122,12 @@ impl Held {
         self.bytes[from as usize].len() as u64
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let bytes: usize = self.bytes.iter().map(Vec::capacity).sum();
+        size_of::<Self>() + bytes + self.pieces.capacity() * size_of::<Kept>()
+    }
+
     /// Passes over `data`; false if it is time to give up.
     pub(crate) fn pass(&mut self, data: &Data<'_>) -> bool {
         self.drop_pieces(data.from);

@@ -43,6 +43,13 @@ pub(crate) struct Kept {
     pub(crate) oddities: Oddities,
 }
 
+impl Kept {
+    /// Bytes that it takes, without those of the body, which count against the budget.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.trailers.as_ref().map_or(0, |trailers| trailers.memory())
+    }
+}
+
 /// The trailer section of a chunked body (RFC 9112, section 7.1.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trailers {
@@ -56,6 +63,10 @@ impl Trailers {
     /// From its parts. Ranges that lie outside of `raw` read as empty.
     pub fn new(raw: Box<[u8]>, fields: Box<[Field]>) -> Self {
         Self { raw, fields, cut: false }
+    }
+
+    fn memory(&self) -> usize {
+        size_of::<Self>() + self.raw.len() + size_of_val(&*self.fields)
     }
 
     /// The bytes as they were on the wire, without the empty line.
@@ -78,6 +89,11 @@ impl Trailers {
 }
 
 impl Keep {
+    /// Bytes allocated for trailers; those of bodies count against the budget.
+    pub(crate) fn memory(&self) -> usize {
+        self.trailers.capacity()
+    }
+
     /// A message begins of whose body `body` bytes and of whose trailers `trailers` bytes are wanted.
     pub(crate) fn begin(&mut self, body: usize, trailers: usize) {
         self.room = body;

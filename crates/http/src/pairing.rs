@@ -38,8 +38,26 @@ pub(crate) struct Context<'a, S> {
     pub(crate) counters: &'a mut Counters,
     pub(crate) budget: &'a mut Budget,
     pub(crate) unanswered: &'a mut Option<Unanswered>,
+    pub(crate) spare: &'a mut Spare,
     pub(crate) sink: &'a mut S,
     pub(crate) flow: &'a Flow,
+}
+
+/// Empty queues of connections that wait for their next request, for those that have one: a connection that is idle is small,
+/// and one that is busy need not allocate for each exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Vec<VecDeque<Part>>);
+
+impl Spare {
+    fn take(&mut self) -> VecDeque<Part> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn put(&mut self, queue: VecDeque<Part>) {
+        if self.0.len() < SPARE_MAX && queue.capacity() <= SPARE_PARTS_MAX {
+            self.0.push(queue);
+        }
+    }
 }
 
 /// What becomes of the connection.
@@ -63,12 +81,12 @@ pub(crate) struct Http1 {
     pending: VecDeque<Part>,
     /// Responses that came before the bytes of their requests, in order. Only the last may be under way.
     waiting: VecDeque<Answer>,
-    /// Bytes of the heads in both queues.
+    /// Bytes allocated for the messages in both queues.
     queued_bytes: usize,
     /// The response under way, paired or known to be an orphan.
-    current: Option<Open>,
+    current: Option<Box<Open>>,
     /// Its response is over and its request is not.
-    early: Option<Open>,
+    early: Option<Box<Open>>,
     /// Interim responses since the last final one.
     interim: Vec<Interim>,
     /// Exchanges that have begun so far.
@@ -148,6 +166,31 @@ impl Http1 {
     /// Makes it a connection in a tunnel: its exchanges are numbered from `next_index` on, `depth` tunnels are around it.
     pub(crate) fn go_inside(&mut self, next_index: u32, depth: u8) {
         (self.next_index, self.depth) = (next_index, depth);
+    }
+
+    /// Bytes that it takes, without those of bodies, which count against their own budget.
+    pub(crate) fn memory(&self) -> usize {
+        let open = |open: &Option<Box<Open>>| open.as_ref().map_or(0, |open| open.memory());
+        size_of::<Self>()
+            + self.queued_bytes
+            + self.pending.capacity() * size_of::<Part>()
+            + self.waiting.capacity() * size_of::<Answer>()
+            + self.interim.capacity() * size_of::<Interim>()
+            + open(&self.current)
+            + open(&self.early)
+            + self.streams.iter().map(Stream::memory).sum::<usize>()
+    }
+
+    /// Gives memory back that nothing under way needs.
+    #[inline]
+    fn rest<S: Sink>(&mut self, context: &mut Context<'_, S>) {
+        if self.pending.is_empty() && self.pending.capacity() != 0 {
+            context.spare.put(std::mem::take(&mut self.pending));
+        }
+        if self.waiting.is_empty() && self.waiting.capacity() != 0 {
+            self.waiting = VecDeque::new();
+        }
+        self.streams.iter_mut().for_each(Stream::rest);
     }
 
     /// How many tunnels are around it.
@@ -241,6 +284,7 @@ impl Http1 {
         if !self.waiting.is_empty() {
             self.settle(context, data.now, false);
         }
+        self.rest(context);
         self.next
     }
 
@@ -271,6 +315,7 @@ impl Http1 {
             AfterGap::Unknown => self.lost(gap.from, gap.len),
         }
         self.settle(context, gap.now, false);
+        self.rest(context);
         self.next
     }
 
@@ -303,6 +348,7 @@ impl Http1 {
         self.witness.fins[end.from as usize] = Some(end.seen);
         self.cut(context, end.from, true, end.now);
         self.settle(context, end.now, false);
+        self.rest(context);
         self.next
     }
 
@@ -394,3 +440,8 @@ impl Http1 {
         }
     }
 }
+
+/// Queues kept for use again, on each worker: more than connections that are busy between two packets of each.
+const SPARE_MAX: usize = 64;
+/// Requests one of them has room for: four is what the first one makes room for.
+const SPARE_PARTS_MAX: usize = 16;

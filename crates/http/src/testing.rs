@@ -114,7 +114,7 @@ impl Lane {
         let now = self.tick();
         self.http.close(self.state.take().expect("open"), &self.flow, reason, now);
         assert_eq!(self.http.counters().check(), []);
-        assert_eq!(self.http.kept_bytes(), 0);
+        assert_eq!((self.http.kept_bytes(), self.http.memory()), (0, 0));
         self
     }
 

@@ -109,6 +109,17 @@ impl TunnelState {
         self.exchange = Some(exchange);
     }
 
+    /// Bytes that it takes beside itself.
+    pub(crate) fn memory(&self) -> usize {
+        let heads = self
+            .heads
+            .as_ref()
+            .map_or(0, |heads| size_of_val(&**heads) + heads.iter().map(Vec::capacity).sum::<usize>());
+        let frames = self.frames.as_ref().map_or(0, |frames| size_of_val(&**frames));
+        let name = self.server_name.as_ref().map_or(0, String::capacity);
+        heads + frames + name + self.exchange.as_ref().map_or(0, Exchange::memory)
+    }
+
     /// Who asked for it.
     pub(crate) fn client(&self) -> Peer {
         self.client

@@ -32,6 +32,7 @@ use crate::ledger::{Analysed, AnalysisLedger, Counters};
 use crate::mailbox::{Account, Post};
 
 /// The analysis of one worker, by what is looked for.
+#[expect(clippy::large_enum_variant, reason = "there is one for each worker")]
 pub(crate) enum Analysis {
     Http(Engine<Http<Collector>>),
     Flows(Engine<Flows>),

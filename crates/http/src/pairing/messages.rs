@@ -59,7 +59,10 @@ impl Http1 {
         }
         let opens = self.opens_turn(&at);
         let part = Part { index, opens, ..self.part(parsed, at) };
-        self.queued_bytes += part.head.raw().len();
+        self.queued_bytes += part.memory();
+        if self.pending.capacity() == 0 {
+            self.pending = context.spare.take();
+        }
         self.pending.push_back(part);
         while self.pending.len() > 1 {
             let reason = if self.pending.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX
@@ -166,7 +169,7 @@ impl Http1 {
         };
         self.announce(context, (HeadKind::Response, &answer.part.head, &at), index, request, now);
         if index.is_none() {
-            self.queued_bytes += answer.part.head.raw().len();
+            self.queued_bytes += answer.part.memory();
             self.waiting.push_back(answer);
             while self.waiting.len() > 1
                 && (self.waiting.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX)
@@ -178,13 +181,13 @@ impl Http1 {
         }
         let open = self.open(context, answer, resolution, now);
         let asked = open.request.as_ref().map(Part::asked);
-        self.current = Some(open);
+        self.current = Some(Box::new(open));
         asked
     }
 
     pub(super) fn next_pending(&mut self) -> Option<Part> {
         let part = self.pending.pop_front()?;
-        self.queued_bytes = self.queued_bytes.saturating_sub(part.head.raw().len());
+        self.queued_bytes = self.queued_bytes.saturating_sub(part.memory());
         Some(part)
     }
 
@@ -214,21 +217,26 @@ impl Http1 {
             if let Some(mut open) = self.current.take() {
                 let index = open.index();
                 finish(&mut open.answer.part, Some(index), open.request.as_ref(), context.sink);
-                self.answered(context, open, now);
+                self.answered(context, *open, now);
             } else if let Some(answer) = self.waiting.back_mut() {
+                let before = answer.part.memory();
                 finish(&mut answer.part, None, None, context.sink);
+                self.queued_bytes = (self.queued_bytes + answer.part.memory()).saturating_sub(before);
             }
         } else if let Some(mut open) = self.early.take() {
             if let Some(request) = &mut open.request {
                 finish(request, Some(request.index), None, context.sink);
             }
-            self.emit_answered(context, open, now);
+            self.emit_answered(context, *open, now);
         } else {
             let under_way = |part: &&mut Part| part.fate == Fate::UnderWay;
             let answered = self.current.as_mut().and_then(|open| open.request.as_mut());
-            let part = answered.filter(under_way).or_else(|| self.pending.back_mut().filter(under_way));
-            if let Some(part) = part {
+            if let Some(part) = answered.filter(under_way) {
                 finish(part, Some(part.index), None, context.sink);
+            } else if let Some(part) = self.pending.back_mut().filter(under_way) {
+                let before = part.memory();
+                finish(part, Some(part.index), None, context.sink);
+                self.queued_bytes = (self.queued_bytes + part.memory()).saturating_sub(before);
             }
         }
         // Of a message whose exchange was reported before its end.
@@ -270,7 +278,7 @@ impl Http1 {
         }
         let request_under_way = open.request.as_ref().is_some_and(|request| request.fate == Fate::UnderWay);
         if request_under_way {
-            self.early = Some(open);
+            self.early = Some(Box::new(open));
         } else {
             self.emit_answered(context, open, now);
         }

@@ -109,6 +109,11 @@ pub(super) enum Resolution {
 }
 
 impl Part {
+    /// Bytes allocated for it.
+    pub(super) fn memory(&self) -> usize {
+        self.head.memory() + self.kept.as_ref().map_or(0, |kept| kept.memory())
+    }
+
     /// What it means for its response.
     pub(super) fn asked(&self) -> Asked {
         Asked { method: self.method, upgrade: self.upgrade }
@@ -130,6 +135,13 @@ impl Part {
 }
 
 impl Open {
+    /// Bytes that it takes.
+    pub(super) fn memory(&self) -> usize {
+        let request = self.request.as_ref().map_or(0, Part::memory);
+        let interim = self.answer.interim.capacity() * size_of::<Interim>();
+        size_of::<Self>() + request + self.answer.part.memory() + interim
+    }
+
     /// Of its exchange.
     pub(super) fn index(&self) -> u32 {
         self.request.as_ref().unwrap_or(&self.answer.part).index

@@ -523,13 +523,13 @@ impl Http1 {
             return false;
         }
         let Some(mut answer) = self.waiting.pop_front() else { return false };
+        self.queued_bytes = self.queued_bytes.saturating_sub(answer.part.memory());
         if let Resolution::Pair(place) = resolution
             && self.pending.get(place).is_some_and(|request| request.method == Method::Head)
         {
             let kept = answer.part.end_with_head();
             context.budget.free += kept.map_or(0, |kept| kept.body.len());
         }
-        self.queued_bytes = self.queued_bytes.saturating_sub(answer.part.head.raw().len());
         let under_way = answer.part.fate == Fate::UnderWay;
         let status = answer.part.head.status().unwrap_or_default();
         let open = self.open(context, answer, resolution, now);
@@ -538,7 +538,7 @@ impl Http1 {
             self.answered(context, open, now);
             return true;
         }
-        self.current = Some(open);
+        self.current = Some(Box::new(open));
         match method {
             Some(Method::Connect) if (200..=299).contains(&status) => {
                 let stream = &mut self.streams[self.client.opposite() as usize];

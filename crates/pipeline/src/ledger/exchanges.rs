@@ -114,6 +114,25 @@ fn notes(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report)
         server_names(f, report)?;
     }
     let flows = &analysis.flows;
+    note(
+        f,
+        flows.flows_evicted,
+        "connection was given up for want of room (--max-flows, --flow-memory)",
+        "connections were given up for want of room (--max-flows, --flow-memory)",
+    )?;
+    note(
+        f,
+        http.pending_full,
+        "message was not waited for any longer, because too many waited on its connection",
+        "messages were not waited for any longer, because too many waited on their connection",
+    )?;
+    note(
+        f,
+        http.heads_cut,
+        "head was longer, or had more fields, than what is kept",
+        "heads were longer, or had more fields, than what is kept",
+    )?;
+    note(f, http.interim_dropped, "interim response was not kept", "interim responses were not kept")?;
     note(f, flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured")?;
     note(
         f,
