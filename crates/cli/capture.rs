@@ -54,7 +54,10 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         match (&run.summary, summary) {
             (_, Some(file)) => file.write(tables)?,
             // Asked for by name or for a person who looks: not what --quiet is about.
-            (Some(Summary::Stderr), None) => say(&format_args!("\n{tables}")),
+            (Some(Summary::Stderr), None) => match terminal_width(&io::stderr()) {
+                Some(width) => say(&format_args!("\n{tables:width$}")),
+                None => say(&format_args!("\n{tables}")),
+            },
             (Some(Summary::File(_)) | None, None) => {}
         }
     }
@@ -100,6 +103,12 @@ fn show(event: &Event, quiet: bool) {
 /// A line on stderr. Whether anybody reads it is not the capture's concern: a closed stderr must not end it.
 fn say(text: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Columns, if it is a terminal that says how many it has.
+fn terminal_width(stream: &io::Stderr) -> Option<usize> {
+    let (columns, _) = terminal_size::terminal_size_of(stream)?;
+    Some(usize::from(columns.0)).filter(|columns| *columns > 0)
 }
 
 /// A file for what comes at the end of a run.

@@ -95,6 +95,12 @@ impl Error {
     }
 }
 
+/// What clap says of a mistake, without the word that it puts in front; `None` if it is help, or a version.
+pub(crate) fn words_of(error: &clap::Error) -> Option<String> {
+    let text = error.render().to_string();
+    text.strip_prefix("error: ").map(|words| words.trim_end().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

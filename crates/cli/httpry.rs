@@ -6,13 +6,13 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::Path;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use gannet_pipeline::config::Input;
 use gannet_pipeline::ledger::Report;
 use gannet_pipeline::privileges::User;
 
-use crate::args::{Cli, Command, HttpryArgs};
-use crate::exit::{Error, Exit};
+use crate::args::{Cli, Command, HttpryArgs, command_of_httpry};
+use crate::exit::{Error, Exit, words_of};
 use crate::resolve::Run;
 use crate::{capture, resolve};
 
@@ -29,7 +29,9 @@ pub(crate) fn run(args: &HttpryArgs) -> Result<Exit, Error> {
 fn translate(args: &HttpryArgs, environment: impl Fn(&str) -> Option<OsString>) -> Result<Run, Error> {
     refuse(args)?;
     let words = words(args);
-    let matches = Cli::command().try_get_matches_from(words).map_err(Error::usage)?;
+    let matches = command_of_httpry().try_get_matches_from(words);
+    let matches =
+        matches.map_err(|error| Error::usage(words_of(&error).unwrap_or_else(|| error.to_string())))?;
     let cli = Cli::from_arg_matches(&matches).map_err(Error::usage)?;
     let (Command::Http(http), Some((_, matches))) = (cli.command, matches.subcommand()) else {
         return Err(Error::usage("no command"));
@@ -143,6 +145,7 @@ const INTERVAL_SECONDS: u32 = 5;
 mod tests {
     use std::time::Duration;
 
+    use clap::CommandFactory;
     use gannet_sink::{Format, Target};
 
     use super::*;

@@ -28,13 +28,13 @@ mod units;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches};
 
 use crate::args::{Cli, Command};
 use crate::exit::{Error, Exit};
 
 fn main() -> ExitCode {
-    let matches = match Cli::command().try_get_matches() {
+    let matches = match args::command(|variable| std::env::var_os(variable)).try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return refuse_usage(&error),
     };
@@ -80,6 +80,13 @@ fn refuse_usage(error: &clap::Error) -> ExitCode {
         let _ = writeln!(io::stderr().lock(), "gannet: {sentence}");
         return Exit::Usage.into();
     }
-    let _ = error.print();
+    match exit::words_of(error) {
+        Some(words) => {
+            let _ = writeln!(io::stderr().lock(), "gannet: {words}");
+        }
+        None => {
+            let _ = error.print();
+        }
+    }
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
 }

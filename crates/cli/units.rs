@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -34,6 +35,11 @@ pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
     };
     let bytes = number.checked_mul(factor).ok_or("too large")?;
     NonZeroU64::new(bytes).ok_or_else(|| "must not be 0".to_owned())
+}
+
+/// A whole number that is not 0.
+pub(crate) fn above_zero<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "a whole number from 1 on".to_owned())
 }
 
 /// Bytes that fit 32 bits, as [`size`].

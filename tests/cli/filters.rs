@@ -260,5 +260,5 @@ fn http_says_that_a_filter_left_nothing() {
         .exits(0)
         .says("10 packets kept out by the filter")
         .says("filter: udp port 53")
-        .says("no exchange was found in 10 packet(s) kept out by the filter");
+        .says("no exchange was found in 10 packets kept out by the filter");
 }

@@ -333,5 +333,5 @@ fn tunnels_are_left_closed_where_asked() {
         .run()
         .exits(0)
         .says("in tunnels that were not to be opened (--decap, --vni): ")
-        .says("packet(s) in tunnels not opened");
+        .says(" in tunnels not opened");
 }

@@ -1,5 +1,7 @@
 //! What is understood, what is refused, and how it is said.
 
+use gannet_testkit::capture::{Plan, generate};
+
 use crate::util::Dir;
 
 #[test]
@@ -110,6 +112,92 @@ fn every_flag_can_come_from_the_environment() {
         .says("missing.pcap");
     // A flag without a value.
     dir.gannet("record -r missing.pcap").env("GANNET_STRICT", "yes").run().exits(2).says("missing.pcap");
+}
+
+/// A variable is set for many runs: what does not fit one is for others.
+#[test]
+fn variables_that_do_not_fit_are_for_other_runs() {
+    let dir = Dir::new();
+    let mut pcap = Vec::new();
+    generate(&Plan { seed: 3, size_bytes: 300_000, connections: 20 }, &mut pcap, &mut Vec::new()).unwrap();
+    dir.write("a.pcap", &pcap);
+    for (words, variables) in [
+        (
+            "httpry -r a.pcap",
+            &[
+                ("GANNET_EVENTS", "request"),
+                ("GANNET_BODY", "1k"),
+                ("GANNET_FIELDS", "timestamp"),
+                ("GANNET_METHOD", "put"),
+                ("GANNET_RATES", "1s"),
+                ("GANNET_RATE_THRESHOLD", "9"),
+                ("GANNET_OUTPUT", "text"),
+                ("GANNET_SLOWER", "1h"),
+                ("GANNET_PORTS", "9"),
+                ("GANNET_COUNT", "1"),
+                ("GANNET_NUMERIC", "yes"),
+                ("GANNET_RECORD", "packets.pcapng"),
+                ("GANNET_SNAPLEN", "20"),
+                ("GANNET_FILTER", "udp"),
+                ("GANNET_DIRECTION", "in"),
+            ][..],
+        ),
+        (
+            "http -o httpry -r a.pcap",
+            &[
+                ("GANNET_EVENTS", "request"),
+                ("GANNET_BODY", "1k"),
+                ("GANNET_FIELDS", "url.path"),
+                ("GANNET_RATE_THRESHOLD", "9"),
+                ("GANNET_SLOWER", "1h"),
+                ("GANNET_STATUS", "404"),
+                ("GANNET_HOST", "nobody"),
+                ("GANNET_PATH", "/nowhere"),
+                ("GANNET_WHERE", "url.path == '/nowhere'"),
+                ("GANNET_RECORD", "packets/"),
+                ("GANNET_ROTATE", "1h"),
+            ],
+        ),
+        (
+            "http -o text -r a.pcap",
+            &[
+                ("GANNET_BODY", "1k"),
+                ("GANNET_FIELDS", "timestamp"),
+                ("GANNET_RATES", "1s"),
+                ("GANNET_ROTATE", "1h"),
+            ],
+        ),
+        ("http -o messages -r a.pcap", &[("GANNET_EVENTS", "exchange")]),
+        (
+            "http -o jsonl -r a.pcap",
+            &[("GANNET_FIELDS", "source-ip,host"), ("GANNET_OUTPUT", "zeek:conn.log")],
+        ),
+        ("http -r a.pcap", &[("GANNET_OUTPUT", "csv")]),
+        ("stats -r a.pcap", &[("GANNET_OUTPUT", "text"), ("GANNET_BODY", "x")]),
+        ("http -o jsonl -r a.pcap --ring-size 1MiB", &[("GANNET_BUFFER_SIZE", "1024")]),
+    ] {
+        let expected = dir.gannet(words).run().exits(0).text();
+        assert!(!expected.is_empty(), "{words}");
+        for (name, value) in variables {
+            let found = dir.gannet(words).env(name, value).run().exits(0).text();
+            assert_eq!(found, expected, "{name}={value} gannet {words}");
+        }
+    }
+    assert!(!dir.path().join("packets.pcapng").exists() && !dir.path().join("conn.log").exists());
+    // What fits has its effect, and what nothing takes is a mistake.
+    let lines =
+        dir.gannet("http -o httpry -r a.pcap").env("GANNET_FIELDS", "method,host").run().exits(0).text();
+    assert!(
+        lines.lines().count() > 20 && lines.lines().all(|line| line.matches('\t').count() == 1),
+        "{lines}"
+    );
+    dir.gannet("http -r a.pcap").env("GANNET_OUTPUT", "poem").run().exits(2).says("the formats are");
+    dir.gannet("stats -r a.pcap").env("GANNET_OUTPUT", "poem").run().exits(2).says("the formats are");
+    dir.gannet("http -o jsonl -r a.pcap").env("GANNET_FIELDS", "url.pth").run().exits(2).says("url.pth");
+    // Typed, they are refused as ever.
+    for words in ["http -i lo --rate-threshold 2", "http -i lo --rotate 1h"] {
+        dir.gannet(words).run().exits(2).says("which is not given");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_request_that_hangs() {
     wait_for("the exchange", || told(&bench).len() > 3);
     assert_eq!(told(&bench), ["request", "pending", "response", "exchange"]);
     drop((client, server));
-    end(capture).says("1 request without an answer after 500 ms");
+    end(capture).says("1 request had to wait longer than 500 ms for an answer");
     let ledger: Value = serde_json::from_slice(&bench.dir.read("ledger.json")).unwrap();
     for (sink, made) in [(0, 4), (1, 3)] {
         let sink = &ledger["sinks"][sink];

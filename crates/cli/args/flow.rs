@@ -10,7 +10,7 @@ use super::{ENGINE, PACKETS};
 use crate::units::{self, Vnis};
 
 /// Tunnels, copies, and how much is remembered.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct FlowArgs {
     /// Which tunnels are opened: all, none, or a list like vxlan:4789:5000,gre,all,-mpls [default: all]
     ///
@@ -34,7 +34,7 @@ pub(crate) struct FlowArgs {
     ///
     /// Beyond it the ones that matter least are forgotten or, by `gannet stats`, reported as they are, and counted. `gannet stats`
     /// remembers a quarter as many other conversations.
-    #[arg(long, value_name = "N", env = "GANNET_MAX_FLOWS", help_heading = ENGINE)]
+    #[arg(long, value_name = "N", value_parser = units::above_zero::<NonZeroUsize>, env = "GANNET_MAX_FLOWS", help_heading = ENGINE)]
     pub(crate) max_flows: Option<NonZeroUsize>,
 
     /// Memory of each worker for connections and segments that came before their turn [default: 448MiB]

@@ -14,7 +14,7 @@ use super::{CaptureArgs, FlowArgs, OUTPUT, SelectionArgs};
 use crate::units::{self, HeaderList, OutputSpec};
 
 /// The flags of `gannet http`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_long_help = EXAMPLES, after_help = "`gannet http --help` has examples.")]
 pub(crate) struct HttpArgs {
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) struct HttpArgs {
     pub(crate) rates: Option<Duration>,
 
     /// Hosts with fewer requests per second are not shown [default: 2]
-    #[arg(long, value_name = "N", requires = "rates", env = "GANNET_RATE_THRESHOLD", help_heading = OUTPUT)]
+    #[arg(long, value_name = "N", value_parser = units::above_zero::<NonZeroU32>, env = "GANNET_RATE_THRESHOLD", help_heading = OUTPUT)]
     pub(crate) rate_threshold: Option<NonZeroU32>,
 
     /// What becomes a record: `exchange`, `request`, `response`, `interim`, or several of them [default: exchange]
@@ -141,8 +141,7 @@ pub(crate) struct HttpArgs {
     pub(crate) record: Option<PathBuf>,
 
     /// When the next file of the --record directory begins: `SIZE[,TIME][,align]`
-    #[arg(long, value_name = "SPEC", value_parser = units::rotate, requires = "record", env = "GANNET_ROTATE",
-          help_heading = OUTPUT)]
+    #[arg(long, value_name = "SPEC", value_parser = units::rotate, env = "GANNET_ROTATE", help_heading = OUTPUT)]
     pub(crate) rotate: Option<Rotate>,
 
     /// Look for HTTP only at connections with one of these ports, like 80,8000-8999 [default: all, by content]

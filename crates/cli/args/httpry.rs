@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::units;
+
 /// The flags of `gannet httpry`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -22,7 +24,7 @@ pub(crate) struct HttpryArgs {
     pub(crate) device: Option<String>,
 
     /// With -s: hosts with fewer requests per second are not shown [default: 2]
-    #[arg(short = 'l', value_name = "THRESHOLD")]
+    #[arg(short = 'l', value_name = "THRESHOLD", value_parser = units::above_zero::<NonZeroU32>)]
     pub(crate) threshold: Option<NonZeroU32>,
 
     /// What requests begin with that are shown, separated by commas (as --method of gannet http)
@@ -54,7 +56,7 @@ pub(crate) struct HttpryArgs {
     pub(crate) rates: bool,
 
     /// With -s: how often, in seconds [default: 5]
-    #[arg(short = 't', value_name = "SECONDS")]
+    #[arg(short = 't', value_name = "SECONDS", value_parser = units::above_zero::<NonZeroU32>)]
     pub(crate) interval: Option<NonZeroU32>,
 
     /// Become this user, who gets the output file, once everything is open

@@ -11,12 +11,13 @@ mod httpry;
 mod selection;
 mod stats;
 
+use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::{Arg, ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use gannet_pipeline::config::{Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 
@@ -27,6 +28,44 @@ pub(crate) use self::httpry::HttpryArgs;
 pub(crate) use self::selection::SelectionArgs;
 pub(crate) use self::stats::StatsArgs;
 use crate::units::{self, CpuList, SnaplenArg};
+
+/// The command line as it is understood in this environment, of which `environment` looks a variable up.
+///
+/// `http` and `stats` share a variable for their outputs but not the formats: one that only the other knows is meant for that.
+pub(crate) fn command(environment: impl Fn(&str) -> Option<OsString>) -> clap::Command {
+    let command = Cli::command();
+    let Some(output) = environment("GANNET_OUTPUT").and_then(|value| value.into_string().ok()) else {
+        return command;
+    };
+    let not_for = match (units::output(&output).is_ok(), units::flow_output(&output).is_ok()) {
+        (true, false) => "stats",
+        (false, true) => "http",
+        _ => return command,
+    };
+    command.mut_subcommand(not_for, |sub| sub.mut_arg("output", without_variable))
+}
+
+/// The command line of `gannet http` for a command that has flags of its own: of the environment only what is about the
+/// machine, which changes nothing that is written.
+pub(crate) fn command_of_httpry() -> clap::Command {
+    Cli::command().mut_subcommand("http", |http| {
+        http.mut_args(|arg| {
+            let is_of_machine = arg.get_help_heading() == Some(ENGINE) && arg.get_id() != "time_source";
+            if is_of_machine || KEPT_BY_HTTPRY.contains(&arg.get_id().as_str()) {
+                arg
+            } else {
+                without_variable(arg)
+            }
+        })
+    })
+}
+
+fn without_variable(arg: Arg) -> Arg {
+    arg.env(Resettable::Reset)
+}
+
+/// Where packets come from, and what happens around a run.
+const KEPT_BY_HTTPRY: &[&str] = &["interface", "netns", "read", "stats", "stats_json", "strict", "user"];
 
 /// Records network packets and turns them into HTTP records, on many cores; loses none silently.
 #[derive(Debug, Parser)]
@@ -150,7 +189,7 @@ pub(crate) struct RecordArgs {
 }
 
 /// The flags of every command that takes packets.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = PACKETS)]
 pub(crate) struct CaptureArgs {
     /// Capture live on this interface; may repeat [default: any]
@@ -220,7 +259,7 @@ pub(crate) struct CaptureArgs {
     pub(crate) no_promiscuous: bool,
 
     /// Stop after exactly N packets, over all workers
-    #[arg(short, long, value_name = "N", env = "GANNET_COUNT")]
+    #[arg(short, long, value_name = "N", value_parser = units::above_zero::<NonZeroU64>, env = "GANNET_COUNT")]
     pub(crate) count: Option<NonZeroU64>,
 
     /// Stop after this time
@@ -252,7 +291,7 @@ pub(crate) struct CaptureArgs {
     pub(crate) ring_size: Option<NonZeroU64>,
 
     /// As --ring-size, in KiB
-    #[arg(short = 'B', long, value_name = "KIB", value_parser = units::kib, conflicts_with = "ring_size",
+    #[arg(short = 'B', long, value_name = "KIB", value_parser = units::kib,
           env = "GANNET_BUFFER_SIZE", help_heading = ENGINE)]
     pub(crate) buffer_size: Option<NonZeroU64>,
 

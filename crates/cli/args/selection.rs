@@ -8,7 +8,7 @@ use gannet_record::{Glob, StatusSet};
 use crate::units;
 
 /// Conditions on exchanges: all that are given have to hold.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = SELECTION)]
 pub(crate) struct SelectionArgs {
     /// Only exchanges with one of these methods, like get,post

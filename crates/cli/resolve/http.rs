@@ -11,6 +11,7 @@ use gannet_record::fields::Choice;
 use gannet_record::{HeaderSelection, Routes};
 use gannet_sink::{EventKind, EventKinds, Format, SinkSpec, Target};
 
+use super::fitting::fitting;
 use super::{
     Run, Summary, around, capture, files_of_capture, flow, httpry, refuse_rotation_of_a_file,
     refuse_same_files, selection,
@@ -27,7 +28,10 @@ pub(crate) fn http(
 ) -> Result<Run, Error> {
     let terminal = std::io::stdout().is_terminal();
     let colour = terminal && environment("NO_COLOR").is_none_or(|value| value.is_empty());
-    let sinks = sinks(args, terminal, colour)?;
+    let outputs = outputs(args, terminal);
+    let formats: Vec<_> = outputs.iter().map(|output| output.format).collect();
+    let args = &fitting(args, matches, &formats);
+    let sinks = sinks(args, &outputs, colour)?;
     let whole = sinks.iter().any(|sink| matches!(sink.format, Format::Messages { .. }));
     let body = args.body.unwrap_or(if whole { MESSAGES_BODY } else { 0 });
     let ports = match (&args.ports, environment(PORTS_VARIABLE).filter(|value| !value.is_empty())) {
@@ -122,7 +126,12 @@ pub(crate) fn chosen(args: &HttpArgs) -> Result<Choice, Error> {
 }
 
 fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
-    let Some(path) = &args.record else { return Ok(None) };
+    let Some(path) = &args.record else {
+        return match args.rotate {
+            None => Ok(None),
+            Some(_) => Err(Error::usage("--rotate is for --record, which is not given")),
+        };
+    };
     if path == Path::new("-") {
         return Err(Error::usage("--record -: standard output is for records; name a file or a directory"));
     }
@@ -136,10 +145,16 @@ fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
     Ok(Some(record))
 }
 
-fn sinks(args: &HttpArgs, terminal: bool, colour: bool) -> Result<Vec<SinkSpec>, Error> {
-    let default =
-        OutputSpec { format: if terminal { FormatName::Text } else { FormatName::Jsonl }, file: None };
-    let outputs = if args.output.is_empty() { std::slice::from_ref(&default) } else { &args.output };
+/// Those that were asked for, or what there is without being asked.
+fn outputs(args: &HttpArgs, terminal: bool) -> Vec<OutputSpec> {
+    if args.output.is_empty() {
+        let format = if terminal { FormatName::Text } else { FormatName::Jsonl };
+        return vec![OutputSpec { format, file: None }];
+    }
+    args.output.clone()
+}
+
+fn sinks(args: &HttpArgs, outputs: &[OutputSpec], colour: bool) -> Result<Vec<SinkSpec>, Error> {
     let mut sinks: Vec<SinkSpec> = Vec::new();
     for output in outputs {
         let target = output.file.clone().map_or(Target::Stdout, Target::File);
@@ -199,7 +214,7 @@ fn events(format: Format, args: &HttpArgs) -> Result<EventKinds, Error> {
 }
 
 /// What whole messages are made of. An interim response is over with its head.
-const MESSAGES: EventKinds =
+pub(super) const MESSAGES: EventKinds =
     EventKinds::NONE.with(EventKind::Request).with(EventKind::InterimHead).with(EventKind::Response);
 
 /// How much of each body `-o messages` keeps if nobody says: pages, scripts and most of what interfaces answer, so that a

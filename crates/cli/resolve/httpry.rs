@@ -2,7 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use gannet_record::{Fields, Methods};
+use gannet_record::fields::Choice;
+use gannet_record::{Fields, Methods, name_in_httpry};
 use gannet_sink::{Format, HttpryOptions, RateOptions, SinkSpec};
 
 use crate::args::HttpArgs;
@@ -14,6 +15,9 @@ pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOpti
     if args.rates.is_some() && !is_there {
         return Err(Error::usage("--rates is for -o httpry, and no output has that format"));
     }
+    if args.rate_threshold.is_some() && args.rates.is_none() {
+        return Err(Error::usage("--rate-threshold is for --rates, which is not given"));
+    }
     if args.rates.is_some() && !args.fields.is_empty() {
         return Err(Error::usage("--rates shows no fields but the host: leave --fields out"));
     }
@@ -22,6 +26,9 @@ pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOpti
         [] => Fields::default(),
         list => Fields::new(list).map_err(|error| Error::usage(format!("--fields: {error}")))?,
     };
+    if is_there && let Some((name, there)) = args.fields.iter().find_map(of_records) {
+        return Err(Error::usage(format!("--fields: {name} is a name of -o jsonl; httpry has {there}")));
+    }
     let methods = match args.selection.method.as_slice() {
         [] => Methods::default(),
         list => Methods::new(list).ok_or_else(|| Error::usage("--method: no method in the list"))?,
@@ -29,6 +36,12 @@ pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOpti
     let threshold = args.rate_threshold.unwrap_or(DEFAULT_THRESHOLD);
     let rates = args.rates.map(|every| RateOptions { every, threshold });
     Ok((HttpryOptions { fields, rates, limit: None }, methods))
+}
+
+/// A name that only records have, and what there is instead. httpry takes any other name for that of a header field.
+fn of_records(name: &String) -> Option<(&str, &str)> {
+    let is_of_records = name.contains('.') && Choice::new([name.as_str()]).is_ok();
+    is_of_records.then(|| (name.as_str(), name_in_httpry(name).unwrap_or("nothing like it")))
 }
 
 /// What is filtered by if nobody says: as httpry does, as long as nobody else wants other packets.

@@ -5,6 +5,7 @@
 //! refused here, before anything is opened.
 
 mod filter;
+mod fitting;
 mod flow;
 mod http;
 mod httpry;
@@ -13,6 +14,7 @@ mod stats;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -115,7 +117,7 @@ fn capture(
     default_filter: Option<&str>,
 ) -> Result<CaptureConfig, Error> {
     let mut config = CaptureConfig::new(input(capture, matches, environment)?);
-    engine(&mut config, capture)?;
+    engine(&mut config, capture, matches)?;
     selection(&mut config, capture);
     config.filter = filter::filter(capture, matches, default_filter)?;
     if config.headers.is_some() && config.filter.as_ref().is_some_and(Filter::is_opcodes) {
@@ -159,11 +161,11 @@ fn selection(config: &mut CaptureConfig, capture: &CaptureArgs) {
 }
 
 /// Workers, rings, clocks.
-fn engine(config: &mut CaptureConfig, capture: &CaptureArgs) -> Result<(), Error> {
+fn engine(config: &mut CaptureConfig, capture: &CaptureArgs, matches: &ArgMatches) -> Result<(), Error> {
     config.workers = capture.workers.unwrap_or(Workers::ByOutput);
     config.cpus = capture.cpus.as_ref().map(|list| list.0.clone()).unwrap_or_default();
     config.fanout = capture.fanout;
-    config.ring_bytes = capture.ring_size.or(capture.buffer_size);
+    config.ring_bytes = ring_bytes(capture, matches)?;
     config.block_bytes = capture.block_size.unwrap_or(config.block_bytes);
     config.block_timeout = capture.block_timeout.unwrap_or(config.block_timeout);
     config.promiscuous = capture.no_promiscuous.then_some(false);
@@ -183,13 +185,30 @@ fn engine(config: &mut CaptureConfig, capture: &CaptureArgs) -> Result<(), Error
     Ok(())
 }
 
+/// `--ring-size` and `-B` are two ways to say it: of equals only one may be there.
+fn ring_bytes(capture: &CaptureArgs, matches: &ArgMatches) -> Result<Option<NonZeroU64>, Error> {
+    let typed = |id| is_typed(matches, id);
+    match (capture.ring_size, capture.buffer_size) {
+        (Some(_), Some(_)) if typed("ring_size") == typed("buffer_size") => {
+            Err(Error::usage("--ring-size and --buffer-size (-B) exclude each other"))
+        }
+        (Some(_), Some(kib)) if typed("buffer_size") => Ok(Some(kib)),
+        (size, kib) => Ok(size.or(kib)),
+    }
+}
+
+/// Whether a flag is on the command line, and not from the environment.
+fn is_typed(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
 /// Live interfaces or files. What was typed wins over the environment; of equals only one may be there.
 fn input(
     capture: &CaptureArgs,
     matches: &ArgMatches,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Input, Error> {
-    let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let typed = |id| is_typed(matches, id);
     let live = !capture.interface.is_empty();
     let files = !capture.read.is_empty();
     if live && files && typed("interface") == typed("read") {
@@ -289,10 +308,14 @@ fn refuse_contradictions(capture: &CaptureConfig, config: &RecordConfig) -> Resu
     Ok(())
 }
 
+fn names_a_directory(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
 /// Only a directory can be rotated; `flag` names it.
 fn refuse_rotation_of_a_file(config: &RecordConfig, flag: &str) -> Result<(), Error> {
     let directory = match &config.output {
-        Output::Path(path) => path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/"),
+        Output::Path(path) => names_a_directory(path),
         Output::Automatic | Output::Stdout => false,
     };
     if config.rotate.is_some() && !directory {

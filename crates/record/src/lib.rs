@@ -35,6 +35,7 @@ mod verbatim;
 mod words;
 
 pub use flow::{FlowEnd, FlowFormat, Service};
+pub use httpry::name_in_httpry;
 pub use httpry::{
     DEFAULT_METHODS, Fields, Judged, Lines as HttpryLines, LocalTime, Methods, NoFields, Rates, RawHead,
     RawKind,
@@ -46,7 +47,7 @@ pub use record::{EventRecord, HeaderSelection, Record, RecordOptions};
 pub use route::Routes;
 pub use selection::{Condition, Expression, ExpressionError, Glob, Selection, Selector, StatusSet};
 pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, SummaryRow};
-pub use text::{columns, printable, shortened, wire_text};
+pub use text::{columns, counted, plural, printable, shortened, wire_text};
 pub use time::ShortDuration;
 pub use traffic::{Traffic, TrafficRow, TrafficSummary, TrafficTable};
 pub use verbatim::{masked_head, masked_trailers};

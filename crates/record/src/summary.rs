@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::text::plural;
 use crate::{ShortDuration, columns, printable, shortened};
 
 /// The latency table: `Display` is what the terminal shows, `Serialize` all of it.
@@ -183,7 +184,7 @@ impl Summary {
         if count == 0 {
             return Ok(());
         }
-        let (exchanges, verb) = (plural(count, "exchange"), if count == 1 { "is" } else { "are" });
+        let (exchanges, verb) = (counted(count, "exchange"), if count == 1 { "is" } else { "are" });
         write!(f, "{exchanges} {verb} not in the percentiles:")?;
         for (at, LeftOut { reason, count }) in self.left_out.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
@@ -197,7 +198,7 @@ impl Summary {
         if hosts == 0 {
             return Ok(());
         }
-        write!(f, "hosts are not told apart in {}", plural(hosts, "exchange"))?;
+        write!(f, "hosts are not told apart in {}", counted(hosts, "exchange"))?;
         if routes != 0 {
             write!(f, ", routes not in {}", grouped(routes))?;
         }
@@ -236,7 +237,7 @@ impl Block {
         let (rows, exchanges) = self.hidden;
         if rows != 0 {
             let what = format!("more {}", self.heading.name.to_lowercase());
-            writeln!(f, "... and {} with {}", plural(rows, &what), plural(exchanges, "exchange"))?;
+            writeln!(f, "... and {} with {}", counted(rows, &what), counted(exchanges, "exchange"))?;
         }
         Ok(())
     }
@@ -253,7 +254,16 @@ struct Line {
 /// Widths of the columns, in characters.
 struct Widths {
     name: usize,
+    /// 0 where there is no room.
     numbers: [usize; 9],
+    /// With the gutter; 0 if there is no room.
+    picture: usize,
+}
+
+/// What a table may do without.
+enum Column {
+    Number(usize),
+    Picture,
 }
 
 impl Widths {
@@ -263,9 +273,25 @@ impl Widths {
         };
         let numbers = std::array::from_fn(|at| widest(|line, at| &line.numbers[at], at));
         let picture = widest(|line, _| &line.picture, 0);
-        let others = numbers.iter().map(|width| width + GUTTER).sum::<usize>() + GUTTER + picture;
-        let room = width.saturating_sub(others).max(MIN_ROUTE_WIDTH);
-        Self { name: widest(|line, _| &line.name, 0).min(room), numbers }
+        let mut widths = Self { name: widest(|line, _| &line.name, 0), numbers, picture: GUTTER + picture };
+        // What is missed least goes first, until there is room for the names.
+        let wanted = widths.name.min(GOOD_NAME_WIDTH);
+        let mut left_out = LEFT_OUT_FIRST.iter();
+        while wanted + widths.others() > width {
+            match left_out.next() {
+                Some(Column::Picture) => widths.picture = 0,
+                Some(Column::Number(at)) => widths.numbers[*at] = 0,
+                None => break,
+            }
+        }
+        let room = width.saturating_sub(widths.others()).max(MIN_ROUTE_WIDTH);
+        Self { name: widths.name.min(room), ..widths }
+    }
+
+    /// Columns besides the name; one without a width is not there.
+    fn others(&self) -> usize {
+        self.numbers.iter().filter(|width| **width != 0).map(|width| width + GUTTER).sum::<usize>()
+            + self.picture
     }
 }
 
@@ -296,10 +322,12 @@ impl Line {
         let name = shortened(&self.name, widths.name, widths.name.saturating_sub(1) / 2);
         let mut line = name.into_owned();
         line.extend(std::iter::repeat_n(' ', widths.name.saturating_sub(columns(line.chars()))));
-        for (number, width) in self.numbers.iter().zip(widths.numbers) {
+        for (number, width) in self.numbers.iter().zip(widths.numbers).filter(|(_, width)| *width != 0) {
             line.push_str(&format!("{:GUTTER$}{number:>width$}", ""));
         }
-        line.push_str(&format!("{:GUTTER$}{}", "", self.picture));
+        if widths.picture != 0 {
+            line.push_str(&format!("{:GUTTER$}{}", "", self.picture));
+        }
         writeln!(f, "{}", line.trim_end())
     }
 }
@@ -328,8 +356,8 @@ fn grouped(number: u64) -> String {
     out
 }
 
-fn plural(count: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {}", grouped(count), plural(count, what))
 }
 
 fn rate(per_second: f64) -> String {
@@ -345,6 +373,11 @@ const GUTTER: usize = 2;
 /// So that the table fits on a terminal of usual width.
 const DEFAULT_WIDTH: usize = 110;
 const MIN_ROUTE_WIDTH: usize = 12;
+/// What a name should have before a column stands beside it that can be done without.
+const GOOD_NAME_WIDTH: usize = 28;
+/// The picture, P99.9, P90, the rate.
+const LEFT_OUT_FIRST: [Column; 4] =
+    [Column::Picture, Column::Number(7), Column::Number(5), Column::Number(1)];
 /// What fits on a screen.
 const MAX_ROWS: usize = 25;
 /// A glance is enough for the rest.

@@ -77,6 +77,16 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A count and its noun: `1 packet`, `2 packets`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {}", plural(count, noun))
+}
+
+/// The noun that goes with a count, of those that have their plural by an s.
+pub fn plural(count: u64, noun: &str) -> Cow<'_, str> {
+    if count == 1 { noun.into() } else { format!("{noun}s").into() }
+}
+
 /// At most `room` columns of `text`, `tail` of them from its end; between them `…` stands for what was cut.
 ///
 /// For terminals: give it text that is [`printable`].

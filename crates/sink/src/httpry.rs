@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::{Duration, Instant, SystemTime};
 
 use gannet_packet::Timestamp;
-use gannet_record::{Fields, HttpryLines, Rates, RawHead};
+use gannet_record::{Fields, HttpryLines, Rates, RawHead, printable, wire_text};
 use jiff::tz::TimeZone;
 
 use crate::Target;
@@ -33,6 +33,8 @@ pub struct RateOptions {
 pub(crate) struct HttpryText {
     what: What,
     comments: bool,
+    /// For a person's eyes only: nothing from the wire may reach the terminal as it is.
+    terminal: bool,
     left: Option<u64>,
 }
 
@@ -55,7 +57,12 @@ impl HttpryText {
             }
         };
         let comments = matches!(target, Target::File(_));
-        Self { what, comments, left: options.limit.map(NonZeroU64::get) }
+        Self { what, comments, terminal: false, left: options.limit.map(NonZeroU64::get) }
+    }
+
+    /// Whether what is written goes to a terminal.
+    pub(crate) fn set_terminal(&mut self, terminal: bool) {
+        self.terminal = terminal;
     }
 
     /// Appends what a file gets each time it is opened, behind what it has already; standard output gets nothing.
@@ -72,10 +79,12 @@ impl HttpryText {
 
     /// Appends what there is to say of a head.
     pub(crate) fn write(&mut self, head: &RawHead, out: &mut Vec<u8>) {
+        let start = out.len();
         match &mut self.what {
             What::Lines(lines) => lines.write(head, out),
             What::Rates { rates, .. } => rates.add(head),
         }
+        self.make_harmless(start, out);
         self.left = self.left.map(|left| left.saturating_sub(1));
     }
 
@@ -109,15 +118,35 @@ impl HttpryText {
         }
         // A thread that was held up does not make up for what it missed.
         *next = (*next + *every).max(now);
+        let start = out.len();
         rates.write(system_time(), out);
+        self.make_harmless(start, out);
     }
 
     /// Appends what is left to say before the file is closed.
     pub(crate) fn end(&mut self, out: &mut Vec<u8>) {
         if let What::Rates { rates, timer } = &mut self.what {
             let now = if timer.is_some() { system_time() } else { rates.newest() };
+            let start = out.len();
             rates.write(now, out);
             rates.clear();
+            self.make_harmless(start, out);
+        }
+    }
+
+    /// On a terminal, shows control characters as `\x1b` in the lines from `start` on, but for line ends and the TABs between values.
+    fn make_harmless(&self, start: usize, out: &mut Vec<u8>) {
+        if !self.terminal {
+            return;
+        }
+        let lines = out.split_off(start);
+        for piece in lines.split_inclusive(|&byte| byte == b'\n' || byte == b'\t') {
+            let (text, end) = match piece.split_last() {
+                Some((end @ (b'\n' | b'\t'), text)) => (text, Some(*end)),
+                _ => (piece, None),
+            };
+            out.extend_from_slice(printable(&wire_text(text)).as_bytes());
+            out.extend(end);
         }
     }
 }
@@ -164,6 +193,28 @@ mod tests {
         }
         assert!(out.is_empty() && text.deadline().is_none());
         assert_eq!(text.hosts_beyond(), 8);
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters() {
+        let fields = Fields::new(&["host", "method"]).unwrap();
+        let lines = HttpryOptions { fields, ..HttpryOptions::default() };
+        for (options, shown, sent) in [
+            (&lines, "a\\x1b[31m\\x07\\xff\tGET\n".as_bytes(), &b"a\x1b[31m\x07\xff\tGET\n"[..]),
+            (&rates(Duration::ZERO), b"\ta\\x1b[31m\\x07\\xff\t", b"\ta\x1b[31m\x07\xff\t"),
+        ] {
+            for (terminal, expected) in [(true, shown), (false, sent)] {
+                let mut text = HttpryText::new(options, &Target::Stdout, false, TimeZone::UTC);
+                text.set_terminal(terminal);
+                let mut hostile = head("");
+                hostile.bytes = b"GET / HTTP/1.1\r\nHost: a\x1b[31m\x07\xff\r\n\r\n".as_slice().into();
+                let mut out = Vec::new();
+                text.write(&hostile, &mut out);
+                text.end(&mut out);
+                let found = out.windows(expected.len()).any(|window| window == expected);
+                assert!(found, "{}", out.escape_ascii());
+            }
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::io::Write as _;
 use anstyle::{AnsiColor, Style};
 use gannet_http::{Exchange, State};
 use gannet_packet::{Endpoint, Timestamp};
-use gannet_record::{EventRecord, Record, ShortDuration, printable, shortened};
+use gannet_record::{EventRecord, Record, ShortDuration, columns, printable, shortened};
 use jiff::tz::TimeZone;
 
 /// Makes lines.
@@ -33,11 +33,13 @@ pub(crate) struct TextLines {
     client_width: usize,
     /// Reused from line to line.
     url: String,
+    /// How many bytes of it are the host and port.
+    host_len: usize,
 }
 
 impl TextLines {
     pub(crate) fn new(colour: bool, zone: TimeZone) -> Self {
-        Self { colour, zone, width: None, client_width: CLIENT_WIDTH, url: String::new() }
+        Self { colour, zone, width: None, client_width: CLIENT_WIDTH, url: String::new(), host_len: 0 }
     }
 
     /// `None`: lines are not cut.
@@ -60,7 +62,7 @@ impl TextLines {
             state => format!(" [{}]", state.name()),
         };
         self.url.clear();
-        write_url(
+        self.host_len = write_url(
             &mut self.url,
             record.authority(),
             record.path(),
@@ -91,13 +93,15 @@ impl TextLines {
             (None, "request") => (">>>".to_owned(), Style::new().dimmed()),
             (known, _) => status(known),
         };
-        let duration =
-            record.duration_ns().map_or("-".to_owned(), |nanos| ShortDuration { nanos }.to_string());
+        // A message in one packet took no time that could be measured.
+        let duration = record.duration_ns().filter(|nanos| *nanos != 0);
+        let duration = duration.map_or("-".to_owned(), |nanos| ShortDuration { nanos }.to_string());
         let size = record.body_bytes().map_or("-".to_owned(), size);
         let method = record.method().unwrap_or("-".into());
         let cut = if record.complete() == Some(false) { ", cut off" } else { "" };
         self.url.clear();
-        write_url(&mut self.url, record.authority(), record.path(), record.query(), connection.server);
+        self.host_len =
+            write_url(&mut self.url, record.authority(), record.path(), record.query(), connection.server);
         let line = Line {
             time: record.timestamp(),
             client: &client,
@@ -121,9 +125,23 @@ impl TextLines {
         let used = CLOCK_WIDTH + 2 + self.client_width + 2 + 3 + 2 + 7 + 2 + 6 + 2;
         let used = used + method.chars().count().max(4) + 1 + tag.0.len();
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used).max(MIN_URL_WIDTH));
-        self.put(out, Style::new(), &shortened(&self.url, room, room.saturating_sub(1) / 3));
+        self.put(out, Style::new(), &self.url_in(room));
         self.put(out, tag.1, tag.0);
         out.push(b'\n');
+    }
+
+    /// The URL in so many columns: of a long one the host is cut first, which many lines share, and of the path the beginning.
+    fn url_in(&self, room: usize) -> Cow<'_, str> {
+        let (host, path) = self.url.split_at_checked(self.host_len).unwrap_or((&self.url, ""));
+        let (host_columns, path_columns) = (columns(host.chars()), columns(path.chars()));
+        if host_columns + path_columns <= room {
+            return Cow::Borrowed(&self.url);
+        }
+        let host_room = room.saturating_sub(path_columns).max(room / 3).min(host_columns);
+        let host = shortened(host, host_room, host_room / 2);
+        let path_room = room.saturating_sub(columns(host.chars()));
+        let path = shortened(path, path_room, path_room * 2 / 3);
+        Cow::Owned(format!("{host}{path}"))
     }
 
     /// The time of day to the millisecond.
@@ -157,14 +175,14 @@ struct Line<'a> {
     tag: (&'a str, Style),
 }
 
-/// Host, port if it was asked for, path and query; the server if there is no request.
+/// Host, port if it was asked for, path and query; the server if there is no request. The bytes of host and port.
 fn write_url(
     url: &mut String,
     authority: Option<Cow<'_, str>>,
     path: Option<Cow<'_, str>>,
     query: Option<Cow<'_, str>>,
     server: Endpoint,
-) {
+) -> usize {
     match authority {
         Some(authority) => url.push_str(&printable(&authority)),
         None => {
@@ -172,6 +190,7 @@ fn write_url(
             let _ = write!(url, "{}", std::net::SocketAddr::new(server.address, server.port));
         }
     }
+    let host_len = url.len();
     if let Some(path) = path {
         // `*`, and targets that are no paths.
         if !path.starts_with('/') {
@@ -183,6 +202,7 @@ fn write_url(
         url.push('?');
         url.push_str(&printable(&query));
     }
+    host_len
 }
 
 fn status(status: Option<u16>) -> (String, Style) {
@@ -241,8 +261,6 @@ mod tests {
     use gannet_http::Untrusted;
     use gannet_record::RecordOptions;
     use proptest::prelude::*;
-
-    use gannet_record::columns;
 
     use super::*;
     use crate::sample::{exchange, options};

@@ -307,7 +307,8 @@ impl Lines {
         match self {
             Self::Text(lines) => lines.set_width(width),
             Self::Messages(messages) => messages.set_terminal(width.is_some()),
-            Self::Jsonl | Self::Httpry(_) | Self::Flows(_) => {}
+            Self::Httpry(text) => text.set_terminal(width.is_some()),
+            Self::Jsonl | Self::Flows(_) => {}
         }
     }
 

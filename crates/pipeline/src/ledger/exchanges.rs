@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use gannet_record::{ShortDuration, printable};
+use gannet_record::{ShortDuration, counted, printable};
 use gannet_sink::EventKind;
 
 use super::{Analysed, AnalysisLedger, Report};
@@ -20,7 +20,7 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, repor
         (http.aborted, "aborted"),
         (http.exchanges_midstream, "begun before the capture"),
     ];
-    write!(f, "\n{} on {}", plural(http.exchanges, "HTTP exchange"), plural(http.http1, "connection"))?;
+    write!(f, "\n{} on {}", counted(http.exchanges, "HTTP exchange"), counted(http.http1, "connection"))?;
     if http.exchanges != 0 {
         let states = states.into_iter().filter(|(count, _)| *count != 0);
         let states: Vec<_> = states.map(|(count, words)| format!("{count} {words}")).collect();
@@ -65,14 +65,15 @@ fn selected(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Repo
 /// Requests that waited for longer than `after`; `None`: a report of a run that goes on does not know it.
 fn pending(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, after: Option<Duration>) -> fmt::Result {
     let http = &analysis.http;
-    write!(f, "\n{} without an answer after ", plural(http.pending_reported, "request"))?;
+    write!(f, "\n{} had to wait longer than ", counted(http.pending_reported, "request"))?;
     match after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)) {
         Some(nanos) => write!(f, "{}", ShortDuration { nanos })?,
         None => f.write_str("the time of --pending")?,
     }
+    f.write_str(" for an answer")?;
     match http.pending_unwatched {
         0 => Ok(()),
-        count => write!(f, "; {} not watched, because too many waited", plural(count, "request")),
+        count => write!(f, "; {} not watched, because too many waited", counted(count, "request")),
     }
 }
 
@@ -163,22 +164,22 @@ fn server_names(f: &mut fmt::Formatter<'_>, report: &Report) -> fmt::Result {
 fn why_none(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
     let (http, ledger) = (&analysis.http, &report.ledger);
     let mut reasons = Vec::new();
-    let mut reason = |count: u64, words: &str| {
+    let mut reason = |count: u64, noun: &str, words: &str| {
         if count != 0 {
-            reasons.push(format!("{count} {words}"));
+            reasons.push(format!("{} {words}", counted(count, noun)));
         }
     };
-    reason(http.start_lines_cut, "start line(s) cut off before they said enough");
-    reason(http.other, "connection(s) of other protocols");
-    reason(http.excluded, "connection(s) on other ports than --ports");
-    reason(http.empty, "connection(s) without data");
-    reason(http.midstream_unknown, "connection(s) that began before the capture");
-    reason(analysis.account(Analysed::Cut).packets, "packet(s) cut by the snapshot length");
+    reason(http.start_lines_cut, "start line", "cut off too early to say");
+    reason(http.other, "connection", "of other protocols");
+    reason(http.excluded, "connection", "on other ports than --ports");
+    reason(http.empty, "connection", "without data");
+    reason(http.midstream_unknown, "connection", "that began before the capture");
+    reason(analysis.account(Analysed::Cut).packets, "packet", "cut by the snapshot length");
     let fragments = &analysis.fragments;
-    reason(fragments.fragments - fragments.completed, "IP fragment(s) that did not make a datagram");
-    reason(analysis.unopened().map(|(_, count)| count).sum(), "packet(s) in tunnels not opened");
-    reason(analysis.account(Analysed::OtherProtocol).packets, "packet(s) that are not TCP");
-    reason(ledger.filtered.unwrap_or(0), "packet(s) kept out by the filter");
+    reason(fragments.fragments - fragments.completed, "IP fragment", "that did not make a datagram");
+    reason(analysis.unopened().map(|(_, count)| count).sum(), "packet", "in tunnels not opened");
+    reason(analysis.account(Analysed::OtherProtocol).packets, "packet", "of other protocols than TCP");
+    reason(ledger.filtered.unwrap_or(0), "packet", "kept out by the filter");
     let live = ledger.filtered.is_none();
     if !reasons.is_empty() {
         write!(f, "\nno exchange was found in {}", reasons.join(", "))?;
@@ -192,10 +193,6 @@ fn why_none(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Repo
         )?;
     }
     Ok(())
-}
-
-fn plural(count: u64, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Names in the report; all of them are in the JSON.

@@ -9,7 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use gannet_flow::FragmentCounters;
 use gannet_http::ServerNames;
-use gannet_record::{Condition, Summary, TrafficSummary};
+use gannet_record::{Condition, Summary, TrafficSummary, counted};
 use gannet_sink::SinkReport;
 
 use crate::filter::in_words;
@@ -203,8 +203,7 @@ fn fragments(f: &mut fmt::Formatter<'_>, counters: &FragmentCounters) -> fmt::Re
 /// The flows by how they ended, and what is not in their records.
 fn flows(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ends: u64) -> fmt::Result {
     let (tcp, others) = (&analysis.flows, analysis.conversations.unwrap_or_default());
-    let plural = |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    write!(f, "\n{}", plural(ends, "flow"))?;
+    write!(f, "\n{}", counted(ends, "flow"))?;
     let open = analysis.open_flows + analysis.open_conversations;
     if open != 0 {
         write!(f, ", and {open} that go on")?;
@@ -223,16 +222,15 @@ fn flows(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, ends: u64) -> fm
         write!(f, ": {}", states.join(", "))?;
     }
     if tcp.gap_bytes != 0 {
-        write!(f, "\n{} of streams not captured", plural(tcp.gap_bytes, "byte"))?;
+        write!(f, "\n{} of streams not captured", counted(tcp.gap_bytes, "byte"))?;
     }
     Ok(())
 }
 
 /// What outputs did with records.
 fn outputs(f: &mut fmt::Formatter<'_>, sinks: &[SinkReport]) -> fmt::Result {
-    let plural = |count: u64, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     for sink in sinks {
-        write!(f, "\n{} written to {}", plural(sink.written, "record"), sink.name)?;
+        write!(f, "\n{} written to {}", counted(sink.written, "record"), sink.name)?;
         match (sink.closed, sink.shed) {
             (false, 0) => {}
             (false, shed) => write!(f, ", {shed} shed because it was too slow or failed")?,
@@ -422,7 +420,7 @@ mod tests {
         report.implied = None;
         let text = report.to_string();
         assert!(text.contains("\n5 packets kept out by the filter\nfilter: port 80"), "{text}");
-        assert!(text.contains("no exchange was found in 5 packet(s) kept out by the filter"), "{text}");
+        assert!(text.contains("no exchange was found in 5 packets kept out by the filter"), "{text}");
         assert!(!text.contains("no packets came"), "{text}");
     }
 

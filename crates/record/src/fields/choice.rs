@@ -26,8 +26,9 @@ impl fmt::Display for NoField {
         write!(f, "no record has a field {:?}", self.0)?;
         let last = self.0.rsplit('.').next().unwrap_or_default();
         let like = FIELDS.iter().find(|field| field.name.rsplit('.').next() == Some(last));
-        match like.filter(|_| !last.is_empty()) {
-            Some(field) => write!(f, "; there is {}", field.name),
+        let like = like.filter(|_| !last.is_empty()).map(|field| field.name);
+        match crate::httpry::name_in_records(&self.0.to_ascii_lowercase()).or(like) {
+            Some(name) => write!(f, "; there is {name}"),
             None => f.write_str("; the manual page lists them"),
         }
     }

@@ -113,6 +113,37 @@ pub const DEFAULT_FIELDS: &[&str] = &[
     "reason-phrase",
 ];
 
+/// What httpry calls the field of a record that has this name; `None` if there is no such field, or nothing like it there.
+pub fn name_in_httpry(name: &str) -> Option<&str> {
+    let header = ["http.request.header.", "http.response.header."];
+    if let Some(header) = header.iter().find_map(|object| name.strip_prefix(object)) {
+        return Some(header);
+    }
+    NAMES.iter().find(|(_, record)| *record == name).map(|(httpry, _)| *httpry)
+}
+
+/// The field of a record that is what httpry has under this name.
+pub(crate) fn name_in_records(name: &str) -> Option<&'static str> {
+    NAMES.iter().find(|(httpry, _)| *httpry == name).map(|(_, record)| *record)
+}
+
+/// What is the same, or nearly so, by httpry's name and by that of the record.
+const NAMES: &[(&str, &str)] = &[
+    ("source-ip", "client.address"),
+    ("source-port", "client.port"),
+    ("dest-ip", "network.peer.address"),
+    ("dest-port", "network.peer.port"),
+    ("method", "http.request.method"),
+    ("host", "http.request.header.host"),
+    ("host", "server.address"),
+    ("request-uri", "url.path"),
+    ("request-uri", "url.query"),
+    ("http-version", "network.protocol.version"),
+    ("status-code", "http.response.status_code"),
+    ("reason-phrase", "http.response.reason_phrase"),
+    ("user-agent", "user_agent.original"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,8 @@ mod rates;
 use gannet_flow::Moment;
 use gannet_packet::{Endpoint, Timestamp};
 
-pub use fields::{Fields, NoFields};
+pub(crate) use fields::name_in_records;
+pub use fields::{Fields, NoFields, name_in_httpry};
 pub use lines::{Lines, LocalTime};
 pub use rates::Rates;
 
