@@ -1,6 +1,7 @@
 //! `gannet completions` and `gannet man`: made from the definitions of the flags, so they cannot disagree.
 
 mod fields;
+mod literal;
 
 use std::io::{self, Write};
 
@@ -32,13 +33,25 @@ pub(crate) fn man(name: Option<&str>) -> Result<Exit, Error> {
     };
     let title = command.get_display_name().unwrap_or("gannet").to_owned();
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.disable_help_subcommand(true))
-        .title(title)
-        .render(&mut page)
-        .map_err(Error::stdout)?;
+    let command = command.disable_help_subcommand(true);
+    let behind = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
+    let has_subcommands = command.has_subcommands();
+    let source = concat!("gannet ", env!("CARGO_PKG_VERSION"));
+    let man = clap_mangen::Man::new(command).title(title).source(source);
+    let sections = |page: &mut Vec<u8>| {
+        man.render_title(page)?;
+        man.render_name_section(page)?;
+        man.render_synopsis_section(page)?;
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        if has_subcommands { man.render_subcommands_section(page) } else { Ok(()) }
+    };
+    sections(&mut page).map_err(Error::stdout)?;
     if name == Some("http") {
         fields::section(&mut page);
     }
+    literal::sections(&behind.unwrap_or_default(), &mut page);
+    man.render_version_section(&mut page).map_err(Error::stdout)?;
     io::stdout().lock().write_all(&page).map_err(Error::stdout)?;
     Ok(Exit::Done)
 }

@@ -209,6 +209,15 @@ fn completions_and_manual_pages() {
     }
     let page = dir.gannet("man record").run().exits(0).text();
     assert!(page.contains(".TH gannet-record 1") && page.contains("GANNET_RING_SIZE"), "{page}");
+    let page = dir.gannet("man http").run().exits(0).text();
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text} in\n{page}"));
+    assert!(
+        place(".SH FIELDS") < place(".SH \"EXAMPLES\"") && place(".SH \"EXAMPLES\"") < place(".SH VERSION")
+    );
+    assert!(page.contains("bytes not captured") && page.contains("\"gannet 0.1.0\""), "{page}");
+    assert!(page.contains("\\&      gannet http \\-r capture.pcapng host 10.0.0.1 and port 80\n"), "{page}");
+    let help = dir.gannet("--help").run().exits(0).text();
+    assert!(help.contains("  completions ") && help.contains("  man "), "{help}");
     let page = dir.gannet("man").run().exits(0).text();
     assert!(page.contains(".TH gannet 1") && page.contains("interfaces"), "{page}");
 }

@@ -32,6 +32,9 @@ pub(crate) struct HttpArgs {
     /// a terminal control characters are shown as \x1b, and bodies that are no text are described. Credentials in heads
     /// are masked, unless --no-redact is given.
     ///
+    /// Lines of `httpry` are the same byte for byte, and nothing is masked in them: who asks for them chooses that. Only on a terminal
+    /// control characters are shown as \x1b.
+    ///
     /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's: `tcp port 80 or 8080`
     /// (and what follows in fragments).
     #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::output, env = "GANNET_OUTPUT",
@@ -124,7 +127,7 @@ pub(crate) struct HttpArgs {
 
     /// Show credentials too: authorization, cookies, signatures in URLs
     ///
-    /// They are masked otherwise.
+    /// They are masked otherwise, but for the lines of -o httpry, which are httpry's byte for byte: nothing is masked there.
     #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_NO_REDACT", help_heading = OUTPUT)]
     pub(crate) no_redact: bool,
 

@@ -107,7 +107,8 @@ pub(crate) enum Command {
     Http(Box<HttpArgs>),
     /// What `gannet http -o httpry` does, by httpry's own letters
     ///
-    /// A line for each HTTP request and each response, as httpry 0.1.8 prints them; at the end its statistics on stderr.
+    /// A line for each HTTP request and each response, as httpry 0.1.8 prints them; at the end its statistics on stderr. Nothing is masked in the lines;
+    /// only on a terminal control characters are shown as \x1b.
     /// `gannet http --help` tells about fields, methods and rates, and has more to offer.
     Httpry(HttpryArgs),
     /// Conversations, endpoints and protocols, from live packets or capture files
@@ -133,13 +134,13 @@ pub(crate) enum Command {
     /// For files that a crash, a power failure or a full disk left behind.
     Extract(ExtractArgs),
     /// Print a completion script
-    #[command(hide = true)]
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell it is for
         shell: clap_complete::Shell,
     },
     /// Print a manual page
-    #[command(hide = true)]
+    #[command(after_help = MAN_EXAMPLES)]
     Man {
         /// The command it is about; without one, the page of gannet itself
         command: Option<String>,
@@ -479,6 +480,14 @@ Examples:
       gannet extract --verify /var/captures/
   After a power failure:
       gannet extract --repair /var/captures/";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  gannet completions bash > /etc/bash_completion.d/gannet";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  gannet man http | man -l -";
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,8 @@ pub(super) fn section(page: &mut Vec<u8>) {
         (
             "httpry",
             "A line for each request and each response; a TAB between values, - for one that is not there. These, by \
-             default those without a mark; any other name is that of a header field.",
+             default all but the ports; any other name is that of a header field. Lines are httpry's, byte for byte: nothing is \
+             masked in them, with and without --no-redact. On a terminal control characters are shown as \\x1b.",
             HTTPRY,
         ),
         (
@@ -112,6 +113,20 @@ const MESSAGES: &[(&str, &str)] = &[
         "body N",
         "How many bytes behind the head are the body, without chunks and codings, as far as --body goes.",
     ),
+    ("(gzip, N bytes on the wire)", "The codings that were undone, and the length before that."),
+    ("(N bytes not captured)", "Bytes of the body that the capture lacks; what is shown is what there is."),
+    ("(from the first N of M)", "Only so many of the bytes on the wire were kept (--body)."),
+    ("(and more)", "The body goes on beyond --body when it is decompressed."),
+    ("(ends too early for gzip)", "The message is whole, and its compressed body is not."),
+    ("(does not decode as gzip)", "The body is shown as far as it could be decompressed."),
+    (
+        "(not decoded, unknown coding: x), (not decoded, too many codings: x)",
+        "The body is shown as it was on the wire, without chunks.",
+    ),
+    ("(decompression bomb, given up)", "The body grows a thousandfold or more."),
+    ("(cut off)", "The end of the message was not seen."),
+    ("(head cut), (trailers cut)", "Not all of them was seen, or kept."),
+    ("(no answer for TIME)", "In a line of --pending."),
 ];
 
 /// A page under way.
