@@ -26,7 +26,7 @@ pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOpti
         [] => Fields::default(),
         list => Fields::new(list).map_err(|error| Error::usage(format!("--fields: {error}")))?,
     };
-    if is_there && let Some((name, there)) = args.fields.iter().find_map(of_records) {
+    if is_there && let Some((name, there)) = args.fields.iter().find_map(|name| of_records(name)) {
         return Err(Error::usage(format!("--fields: {name} is a name of -o jsonl; httpry has {there}")));
     }
     let methods = match args.selection.method.as_slice() {
@@ -39,9 +39,9 @@ pub(super) fn options(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<(HttpryOpti
 }
 
 /// A name that only records have, and what there is instead. httpry takes any other name for that of a header field.
-fn of_records(name: &String) -> Option<(&str, &str)> {
-    let is_of_records = name.contains('.') && Choice::new([name.as_str()]).is_ok();
-    is_of_records.then(|| (name.as_str(), name_in_httpry(name).unwrap_or("nothing like it")))
+fn of_records(name: &str) -> Option<(&str, &str)> {
+    let is_of_records = name.contains('.') && Choice::new([name]).is_ok();
+    is_of_records.then(|| (name, name_in_httpry(name).unwrap_or("nothing like it")))
 }
 
 /// What is filtered by if nobody says: as httpry does, as long as nobody else wants other packets.
