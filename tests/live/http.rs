@@ -253,7 +253,7 @@ fn a_recording_that_cannot_keep_up() {
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     // Somebody who holds the pipe open and reads nothing.
     let reader = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
-    let capture = start(&bench, "-o jsonl:records.jsonl --workers 1 --ring-size 16MiB --record pipe");
+    let capture = start(&bench, "-o jsonl:records.jsonl --workers 1 --ring-size 64MiB --record pipe");
     server.client("wrk -t 1 -c 16 -d 3s http://SERVER/100000.txt?w").unwrap();
     let mut capture = capture;
     capture.signal(Signal::SIGUSR1);
