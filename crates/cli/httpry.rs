@@ -28,7 +28,8 @@ pub(crate) fn run(args: &HttpryArgs) -> Result<Exit, Error> {
 /// What is to be done, by way of the words that `gannet http` takes.
 fn translate(args: &HttpryArgs, environment: impl Fn(&str) -> Option<OsString>) -> Result<Run, Error> {
     refuse(args)?;
-    let words = words(args);
+    let several = environment("GANNET_WORKERS").is_some_and(|value| !value.is_empty());
+    let words = words(args, several);
     let matches = command_of_httpry().try_get_matches_from(words);
     let matches =
         matches.map_err(|error| Error::usage(words_of(&error).unwrap_or_else(|| error.to_string())))?;
@@ -58,8 +59,9 @@ fn refuse(args: &HttpryArgs) -> Result<(), Error> {
     Err(Error::usage(sentence))
 }
 
-/// The command line of `gannet http`.
-fn words(args: &HttpryArgs) -> Vec<OsString> {
+/// The command line of `gannet http`. Live, the lines of `several` workers come as each has them; of one they are in the order of
+/// their packets, as httpry's are.
+fn words(args: &HttpryArgs, several: bool) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["gannet".into(), "http".into(), "-o".into()];
     let mut output = OsString::from("httpry");
     if let Some(path) = &args.output {
@@ -87,6 +89,7 @@ fn words(args: &HttpryArgs) -> Vec<OsString> {
     add("--interface", args.device.as_ref().map(Into::into));
     add("--read", args.read.as_ref().map(Into::into));
     add("--user", args.user.as_ref().map(Into::into));
+    add("--workers", (args.read.is_none() && !several).then(|| "1".into()));
     let flags = [
         ("--line-buffered", args.flush),
         ("--no-promiscuous", args.no_promiscuous),
