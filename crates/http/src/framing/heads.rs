@@ -1,0 +1,245 @@
+//! Heads that do not lie within one segment, or are not plain; and what is no head.
+
+use super::beyond::Beyond;
+use super::{Arrival, Event, Half, KEPT_BUFFER, Phase, Progress, Stream};
+use crate::body::{Chunk, Otherwise};
+use crate::detect::{self, Line};
+use crate::keep::Budget;
+use crate::oddity::Oddities;
+use crate::parse::{self, Parsed, Role};
+use crate::{HeadExtent, HttpConfig};
+
+impl Stream {
+    /// Behind a head after which there is a body or the next head: a body does not begin like a status line. That may take bytes of
+    /// several segments to tell; `start` is the offset of `rest`.
+    #[cold]
+    pub(super) fn perhaps(
+        &mut self,
+        rest: &mut &[u8],
+        start: u64,
+        at: &Arrival<'_>,
+        budget: &mut Budget,
+    ) -> Option<Event> {
+        let otherwise = self.otherwise;
+        if self.begun.is_none() {
+            self.buffer.clear();
+        }
+        let had = self.buffer.len();
+        let more = rest.len().min(detect::STATUS_MIN.saturating_sub(had));
+        self.buffer.extend_from_slice(&rest[..more]);
+        // No chunk begins like this, in whatever way it goes on.
+        let no_chunk = otherwise == Otherwise::Chunks && rest.first() == Some(&b'H');
+        let line = if no_chunk { Line::Yes } else { detect::status_start(&self.buffer) };
+        if line == Line::Unsure {
+            let begun = self.begun.get_or_insert_with(|| Box::new(Progress::new(start, at)));
+            (begun.end, begun.last) = (start + more as u64, at.seen.time);
+            (begun.last_again, begun.arrival.split) = (at.late, begun.first_position != at.seen.position);
+            *rest = &rest[more..];
+            return None;
+        }
+        self.buffer.truncate(had);
+        if line == Line::Yes {
+            self.phase = if self.begun.is_some() { Phase::Begun } else { Phase::Idle };
+            return Some(Event::End);
+        }
+        self.phase = match otherwise {
+            Otherwise::Chunks => Phase::Chunked(Chunk::START),
+            Otherwise::Close => Phase::Close,
+            Otherwise::Length(left) => Phase::Counted { left },
+        };
+        let mut begun = self.begun.take()?;
+        // What was taken already is body.
+        let taken = match &mut self.phase {
+            Phase::Counted { left } => {
+                let taken = (*left).min(had as u64);
+                *left -= taken;
+                if *left == 0 {
+                    self.phase = Phase::Verify;
+                }
+                taken as usize
+            }
+            _ => had,
+        };
+        self.keep.body(&self.buffer[..taken], budget);
+        self.message.body_bytes += taken as u64;
+        self.message.end = begun.start + taken as u64;
+        (self.message.last, self.message.last_again) = (begun.last, begun.last_again);
+        if taken < had {
+            self.buffer.drain(..taken);
+            let event = self.verified_by_buffer();
+            begun.start += taken as u64;
+            (self.phase, self.begun) = (Phase::Begun, Some(begun));
+            return Some(event);
+        }
+        None
+    }
+
+    /// What could have been the next head will not be told from a body any more: it is the body.
+    pub(super) fn decide_for_body(&mut self) {
+        if let (Phase::Perhaps, Some(begun)) = (&self.phase, &self.begun) {
+            self.message.body_bytes += self.buffer.len() as u64;
+            self.message.end = self.position;
+            (self.message.last, self.message.last_again) = (begun.last, begun.last_again);
+            self.keep.hole();
+            self.buffer.clear();
+            self.begun = None;
+        }
+    }
+
+    /// In a head that does not lie within one segment, or that is not plain.
+    pub(super) fn read(
+        &mut self,
+        rest: &mut &[u8],
+        at: &Arrival<'_>,
+        limits: &HttpConfig,
+        budget: &mut Budget,
+    ) -> Option<Event> {
+        let due = self.is_due();
+        let Phase::Reading { newline, start_line } = &mut self.phase else { return None };
+        let room = limits.max_head_bytes.saturating_sub(self.buffer.len());
+        let piece = &rest[..rest.len().min(room)];
+        let end = newline.find_end(piece);
+        let piece = &piece[..end.unwrap_or(piece.len())];
+        let had = self.buffer.len();
+        self.buffer.extend_from_slice(piece);
+        if !*start_line {
+            // Looked at while it is short, and when it is whole: never the same bytes again and again.
+            let whole = memchr::memchr(b'\n', piece).is_some();
+            if whole || had <= detect::METHOD_MAX {
+                let line = match (self.role, due) {
+                    (role, true) => detect::due_line(role, &self.buffer),
+                    (Role::Requests, false)
+                        if self.searched && self.within_line && !detect::is_common_request(&self.buffer) =>
+                    {
+                        Line::No
+                    }
+                    (Role::Requests, false) => detect::request_line(&self.buffer),
+                    (Role::Responses, false) => detect::status_line(&self.buffer),
+                };
+                if line == Line::No {
+                    return Some(match self.simple_head(piece.len(), budget) {
+                        Some((parsed, taken)) => {
+                            *rest = &rest[taken..];
+                            Event::Head(parsed)
+                        }
+                        None => {
+                            *rest = &rest[piece.len()..];
+                            self.garbage(had, at, limits)
+                        }
+                    });
+                }
+                *start_line = whole;
+            }
+        }
+        *rest = &rest[piece.len()..];
+        if end.is_some() {
+            let parsed = parse::whole(self.role, &self.buffer, limits.max_head_bytes, limits.max_fields, due);
+            // What only looks like a head: text that quotes one, for instance.
+            let doubtful =
+                Oddities::NO_COLON.and(Oddities::SPACE_BEFORE_COLON).and(Oddities::BLANKS_IN_TARGET);
+            let searched = self.searched;
+            let parsed = parsed.filter(|parsed| !(searched && parsed.framing.oddities.has(doubtful)));
+            let Some(parsed) = parsed else { return Some(self.garbage(had, at, limits)) };
+            self.empty_buffer();
+            self.phase = Phase::Decide;
+            return Some(Event::Head(parsed));
+        }
+        if self.buffer.len() >= limits.max_head_bytes {
+            let Some(head) = parse::partial(self.role, &self.buffer, limits.max_fields, due) else {
+                return Some(self.garbage(had, at, limits));
+            };
+            let newline = *newline;
+            let line = memchr::memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1);
+            let mut beyond = Beyond { newline, head, line: Vec::new(), in_start_line: line == 0 };
+            beyond.keep(&self.buffer[line..]);
+            self.empty_buffer();
+            self.phase = Phase::Beyond(Box::new(beyond));
+        }
+        None
+    }
+
+    /// The head of HTTP/0.9 that what is in the buffer is, if it is one, and how many of the last `last` bytes belong to it.
+    #[cold]
+    pub(super) fn simple_head(&mut self, last: usize, budget: &mut Budget) -> Option<(Parsed, usize)> {
+        if self.message.start != 0 {
+            return None;
+        }
+        let had = self.buffer.len() - last;
+        let (parsed, taken) = match self.role {
+            Role::Requests => {
+                let end = memchr::memchr(b'\n', &self.buffer)? + 1;
+                (parse::simple_request(&self.buffer[..end])?, end - had)
+            }
+            Role::Responses if self.simple => {
+                self.simple = false;
+                self.message.body_bytes = self.buffer.len() as u64;
+                self.keep.body(&self.buffer, budget);
+                (parse::simple_response(), last)
+            }
+            Role::Responses => return None,
+        };
+        self.empty_buffer();
+        self.phase = Phase::Decide;
+        Some((parsed, taken))
+    }
+
+    /// The bytes in the buffer begin no message. Perhaps one begins within them; `had` of them came with earlier segments.
+    pub(super) fn garbage(&mut self, had: usize, at: &Arrival<'_>, limits: &HttpConfig) -> Event {
+        let behind = self.buffer.get(1..).unwrap_or_default();
+        let found = detect::find_start(self.role, behind, self.buffer.starts_with(b"\n"), false);
+        let skipped = found.map_or(self.buffer.len(), |found| found + 1);
+        if found.is_some() {
+            if skipped >= had {
+                self.begin(self.message.start + skipped as u64, at, limits);
+            } else {
+                // In which of the earlier segments is not known any more.
+                self.message.start += skipped as u64;
+            }
+            self.within_line = self.buffer[skipped - 1] != b'\n';
+            self.buffer.drain(..skipped);
+            self.searched = true;
+            self.phase = Phase::Again;
+        } else {
+            self.line_start = self.buffer.ends_with(b"\n");
+            self.searched = false;
+            self.empty_buffer();
+            self.phase = Phase::Search;
+        }
+        Event::Skipped(skipped as u64)
+    }
+
+    /// What there is of a head that gets no further; `over` says that nothing more comes at all.
+    pub(super) fn half_head(&mut self, limits: &HttpConfig, over: bool) -> Result<Parsed, Half> {
+        self.message.arrival.extent = HeadExtent::Cut;
+        let due = self.is_due();
+        match std::mem::replace(&mut self.phase, Phase::Search) {
+            Phase::Beyond(beyond) => Ok(beyond.head),
+            _ => {
+                self.begun = None;
+                let bytes = std::mem::take(&mut self.buffer);
+                let whole_line = memchr::memchr(b'\n', &bytes).is_some();
+                let parsed = match whole_line {
+                    true => parse::partial(self.role, &bytes, limits.max_fields, due),
+                    // What is behind a hole could tell more, and does not belong to it.
+                    false if due && over => parse::half_line(self.role, &bytes, limits.max_fields),
+                    false => None,
+                };
+                parsed.ok_or(Half { bytes: bytes.len() as u64, of_start_line: !whole_line && due })
+            }
+        }
+    }
+
+    /// What is under way stands where a message is due: it may be odd.
+    pub(super) fn is_due(&self) -> bool {
+        !self.searched && !self.simple
+    }
+
+    /// Ready for the next head; a large one's memory is not kept.
+    pub(super) fn empty_buffer(&mut self) {
+        if self.buffer.capacity() > KEPT_BUFFER {
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.clear();
+        }
+    }
+}
