@@ -13,6 +13,7 @@ use gannet_testkit::lab::{Lab, Side};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike as _;
+use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
 /// How to know that a process captures.
@@ -103,6 +104,12 @@ impl Process {
             text
         });
         Ok((Self { name: name.to_owned(), child, started, cpu_of_others, said: Some(said) }, is_ready))
+    }
+
+    /// User and system time of all its threads so far, in seconds.
+    pub(crate) fn cpu_so_far(&self) -> anyhow::Result<f64> {
+        let clock = clock_getcpuclockid(Pid::from_raw(self.id().cast_signed()))?;
+        Ok(Duration::from(clock.now()?).as_secs_f64())
     }
 
     /// Its id.
@@ -252,6 +259,16 @@ mod tests {
         assert_eq!(said, "one\ntwo");
         assert!(ended.wall_seconds >= 0.1 && ended.memory_bytes > 0, "{ended:?}");
         assert!(ended.cpu_seconds >= 0.0);
+    }
+
+    #[test]
+    fn cpu_time_of_a_running_process() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do :; done"]);
+        let process = Process::spawn("sh", command).unwrap();
+        while process.cpu_so_far().unwrap() < 0.05 {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

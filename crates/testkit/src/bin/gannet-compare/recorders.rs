@@ -32,6 +32,11 @@ impl Row {
         self.median(|run| run.cpu_seconds * 1e9 / run.recorded.max(1) as f64)
     }
 
+    /// What packets cost, without what starting costs.
+    fn cpu_per_packet_after_start_ns(&self) -> f64 {
+        self.median(|run| (run.cpu_seconds - run.start_cpu_seconds) * 1e9 / run.recorded.max(1) as f64)
+    }
+
     fn bytes_per_packet(&self) -> f64 {
         self.median(|run| run.file_bytes as f64 / run.recorded.max(1) as f64)
     }
@@ -48,7 +53,7 @@ pub(crate) fn render(rows: &[Row]) -> String {
             writeln!(text, "\n{size} bytes, {load}: {offered:.0} frames offered at {pps:.0}/s (medians)\n");
         let _ = writeln!(
             text,
-            "{:<16} {:>4} {:>9} {:>12} {:>12} {:>8} {:>10} {:>9} {:>10} {:>9}  contents",
+            "{:<16} {:>4} {:>9} {:>12} {:>12} {:>8} {:>10} {:>9} {:>12} {:>9} {:>10} {:>9}  contents",
             "tool",
             "runs",
             "lost",
@@ -56,6 +61,8 @@ pub(crate) fn render(rows: &[Row]) -> String {
             "recorded",
             "CPU s",
             "ns/packet",
+            "/tcpdump",
+            "after start",
             "/tcpdump",
             "B/packet",
             "/tcpdump"
@@ -86,7 +93,7 @@ fn render_row(text: &mut String, row: &Row, tcpdump: Option<&Row>) {
     let worst = row.runs.iter().map(Measurement::lost).max().unwrap_or_default();
     let _ = writeln!(
         text,
-        "{:<16} {:>4} {:>8.3}% {:>12} {:>12.0} {:>8.2} {:>10.1} {:>9} {:>10.1} {:>9}  {}",
+        "{:<16} {:>4} {:>8.3}% {:>12} {:>12.0} {:>8.2} {:>10.1} {:>9} {:>12.1} {:>9} {:>10.1} {:>9}  {}",
         row.tool,
         row.runs.len(),
         loss * 100.0,
@@ -95,6 +102,8 @@ fn render_row(text: &mut String, row: &Row, tcpdump: Option<&Row>) {
         row.median(|run| run.cpu_seconds),
         row.cpu_per_packet_ns(),
         ratio(Row::cpu_per_packet_ns),
+        row.cpu_per_packet_after_start_ns(),
+        ratio(Row::cpu_per_packet_after_start_ns),
         row.bytes_per_packet(),
         ratio(Row::bytes_per_packet),
         contents(row),
@@ -128,6 +137,7 @@ mod tests {
             recorded,
             offered_pps: 10.0,
             cpu_seconds,
+            start_cpu_seconds: cpu_seconds / 4.0,
             file_bytes: recorded * 100,
             report: None,
             notes: vec!["odd".to_owned()],
@@ -150,8 +160,11 @@ mod tests {
         let text = render(&rows);
         let gannet: Vec<&str> =
             text.lines().find(|line| line.starts_with("gannet")).unwrap().split_whitespace().collect();
-        // 2,000,000 ns a packet against 16,000,000.
-        assert_eq!(&gannet[..8], ["gannet", "3", "0.000%", "0", "1000", "2.00", "2000000.0", "0.125"]);
+        // 2,000,000 ns a packet against 16,000,000, a quarter of each before the first one.
+        assert_eq!(
+            &gannet[..10],
+            ["gannet", "3", "0.000%", "0", "1000", "2.00", "2000000.0", "0.125", "1500000.0", "0.125"]
+        );
         let tcpdump = text.lines().find(|line| line.starts_with("tcpdump")).unwrap();
         assert!(tcpdump.contains("50.000%") && tcpdump.contains(" 500 "), "{tcpdump}");
         assert!(text.contains("  tcpdump: odd"));

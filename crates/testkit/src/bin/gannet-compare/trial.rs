@@ -65,6 +65,8 @@ pub(crate) struct Measurement {
     pub(crate) offered_pps: f64,
     /// User and system time of the recorder's process, in seconds.
     pub(crate) cpu_seconds: f64,
+    /// The part of it that had passed when it was ready: starting, and above all allocating its ring.
+    pub(crate) start_cpu_seconds: f64,
     /// All files of the recording.
     pub(crate) file_bytes: u64,
     /// What the numbers in the frames say; trafgen's have none.
@@ -95,6 +97,7 @@ impl Bench<'_> {
         }
         let command = tool.command(self.lab, self.gannet, directory.0);
         let mut recorder = Process::start(&tool.name(), command, tool.ready(), self.lab)?;
+        let start_cpu_seconds = recorder.cpu_so_far()?;
         let before = self.lab.received()?;
         let (sent, seconds) = self.send(sizes, load)?;
         thread::sleep(Duration::from_secs_f64(tool.settle_seconds()));
@@ -133,6 +136,7 @@ impl Bench<'_> {
             recorded,
             offered_pps: sent as f64 / seconds,
             cpu_seconds,
+            start_cpu_seconds,
             file_bytes,
             report: (load != Load::Trafgen).then_some(report),
             notes,
