@@ -1,7 +1,7 @@
 //! `gannet http -o httpry` against httpry itself, and against what it printed of the corpus.
 //!
 //! On every capture of the corpus that httpry prints anything of, the output is the same, byte for byte. So it is on 3 GB of generated
-//! traffic (`tools/make-capture`) but for 10 of 343,996 lines: heads that begin within a segment and end in the next, which httpry
+//! traffic (`tools/compare http --parts lines`) but for 10 of 343,996 lines: heads that begin within a segment and end in the next, which httpry
 //! does not see. What differs, and why:
 //!
 //! | what | httpry 0.1.8 | here | who is right |

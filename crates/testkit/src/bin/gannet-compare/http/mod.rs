@@ -3,6 +3,7 @@
 //! ```text
 //!   file      capture A, cached, one core:  httpry │ gannet ... │ cat, tcpdump read alone    time, memory
 //!             the records of 1, 2 and 4 workers, and the truth                               all equal
+//!   lines     its lines:                    httpry │ gannet httpry                            the same
 //!   latency   a part of it:                 tshark │ gannet                                  http.time
 //!   live      tx0 h2load ═ veth ═ rx0 nginx + gannet                                         records = access log
 //!             tx0 wrk    ═ veth ═ rx0 nginx + gannet │ httpry │ nothing                      CPU, drops, wrk's rate
@@ -13,6 +14,7 @@
 
 mod file;
 mod latency;
+mod lines;
 mod live;
 mod records;
 mod said;
@@ -73,6 +75,8 @@ pub(crate) struct HttpArguments {
 enum Part {
     /// Time, memory and correctness on capture A
     File,
+    /// The lines of httpry, against its own
+    Lines,
     /// Latency on a part of it, against tshark
     Latency,
     /// Against nginx's log, under full load, recorded beside
@@ -82,6 +86,10 @@ enum Part {
 impl Part {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn wants_capture(self) -> bool {
+        matches!(self, Self::File | Self::Lines | Self::Latency)
     }
 }
 
@@ -112,10 +120,13 @@ pub(crate) fn http(arguments: &HttpArguments, stop: &AtomicBool) -> anyhow::Resu
     let mut verdict = Verdict::new(Report::new(arguments.out.clone()));
     verdict.print(&table::header(&arguments.disk, versions(&gannet)))?;
 
-    if parts.contains(&Part::File) || parts.contains(&Part::Latency) {
+    if parts.iter().any(|part| part.wants_capture()) {
         let capture = capture_a(&arguments.capture, arguments.quick, &mut verdict)?;
         if parts.contains(&Part::File) {
             file::compare(&setup, &capture, arguments.cpu, &mut verdict).context("file")?;
+        }
+        if parts.contains(&Part::Lines) {
+            lines::compare(&setup, &capture, &mut verdict).context("lines")?;
         }
         if parts.contains(&Part::Latency) {
             let packets = if arguments.quick { arguments.packets.min(5_000) } else { arguments.packets };
