@@ -271,12 +271,14 @@ impl Reason {
 /// How sure it is that a response belongs to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
-    /// After a loss on a connection whose client was not seen before it to wait for all answers before it asks again; such a pair
-    /// is [`Untrusted::pairing`]. Of a message alone: its other half may be one of those that are alone, too.
+    /// There may be requests under way that were not seen, after a loss or a start in mid-stream, and the client was not seen to wait
+    /// for all answers before it asks again. Such a pair is [`Untrusted::pairing`]. Of a message alone: its other half may be one of
+    /// those that are alone, too.
     Low,
-    /// After a start in mid-stream or without acknowledgements, and nothing contradicts it; of a message alone, after a loss.
+    /// After a start in mid-stream or without acknowledgements, of a client that was seen to wait, be it by its pauses alone; of a
+    /// message alone, after a loss.
     Medium,
-    /// By the count, nothing being missing, or by what both ends acknowledge.
+    /// By the count, nothing being missing or all that is missing being accounted for, or by what both ends acknowledge.
     High,
 }
 

@@ -652,6 +652,11 @@ impl Progress {
         self.end.saturating_sub(self.start)
     }
 
+    /// Whether the sender may have had more than `offset` bytes of the opposite stream.
+    pub(crate) fn had_more_than(&self, offset: u64) -> bool {
+        self.acknowledged.is_none_or(|had| offset < had)
+    }
+
     /// Marks the edges that `len` bytes from `offset` cover; `end` is the offset behind the last byte.
     pub(crate) fn again(&mut self, offset: u64, len: u64, end: u64) {
         let covers = |byte: u64| byte.checked_sub(offset).is_some_and(|behind| behind < len);

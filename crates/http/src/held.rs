@@ -22,6 +22,8 @@ pub(crate) struct Held {
     pub(crate) strange: [bool; 2],
     /// What is something begins within its segment.
     pub(crate) within: bool,
+    /// What may be something begins so many bytes into the segment that is to be held.
+    begins_at: usize,
     midstream: bool,
     bytes: [Vec<u8>; 2],
     pieces: Vec<Kept>,
@@ -55,6 +57,7 @@ impl Held {
             lost: false,
             strange: [false; 2],
             within: false,
+            begins_at: 0,
             midstream,
             bytes: [Vec::new(), Vec::new()],
             pieces: Vec::new(),
@@ -73,15 +76,24 @@ impl Held {
             return verdict;
         }
         // The connection's first bytes are missing, and with them where its messages begin.
+        let mut cut = None;
         for (role, found) in [(Role::Requests, Verdict::Request), (Role::Responses, Verdict::Response)] {
-            let start = detect::find_start(role, data.bytes, false, false);
-            if start.is_some_and(|at| detect::classify(&data.bytes[at..], true) == found) {
-                self.drop_pieces(data.from);
-                self.within = true;
-                return found;
+            let Some(at) = detect::find_start(role, data.bytes, false, false) else { continue };
+            match detect::classify(&data.bytes[at..], true) {
+                verdict if verdict == found => {
+                    self.drop_pieces(data.from);
+                    self.within = true;
+                    return found;
+                }
+                // The end of the segment cuts it.
+                Verdict::Unsure => cut = Some(cut.unwrap_or(at).min(at)),
+                _ => {}
             }
         }
-        verdict
+        let Some(cut) = cut else { return verdict };
+        self.drop_pieces(data.from);
+        self.begins_at = cut;
+        Verdict::Unsure
     }
 
     /// The same, if it begins like something.
@@ -108,13 +120,16 @@ impl Held {
 
     /// Holds `data`.
     pub(crate) fn push(&mut self, data: &Data<'_>) {
-        let held = &mut self.bytes[data.from as usize];
+        let begins_at = std::mem::take(&mut self.begins_at);
+        let Data { from, seen, now, acknowledged, late, .. } = *data;
+        let (bytes, offset) = (&data.bytes[begins_at..], data.offset + begins_at as u64);
+        self.skipped += begins_at as u64;
+        let held = &mut self.bytes[from as usize];
         if held.is_empty() {
-            self.next[data.from as usize] = data.offset;
+            self.next[from as usize] = offset;
         }
-        held.extend_from_slice(data.bytes);
-        let Data { from, offset, seen, now, acknowledged, late, .. } = *data;
-        self.pieces.push(Kept::Data { from, offset, len: data.bytes.len(), seen, now, acknowledged, late });
+        held.extend_from_slice(bytes);
+        self.pieces.push(Kept::Data { from, offset, len: bytes.len(), seen, now, acknowledged, late });
     }
 
     /// How many bytes of a direction are held.
@@ -172,7 +187,9 @@ impl Held {
     }
 
     fn drop_pieces(&mut self, from: Peer) {
-        self.skipped += self.bytes[from as usize].len() as u64;
+        let dropped = self.held_bytes(from);
+        self.skipped += dropped;
+        self.next[from as usize] += dropped;
         self.bytes[from as usize].clear();
         self.pieces.retain(|piece| match piece {
             Kept::Data { from: theirs, .. } => *theirs != from,

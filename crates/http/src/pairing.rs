@@ -16,6 +16,8 @@
 mod messages;
 mod part;
 mod report;
+mod turn;
+mod unseen;
 mod witness;
 
 use std::collections::VecDeque;
@@ -178,6 +180,7 @@ impl Http1 {
             + self.interim.capacity() * size_of::<Interim>()
             + open(&self.current)
             + open(&self.early)
+            + self.witness.unseen.as_ref().map_or(0, |unseen| unseen.memory())
             + self.streams.iter().map(Stream::memory).sum::<usize>()
     }
 
@@ -264,7 +267,10 @@ impl Http1 {
                 Event::Broken => self.over(context, data.from, Fate::Cut, data.now),
                 Event::Skipped(bytes) => {
                     context.counters.skipped_bytes += bytes;
-                    self.bad_request |= data.from == self.client;
+                    if data.from == self.client {
+                        self.bad_request = true;
+                        self.client_skipped();
+                    }
                     // No message begins in them; behind a hole they are of one that begins there.
                     let position = self.responses().position;
                     if data.from != self.client && self.hole.end == position.saturating_sub(bytes) {
@@ -299,7 +305,9 @@ impl Http1 {
             AfterGap::End => self.over(context, gap.from, Fate::Whole, gap.now),
             AfterGap::EndAndMore => {
                 self.over(context, gap.from, Fate::Whole, gap.now);
-                self.lost(gap.from, gap.len);
+                let stream = self.stream(gap.from);
+                let more = stream.position.saturating_sub(stream.message.end);
+                self.lost(gap.from, more.min(gap.len));
             }
             AfterGap::Broken => {
                 self.lost(gap.from, gap.len);
@@ -413,6 +421,7 @@ impl Http1 {
     fn lost(&mut self, from: Peer, bytes: u64) {
         if from == self.client {
             self.losses.client = self.losses.client.saturating_add(1);
+            self.requests_unseen(bytes);
         } else {
             self.losses.server = self.losses.server.saturating_add(1);
             let end = self.responses().position;

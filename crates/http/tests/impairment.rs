@@ -1,7 +1,8 @@
 //! Thousands of exchanges in captures that lost, reordered and doubled packets of wires that lost others: what was captured whole
 //! is reported exactly, the rest with the right state, and nothing is paired with what it does not belong to.
 //!
-//! `GANNET_SEED` sets the seed, `GANNET_SEEDS` how many from there on.
+//! `GANNET_SEED` sets the first seed, `GANNET_SEEDS` how many from there on: each draws ten thousand exchanges and the share of
+//! packets that the capture loses.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use gannet_http::{Confidence, Counters, Exchange, Http, HttpConfig, Message, Sin
 use gannet_packet::Packet;
 use gannet_pcap::SliceReader;
 use gannet_testkit::impaired::{Pace, Plan, Sent, Traffic, content};
+use gannet_testkit::random::Random;
 
 /// On each connection.
 const EXCHANGES: usize = 20;
@@ -61,17 +63,6 @@ struct Doubts {
     apart: usize,
     /// With the wrong half.
     mispaired: usize,
-}
-
-impl Doubts {
-    fn add(&mut self, other: &Self) {
-        self.exchanges += other.exchanges;
-        self.untouched += other.untouched;
-        self.doubted += other.doubted;
-        self.less_sure += other.less_sure;
-        self.apart += other.apart;
-        self.mispaired += other.mispaired;
-    }
 }
 
 /// The number of the exchange that a message is of.
@@ -205,29 +196,31 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn what_was_captured_whole_is_reported_exactly() {
     let first = from_environment("GANNET_SEED", 20_261_121);
-    let plan = Plan {
-        connections: 100,
-        exchanges: EXCHANGES,
-        capture_loss: 0,
-        wire_loss: 5_000,
-        disorder: 10_000,
-        copies: 10_000,
-    };
-    let mut touched = 0;
-    let mut sums = BTreeMap::new();
-    eprintln!("GANNET_SEED={first}");
-    for seed in first..first + from_environment("GANNET_SEEDS", 1) {
-        for loss in [0, 1_000, 10_000, 20_000, 50_000] {
-            let traffic = Traffic::draw(seed ^ loss, &Plan { capture_loss: loss, ..plan });
-            let doubts = check(seed, loss, &traffic);
-            for (doubts, sum) in doubts.iter().zip(sums.entry(loss).or_insert([Doubts::default(); 2])) {
-                sum.add(doubts);
-                touched += doubts.exchanges - doubts.untouched;
-            }
-        }
-    }
-    for (loss, [turns, others]) in sums {
-        eprintln!("{loss} of a million packets lost\n  turns:  {turns:?}\n  others: {others:?}");
+    let (mut touched, mut untouched, mut doubted) = (0, 0, 0);
+    let drawn = (first..first + from_environment("GANNET_SEEDS", 3))
+        .map(|seed| (seed, Random::new(seed).below(LOSS_MAX + 1)));
+    for (seed, loss) in [(first, 0), (first, LOSS_MAX)].into_iter().chain(drawn) {
+        let traffic = Traffic::draw(seed, &Plan { capture_loss: loss, ..PLAN });
+        let doubts = check(seed, loss, &traffic);
+        eprintln!("GANNET_SEED={seed}, {loss} of a million packets lost");
+        eprintln!("  clients that take turns: {:?}\n  others:                  {:?}", doubts[0], doubts[1]);
+        touched += doubts.iter().map(|doubts| doubts.exchanges - doubts.untouched).sum::<usize>();
+        untouched += doubts[0].untouched;
+        doubted += doubts[0].doubted;
     }
     assert!(touched > 500, "{touched}");
+    // What takes turns is believed but for a few that were never seen to.
+    assert!(doubted * 10 < untouched, "{doubted} of {untouched}");
 }
+
+/// Ten thousand exchanges; every rate in a million.
+const PLAN: Plan = Plan {
+    connections: 500,
+    exchanges: EXCHANGES,
+    capture_loss: 0,
+    wire_loss: 5_000,
+    disorder: 10_000,
+    copies: 10_000,
+};
+/// 5 %.
+const LOSS_MAX: u64 = 50_000;

@@ -258,7 +258,12 @@ fn captured(script: &Script, conversation: &Conversation) -> Sent {
         if part.is_empty() || packet.copy && seen[from][(part.start - span.start) as usize] > 0 {
             continue;
         }
-        let overtakes = |other: &&Packet| other.from == packet.from && other.range.start >= part.end;
+        // What fills a hole may bring again what lies behind it, and is late all the same.
+        let seen_before = &seen[from][(part.start - span.start) as usize..(part.end - span.start) as usize];
+        let first_new = seen_before.iter().position(|times| *times == 0).map(|at| part.start + at as u64);
+        let overtakes = |other: &&Packet| {
+            other.from == packet.from && first_new.is_some_and(|first| other.range.start > first)
+        };
         let overtaken = conversation.packets().iter().filter(|_| late).find(overtakes);
         sent.too_late |= overtaken.is_some_and(|other| packet.time_ns > other.time_ns + PATIENCE.waited_ns);
         sent.disturbed |= late || answer_began && packet.from == Peer::Client;

@@ -2,7 +2,7 @@
 
 use gannet_flow::{Moment, Peer};
 
-use super::part::{Answer, Fate, Open, Opens, Part, Resolution};
+use super::part::{Answer, Before, Fate, Open, Opens, Part, Resolution};
 use super::{Context, Http1, Next, report};
 use crate::body::{self, Asked, Ending, Method};
 use crate::framing::{Half, Progress};
@@ -64,6 +64,7 @@ impl Http1 {
             self.pending = context.spare.take();
         }
         self.pending.push_back(part);
+        self.request_seen();
         while self.pending.len() > 1 {
             let reason = if self.pending.len() > context.config.max_pending || self.queued_bytes > QUEUED_MAX
             {
@@ -78,6 +79,7 @@ impl Http1 {
             self.lost(self.client, 0);
             self.request_missing = true;
             self.witness.out_of_step();
+            self.requests_uncounted();
             let Some(part) = self.next_pending() else { break };
             self.emit_request(context, part, Vec::new(), (State::OrphanRequest, reason), now);
         }
@@ -148,14 +150,17 @@ impl Http1 {
             interim: std::mem::take(&mut self.interim),
             previous_end: self.previous_end,
             is_first: self.answers == 0,
-            previous_start: self.witness.answer_start.replace(at.start),
-            after_whole: self.witness.answer_whole,
-            hole: self.hole,
+            before: Before {
+                start: self.witness.answer_start.replace(at.start),
+                whole: self.witness.answer_whole,
+                hole: self.hole,
+            },
             decided: None,
         };
         self.answers = self.answers.saturating_add(1);
         if !self.pending.is_empty() {
             self.heed(&answer);
+            self.answered_in_hole(answer.before);
         }
         let resolution =
             if self.waiting.is_empty() { self.resolve(&answer, false) } else { Resolution::Wait };
@@ -213,7 +218,9 @@ impl Http1 {
         };
         if from != client {
             self.previous_end = Some(at.last);
-            self.witness.answer_whole = fate == Fate::Whole;
+            // What follows the answer to HEAD is its body if it answers something else.
+            let for_head = self.current.as_ref().is_some_and(|open| open.ends_on_a_guess());
+            self.witness.answer_whole = fate == Fate::Whole && !for_head;
             if let Some(mut open) = self.current.take() {
                 let index = open.index();
                 finish(&mut open.answer.part, Some(index), open.request.as_ref(), context.sink);
@@ -299,6 +306,9 @@ impl Http1 {
                 context.counters.skipped_bytes += half.bytes;
                 context.counters.start_lines_cut += u64::from(half.of_start_line);
                 self.bad_request |= from == self.client && half.of_start_line;
+                if from == self.client {
+                    self.requests_unseen(half.bytes);
+                }
                 return;
             }
         };

@@ -68,14 +68,29 @@ pub(super) struct Answer {
     pub(super) previous_end: Option<Timestamp>,
     /// No final response came before it.
     pub(super) is_first: bool,
+    pub(super) before: Before,
+    /// What looking back from the end of its turn has shown.
+    pub(super) decided: Option<Decision>,
+}
+
+/// What came in the server's stream before a final response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
     /// Where the final response before it began.
-    pub(super) previous_start: Option<u64>,
+    pub(super) start: Option<u64>,
     /// That one was seen to its end.
-    pub(super) after_whole: bool,
-    /// The last hole of unknown content before it.
+    pub(super) whole: bool,
+    /// The last hole of unknown content.
     pub(super) hole: Hole,
-    /// What looking back from the end of its turn has shown: the index of its request.
-    pub(super) decided: Option<Option<u32>>,
+}
+
+/// Which request a response answers, after all of its turn has been looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// The one of this index. It is `certain` if there is no response for each request in the turn but one.
+    Request { index: u32, certain: bool },
+    /// None of those that are known, or it cannot be told.
+    Alone,
 }
 
 /// Where bytes of unknown content are missing: offsets of the first, and behind the last.
@@ -122,7 +137,8 @@ impl Part {
     /// It answers a HEAD, which nobody knew when it came. What was taken for its body is given back: it was behind a hole, and of
     /// a message whose head is in there.
     pub(super) fn end_with_head(&mut self) -> Option<Box<Kept>> {
-        if self.fate != Fate::UnderWay && self.at.end >= self.at.body {
+        let whole_head = self.at.body > self.at.start;
+        if self.fate != Fate::UnderWay && whole_head && self.at.end >= self.at.body {
             self.at.end = self.at.body;
             (self.at.body_bytes, self.at.gap_bytes) = (0, 0);
             (self.at.last, self.at.last_missing) = (self.at.head_end, false);
@@ -140,6 +156,12 @@ impl Open {
         let request = self.request.as_ref().map_or(0, Part::memory);
         let interim = self.answer.interim.capacity() * size_of::<Interim>();
         size_of::<Self>() + request + self.answer.part.memory() + interim
+    }
+
+    /// Its response ends with its head for the sake of a request that may not be its own.
+    pub(super) fn ends_on_a_guess(&self) -> bool {
+        let for_head = self.request.as_ref().is_some_and(|request| request.method == Method::Head);
+        self.confidence == Confidence::Low && for_head
     }
 
     /// Of its exchange.

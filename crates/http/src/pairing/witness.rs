@@ -40,13 +40,17 @@
 //! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
 //! where a single one can have it. A client that always has as many requests under way looks like one that takes turns once its
 //! first ones are lost, with every answer one turn off. So what is paired on the word of a client that was not seen to take turns,
-//! of one request or of several as it does, has the lowest [`Confidence`] and is marked; the evidence has to come from before the
-//! loss. A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end
-//! of the turn.
+//! of one request or of several as it does, has the lowest [`Confidence`] and is marked. Two things need nobody's word: where
+//! everything under way is known, which [`super::unseen`] sees to, one response is left for each request; and so it is in a
+//! turn whose responses and requests, seen and missing, are as many ([`super::turn`]). A request behind a hole of its own
+//! stream may be the last of a turn that begins in the hole, and waits for the end of the turn.
 
-use gannet_flow::{Moment, Peer};
+use std::ops::Range;
 
-use super::part::{Answer, Fate, Hole, Losses, Open, Opens, Part, Resolution};
+use gannet_flow::Moment;
+
+use super::part::{Answer, Decision, Fate, Hole, Losses, Open, Opens, Part, Resolution};
+use super::unseen::Unseen;
 use super::{Context, Http1};
 use crate::body::Method;
 use crate::framing::Progress;
@@ -56,14 +60,14 @@ use crate::{Confidence, Reason, Sink, State};
 #[derive(Debug)]
 pub(super) struct Witness {
     /// The last pair that is certain: how many losses there had been in each stream.
-    step: Option<Step>,
+    pub(super) step: Option<Step>,
     /// A request was sent while the one before it had no answer.
     pub(super) pipelined: bool,
     /// The client has opened a turn when everything was answered, and this was seen: after a turn of one request, after one
     /// of several.
     turns: [bool; 2],
     /// Requests of the turn so far.
-    in_turn: u32,
+    pub(super) in_turn: u32,
     /// It has sent a request having received something since the one before, but not every answer.
     strays: bool,
     /// Of the last request: what its client had received, and the losses before it.
@@ -76,13 +80,18 @@ pub(super) struct Witness {
     pub(super) answer_whole: bool,
     /// When the FIN of each direction passed.
     pub(super) fins: [Option<Moment>; 2],
+    /// Requests that may be under way besides those pending; `None` if there are none.
+    pub(super) unseen: Option<Box<Unseen>>,
+    /// How sure the count is when nothing is missing.
+    pub(super) grounds: Confidence,
 }
 
+/// A pair, and how many losses there had been in each stream.
 #[derive(Clone, Copy, Debug)]
-struct Step {
-    client: u32,
-    server: u32,
-    confidence: Confidence,
+pub(super) struct Step {
+    pub(super) client: u32,
+    pub(super) server: u32,
+    pub(super) confidence: Confidence,
 }
 
 impl Witness {
@@ -100,6 +109,8 @@ impl Witness {
             answered_to: 0,
             answer_whole: true,
             fins: [None; 2],
+            unseen: (!from_start).then(|| Box::new(Unseen::any())),
+            grounds: Confidence::High,
         }
     }
 
@@ -109,7 +120,7 @@ impl Witness {
     }
 
     /// It has been seen to take turns as it does.
-    fn takes_turns(&self) -> bool {
+    pub(super) fn takes_turns(&self) -> bool {
         !self.strays && self.turns[usize::from(self.pipelined)]
     }
 
@@ -214,23 +225,31 @@ impl Http1 {
         }
     }
 
-    /// Which request a response answers. With `force`, nothing more of the client will come, or it cannot be waited for.
-    pub(super) fn resolve(&self, answer: &Answer, force: bool) -> Resolution {
+    /// How many of the requests pending, from the first on, `answer` may be to by what both ends had received.
+    #[inline]
+    pub(super) fn covered(&self, answer: &Answer) -> usize {
         let at = &answer.part.at;
-        let before = |start: u64| at.acknowledged.is_none_or(|acknowledged| start < acknowledged);
         // Requests are in the order of their offsets.
-        let mut covered = self.pending.partition_point(|request| before(request.at.start));
+        let mut covered = self.pending.partition_point(|request| at.had_more_than(request.at.start));
         let received = |request: &Part| request.at.acknowledged.is_some_and(|had| had > at.start);
         while covered > 0 && received(&self.pending[covered - 1]) {
             covered -= 1;
         }
+        covered
+    }
+
+    /// Which request a response answers. With `force`, nothing more of the client will come, or it cannot be waited for.
+    pub(super) fn resolve(&self, answer: &Answer, force: bool) -> Resolution {
+        let at = &answer.part.at;
+        let covered = self.covered(answer);
         if covered > 0 && self.witness.counts(&self.pending[0], answer.part.losses.server) {
             return Resolution::Pair(0);
         }
         let client_known = force
             || self.ended[self.client as usize]
             || at.acknowledged.is_none_or(|acknowledged| acknowledged <= self.requests().position);
-        let head_under_way = !force && self.requests().in_head() && before(self.requests().message.start);
+        let head_under_way =
+            !force && self.requests().in_head() && at.had_more_than(self.requests().message.start);
         if !client_known || head_under_way {
             return Resolution::Wait;
         }
@@ -252,8 +271,8 @@ impl Http1 {
         if taken_for_one {
             let received = self.pending[first].at.acknowledged;
             let behind_all = received.is_none_or(|had| {
-                answer.previous_start.is_none_or(|start| start < had)
-                    && answer.hole.unknown_since(had) < FINAL_MIN
+                answer.before.start.is_none_or(|start| start < had)
+                    && answer.before.hole.unknown_since(had) < FINAL_MIN
             });
             if behind_all {
                 return Resolution::Pair(first);
@@ -275,125 +294,6 @@ impl Http1 {
         }
     }
 
-    /// Decides which of the responses that wait answer the requests pending from `first` up to `next`: all of a turn that is
-    /// over, but for those that have been paired already.
-    ///
-    /// ```text
-    ///   requests    q2   q3   q4   q5        hidden in holes: as many as requests are more than responses
-    ///   responses      ~ r3   r4 ~
-    ///                  └ places ─┘           from the front up to the first place, from the back down to the last
-    /// ```
-    fn look_back(&mut self, first: usize, next: usize) {
-        let end = self.pending.get(next).map(|request| (request.at.acknowledged, request.losses.client));
-        let (end_offset, losses_behind) = end.unwrap_or((None, self.losses.client));
-        let within = |answer: &&Answer| end_offset.is_none_or(|end| answer.part.at.start < end);
-        let count = self.waiting.iter().take_while(within).count().max(1);
-        let requests: Vec<(u32, u32)> =
-            self.pending.range(first..next).map(|request| (request.index, request.losses.client)).collect();
-        let step = self.witness.step;
-        let opener = &self.pending[first];
-        // Whether there may be requests in a hole before each one, and behind the last.
-        let before_first = match opener.opens {
-            Opens::Yes => false,
-            Opens::Perhaps => true,
-            Opens::No => step.is_none_or(|step| step.client != opener.losses.client),
-        };
-        let hidden = requests.windows(2).map(|pair| pair[0].1 != pair[1].1);
-        let mut hidden: Vec<bool> = std::iter::once(before_first).chain(hidden).collect();
-        let last_losses = requests.last().map_or(0, |(_, losses)| *losses);
-        hidden.push(losses_behind != last_losses || self.requests_go_on(next));
-        // The same of the responses.
-        let answers: Vec<&Answer> = self.waiting.iter().take(count).collect();
-        let turn_start = (opener.opens != Opens::No).then_some(opener.at.acknowledged).flatten();
-        let place_before_first = answers.first().is_some_and(|answer| match turn_start {
-            Some(start) => {
-                answer.hole.unknown_since(start) > 0
-                    || answer.previous_start.is_some_and(|previous| previous >= start)
-            }
-            None => step.is_none_or(|step| step.server != answer.part.losses.server),
-        });
-        let places = answers.windows(2).map(|pair| pair[0].part.losses.server != pair[1].part.losses.server);
-        let mut places: Vec<bool> = std::iter::once(place_before_first).chain(places).collect();
-        let last = answers.last().map(|answer| {
-            let at = &answer.part.at;
-            // All that was taken for its body may be missing because there was none.
-            let without_body = at.body_bytes == at.gap_bytes && end_offset == Some(at.body);
-            (answer.part.losses, if without_body { at.body } else { at.end }, at.last)
-        });
-        let Some(last) = last else { return };
-        let (over, behind) = match end_offset {
-            Some(end) => (true, last.1 != end),
-            // A client that closes in order has all its answers.
-            None => {
-                let fin = |peer: Peer| self.witness.fins[peer as usize];
-                let closed = fin(self.client).is_some_and(|client| {
-                    client.time >= last.2
-                        && fin(self.client.opposite()).is_none_or(|server| client.position < server.position)
-                });
-                (closed, !closed || last.0.server != self.losses.server)
-            }
-        };
-        places.push(behind);
-        // Whether there is a response at least in each hole.
-        let some_missing = |place: usize| match (answers.get(place), end_offset) {
-            (Some(answer), _) => {
-                let whole = answer.after_whole || place == 0 && turn_start.is_some();
-                whole && answer.hole.unknown_since(turn_start.unwrap_or(0)) >= FINAL_MIN
-            }
-            (None, Some(end)) => self.witness.answer_whole && end.saturating_sub(last.1) >= FINAL_MIN,
-            (None, None) => false,
-        };
-
-        let mut decided = vec![None; count];
-        let (mut low, mut high) = ((0, 0), (requests.len(), count));
-        while low.0 < high.0 && low.1 < high.1 && !hidden[low.0] && !places[low.1] {
-            decided[low.1] = Some(requests[low.0].0);
-            low = (low.0 + 1, low.1 + 1);
-        }
-        while low.0 < high.0 && low.1 < high.1 && !hidden[high.0] && !places[high.1] {
-            high = (high.0 - 1, high.1 - 1);
-            decided[high.1] = Some(requests[high.0].0);
-        }
-        let mut holes = (low.1..=high.1).filter(|&place| places[place]);
-        let missing = (high.0 - low.0).checked_sub(high.1 - low.1);
-        let one_each = missing == Some(holes.clone().count()) && holes.all(some_missing);
-        if over && one_each && !hidden[low.0..=high.0].contains(&true) {
-            let mut request = low.0;
-            for answer in low.1..high.1 {
-                request += usize::from(places[answer]);
-                decided[answer] = Some(requests[request].0);
-                request += 1;
-            }
-        }
-        let forced = end_offset.is_none();
-        if !self.witness.pipelined
-            && !places[..count].contains(&true)
-            && (forced || !places[count] || self.witness.takes_turns())
-        {
-            for request in self.pending.range(first + low.0..first + high.0) {
-                let of_this = |answer: &Answer| {
-                    let had = answer.part.at.acknowledged;
-                    request.fate == Fate::Whole
-                        && had.is_some_and(|had| request.at.start < had && had <= request.at.end)
-                };
-                let mut candidates = (low.1..high.1).filter(|&place| of_this(answers[place]));
-                if let (Some(place), None) = (candidates.next(), candidates.next()) {
-                    decided[place] = Some(request.index);
-                }
-            }
-        }
-        for (answer, decided) in self.waiting.iter_mut().zip(decided) {
-            answer.decided = Some(decided);
-        }
-    }
-
-    /// Whether more requests may belong to the turn whose last one known is the one before `next`.
-    fn requests_go_on(&self, next: usize) -> bool {
-        self.pending
-            .get(next)
-            .map_or(!self.ended[self.client as usize], |request| request.opens != Opens::Yes)
-    }
-
     pub(super) fn open<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
@@ -406,6 +306,7 @@ impl Http1 {
             // is not captured at all.
             let acknowledged = answer.part.at.acknowledged;
             let before_capture = self.out_of_step && (acknowledged == Some(0) || answer.is_first);
+            self.orphan_seen(&answer);
             answer.part.index = self.take_index();
             return Open {
                 request: None,
@@ -415,6 +316,8 @@ impl Http1 {
                 before_capture,
             };
         };
+        let answered_before = index == 0 || self.answered_before(&answer, index);
+        let first_since = index > 0 && self.first_since(&answer, index);
         for _ in 0..index {
             let Some(part) = self.next_pending() else { break };
             let state = match part.fate {
@@ -433,9 +336,37 @@ impl Http1 {
             // The response acknowledges the request: sent after it, and everything before was answered before.
             self.out_of_step = false;
         }
-        let alone = index == 0 && self.no_other_can_have(&answer);
+        let alone = answered_before && (first_since || self.no_other_can_have(&answer));
         let confidence = self.paired(request.as_ref(), &answer, alone);
+        if confidence == Confidence::Low {
+            self.passed_over(index);
+        }
         Open { request, answer, confidence, out_of_step: self.out_of_step, before_capture: false }
+    }
+
+    /// Whether all requests before the one at `index` have been answered, in the hole before `answer`, and that one has not.
+    #[cold]
+    fn answered_before(&self, answer: &Answer, index: usize) -> bool {
+        let had = |place: usize| self.pending.get(place).and_then(|request| request.at.acknowledged);
+        let room = |from: u64, place: usize| {
+            had(place).is_some_and(|had| answer.before.hole.unknown_within(from..had) >= FINAL_MIN)
+        };
+        match index {
+            // The oldest request is the next to be answered.
+            1 if answer.before.whole && room(answer.before.start.unwrap_or(0), 1) => true,
+            // One under way at a time, as far as that can be seen, and an answer received between each two.
+            _ if self.witness.pipelined || self.witness.strays => false,
+            _ => (0..index).all(|place| had(place).is_some_and(|had| room(had, place + 1))),
+        }
+    }
+
+    /// Whether `answer` is the first one since the client sent the request at `index`, and none is missing.
+    #[cold]
+    fn first_since(&self, answer: &Answer, index: usize) -> bool {
+        let had = self.pending.get(index).and_then(|request| request.at.acknowledged);
+        had.is_some_and(|had| {
+            answer.before.hole.end <= had && answer.before.start.is_none_or(|previous| previous < had)
+        })
     }
 
     /// Whether `answer` was sent without the first of the requests pending, or before its client sent that.
@@ -452,12 +383,14 @@ impl Http1 {
         let Some(request) = request else { return Confidence::Low };
         let server = answer.part.losses.server;
         let counts = self.witness.counts(request, server);
+        let certain = matches!(answer.decided, Some(Decision::Request { certain: true, .. }));
         if counts {
             self.witness.learn(request);
         } else {
             self.witness.in_turn = 0;
         }
         let confidence = match self.witness.step {
+            _ if certain => self.witness.grounds,
             Some(step) if counts => step.confidence,
             // All requests since are known, and this one alone is left for the answer.
             Some(step)
@@ -470,16 +403,15 @@ impl Http1 {
             }
             _ => {
                 let numbers = [answer.part.at.acknowledged, request.at.acknowledged];
-                let proven = self.witness.takes_turns();
-                // Of a connection that is joined in its midst it is believed until something is missing.
-                let believed = !self.witness.pipelined && self.losses == Losses::default();
-                match (proven, believed) {
-                    (true, _) if !self.connection.midstream && !numbers.contains(&None) => Confidence::High,
-                    (true, _) | (_, true) => Confidence::Medium,
-                    (false, false) => Confidence::Low,
+                match self.witness.takes_turns() {
+                    true if !self.connection.midstream && !numbers.contains(&None) => Confidence::High,
+                    true => Confidence::Medium,
+                    false => Confidence::Low,
                 }
             }
         };
+        let shown = confidence == Confidence::Low && self.shown_by_pauses(request, answer);
+        let confidence = if shown { Confidence::Medium } else { confidence };
         self.witness.step = Some(Step { client: request.losses.client, server, confidence });
         confidence
     }
@@ -507,6 +439,9 @@ impl Http1 {
         force: bool,
     ) -> bool {
         let Some(answer) = self.waiting.front() else { return false };
+        let before = answer.before;
+        self.answered_in_hole(before);
+        let Some(answer) = self.waiting.front() else { return false };
         if answer.decided.is_none()
             && let Resolution::LookBack(first, next) = self.resolve(answer, force)
         {
@@ -515,8 +450,11 @@ impl Http1 {
         let Some(answer) = self.waiting.front() else { return false };
         let resolution = match answer.decided {
             None => self.resolve(answer, force),
-            Some(request) => request
-                .and_then(|index| self.pending.iter().position(|request| request.index == index))
+            Some(Decision::Alone) => Resolution::Orphan,
+            Some(Decision::Request { index, .. }) => self
+                .pending
+                .iter()
+                .position(|request| request.index == index)
                 .map_or(Resolution::Orphan, Resolution::Pair),
         };
         if resolution == Resolution::Wait {
@@ -560,10 +498,15 @@ impl Http1 {
 
 impl Hole {
     /// How many of its bytes lie at `offset` or behind.
-    fn unknown_since(self, offset: u64) -> u64 {
-        self.end.saturating_sub(self.start.max(offset))
+    pub(super) fn unknown_since(self, offset: u64) -> u64 {
+        self.unknown_within(offset..u64::MAX)
+    }
+
+    /// How many of its bytes lie in `range`.
+    pub(super) fn unknown_within(self, range: Range<u64>) -> u64 {
+        self.end.min(range.end).saturating_sub(self.start.max(range.start))
     }
 }
 
 /// Length of `HTTP/1.1 204 No Content` and two line ends. What is shorter is an interim response: `100 Continue` has 25 bytes.
-const FINAL_MIN: u64 = 27;
+pub(super) const FINAL_MIN: u64 = 27;

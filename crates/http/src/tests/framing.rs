@@ -391,7 +391,9 @@ fn a_gap_beyond_the_end_of_a_body() {
     let exchanges = lane.finish();
     assert_eq!(exchanges[0].state, State::Complete);
     assert_eq!(exchanges[0].response.as_ref().unwrap().gap_bytes, 2);
-    assert!(exchanges[1..].iter().all(|exchange| exchange.confidence < crate::Confidence::High));
+    assert_eq!(lines(&exchanges[1..]), ["GET /2 0 > - gap", "GET /3 0 > 200 5 complete"]);
+    let told = [&exchanges[1], &exchanges[2]].map(|exchange| exchange.confidence);
+    assert_eq!(told, [crate::Confidence::Low, crate::Confidence::High]);
 }
 
 #[test]
