@@ -118,7 +118,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(5);
             },
-            &["GET h/a 0 > - gap (gap) low gap=43", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
+            &["GET h/a 0 > - gap (gap) low gap=43", "GET h/b 0 > 404 2 complete high", "GET h/c 0 > 201 4 complete high"],
         ),
         Case::damaged(
             "gap-in-a-request",
@@ -135,7 +135,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(4);
             },
-            &["GET h/a 0 > 200 5 gap (gap) high notes=request-head-cut untrusted=gap gap=8", "GET h/b 0 > 200 5 complete low untrusted=pairing"],
+            &["GET h/a 0 > 200 5 gap (gap) high notes=request-head-cut untrusted=gap gap=8", "GET h/b 0 > 200 5 complete high"],
         )
         .gannet("tshark shows no request whose head is not whole, though its line is known."),
         Case::damaged(
@@ -146,7 +146,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(3);
             },
-            &["- > 200 5 orphan-response (request-missing) low gap=28", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
+            &["- > 200 5 orphan-response (request-missing) low gap=28", "GET h/b 0 > 404 2 complete high", "GET h/c 0 > 201 4 complete high"],
         ),
         Case::damaged(
             "request-in-the-middle-not-captured",
@@ -156,7 +156,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.drop_packet(7);
             },
-            &["GET h/a 0 > 200 5 complete high", "- > 404 2 orphan-response (request-missing) low gap=28", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
+            &["GET h/a 0 > 200 5 complete high", "- > 404 2 orphan-response (request-missing) low gap=28", "GET h/c 0 > 201 4 complete high"],
         ),
         Case::damaged(
             "answer-not-captured",
@@ -205,7 +205,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.midstream(7);
             },
-            &["GET h/b 0 > 404 2 complete medium", "GET h/c 0 > 201 4 complete medium"],
+            &["GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
         ),
         Case::damaged(
             "joined-before-an-answer",
@@ -215,7 +215,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.midstream(5);
             },
-            &["- > 200 5 midstream (one-sided) low untrusted=midstream", "GET h/b 0 > 404 2 complete medium", "GET h/c 0 > 201 4 complete medium"],
+            &["- > 200 5 midstream (before-capture) low untrusted=midstream", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
         ),
         Case::damaged(
             "joined-in-a-body",
@@ -225,7 +225,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.midstream(6);
             },
-            &["GET h/b 0 > 200 5 complete medium"],
+            &["GET h/b 0 > 200 5 complete low untrusted=pairing"],
         )
         .gannet("tshark takes the rest of the body for data, and the answer behind it with it."),
         Case::damaged(
@@ -240,7 +240,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.midstream(6);
             },
-            &["GET h/b 0 > 200 5 complete medium"],
+            &["GET h/b 0 > 200 5 complete low untrusted=pairing"],
         ),
         Case::damaged(
             "joined-in-a-pipeline",
@@ -253,7 +253,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.midstream(5);
             },
-            &["GET h/c 0 > 201 1 complete medium", "- > 202 1 orphan-response (unsolicited) low", "- > 203 1 orphan-response (unsolicited) low"],
+            &["GET h/c 0 > 201 1 complete low untrusted=pairing", "- > 202 1 orphan-response (unsolicited) low", "- > 203 1 orphan-response (unsolicited) low"],
         ),
         Case::damaged(
             "capture-that-ends",

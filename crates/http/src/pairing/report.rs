@@ -59,7 +59,7 @@ impl Http1 {
         let any = |fate| fates.contains(&Some(fate));
         let (state, reason) = if open.request.is_none() {
             let state = if open.before_capture { State::Midstream } else { State::OrphanResponse };
-            (state, self.why_orphan(context, open.before_capture))
+            (state, self.why_orphan(context, &open))
         } else if any(Fate::Broken) {
             (State::Gap, Reason::Gap)
         } else if any(Fate::Cut) || any(Fate::UnderWay) {
@@ -134,10 +134,12 @@ impl Http1 {
     }
 
     /// Why a response has no request.
-    fn why_orphan<S: Sink>(&self, context: &Context<'_, S>, before_capture: bool) -> Reason {
-        if context.flow.stream(self.client).packets == 0 {
+    fn why_orphan<S: Sink>(&self, context: &Context<'_, S>, open: &Open) -> Reason {
+        // What its server had of the client by then had been sent before the first packet of the connection that was captured.
+        let asked_before = open.before_capture && open.answer.part.at.acknowledged == Some(0);
+        if context.flow.stream(self.client).packets == 0 && !asked_before {
             Reason::OneSided
-        } else if before_capture {
+        } else if open.before_capture {
             Reason::BeforeCapture
         } else if self.request_missing {
             Reason::RequestMissing

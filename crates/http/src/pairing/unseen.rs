@@ -199,7 +199,7 @@ impl Http1 {
             return false;
         }
         self.witness.grounds = Confidence::Medium;
-        *unseen = Box::new(Unseen::none());
+        **unseen = Unseen::none();
         self.count_again();
         true
     }

@@ -5,7 +5,7 @@ use gannet_packet::Timestamp;
 
 use super::run;
 use crate::testing::{CLIENT, Lane, SERVER, line, lines};
-use crate::{Confidence, Exchange, HttpConfig, State};
+use crate::{Confidence, Exchange, HttpConfig, Reason, State};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -379,6 +379,26 @@ fn the_first_method_behind_a_loss_may_be_cut() {
         assert_eq!(lines(&exchanges), ["HEAD /2 0 > 200 0 complete"], "{cut}");
         assert_eq!(lane.http.counters().skipped_bytes, body.len() as u64);
     }
+}
+
+/// A connection that is joined before an answer may be one of which only the server is captured. That its first answer is to a
+/// request from before is true of both; of the next ones, that their requests should have been seen.
+#[test]
+fn joined_before_an_answer() {
+    let reasons = |lane: &mut Lane| {
+        let exchanges = lane.close(CloseReason::Idle).taken();
+        exchanges.iter().map(|one| one.reason).collect::<Vec<_>>()
+    };
+    let mut lane = Lane::midstream();
+    lane.data(SERVER, answer(201).as_bytes(), Some(0)).data(SERVER, answer(202).as_bytes(), Some(50));
+    assert_eq!(reasons(&mut lane), [Reason::BeforeCapture, Reason::OneSided]);
+    let mut lane = Lane::midstream();
+    lane.data(SERVER, answer(201).as_bytes(), Some(0)).client(get("/2")).server(answer(202));
+    assert_eq!(reasons(&mut lane), [Reason::BeforeCapture, Reason::Framing]);
+    // From the connection's first packet on there is nothing before.
+    let mut lane = Lane::new();
+    lane.data(SERVER, answer(201).as_bytes(), Some(50));
+    assert_eq!(reasons(&mut lane), [Reason::OneSided]);
 }
 
 /// Seen in conversations that were joined late: a client with a fixed number of requests under way looks like one that waits.
