@@ -5,6 +5,7 @@
 
 mod any;
 mod commands;
+mod delays;
 mod disk_full;
 mod ending;
 mod events;

@@ -11,6 +11,7 @@
 //!   capture ─────── a file of many such connections at once, as a busy server has them
 //!   impaired ────── the same over wires and in captures that lose, delay and double packets; exchanges are numbered
 //!   truth ───────── what records of either must say, and the comparison with what they do say
+//!   delays ──────── a real server over the lab that answers after known delays, and when each byte can have passed
 //!
 //!   corpus ──────── real captures, and what other tools say of them
 //!   filters ─────── expressions of the filter language, frames to try them on, and libpcap's verdict
@@ -23,6 +24,7 @@ pub mod block;
 pub mod capture;
 pub mod conversation;
 pub mod corpus;
+pub mod delays;
 pub mod disk;
 pub mod filters;
 pub mod generator;

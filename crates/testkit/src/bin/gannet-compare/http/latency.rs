@@ -25,7 +25,7 @@ use super::{Setup, Verdict};
 use crate::process::Process;
 
 /// Where and when a response ended.
-type Response = (IpAddr, u16, i128);
+pub(super) type Response = (IpAddr, u16, i128);
 
 /// An exchange of ours that is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,27 +57,7 @@ pub(super) fn compare(
     Process::spawn("gannet", gannet)?.finish(setup.stop)?;
     let ours = ours(&records::read(&path)?);
 
-    let output = Command::new("tshark")
-        .args(["-n", "-r"])
-        .arg(&part)
-        .args(["-Y", "http.response", "-T", "fields", "-E", "separator=/t", "-E", "occurrence=a"])
-        .args([
-            "-e",
-            "frame.time_epoch",
-            "-e",
-            "ip.dst",
-            "-e",
-            "ipv6.dst",
-            "-e",
-            "tcp.dstport",
-            "-e",
-            "http.time",
-        ])
-        .stdin(Stdio::null())
-        .output()
-        .context("tshark")?;
-    ensure!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr).trim());
-    let theirs = theirs(&String::from_utf8_lossy(&output.stdout))?;
+    let theirs = http_times(&part)?;
 
     let tally = Tally::of(&ours, &theirs);
     verdict.print(&format!(
@@ -107,6 +87,21 @@ pub(super) fn compare(
         tally.equal > 0 && tally.differ + tally.theirs_only + tally.ours_only == 0,
         &format!("{} equal", tally.equal),
     )
+}
+
+/// tshark's `http.time` of every response of a file, in ns, by where and when it ended.
+pub(super) fn http_times(file: &Path) -> anyhow::Result<BTreeMap<Response, Vec<i128>>> {
+    let fields = ["frame.time_epoch", "ip.dst", "ipv6.dst", "tcp.dstport", "http.time"];
+    let output = Command::new("tshark")
+        .args(["-n", "-r"])
+        .arg(file)
+        .args(["-Y", "http.response", "-T", "fields", "-E", "separator=/t", "-E", "occurrence=a"])
+        .args(fields.iter().flat_map(|field| ["-e", field]))
+        .stdin(Stdio::null())
+        .output()
+        .context("tshark")?;
+    ensure!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr).trim());
+    theirs(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// The complete exchanges by where and when their responses ended.
@@ -278,6 +273,8 @@ mod tests {
             client: ("10.0.0.1".parse().unwrap(), port),
             first,
             send_ns: Some(2),
+            ttfb_ns: None,
+            server_ns: None,
             total_ns,
             complete,
         };

@@ -1,4 +1,4 @@
-//! `gannet-compare http`: gannet, httpry and, for latency on a part, tshark, on one file and on one live load.
+//! `gannet-compare http`: gannet, httpry and, for latency, tshark, on one file and on live loads.
 //!
 //! ```text
 //!   file      capture A, cached, one core:  httpry │ gannet ... │ cat, tcpdump read alone    time, memory
@@ -8,10 +8,13 @@
 //!   live      tx0 h2load ═ veth ═ rx0 nginx + gannet                                         records = access log
 //!             tx0 wrk    ═ veth ═ rx0 nginx + gannet │ httpry │ nothing                      CPU, drops, wrk's rate
 //!             tx0 wrk    ═ veth ═ rx0 nginx + gannet --record, then to a slow disk           nothing lost; shed
+//!   delays    tx0 asks   ═ veth ═ rx0 a server that answers after known delays + gannet      server_ns = the delay
+//!                                                                        the same packets │ tshark: http.time
 //! ```
 //! What must be so is a check, and one that fails makes the exit status 1. What should be fast is a limit: it is
 //! printed with whether it was met, and decides nothing, for it depends on the machine.
 
+mod delays;
 mod file;
 mod latency;
 mod lines;
@@ -51,8 +54,8 @@ pub(crate) struct HttpArguments {
     /// GET requests of h2load
     #[arg(long, default_value_t = 200_000)]
     requests: u64,
-    /// Seconds of each run of wrk
-    #[arg(long, default_value_t = 10)]
+    /// Seconds of each run of wrk, and of known delays
+    #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Where records and recordings go (and are removed again): a directory on the disk to measure
     #[arg(long, default_value = ".")]
@@ -60,7 +63,7 @@ pub(crate) struct HttpArguments {
     /// What to do
     #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().iter().map(|part| part.name()))]
     parts: Vec<String>,
-    /// Everything once and short: 10,000 requests, 2 s of wrk, 100 MB of capture unless there is one already
+    /// Everything once and short: 10,000 requests, 2 s of wrk and of delays, 100 MB of capture unless there is one already
     #[arg(long)]
     quick: bool,
     /// The gannet to measure
@@ -81,6 +84,8 @@ enum Part {
     Latency,
     /// Against nginx's log, under full load, recorded beside
     Live,
+    /// Times against a server that answers after known delays, and against tshark on the same packets
+    Delays,
 }
 
 impl Part {
@@ -133,13 +138,13 @@ pub(crate) fn http(arguments: &HttpArguments, stop: &AtomicBool) -> anyhow::Resu
             latency::compare(&setup, &capture, packets, &mut verdict).context("latency")?;
         }
     }
+    let seconds = if arguments.quick { arguments.seconds.min(2) } else { arguments.seconds };
     if parts.contains(&Part::Live) {
-        let load = if arguments.quick {
-            live::Load { requests: arguments.requests.min(10_000), seconds: arguments.seconds.min(2) }
-        } else {
-            live::Load { requests: arguments.requests, seconds: arguments.seconds }
-        };
-        live::compare(&setup, &load, &mut verdict).context("live")?;
+        let requests = if arguments.quick { arguments.requests.min(10_000) } else { arguments.requests };
+        live::compare(&setup, &live::Load { requests, seconds }, &mut verdict).context("live")?;
+    }
+    if parts.contains(&Part::Delays) {
+        delays::compare(&setup, seconds, &mut verdict).context("delays")?;
     }
     verdict.close()
 }

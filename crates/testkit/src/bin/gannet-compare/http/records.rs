@@ -29,6 +29,8 @@ pub(super) struct Record {
     /// The request's first byte, ns since 1970.
     pub(super) first: i128,
     pub(super) send_ns: Option<u64>,
+    pub(super) ttfb_ns: Option<u64>,
+    pub(super) server_ns: Option<u64>,
     pub(super) total_ns: Option<u64>,
     pub(super) complete: bool,
 }
@@ -63,6 +65,8 @@ fn parse(line: &str) -> anyhow::Result<Record> {
         client: (raw.client.address, raw.client.port),
         first: timestamp.map_or(0, jiff::Timestamp::as_nanosecond),
         send_ns: raw.timing.send_ns,
+        ttfb_ns: raw.timing.ttfb_ns,
+        server_ns: raw.timing.server_ns,
         total_ns: raw.timing.total_ns,
         complete: raw.gannet.state == "complete",
     })
@@ -193,6 +197,8 @@ struct RawPlace {
 #[derive(Deserialize)]
 struct RawTiming {
     send_ns: Option<u64>,
+    ttfb_ns: Option<u64>,
+    server_ns: Option<u64>,
     total_ns: Option<u64>,
 }
 
@@ -211,7 +217,8 @@ mod tests {
 
     fn record(port: u16, first: i128, line: Line, complete: bool) -> Record {
         let client = ("10.99.0.1".parse().unwrap(), port);
-        Record { line, client, first, send_ns: Some(0), total_ns: Some(1), complete }
+        let (ttfb_ns, server_ns) = (Some(1), Some(1));
+        Record { line, client, first, send_ns: Some(0), ttfb_ns, server_ns, total_ns: Some(1), complete }
     }
 
     #[test]
@@ -219,7 +226,7 @@ mod tests {
         let text = concat!(
             r#"{"timestamp":"2026-01-15T10:00:00.000000007Z","http":{"request":{"method":"GET","body":{"size":0}},"#,
             r#""response":{"status_code":404,"body":{"size":9}}},"url":{"path":"/a","query":"b=c"},"#,
-            r#""client":{"address":"10.99.0.1","port":5},"timing":{"send_ns":3,"total_ns":null},"#,
+            r#""client":{"address":"10.99.0.1","port":5},"timing":{"send_ns":3,"ttfb_ns":9,"server_ns":6,"total_ns":null},"#,
             r#""gannet":{"state":"complete"}}"#
         );
         let expected = Record {
@@ -227,6 +234,8 @@ mod tests {
             client: ("10.99.0.1".parse().unwrap(), 5),
             first: 1_768_471_200_000_000_007,
             send_ns: Some(3),
+            ttfb_ns: Some(9),
+            server_ns: Some(6),
             total_ns: None,
             complete: true,
         };
