@@ -20,7 +20,7 @@ use gannet_record::Interfaces;
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
 use gannet_ring::interfaces::link_type_of_arphrd;
-use gannet_ring::walk::{FrameHeader, FrameWalk};
+use gannet_ring::walk::{FrameHeader, FrameWalk, LookAhead};
 use gannet_sink::{Batch, Lane};
 
 use crate::collector::Collector;
@@ -272,9 +272,11 @@ impl<L: Layer> Engine<L> {
         let descriptor = block.descriptor();
         let area = block.area();
         let mut walk = FrameWalk::new(&descriptor);
+        let mut ahead = LookAhead::new(&descriptor, area);
         let mut done = Recorded::default();
         let mut run = Run::default();
         while let Some(Ok(header)) = walk.next(area) {
+            ahead.step(area);
             let bytes = inplace::recorded_len(&header, snaplen) as u64;
             if done.packets == allowed {
                 done.beyond.0 += 1;
