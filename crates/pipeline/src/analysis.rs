@@ -23,6 +23,7 @@ use gannet_ring::interfaces::link_type_of_arphrd;
 use gannet_ring::walk::{FrameHeader, FrameWalk, LookAhead};
 use gannet_sink::{Batch, Lane};
 
+use crate::clock::StampClock;
 use crate::collector::Collector;
 use crate::config::{HttpConfig, IntakeConfig, StatsConfig};
 use crate::flows::Flows;
@@ -61,10 +62,10 @@ pub(crate) struct Engine<L: Layer> {
     workers: usize,
     batch: u64,
     interfaces: Known,
-    /// Live: packets taken so far, the newest time stamp, and when that was.
+    /// Live: packets taken so far, the newest time stamp, and what time it is when no more come.
     packets: u64,
     newest: Timestamp,
-    newest_at: Instant,
+    clock: StampClock,
     /// The newest time stamp of a packet out of a ring of this worker.
     reached: Timestamp,
 }
@@ -203,8 +204,8 @@ impl Analysis {
     }
 
     /// See [`Engine::pass_time`].
-    pub(crate) fn pass_time(&mut self, delay: Duration) {
-        engine!(self, engine => engine.pass_time(delay));
+    pub(crate) fn pass_time(&mut self, idle: Option<Instant>, delay: Duration, post: Duration) {
+        engine!(self, engine => engine.pass_time(idle, delay, post));
     }
 
     /// See [`Engine::tick`].
@@ -255,7 +256,7 @@ impl<L: Layer> Engine<L> {
             packets: 0,
             newest: Timestamp::default(),
             reached: Timestamp::default(),
-            newest_at: Instant::now(),
+            clock: StampClock::new(),
         }
     }
 
@@ -269,6 +270,8 @@ impl<L: Layer> Engine<L> {
         snaplen: usize,
         allowed: u64,
     ) -> Recorded {
+        let taken = Instant::now();
+        let mut newest = Timestamp::default();
         let descriptor = block.descriptor();
         let area = block.area();
         let mut walk = FrameWalk::new(&descriptor);
@@ -285,7 +288,7 @@ impl<L: Layer> Engine<L> {
             }
             done.packets += 1;
             done.bytes += bytes;
-            self.reached = self.reached.max(header.timestamp);
+            newest = newest.max(header.timestamp);
             let key = InterfaceKey { source, ifindex: header.ifindex };
             let interface = self.interfaces.number(key, || name(header.ifindex));
             self.ring_frame(&mut run, &header, header.bytes(area), interface, bytes);
@@ -294,7 +297,10 @@ impl<L: Layer> Engine<L> {
         done.unreadable = u64::from(walk.remaining());
         self.ledger.add(Analysed::AfterLimit, done.beyond.0, done.beyond.1);
         self.ledger.add(Analysed::Unreadable, done.unreadable, 0);
-        self.newest_at = Instant::now();
+        if done.packets != 0 {
+            self.reached = self.reached.max(newest);
+            self.clock.compare(newest, taken);
+        }
         if let Some(post) = &mut self.post {
             post.send_all();
         }
@@ -517,16 +523,18 @@ impl<L: Layer> Engine<L> {
             self.found(&found, end, account);
         });
         self.post = Some(post);
-        if count != 0 {
-            self.newest_at = Instant::now();
-        }
         count
     }
 
-    /// Lets time pass, live. `delay` is how long a packet may be under way from its time stamp to this worker.
-    pub(crate) fn pass_time(&mut self, delay: Duration) {
-        let quiet = self.newest_at.elapsed().saturating_sub(delay).as_nanos();
-        let time = Timestamp(self.newest.0.saturating_add(u64::try_from(quiet).unwrap_or(u64::MAX)));
+    /// Lets time pass, live: to the newest packet, or, if the rings were empty at `idle`, to what must have been taken out of them
+    /// by then. `delay` is how long a packet may be under way from its stamp until its ring has it ready, `post` how much
+    /// longer if another worker found it.
+    pub(crate) fn pass_time(&mut self, idle: Option<Instant>, delay: Duration, post: Duration) {
+        // Most runs never find anything for another worker.
+        let delay = if self.ledger.taken_over == 0 { delay } else { delay + post };
+        let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        let now = idle.and_then(|idle| self.clock.at(idle)).unwrap_or_default();
+        let time = self.newest.max(Timestamp(now.0.saturating_sub(delay)));
         let position = self.packets * self.workers as u64 + self.worker as u64;
         self.tick(Moment { time, position });
     }

@@ -82,6 +82,8 @@ pub(crate) struct Worker {
 struct Progress {
     booked: Tally,
     next_housekeeping: Instant,
+    /// When an analysis without packets is told the time next.
+    next_tick: Instant,
     /// Set once the capture is to end: how long the blocks that the kernel has open may take.
     drain_until: Option<Instant>,
 }
@@ -94,8 +96,12 @@ impl Worker {
         let failed = opened.is_err();
         self.tell(News::Open(opened));
         let now = Instant::now();
-        let mut progress =
-            Progress { booked: Tally::default(), next_housekeeping: now, drain_until: failed.then_some(now) };
+        let mut progress = Progress {
+            booked: Tally::default(),
+            next_housekeeping: now,
+            next_tick: now,
+            drain_until: failed.then_some(now),
+        };
         while !self.turn(&mut progress) {}
         self.read_statistics();
         if let Some(analysis) = &mut self.analysis {
@@ -110,6 +116,7 @@ impl Worker {
 
     /// One turn of the loop. True when the capture has ended and the rings are empty.
     fn turn(&mut self, progress: &mut Progress) -> bool {
+        let looked = Instant::now();
         let blocks = self.take_blocks();
         if let Some(writer) = &mut self.writer {
             writer.complete(None);
@@ -121,6 +128,10 @@ impl Worker {
         if now >= progress.next_housekeeping {
             progress.next_housekeeping = now + HOUSEKEEPING_EVERY;
             self.housekeeping(progress);
+        }
+        if blocks == 0 && now >= progress.next_tick {
+            progress.next_tick = now + TICK_EVERY;
+            self.pass_time(Some(looked));
         }
         match progress.drain_until {
             None if self.common.stop.load(Ordering::Relaxed) => {
@@ -213,18 +224,25 @@ impl Worker {
             book(counters, &mut progress.booked, writer.tally());
         }
         if let Some(analysis) = &mut self.analysis {
-            // A packet waits in its block for the time-out at most, and then for its turn; that of another worker, twice.
-            let waits = if analysis.post().is_some() { 4 } else { 2 };
-            analysis.pass_time(self.block_timeout * waits);
-            analysis.flush();
             analysis.publish(counters);
         }
+        // Also where packets never cease to come: what waits for a time must not wait for their end.
+        self.pass_time(None);
         for index in 0..self.sources.len() {
             if let Some(event) = self.sources[index].look_after(&self.program) {
                 self.tell(News::Event(event));
             }
         }
         self.read_statistics();
+    }
+
+    /// Tells the analysis the time; `idle` is when the rings were found to be empty, if they were.
+    fn pass_time(&mut self, idle: Option<Instant>) {
+        let Some(analysis) = &mut self.analysis else { return };
+        // A packet waits in its block for the time-out at most. One that another worker found waits once more until what this
+        // worker was given before it must have come.
+        analysis.pass_time(idle, self.block_timeout + TIMER_MARGIN, self.block_timeout * 2);
+        analysis.flush();
     }
 
     /// Sleeps until there is something to do.
@@ -238,9 +256,10 @@ impl Worker {
             writer.complete(Some(WAIT_FOR_DISK));
             return;
         }
+        let idle = if self.analysis.is_some() { TICK_EVERY } else { IDLE_POLL };
         let post = self.analysis.as_mut().and_then(Analysis::post);
         let soon = draining || post.as_ref().is_some_and(|post| post.holds_back());
-        let timeout = if soon { DRAIN_POLL } else { IDLE_POLL };
+        let timeout = if soon { DRAIN_POLL } else { idle };
         let mut fds: Vec<_> = self
             .sources
             .iter()
@@ -385,6 +404,13 @@ const BLOCKS_PER_TURN: usize = 16;
 /// How often visibility, accounts, interfaces and the kernel's counters are looked at. Those have 32 bits, which
 /// 15 million packets/s fill in under 5 minutes; a report wants them younger than that.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the clock of an analysis goes on while no packets come. With it, the time-out and the margin a request that has to wait
+/// too long is told of within 200 ms; a worker that wakes so often and has nothing to do takes a thousandth of a CPU.
+const TICK_EVERY: Duration = Duration::from_millis(50);
+
+/// The kernel hands over a block at its time-out, or so much later on a busy machine.
+const TIMER_MARGIN: Duration = Duration::from_millis(40);
 
 /// The longest sleep without packets: a stop is noticed after it at the latest.
 const IDLE_POLL: Duration = Duration::from_millis(100);
