@@ -47,7 +47,7 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         }
     }
     let tables: [Option<&dyn std::fmt::Display>; 2] = [
-        report.http.as_ref().map(|http| &http.summary as _),
+        report.http.as_ref().and_then(|http| Some(http.summary.as_ref()? as _)),
         report.traffic.as_ref().map(|traffic| traffic as _),
     ];
     if let Some(tables) = tables.into_iter().flatten().next() {

@@ -42,6 +42,7 @@ fn translate(args: &HttpryArgs, environment: impl Fn(&str) -> Option<OsString>) 
     run.statistics_of_httpry = true;
     if let Some(http) = &mut run.config.http {
         http.httpry.limit = args.limit();
+        http.latencies = run.stats_json.is_some();
     }
     Ok(run)
 }
@@ -164,6 +165,7 @@ mod tests {
     fn letters_become_a_run() {
         let run = translated("-i lo -o out.log -f host,-x -m put -n 5 -F -p -q -l 3 tcp port 81").unwrap();
         assert!(run.quiet && run.statistics_of_httpry && run.summary.is_none());
+        assert!(!run.config.http.as_ref().unwrap().latencies);
         let (capture, http) = (run.config.capture, run.config.http.unwrap());
         assert_eq!(capture.promiscuous, Some(false));
         assert_eq!(capture.filter.unwrap().to_string(), "tcp port 81");

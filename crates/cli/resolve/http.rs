@@ -52,6 +52,11 @@ pub(crate) fn http(
     let fields = fields(args, &sinks)?;
     let default_filter = httpry::default_filter(&sinks, ports.is_some());
     selection::refuse_early_events(&selection, &sinks)?;
+    let summary = match &args.summary {
+        Some(path) if path == Path::new("-") => Some(Summary::Stderr),
+        Some(path) => Some(Summary::File(path.clone())),
+        None => terminal.then_some(Summary::Stderr),
+    };
     let http = HttpConfig {
         httpry,
         methods,
@@ -75,6 +80,7 @@ pub(crate) fn http(
         redact: !args.no_redact,
         routes,
         selection,
+        latencies: summary.is_some() || args.histograms.is_some() || args.capture.stats_json.is_some(),
         histogram_log: args.histograms.is_some(),
         bodies: args.body.is_some_and(|size| size > 0),
         decode: DecodeLimits { max_bytes: body, ..DecodeLimits::default() },
@@ -86,11 +92,6 @@ pub(crate) fn http(
             "--record is for live captures: the packets of -r are in a file already (see gannet record -r)";
         return Err(Error::usage(text));
     }
-    let summary = match &args.summary {
-        Some(path) if path == Path::new("-") => Some(Summary::Stderr),
-        Some(path) => Some(Summary::File(path.clone())),
-        None => terminal.then_some(Summary::Stderr),
-    };
     let mut named = files_of_capture(&args.capture);
     named.extend(args.record.as_deref().map(|path| ("--record", path)));
     named.extend(args.output.iter().filter_map(|output| Some(("-o", output.file.as_deref()?))));
@@ -286,6 +287,14 @@ mod tests {
         assert_eq!(http.intake.decap.vnis, Some([7, 9].into()));
         let ports = http.analysis.ports.unwrap();
         assert!(ports.contains(80) && ports.contains(8042) && !ports.contains(81));
+    }
+
+    #[test]
+    fn latencies_are_measured_for_whoever_asks() {
+        assert!(!config("-o none").latencies && !config("-o jsonl").latencies);
+        for asked in ["--summary", "--summary=a.txt", "--histograms a.hlog", "--stats-json a.json"] {
+            assert!(config(&format!("-o none {asked}")).latencies, "{asked}");
+        }
     }
 
     #[test]

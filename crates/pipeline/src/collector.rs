@@ -4,7 +4,7 @@ use gannet_flow::{Moment, Segment};
 use gannet_http::{
     Connection, Exchange, Head, HeadEvent, HeadKind, Http, MessageEvent, PendingRequest, Sink,
 };
-use gannet_record::{Interfaces, Latencies, Routes, Selector};
+use gannet_record::{Interfaces, Latencies, Selector};
 use gannet_sink::{Event, EventKind, EventKinds};
 
 use crate::config::HttpConfig;
@@ -20,7 +20,8 @@ pub(crate) struct Collector {
     /// `None` where no output takes heads as httpry sees them.
     heads: Option<Box<RawHeads>>,
     events: Vec<Event>,
-    latencies: Latencies,
+    /// `None` where nobody asks for them.
+    latencies: Option<Latencies>,
     /// `None` if everything is selected.
     choice: Option<Box<Choice>>,
 }
@@ -41,7 +42,9 @@ impl Sink for Collector {
             choice.not_selected[EventKind::Exchange as usize] += 1;
             return;
         }
-        self.latencies.add(&exchange);
+        if let Some(latencies) = &mut self.latencies {
+            latencies.add(&exchange);
+        }
         if self.wanted.contains(EventKind::Exchange) {
             self.events.push(Event::Exchange(exchange));
         }
@@ -81,7 +84,7 @@ impl Collector {
             wanted,
             heads: wanted.contains(EventKind::RawHead).then(|| Box::new(RawHeads::new(config))),
             events: Vec::new(),
-            latencies: Latencies::new(config.routes.clone()),
+            latencies: config.latencies.then(|| Latencies::new(config.routes.clone())),
             choice: Selector::new(config.selection.clone(), options)
                 .map(|selector| Box::new(Choice { selector, not_selected: Default::default() })),
         }
@@ -134,8 +137,7 @@ impl Layer for Http<Collector> {
     }
 
     fn findings(&mut self) -> Findings {
-        let latencies = std::mem::replace(&mut self.sink().latencies, Latencies::new(Routes::default()));
         let server_names = Some(self.server_names().clone());
-        Findings { latencies: Some(latencies), server_names, traffic: None }
+        Findings { latencies: self.sink().latencies.take(), server_names, traffic: None }
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gannet_record::{Interfaces, RecordOptions};
+use gannet_record::{Interfaces, Latencies, RecordOptions};
 use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, WhenFull};
 
 use crate::analysis::Aim;
@@ -98,16 +98,19 @@ pub(crate) fn merged(all: Vec<Findings>) -> Findings {
 /// What the report shows of HTTP.
 pub(crate) fn http_report(findings: &Findings, aim: Option<Aim<'_>>) -> Option<HttpReport> {
     let Some(Aim::Http(config)) = aim else { return None };
-    let latencies = findings.latencies.as_ref()?;
-    let histogram_log = config.histogram_log.then(|| {
+    let latencies = findings.latencies.as_ref();
+    let histogram_log = latencies.filter(|_| config.histogram_log).map(|latencies| {
         let mut log = Vec::new();
         // Memory takes everything.
         let _ = latencies.write_log(&mut log);
         log
     });
-    let server_names = findings.server_names.clone().unwrap_or_default();
-    let (summary, conditions) = (latencies.summary(), config.selection.conditions());
-    Some(HttpReport { summary, conditions, histogram_log, server_names })
+    Some(HttpReport {
+        summary: latencies.map(Latencies::summary),
+        conditions: config.selection.conditions(),
+        histogram_log,
+        server_names: findings.server_names.clone().unwrap_or_default(),
+    })
 }
 
 /// How long a request may be without an answer before it is reported.

@@ -45,8 +45,8 @@ pub struct Report {
 /// What an HTTP analysis found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpReport {
-    /// Latencies by route.
-    pub summary: Summary,
+    /// Latencies by route, if they were measured.
+    pub summary: Option<Summary>,
     /// What exchanges were selected by; empty if all were.
     pub conditions: Vec<Condition>,
     /// The histograms as an HdrHistogram log, if that was asked for.
