@@ -1,7 +1,5 @@
 //! Where a flow's key lies in the table: not to be guessed.
 
-use std::net::IpAddr;
-
 use gannet_packet::FlowKey;
 
 /// A keyed hash of flow keys: NH, the universal hash of UMAC (RFC 4418), and a keyed product that mixes its result.
@@ -35,22 +33,14 @@ impl KeyHash {
     /// The hash of a key, all bits usable.
     #[inline]
     pub(crate) fn hash(&self, key: &FlowKey) -> u32 {
-        let (low, high) = (key.low(), key.high());
-        let ports = u64::from(low.port) << 16 | u64::from(high.port);
-        let rest = ports << 8 | u64::from(key.protocol().0);
-        let sum = match (low.address, high.address) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                product(u64::from(low.to_bits()) << 32 | u64::from(high.to_bits()), rest, self.v4)
-            }
-            (low, high) => {
-                let [a, b, c, d, e, f] = self.v6;
-                // The version is part of the key: an address of IPv4 is no mapped one.
-                let families = u64::from(low.is_ipv6()) << 1 | u64::from(high.is_ipv6());
-                let ([low_upper, low_lower], [high_upper, high_lower]) = (halves(low), halves(high));
-                product(low_upper, low_lower, [a, b])
-                    .wrapping_add(product(high_upper, high_lower, [c, d]))
-                    .wrapping_add(product(rest, families, [e, f]))
-            }
+        let ([low_upper, high_upper], [low, high], rest) = key.numbers();
+        let sum = if rest < FlowKey::ALL_V4 {
+            product(low << 32 | high, rest, self.v4)
+        } else {
+            let [a, b, c, d, e, f] = self.v6;
+            product(low_upper, low, [a, b])
+                .wrapping_add(product(high_upper, high, [c, d]))
+                .wrapping_add(product(rest, 0, [e, f]))
         };
         let mixed = u128::from(sum as u64 ^ self.mixing[0]) * u128::from((sum >> 64) as u64 ^ self.mixing[1]);
         let folded = mixed as u64 ^ (mixed >> 64) as u64;
@@ -64,16 +54,6 @@ fn product(one: u64, other: u64, secret: [u64; 2]) -> u128 {
     u128::from(one.wrapping_add(secret[0])) * u128::from(other.wrapping_add(secret[1]))
 }
 
-#[inline]
-fn halves(address: IpAddr) -> [u64; 2] {
-    let bits = match address {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    [(bits >> 64) as u64, bits as u64]
-}
-
-/// The output function of SplitMix64: one word of seed becomes several that do not look alike.
 fn mix(mut word: u64) -> u64 {
     word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

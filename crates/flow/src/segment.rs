@@ -16,6 +16,7 @@ pub struct Moment {
 
 /// One captured TCP segment: a borrow of its frame.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Segment<'a> {
     /// The flow it belongs to.
     pub key: FlowKey,
