@@ -254,13 +254,26 @@ impl Flow {
         let mut facts = StreamFacts {
             packets: u64::from(stream.packets),
             bytes: u64::from(stream.bytes),
-            round_trip_ns: stream.round_trip.smoothed_ns(),
+            round_trip_ns: self.round_trip_ns(sender),
             ..StreamFacts::default()
         };
         if let Some(beside) = &self.beside {
             beside.tell(sender, &mut facts, self.last_seen);
         }
         facts
+    }
+
+    /// The same as [`StreamFacts::round_trip_ns`] of the bytes that `sender` sent.
+    #[inline]
+    pub fn round_trip_ns(&self, sender: Peer) -> Option<u64> {
+        self.streams[sender as usize].round_trip.smoothed_ns()
+    }
+
+    /// True if nothing has happened in either direction but segments: all else that [`stream`](Self::stream) tells is 0.
+    /// False does not say that something has.
+    #[inline]
+    pub fn is_undisturbed(&self) -> bool {
+        self.beside.is_none()
     }
 
     /// The part that the end on `side` of the key has.

@@ -189,6 +189,17 @@ impl<S: Sink> Http<S> {
         self.memory = self.memory - before + state.0.memory();
     }
 
+    /// Takes bytes that do not lie within a body.
+    ///
+    /// A function of its own, so that those that do are not burdened with its stack frame.
+    #[inline(never)]
+    fn look_at(&mut self, state: &mut ConnectionState, flow: &Flow, data: &Data<'_>) {
+        self.keeping_count(state, |http, stage| match stage {
+            Stage::Undecided { .. } => http.decide(stage, flow, data),
+            _ => http.deliver(stage, flow, data),
+        });
+    }
+
     /// Takes bytes of a flow that is not known yet.
     fn decide(&mut self, stage: &mut Stage, flow: &Flow, data: &Data<'_>) {
         let Stage::Undecided { held, ended } = stage else { return };
@@ -439,19 +450,13 @@ impl<S: Sink> Handler for Http<S> {
 
     #[inline]
     fn data(&mut self, state: &mut Self::State, flow: &Flow, data: Data<'_>) {
-        match &mut state.0 {
-            Stage::Http1(http1) => {
-                if http1.skip(&data) {
-                    self.counters.bytes += data.bytes.len() as u64;
-                } else {
-                    self.keeping_count(state, |http, stage| http.deliver(stage, flow, &data));
-                }
-            }
-            Stage::Undecided { .. } => {
-                self.keeping_count(state, |http, stage| http.decide(stage, flow, &data))
-            }
-            _ => self.keeping_count(state, |http, stage| http.deliver(stage, flow, &data)),
+        if let Stage::Http1(http1) = &mut state.0
+            && http1.skip(&data)
+        {
+            self.counters.bytes += data.bytes.len() as u64;
+            return;
         }
+        self.look_at(state, flow, &data);
     }
 
     fn gap(&mut self, state: &mut Self::State, flow: &Flow, gap: Gap) {

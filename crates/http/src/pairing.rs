@@ -70,7 +70,8 @@ pub(crate) enum Next {
     Tunnel,
 }
 
-/// The state of one connection.
+/// The state of one connection, in the order in which messages ask for it: what begins and ends with each of them is in three lines of
+/// the cache behind the streams, and what is asked for at the end of a connection is last.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Http1 {
@@ -78,41 +79,45 @@ pub(crate) struct Http1 {
     /// cache: of what is in a body nothing else is asked for.
     streams: [Stream; 2],
     client: Peer,
-    connection: Connection,
-    /// Requests without a response, in order. Only the last may be under way.
-    pending: VecDeque<Part>,
-    /// Responses that came before the bytes of their requests, in order. Only the last may be under way.
-    waiting: VecDeque<Answer>,
-    /// Bytes allocated for the messages in both queues.
-    queued_bytes: usize,
-    /// The response under way, paired or known to be an orphan.
-    current: Option<Box<Open>>,
-    /// Its response is over and its request is not.
-    early: Option<Box<Open>>,
-    /// Interim responses since the last final one.
-    interim: Vec<Interim>,
-    /// Exchanges that have begun so far.
-    next_index: u32,
+    ended: [bool; 2],
+    next: Next,
     /// Tunnels around it.
     depth: u8,
-    /// Final responses so far.
-    answers: u32,
-    /// The end of the last response.
-    previous_end: Option<Timestamp>,
     /// Began before the capture, and no pair has shown yet that the directions are in step.
     out_of_step: bool,
     /// The client has sent what is no request.
     pub(crate) bad_request: bool,
     /// Bytes of the client are missing, and perhaps requests with them.
     request_missing: bool,
-    witness: Witness,
+    /// Exchanges that have begun so far.
+    next_index: u32,
+    /// Final responses so far.
+    answers: u32,
+    /// Responses that came before the bytes of their requests, in order. Only the last may be under way.
+    waiting: VecDeque<Answer>,
+    /// The response under way, paired or known to be an orphan.
+    current: Option<Box<Open>>,
+    /// Its response is over and its request is not.
+    early: Option<Box<Open>>,
+    /// Requests without a response, in order. Only the last may be under way.
+    pending: VecDeque<Part>,
+    /// Bytes allocated for the messages in both queues.
+    queued_bytes: usize,
+    /// Bytes that it takes, and of these the streams beside themselves, as of the last event. Before the next one most of what
+    /// is asked for them is far from the processor.
+    memory: usize,
+    stream_memory: [usize; 2],
+    /// The end of the last response.
+    previous_end: Option<Timestamp>,
     losses: Losses,
+    /// Interim responses since the last final one.
+    interim: Vec<Interim>,
     /// The last hole of unknown content in the server's stream.
     hole: Hole,
-    ended: [bool; 2],
+    witness: Witness,
+    connection: Connection,
     /// Bytes of the server that were taken for a body and belong to the protocol that followed.
     behind: u64,
-    next: Next,
     /// The protocol that follows, and the exchange that switched to it.
     tunnel: Option<Box<TunnelState>>,
     switched: Option<Box<Exchange>>,
@@ -143,6 +148,8 @@ impl Http1 {
             pending: VecDeque::new(),
             waiting: VecDeque::new(),
             queued_bytes: 0,
+            memory: size_of::<Self>(),
+            stream_memory: [0; 2],
             current: None,
             early: None,
             interim: Vec::new(),
@@ -171,7 +178,14 @@ impl Http1 {
     }
 
     /// Bytes that it takes, without those of bodies, which count against their own budget.
+    #[inline]
     pub(crate) fn memory(&self) -> usize {
+        debug_assert_eq!(self.stream_memory, self.streams.each_ref().map(Stream::memory));
+        debug_assert_eq!(self.memory, self.allocated());
+        self.memory
+    }
+
+    fn allocated(&self) -> usize {
         let open = |open: &Option<Box<Open>>| open.as_ref().map_or(0, |open| open.memory());
         size_of::<Self>()
             + self.queued_bytes
@@ -181,19 +195,26 @@ impl Http1 {
             + open(&self.current)
             + open(&self.early)
             + self.witness.unseen.as_ref().map_or(0, |unseen| unseen.memory())
-            + self.streams.iter().map(Stream::memory).sum::<usize>()
+            + self.stream_memory.iter().sum::<usize>()
     }
 
-    /// Gives memory back that nothing under way needs.
+    /// Gives memory back that nothing under way needs, and counts what is left, behind an event of `from`'s stream.
     #[inline]
-    fn rest<S: Sink>(&mut self, context: &mut Context<'_, S>) {
+    fn rest<S: Sink>(&mut self, context: &mut Context<'_, S>, from: Peer) {
         if self.pending.is_empty() && self.pending.capacity() != 0 {
             context.spare.put(std::mem::take(&mut self.pending));
         }
         if self.waiting.is_empty() && self.waiting.capacity() != 0 {
             self.waiting = VecDeque::new();
         }
-        self.streams.iter_mut().for_each(Stream::rest);
+        self.stream(from).rest();
+        self.count_stream(from);
+        self.memory = self.allocated();
+    }
+
+    /// To be called after whatever may change what a stream takes.
+    fn count_stream(&mut self, from: Peer) {
+        self.stream_memory[from as usize] = self.streams[from as usize].memory();
     }
 
     /// How many tunnels are around it.
@@ -290,7 +311,7 @@ impl Http1 {
         if !self.waiting.is_empty() {
             self.settle(context, data.now, false);
         }
-        self.rest(context);
+        self.rest(context, data.from);
         self.next
     }
 
@@ -323,7 +344,7 @@ impl Http1 {
             AfterGap::Unknown => self.lost(gap.from, gap.len),
         }
         self.settle(context, gap.now, false);
-        self.rest(context);
+        self.rest(context, gap.from);
         self.next
     }
 
@@ -356,7 +377,7 @@ impl Http1 {
         self.witness.fins[end.from as usize] = Some(end.seen);
         self.cut(context, end.from, true, end.now);
         self.settle(context, end.now, false);
-        self.rest(context);
+        self.rest(context, end.from);
         self.next
     }
 

@@ -62,16 +62,19 @@ pub(crate) fn connect(handshake: &Handshake) -> Option<u64> {
 }
 
 /// From the capture point to the receiver of `sender`'s data and back.
-pub(crate) fn round_trip(flow: &Flow, sender: Peer, handshake: &Handshake) -> Option<u64> {
-    flow.stream(sender).round_trip_ns.or_else(|| match sender {
-        Peer::Originator => handshake.responder_ns(),
-        Peer::Responder => handshake.originator_ns(),
+pub(crate) fn round_trip(flow: &Flow, sender: Peer) -> Option<u64> {
+    flow.round_trip_ns(sender).or_else(|| match sender {
+        Peer::Originator => flow.handshake().responder_ns(),
+        Peer::Responder => flow.handshake().originator_ns(),
     })
 }
 
 /// What both directions have gone through so far.
 #[inline]
 pub(crate) fn sums(flow: &Flow, client: Peer) -> TcpFacts {
+    if flow.is_undisturbed() {
+        return TcpFacts::default();
+    }
     let [a, b] = Peer::BOTH.map(|sender| flow.stream(sender));
     let of_client = if client == Peer::Originator { &a } else { &b };
     // The byte of a probe is there to be refused, and no loss.

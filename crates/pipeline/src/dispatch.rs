@@ -278,7 +278,6 @@ impl Reading<'_> {
         let mut gathered = Run::default();
         let mut failed = Ok(());
         reader.run(|packet, buffer, place| {
-            let mut packet = *packet;
             let number = numbers.get(packet.frame.interface as usize).copied().flatten();
             // The interface has been met, and has its name. Of one link type the byte order means something.
             let known = number.filter(|number| *number < *named && packet.frame.link_type != LinkType::NULL);
@@ -287,9 +286,9 @@ impl Reading<'_> {
             };
             filling.packets += 1;
             let position = selection.read;
-            packet.frame.interface = number;
-            match selection.take_packet(0, &packet, || false) {
-                Ok(Some(frame)) => {
+            match selection.take_packet(0, packet, || false) {
+                Ok(Some(mut frame)) => {
+                    frame.interface = number;
                     *clock = (*clock).max(frame.timestamp);
                     filling.bytes += frame.data.len();
                     match &mut team.own {

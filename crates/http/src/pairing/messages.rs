@@ -208,6 +208,7 @@ impl Http1 {
         let at = self.stream(from).message;
         context.counters.message_bytes += at.wire_bytes() - at.gap_bytes.min(at.wire_bytes());
         let mut kept = self.stream(from).take_kept(context.config.max_fields);
+        self.count_stream(from);
         let connection = self.connection;
         let mut finish = |part: &mut Part, index: Option<u32>, request: Option<&Part>, sink: &mut S| {
             part.at = at;

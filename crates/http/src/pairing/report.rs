@@ -168,22 +168,20 @@ impl Http1 {
             counters.bodies_partial += u64::from(partial);
         }
         counters.bodies_cut = context.budget.refused;
-        let edges = |part: &'_ Option<Part>| part.as_ref().map(|part| (part.at, part.fate == Fate::Whole));
-        let (asked, answered) = (edges(&request), edges(&response));
+        let (asked, answered) = (request.as_ref().map(Part::edges), response.as_ref().map(Part::edges));
         let edges = Edges {
-            request: asked.as_ref().map(|(at, whole)| (at, *whole)),
-            response: answered.as_ref().map(|(at, whole)| (at, *whole)),
+            request: asked,
+            response: answered,
             previous,
             before: request.as_ref().and_then(|request| request.previous_end),
         };
         let index = request.as_ref().or(response.as_ref()).map_or(0, |part| part.index);
-        let handshake = context.flow.handshake();
         let mut timing = edges.timing(&mut untrusted);
-        timing.server_round_trip = timing::round_trip(context.flow, self.client, &handshake);
-        timing.client_round_trip = timing::round_trip(context.flow, self.client.opposite(), &handshake);
+        timing.server_round_trip = timing::round_trip(context.flow, self.client);
+        timing.client_round_trip = timing::round_trip(context.flow, self.client.opposite());
         if index == 0 {
-            timing.connect = timing::connect(&handshake);
-            timing.handshake = handshake;
+            timing.handshake = context.flow.handshake();
+            timing.connect = timing::connect(&timing.handshake);
         }
         let then = asked.or(answered).map(|(at, _)| at.facts).unwrap_or_default();
         let mut tcp = timing::difference(&timing::sums(context.flow, self.client), &then);
@@ -258,6 +256,11 @@ pub(super) fn message<'a>(
 }
 
 impl Part {
+    /// Where and when it began and ended, and whether that was its end.
+    fn edges(&self) -> (&Progress, bool) {
+        (&self.at, self.fate == Fate::Whole)
+    }
+
     fn into_message(self) -> Message {
         let (body, trailers) = self.kept.map_or_else(Default::default, |kept| (kept.body, kept.trailers));
         Message {
