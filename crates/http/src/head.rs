@@ -70,6 +70,12 @@ impl Head {
         Self { len: len as u32, folded: true, ..Self::new(raw, start, fields) }
     }
 
+    /// Takes it out; what is left is no head.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(Box::default(), StartLine::SimpleResponse, Box::default()))
+    }
+
     /// The bytes as captured.
     pub fn raw(&self) -> &[u8] {
         self.raw.get(..self.len as usize).unwrap_or_default()

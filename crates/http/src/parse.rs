@@ -50,6 +50,14 @@ impl Framing {
     /// Takes one field into account.
     #[inline]
     pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
+        // Few fields are as long as one of the names: a call is not made for each.
+        if matches!(name.len(), 7 | 14 | 17) {
+            self.framing_field(name, value);
+        }
+    }
+
+    #[inline(never)]
+    fn framing_field(&mut self, name: &[u8], value: &[u8]) {
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade = true;

@@ -225,7 +225,7 @@ impl Http1 {
             if let Some(mut open) = self.current.take() {
                 let index = open.index();
                 finish(&mut open.answer.part, Some(index), open.request.as_ref(), context.sink);
-                self.answered(context, *open, now);
+                self.answered(context, open, now);
             } else if let Some(answer) = self.waiting.back_mut() {
                 let before = answer.part.memory();
                 finish(&mut answer.part, None, None, context.sink);
@@ -235,7 +235,7 @@ impl Http1 {
             if let Some(request) = &mut open.request {
                 finish(request, Some(request.index), None, context.sink);
             }
-            self.emit_answered(context, *open, now);
+            self.emit_answered(context, open, now);
         } else {
             let under_way = |part: &&mut Part| part.fate == Fate::UnderWay;
             let answered = self.current.as_mut().and_then(|open| open.request.as_mut());
@@ -252,7 +252,12 @@ impl Http1 {
     }
 
     /// An exchange has its whole response.
-    pub(super) fn answered<S: Sink>(&mut self, context: &mut Context<'_, S>, mut open: Open, now: Moment) {
+    pub(super) fn answered<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        mut open: Box<Open>,
+        now: Moment,
+    ) {
         let part = &open.answer.part;
         if open.request.is_some() {
             self.witness.answered_to = part.at.end;
@@ -280,13 +285,13 @@ impl Http1 {
                 let index = Some(request.index);
                 context.sink.message(report::message(&self.connection, true, index, request, None, now));
             }
-            let exchange = self.answered_exchange(context, open, now);
+            let exchange = self.answered_exchange(context, &mut open, now);
             self.switched = Some(Box::new(exchange));
             return;
         }
         let request_under_way = open.request.as_ref().is_some_and(|request| request.fate == Fate::UnderWay);
         if request_under_way {
-            self.early = Some(Box::new(open));
+            self.early = Some(open);
         } else {
             self.emit_answered(context, open, now);
         }

@@ -13,10 +13,10 @@ use crate::{
     Sink, State, Untrusted,
 };
 
-/// All that an exchange is made of and that is not the connection's.
-struct Outcome {
-    request: Option<Part>,
-    response: Option<Part>,
+/// All that an exchange is made of and that is not the connection's. What is kept of the messages is taken out of them.
+struct Outcome<'p> {
+    request: Option<&'p mut Part>,
+    response: Option<&'p mut Part>,
     interim: Vec<Interim>,
     /// The end of the response before this one.
     previous: Option<Timestamp>,
@@ -43,8 +43,13 @@ impl Http1 {
     }
 
     /// Reports an exchange with a response.
-    pub(super) fn emit_answered<S: Sink>(&mut self, context: &mut Context<'_, S>, open: Open, now: Moment) {
-        let exchange = self.answered_exchange(context, open, now);
+    pub(super) fn emit_answered<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        mut open: Box<Open>,
+        now: Moment,
+    ) {
+        let exchange = self.answered_exchange(context, &mut open, now);
         context.sink.exchange(exchange);
     }
 
@@ -52,14 +57,14 @@ impl Http1 {
     pub(super) fn answered_exchange<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
-        open: Open,
+        open: &mut Open,
         now: Moment,
     ) -> Exchange {
         let fates = [Some(open.answer.part.fate), open.request.as_ref().map(|request| request.fate)];
         let any = |fate| fates.contains(&Some(fate));
         let (state, reason) = if open.request.is_none() {
             let state = if open.before_capture { State::Midstream } else { State::OrphanResponse };
-            (state, self.why_orphan(context, &open))
+            (state, self.why_orphan(context, open))
         } else if any(Fate::Broken) {
             (State::Gap, Reason::Gap)
         } else if any(Fate::Cut) || any(Fate::UnderWay) {
@@ -81,7 +86,7 @@ impl Http1 {
             ..Untrusted::default()
         };
         let confidence = open.confidence;
-        let Answer { mut part, interim, previous_end, .. } = open.answer;
+        let Answer { part, interim, previous_end, .. } = &mut open.answer;
         let continues = interim.iter().filter(|interim| interim.status == 100).count();
         part.oddities.add_if(continues > 1, Oddities::REPEATED_CONTINUE);
         if part.head.status() == Some(101) {
@@ -89,10 +94,10 @@ impl Http1 {
             part.oddities.add_if(!asked, Oddities::UNASKED_SWITCH);
         }
         let outcome = Outcome {
-            request: open.request,
+            request: open.request.as_mut(),
             response: Some(part),
-            interim,
-            previous: previous_end,
+            interim: std::mem::take(interim),
+            previous: *previous_end,
             state,
             reason,
             confidence,
@@ -104,7 +109,7 @@ impl Http1 {
     pub(super) fn emit_request<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
-        part: Part,
+        mut part: Part,
         interim: Vec<Interim>,
         (state, reason): (State, Reason),
         now: Moment,
@@ -113,7 +118,7 @@ impl Http1 {
         let outcome = Outcome {
             confidence: self.confidence_alone(Some(&part)),
             untrusted: Untrusted { midstream: self.out_of_step, ..Untrusted::default() },
-            request: Some(part),
+            request: Some(&mut part),
             response: None,
             interim,
             previous: None,
@@ -154,7 +159,7 @@ impl Http1 {
         }
     }
 
-    fn exchange<S: Sink>(&self, context: &mut Context<'_, S>, outcome: Outcome, now: Moment) -> Exchange {
+    fn exchange<S: Sink>(&self, context: &mut Context<'_, S>, outcome: Outcome<'_>, now: Moment) -> Exchange {
         let Outcome { request, response, interim, previous, state, reason, confidence, mut untrusted } =
             outcome;
         let counters = &mut *context.counters;
@@ -168,7 +173,7 @@ impl Http1 {
             counters.bodies_partial += u64::from(partial);
         }
         counters.bodies_cut = context.budget.refused;
-        let (asked, answered) = (request.as_ref().map(Part::edges), response.as_ref().map(Part::edges));
+        let (asked, answered) = (request.as_deref().map(Part::edges), response.as_deref().map(Part::edges));
         let edges = Edges {
             request: asked,
             response: answered,
@@ -209,9 +214,9 @@ impl Http1 {
             state,
             reason,
             confidence,
-            request: request.map(Part::into_message),
+            request: request.map(Part::take_message),
             interim,
-            response: response.map(Part::into_message),
+            response: response.map(Part::take_message),
             timing,
             untrusted,
             tcp,
@@ -261,8 +266,10 @@ impl Part {
         (&self.at, self.fate == Fate::Whole)
     }
 
-    fn into_message(self) -> Message {
-        let (body, trailers) = self.kept.map_or_else(Default::default, |kept| (kept.body, kept.trailers));
+    /// The message, with its head and what was kept of it.
+    fn take_message(&mut self) -> Message {
+        let (body, trailers) =
+            self.kept.take().map_or_else(Default::default, |kept| (kept.body, kept.trailers));
         Message {
             first: self.at.first,
             head_end: self.at.head_end,
@@ -272,7 +279,7 @@ impl Part {
             complete: self.fate == Fate::Whole,
             gap_bytes: self.at.gap_bytes,
             ambiguous_length: self.oddities.has(Oddities::OF_LENGTH),
-            head: self.head,
+            head: self.head.take(),
             body: body.into(),
             trailers,
             oddities: self.oddities,

@@ -473,7 +473,7 @@ impl Http1 {
         let open = self.open(context, answer, resolution, now);
         let method = open.request.as_ref().map(|request| request.method);
         if !under_way {
-            self.answered(context, open, now);
+            self.answered(context, Box::new(open), now);
             return true;
         }
         self.current = Some(Box::new(open));
