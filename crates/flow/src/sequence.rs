@@ -44,7 +44,7 @@ mod kind {
 ///
 /// `None` where nothing would tell a copy from a second transmission: that needs an identification in the IPv4 header, or
 /// a time in the options.
-#[inline]
+#[inline(always)]
 pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
     if segment.ip_id == 0 && find(segment.options, kind::TIMESTAMPS).is_none() {
         return None;

@@ -176,7 +176,7 @@ impl Stream {
 
     /// [`acknowledge`](Self::acknowledge) and [`unacknowledged`](Self::unacknowledged) of a stream without holes, for numbers
     /// at most 1 GiB ahead. `None` for others; nothing has been done then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn acknowledge_near(&mut self, sequence: u32) -> Option<u64> {
         let distance = sequence.wrapping_sub(self.next_sequence()) as i32;
         if i64::from(distance) > REACH_UNKNOWN {

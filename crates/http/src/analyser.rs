@@ -496,7 +496,8 @@ impl<S: Sink> Handler for Http<S> {
 
     #[inline]
     fn wants_more(&self, state: &Self::State) -> bool {
-        state.0.wants_more()
+        // Most bytes are of such a connection.
+        matches!(state.0, Stage::Http1(_)) || state.0.wants_more()
     }
 }
 
@@ -512,7 +513,6 @@ impl Stage {
         }
     }
 
-    #[inline]
     fn wants_more(&self) -> bool {
         match self {
             Stage::Ignored | Stage::Tls => false,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use gannet_packet::{Frame, PacketType};
+use gannet_packet::PacketType;
 use gannet_pcap::{Merge, Packet, PacketSource, StreamReader};
 
 use crate::config::{CaptureConfig, Direction, FileInput};
@@ -43,20 +43,17 @@ pub(crate) fn path_of(input: &FileInput) -> &Path {
     }
 }
 
-/// The frame of a packet that is to be taken by the way it went; `None` for one that is kept out.
+/// The way a packet went, if by that it is to be taken.
 #[inline]
-pub(crate) fn wanted<'a>(config: &CaptureConfig, packet: &Packet<'a>) -> Option<Frame<'a>> {
-    let mut frame = packet.frame;
+pub(crate) fn wanted(config: &CaptureConfig, packet: &Packet<'_>) -> Option<PacketType> {
     // Only where the file tells the direction can it be asked for.
-    if packet.flags.is_none() {
-        frame.packet_type = PacketType::Host;
-    }
-    let sent = frame.packet_type == PacketType::Outgoing;
+    let went = packet.flags.map_or(PacketType::Host, |_| packet.frame.packet_type);
+    let sent = went == PacketType::Outgoing;
     let direction = match config.direction {
         Direction::InOut => true,
         Direction::In => !sent,
         Direction::Out => sent,
     };
-    let kind = config.packet_type.is_none_or(|wanted| wanted == frame.packet_type);
-    (direction && kind).then_some(frame)
+    let kind = config.packet_type.is_none_or(|wanted| wanted == went);
+    (direction && kind).then_some(went)
 }

@@ -235,10 +235,11 @@ impl<'a> Selection<'a> {
         big_endian: impl Fn() -> bool,
     ) -> Result<Option<Frame<'m>>, Error> {
         self.read += 1;
-        let Some(mut frame) = wanted(self.capture, packet) else {
+        let Some(packet_type) = wanted(self.capture, packet) else {
             self.filtered += 1;
             return Ok(None);
         };
+        let frame = &packet.frame;
         let mut keep = self.capture.snaplen.get();
         if let Some(filter) = &self.filter {
             let link_type = frame.link_type;
@@ -251,8 +252,8 @@ impl<'a> Selection<'a> {
                 return Ok(None);
             }
         }
-        frame.data = &frame.data[..frame.data.len().min(keep as usize)];
-        Ok(Some(frame))
+        let data = &frame.data[..frame.data.len().min(keep as usize)];
+        Ok(Some(Frame { data, packet_type, ..*frame }))
     }
 
     #[cold]
