@@ -245,6 +245,12 @@ impl Stream {
         true
     }
 
+    /// Whether [`step`](Self::step) has nothing to do with what is left.
+    #[inline]
+    pub(crate) fn is_done(&self, rest: &[u8]) -> bool {
+        rest.is_empty() && !matches!(self.phase, Phase::Decide | Phase::Again)
+    }
+
     /// Takes bytes off the front of `rest` up to the next event; `None` once all are taken.
     pub(crate) fn step(
         &mut self,
@@ -258,7 +264,7 @@ impl Stream {
         let mut boundary = at.boundary;
         let mut again = false;
         let mut event = loop {
-            if rest.is_empty() && !matches!(self.phase, Phase::Decide | Phase::Again) {
+            if self.is_done(rest) {
                 break None;
             }
             match &mut self.phase {

@@ -267,7 +267,7 @@ impl Http1 {
             self.over(context, other, Fate::Whole, data.now);
         }
         let mut rest = data.bytes;
-        loop {
+        while !self.stream(data.from).is_done(rest) {
             let arrival = Arrival {
                 seen: data.seen,
                 late: data.late,
