@@ -134,6 +134,7 @@ fn outputs(bencher: Bencher, format: Format) {
                 order: Order::Arrival,
                 when_full: WhenFull::Wait,
                 flush_each: false,
+                worker_writes: false,
             };
             let mut hub = Hub::open(config).unwrap();
             hub.start().unwrap();

@@ -642,6 +642,7 @@ mod tests {
             order: Order::Arrival,
             when_full: WhenFull::Shed,
             flush_each: false,
+            worker_writes: false,
         });
         let hub = hub.unwrap();
         let plan = AnalysisPlan {

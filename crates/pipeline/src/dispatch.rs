@@ -32,7 +32,7 @@ use crate::analysis::{Aim, Analysis, AnalysisPlan, Run};
 use crate::config::{CaptureConfig, FileInput};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{advance, buffered_reader, path_of};
+use crate::files::{advance, buffered_reader, is_plain_file, path_of};
 use crate::filter::{Selection, Taken};
 use crate::intake::{Found, Intake, Part};
 use crate::layer::Findings;
@@ -62,7 +62,9 @@ pub(crate) fn run(
     let workers = capture.workers.resolve(false, cpus).get();
     let threads = if workers == 1 && cpus <= 1 { Threads::One } else { Threads::Many };
     let names = Interfaces::default();
-    let mut hub = records_hub(aim, &names, workers, false)?;
+    // Input that has pauses would leave in the buffers of outputs what was written before them.
+    let worker_writes = threads == Threads::One && files.iter().all(is_plain_file);
+    let mut hub = records_hub(aim, &names, workers, false, worker_writes)?;
     // Everything is open: foreign bytes are read without privileges.
     if let Some(user) = &capture.user {
         privileges::become_user(user)?;

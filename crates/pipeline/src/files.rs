@@ -29,6 +29,14 @@ fn open_file(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Whether it has all that will be in it: no pipe, and nothing else that may have pauses.
+pub(crate) fn is_plain_file(input: &FileInput) -> bool {
+    match input {
+        FileInput::Stdin => false,
+        FileInput::Path(path) => path.metadata().is_ok_and(|facts| facts.is_file()),
+    }
+}
+
 #[inline(always)]
 pub(crate) fn advance<S: PacketSource>(merge: &mut Merge<S>, files: &[FileInput]) -> Result<bool, Error> {
     merge

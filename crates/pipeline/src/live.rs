@@ -166,7 +166,7 @@ impl Outputs {
         events: &dyn Fn(Event),
     ) -> Result<Self, Error> {
         let names = Interfaces::default();
-        let records = aim.map(|aim| records_hub(aim, &names, workers, true)).transpose()?;
+        let records = aim.map(|aim| records_hub(aim, &names, workers, true, false)).transpose()?;
         let post = (records.is_some() && workers > 1).then(|| PostOffice::new(workers)).transpose()?;
         let (Some(record), Some(destination)) = (&config.record, destination) else {
             return Ok(Self { packets: None, records, names, post, told: RefCell::default() });

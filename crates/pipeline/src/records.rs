@@ -15,12 +15,13 @@ use crate::layer::Findings;
 use crate::ledger::{HttpReport, Ledger};
 
 /// Opens the outputs of records; their threads are not started yet. Live records are written as they come, and shed
-/// rather than waited for; those of files in the order of their packets, and waited for.
+/// rather than waited for; those of files in the order of their packets, and waited for. See [`HubConfig::worker_writes`].
 pub(crate) fn records_hub(
     aim: Aim<'_>,
     names: &Interfaces,
     workers: usize,
     live: bool,
+    worker_writes: bool,
 ) -> Result<Hub, Error> {
     let interfaces = names.clone();
     let (sinks, flush_each, httpry, options) = match aim {
@@ -41,6 +42,7 @@ pub(crate) fn records_hub(
         order: if live { Order::Arrival } else { Order::ByKey },
         when_full: if live { WhenFull::Shed } else { WhenFull::Wait },
         flush_each,
+        worker_writes,
     };
     Ok(Hub::open(hub)?)
 }

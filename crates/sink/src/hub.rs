@@ -29,6 +29,9 @@ pub struct HubConfig {
     pub when_full: WhenFull,
     /// Write out after every record (`-l`).
     pub flush_each: bool,
+    /// The worker, of which there is one, writes itself what goes to files and to `/dev/null`, within [`Lane::send`]: threads
+    /// would only take the processor from one another. What is written is as fresh as what was sent last.
+    pub worker_writes: bool,
 }
 
 /// One output.
@@ -71,7 +74,7 @@ pub enum WhenFull {
 
 /// The outputs of a run.
 ///
-/// Each has a thread, named after its format, that writes out as soon as it has nothing else to do, and at the latest
+/// Each has a thread, named after its format (see [`HubConfig::worker_writes`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
 /// after 100 ms. The process must ignore SIGPIPE, as Rust's runtime makes it do before `main`: a reader that has gone is
 /// then the end of its output, not of the process.
 ///
@@ -82,14 +85,17 @@ pub struct Hub {
     /// Waiting for their threads.
     opened: Vec<(Arc<Sink>, Writer)>,
     threads: Vec<(Arc<Sink>, JoinHandle<()>)>,
-    /// Lanes are numbered alike in all queues.
-    adding: Mutex<()>,
+    worker_writes: bool,
+    /// Waiting for the lane that writes them. Locked while one is added: lanes are numbered alike in all queues.
+    for_lane: Mutex<Vec<Writer>>,
 }
 
 /// One worker's way to the outputs. Dropping it tells the outputs not to wait for this worker any more.
 pub struct Lane {
     sinks: Arc<[Arc<Sink>]>,
     number: usize,
+    /// Of the outputs that have no thread.
+    writers: Vec<Writer>,
 }
 
 /// What an output did.
@@ -122,7 +128,8 @@ impl Hub {
     /// Opens the outputs. Their threads are started by [`Hub::start`], after the caller has given up what privileges it
     /// needs no more: Linux keeps them by thread, and a thread begins with those of the one that starts it.
     pub fn open(config: HubConfig) -> Result<Self, Error> {
-        let HubConfig { sinks, options, httpry, workers, order, when_full, flush_each } = config;
+        let HubConfig { sinks, options, httpry, workers, order, when_full, flush_each, worker_writes } =
+            config;
         let sinks: Arc<[_]> = sinks
             .into_iter()
             .map(|spec| {
@@ -138,12 +145,21 @@ impl Hub {
             let writer = Writer::new(Arc::clone(sink), output, lines, options.clone(), flush_each);
             opened.push((Arc::clone(sink), writer));
         }
-        Ok(Self { sinks, opened, threads: Vec::new(), adding: Mutex::default() })
+        let worker_writes = worker_writes && workers == 1;
+        Ok(Self { sinks, opened, threads: Vec::new(), worker_writes, for_lane: Mutex::default() })
     }
 
     /// Starts the threads.
     pub fn start(&mut self) -> Result<(), Error> {
-        for (sink, writer) in self.opened.drain(..) {
+        let for_lane = self.for_lane.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (sink, mut writer) in self.opened.drain(..) {
+            if self.worker_writes && writer.keeps_nobody_waiting() {
+                // One that ends here has said why.
+                if writer.begin().is_ok() {
+                    for_lane.push(writer);
+                }
+                continue;
+            }
             let name = format!("sink-{}", sink.spec().format.name());
             let thread =
                 thread::Builder::new().name(name).spawn(move || writer.run()).map_err(Error::Thread)?;
@@ -154,9 +170,10 @@ impl Hub {
 
     /// A worker's way in. By key, the merge waits until there are as many as there are workers.
     pub fn lane(&self) -> Lane {
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = self.for_lane.lock().unwrap_or_else(PoisonError::into_inner);
         let numbers = self.queues().map(Queue::add_lane);
-        Lane { sinks: Arc::clone(&self.sinks), number: numbers.last().unwrap_or(0) }
+        let number = numbers.last().unwrap_or(0);
+        Lane { sinks: Arc::clone(&self.sinks), number, writers: std::mem::take(&mut writers) }
     }
 
     /// True once every output has ended early, because its reader has gone or because it failed: nobody wants more.
@@ -225,7 +242,7 @@ impl Lane {
     }
 
     /// Hands over a batch; blocks or sheds when the queue is full, as configured. By key: one batch for each number.
-    pub fn send(&self, batch: Batch) {
+    pub fn send(&mut self, batch: Batch) {
         if self.sinks.is_empty() {
             return;
         }
@@ -233,6 +250,12 @@ impl Lane {
         for sink in self.sinks.iter() {
             sink.send(self.number, &batch);
         }
+        self.catch_up();
+    }
+
+    /// Writes what has no thread to write it.
+    fn catch_up(&mut self) {
+        self.writers.retain_mut(|writer| writer.catch_up().is_ok());
     }
 }
 
@@ -240,6 +263,11 @@ impl Drop for Lane {
     fn drop(&mut self) {
         for queue in self.sinks.iter().filter_map(|sink| sink.queue()) {
             queue.end_lane(self.number);
+        }
+        if !self.writers.is_empty() && !thread::panicking() {
+            // It is the only lane.
+            self.sinks.iter().filter_map(|sink| sink.queue()).for_each(Queue::end);
+            self.catch_up();
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,14 @@ impl Output {
         Some(match terminal_size::terminal_size_of(&self.file) {
             Some((columns, _)) if columns.0 > 0 => usize::from(columns.0),
             _ => UNKNOWN_WIDTH,
+        })
+    }
+
+    /// Whether it takes at once whatever is written to it: a file, `/dev/null` and the like. The reader of a pipe may be
+    /// slow, and so may whoever looks at a terminal.
+    pub(crate) fn keeps_nobody_waiting(&self) -> bool {
+        self.file.metadata().is_ok_and(|facts| {
+            facts.is_file() || (facts.file_type().is_char_device() && MEMORY_DEVICES.contains(&facts.rdev()))
         })
     }
 
@@ -127,6 +135,8 @@ const FLUSH_BYTES: usize = 64 * 1024;
 const BUFFER_BYTES: usize = FLUSH_BYTES + 16 * 1024;
 /// Half of what a reader is promised (200 ms from the last packet to the record).
 const MAX_DELAY: Duration = Duration::from_millis(100);
+/// `/dev/null`, `/dev/zero`, `/dev/full`: major number 1 and theirs (Linux, Documentation/admin-guide/devices.txt).
+const MEMORY_DEVICES: [u64; 3] = [1 << 8 | 3, 1 << 8 | 5, 1 << 8 | 7];
 const RETRY_DELAY: Duration = Duration::from_millis(1);
 /// For a terminal that does not tell.
 const UNKNOWN_WIDTH: usize = 110;

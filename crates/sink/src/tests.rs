@@ -27,6 +27,7 @@ fn config(sinks: Vec<SinkSpec>) -> HubConfig {
         order: Order::Arrival,
         when_full: WhenFull::Wait,
         flush_each: false,
+        worker_writes: false,
     }
 }
 
@@ -88,7 +89,7 @@ fn files_are_appended_to_and_private() {
     let path = dir.path().join("out.jsonl");
     for _ in 0..2 {
         let hub = started(config(vec![jsonl(&path)]));
-        let lane = hub.lane();
+        let mut lane = hub.lane();
         lane.send(batch(0, 0, 3));
         lane.send(batch(0, 1, 0));
         drop(lane);
@@ -128,7 +129,7 @@ fn no_outputs_at_all() {
 fn a_record_reaches_an_idle_pipe_at_once() {
     let (reader, path, _keep) = pipe();
     let hub = started(config(vec![jsonl(path)]));
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     let (heard, hears) = mpsc::channel();
     let listener = thread::spawn(move || {
         for line in BufReader::new(reader).lines().take(3) {
@@ -147,7 +148,7 @@ fn a_record_reaches_an_idle_pipe_at_once() {
 fn a_slow_reader_makes_workers_wait() {
     let (mut reader, path, keep) = pipe();
     let hub = started(config(vec![jsonl(path)]));
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     let sent = Arc::new(AtomicUsize::new(0));
     let sender = thread::spawn({
         let sent = Arc::clone(&sent);
@@ -178,7 +179,7 @@ fn a_slow_reader_makes_workers_wait() {
 fn a_slow_reader_sheds_when_nobody_may_wait() {
     let (mut reader, path, keep) = pipe();
     let hub = started(HubConfig { when_full: WhenFull::Shed, ..config(vec![jsonl(path)]) });
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     for number in 0..3_000 {
         lane.send(batch(0, number, 2));
     }
@@ -203,7 +204,7 @@ fn a_reader_that_does_not_read_outlives_no_live_run() {
     let file = dir.path().join("out");
     let sinks = vec![jsonl(path), jsonl(other_path), jsonl(&file)];
     let hub = started(HubConfig { when_full: WhenFull::Shed, ..config(sinks) });
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     for number in 0..30 {
         lane.send(batch(0, number, 100));
     }
@@ -229,7 +230,7 @@ fn a_reader_that_does_not_read_outlives_no_live_run() {
 fn a_reader_that_does_not_read_outlives_no_hurried_run() {
     let (reader, path, _keep) = pipe();
     let hub = started(config(vec![jsonl(path)]));
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     let sender = thread::spawn(move || (0..1_000).for_each(|number| lane.send(batch(0, number, 10))));
     wait_until(|| hub.reports()[0].made > 320);
     thread::sleep(Duration::from_millis(50));
@@ -249,7 +250,7 @@ fn a_reader_that_does_not_read_outlives_no_hurried_run() {
 fn a_reader_that_reads_late_gets_everything() {
     let (mut reader, path, keep) = pipe();
     let hub = started(config(vec![jsonl(path)]));
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     lane.send(batch(0, 0, 1_000));
     let listener = thread::spawn(move || {
         thread::sleep(Duration::from_millis(2_500));
@@ -268,7 +269,7 @@ fn a_reader_that_leaves_is_a_normal_end() {
     let (mut reader, path, keep) = pipe();
     let hub = started(config(vec![jsonl(path)]));
     drop(keep);
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     lane.send(batch(0, 0, 2));
     let mut some = [0; 100];
     reader.read_exact(&mut some).unwrap();
@@ -292,7 +293,7 @@ fn a_full_disk_is_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("other");
     let hub = started(config(vec![jsonl("/dev/full"), jsonl(&other)]));
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     lane.send(batch(0, 0, 300));
     wait_until(|| hub.reports()[0].failure.is_some());
     assert!(!hub.is_closed(), "the other one goes on");
@@ -311,7 +312,7 @@ fn files_are_reopened_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
     let hub = started(config(vec![jsonl(&path)]));
-    let lane = hub.lane();
+    let mut lane = hub.lane();
     lane.send(batch(0, 0, 2));
     wait_until(|| hub.reports()[0].written == 2);
     fs::rename(&path, &old).unwrap();
@@ -330,6 +331,37 @@ fn files_are_reopened_by_name() {
     let report = only(hub.finish());
     assert_eq!((report.written, report.failure), (6, None));
     assert_eq!((ids(&old).len(), ids(&newer).len()), (2, 4));
+}
+
+/// Beside a pipe, which has a thread.
+#[test]
+fn a_worker_writes_what_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
+    let (mut reader, pipe, keep) = pipe();
+    let sinks = vec![jsonl(&path), jsonl("/dev/full"), jsonl(pipe)];
+    let hub = started(HubConfig { order: Order::ByKey, worker_writes: true, ..config(sinks) });
+    let read = thread::spawn(move || {
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        all.lines().count()
+    });
+    let mut lane = hub.lane();
+    lane.send(batch(0, 0, 300));
+    // Nobody has to be waited for.
+    let reports = hub.reports();
+    assert!(reports[0].written != 0 && reports[1].failure.is_some(), "{reports:?}");
+    fs::rename(&path, &old).unwrap();
+    hub.reopen();
+    lane.send(batch(0, 1, 200));
+    assert!(path.exists());
+    assert!(!hub.is_closed());
+    drop(lane);
+    let reports = hub.finish();
+    drop(keep);
+    let shown: Vec<_> = reports.iter().map(|report| (report.made, report.written, report.shed)).collect();
+    assert_eq!(shown, [(500, 500, 0), (500, 0, 500), (500, 500, 0)]);
+    assert_eq!((ids(&old).len(), ids(&path).len(), read.join().unwrap()), (300, 200, 500));
 }
 
 #[test]
@@ -382,14 +414,17 @@ proptest! {
         workers in proptest::collection::vec(
             // One thread sends for all lanes: no more batches than a lane may have waiting.
             proptest::collection::vec(proptest::collection::vec((0..4_u64, 0..3_u64), 0..6), 8), 1..5),
+        worker_writes: bool,
         order in Just((0..32_usize).collect::<Vec<_>>()).prop_shuffle(),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         let spec = jsonl(&path);
-        let config = HubConfig { order: Order::ByKey, workers: workers.len(), ..config(vec![spec]) };
+        let config = HubConfig {
+            order: Order::ByKey, workers: workers.len(), worker_writes, ..config(vec![spec])
+        };
         let hub = started(config);
-        let lanes: Vec<_> = workers.iter().map(|_| hub.lane()).collect();
+        let mut lanes: Vec<_> = workers.iter().map(|_| hub.lane()).collect();
         let mut whole = Vec::new();
         // Each worker's batches with all their keys, which are unique: worker and place are in the flow and the index.
         let mut batches: Vec<Vec<Batch>> = workers.iter().enumerate().map(|(worker, numbers)| {
@@ -410,7 +445,7 @@ proptest! {
                 lanes[worker].send(batch);
             }
         }
-        for (lane, batches) in lanes.iter().zip(&mut batches) {
+        for (lane, batches) in lanes.iter_mut().zip(&mut batches) {
             while let Some(batch) = batches.pop() {
                 lane.send(batch);
             }

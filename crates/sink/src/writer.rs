@@ -130,7 +130,7 @@ impl Sink {
     }
 }
 
-/// The thread's own.
+/// The thread's own, or the lane's.
 pub(crate) struct Writer {
     sink: Arc<Sink>,
     output: Output,
@@ -148,8 +148,8 @@ pub(crate) enum Lines {
     Flows(FlowFormat),
 }
 
-/// Nothing more can be written; the account is in order.
-struct Over;
+/// Nothing more can be written, or nothing more will come; the account is in order.
+pub(crate) struct Over;
 
 impl Writer {
     pub(crate) fn new(
@@ -168,35 +168,51 @@ impl Writer {
         let sink = Arc::clone(&self.sink);
         let _guard = PanicGuard(&sink);
         let Some(queue) = sink.queue() else { return };
-        self.lines.set_width(self.output.terminal_width());
-        if self.begin().is_err() {
-            return;
-        }
-        loop {
+        let mut done = self.begin();
+        while done.is_ok() {
             let deadline = match &self.lines {
                 Lines::Httpry(text) => text.deadline(),
                 _ => None,
             };
-            let done = match queue.next_before(self.output.is_empty(), deadline) {
-                Next::Write(batches) => self.write(&batches),
-                Next::Idle => self.flush(),
-                Next::Reopen => self.reopen(),
-                Next::End => {
-                    self.finish_file();
-                    // There is nothing left to do with the answer.
-                    let _ = self.flush();
-                    return;
-                }
-            };
-            let done = done.and_then(|()| self.tick());
-            if done.is_err() {
-                return;
+            let next = queue.next_before(self.output.is_empty(), deadline);
+            done = self.follow(next).and_then(|()| self.tick());
+        }
+    }
+
+    /// Writes what is queued and does not wait for more, nor for the output, which must keep nobody waiting.
+    pub(crate) fn catch_up(&mut self) -> Result<(), Over> {
+        let sink = Arc::clone(&self.sink);
+        let Some(queue) = sink.queue() else { return Err(Over) };
+        loop {
+            match queue.next_before(false, None) {
+                Next::Idle if !self.output.is_overdue() => return self.tick(),
+                next => self.follow(next)?,
+            }
+        }
+    }
+
+    /// Whether the output takes at once whatever is written to it.
+    pub(crate) fn keeps_nobody_waiting(&self) -> bool {
+        self.output.keeps_nobody_waiting()
+    }
+
+    /// Does what the queue says.
+    fn follow(&mut self, next: Next) -> Result<(), Over> {
+        match next {
+            Next::Write(batches) => self.write(&batches),
+            Next::Idle => self.flush(),
+            Next::Reopen => self.reopen(),
+            Next::End => {
+                self.finish_file();
+                self.flush()?;
+                Err(Over)
             }
         }
     }
 
     /// Writes what stands in front of the first record of a file.
-    fn begin(&mut self) -> Result<(), Over> {
+    pub(crate) fn begin(&mut self) -> Result<(), Over> {
+        self.lines.set_width(self.output.terminal_width());
         match &self.lines {
             Lines::Httpry(text) => self.output.add(|out| text.begin(out)),
             _ => self.output.begin(|out| self.sink.spec.format.header(out)),
