@@ -71,10 +71,10 @@ pub(crate) fn http(
         sinks,
         flush_each: args.line_buffered,
         headers: match (&args.header, &fields) {
-            (None, Some(fields)) if !fields.headers().is_empty() => HeaderSelection::Named(fields.headers()),
+            (None, Some(fields)) if !fields.headers().is_empty() => HeaderSelection::named(fields.headers()),
             (None, _) => HeaderSelection::default(),
-            (Some(HeaderList::All), _) => HeaderSelection::All,
-            (Some(HeaderList::Named(names)), _) => HeaderSelection::Named(names.clone()),
+            (Some(HeaderList::All), _) => HeaderSelection::all(),
+            (Some(HeaderList::Named(names)), _) => HeaderSelection::named(names.clone()),
         },
         fields,
         redact: !args.no_redact,
@@ -279,7 +279,7 @@ mod tests {
                 sink(Format::Text { colour: false }, Target::File("a.txt".into())),
             ]
         );
-        assert_eq!(http.headers, HeaderSelection::Named(vec!["host".into(), "x-a".into()]));
+        assert_eq!(http.headers, HeaderSelection::named(["host", "x-a"]));
         assert!(!http.redact && http.flush_each);
         assert_eq!((http.flows.flows, http.flows.memory), (9, 1 << 20));
         assert!(!http.flows.deduplicate);

@@ -12,18 +12,17 @@
 //! `serde_json` over odd records. It knows what records are made of, and fails on anything else.
 
 mod chosen;
-mod decimal;
 
 use std::fmt::{Display, Error};
 
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
 pub(crate) use self::chosen::write_chosen;
-use crate::{wire_text, words};
+use crate::{decimal, wire_text, words};
 
 /// Appends `value` to `out` as JSON. Fails if there is something in it that records have not, such as a float.
 pub(crate) fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(Json(out))
+    value.serialize(Json::new(out))
 }
 
 /// The shapes of data that nothing in a record has, refused: for every serializer that writes JSON here.
@@ -86,8 +85,48 @@ macro_rules! no_record_has {
 }
 use no_record_has;
 
+/// ASCII text in which nothing has to be escaped, as whoever made it knows: no writer looks again.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<'a>(pub(crate) &'a [u8]);
+
+impl Plain<'static> {
+    /// A name that the program gives to something.
+    pub(crate) const fn name(name: &'static str) -> Self {
+        Self(name.as_bytes())
+    }
+}
+
+impl Serialize for Plain<'_> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        debug_assert!(is_plain_ascii(self.0));
+        if serializer.is_human_readable() {
+            serializer.serialize_str(str::from_utf8(self.0).unwrap_or_default())
+        } else {
+            serializer.serialize_newtype_struct(PLAIN, &Unescaped(self.0))
+        }
+    }
+}
+
+/// What is in a [`Plain`].
+struct Unescaped<'a>(&'a [u8]);
+
+impl Serialize for Unescaped<'_> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// Tells [`Json`] of a [`Plain`].
+const PLAIN: &str = "Plain";
+
 /// Writes one value.
-struct Json<'o>(&'o mut Vec<u8>);
+struct Json<'o> {
+    out: &'o mut Vec<u8>,
+    /// Bytes are those of a [`Plain`].
+    is_plain: bool,
+}
 
 /// Writes the members of an object or array.
 struct Members<'o> {
@@ -99,14 +138,19 @@ struct Members<'o> {
 
 impl<'o> Json<'o> {
     #[inline]
+    fn new(out: &'o mut Vec<u8>) -> Self {
+        Self { out, is_plain: false }
+    }
+
+    #[inline]
     fn open(self, open: u8, close: u8) -> Members<'o> {
-        self.0.push(open);
-        Members { out: self.0, empty: true, close }
+        self.out.push(open);
+        Members { out: self.out, empty: true, close }
     }
 
     #[inline]
     fn integer(self, value: impl Into<u64>) {
-        decimal::write(value.into(), self.0);
+        decimal::write(value.into(), self.out);
     }
 }
 
@@ -127,7 +171,7 @@ impl<'o> Serializer for Json<'o> {
     }
 
     fn serialize_bool(self, value: bool) -> Result<(), Error> {
-        self.0.extend_from_slice(if value { b"true" } else { b"false" });
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
         Ok(())
     }
 
@@ -157,20 +201,24 @@ impl<'o> Serializer for Json<'o> {
 
     #[inline]
     fn serialize_str(self, text: &str) -> Result<(), Error> {
-        write_text(text, self.0);
+        write_text(text, self.out);
         Ok(())
     }
 
     /// Bytes of the wire, as their text: what most of them are needs one look here, and two if it comes as a `str`.
     #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Error> {
-        write_bytes(bytes, self.0);
+        if self.is_plain {
+            write_plain(bytes, self.out);
+        } else {
+            write_bytes(bytes, self.out);
+        }
         Ok(())
     }
 
     #[inline]
     fn serialize_none(self) -> Result<(), Error> {
-        self.0.extend_from_slice(b"null");
+        self.out.extend_from_slice(b"null");
         Ok(())
     }
 
@@ -182,10 +230,11 @@ impl<'o> Serializer for Json<'o> {
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        value.serialize(self)
+        // Both are constants where this is inlined.
+        value.serialize(Self { is_plain: name == PLAIN, ..self })
     }
 
     #[inline]
@@ -204,7 +253,7 @@ impl<'o> Serializer for Json<'o> {
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
-        write_text(&value.to_string(), self.0);
+        write_text(&value.to_string(), self.out);
         Ok(())
     }
 
@@ -247,7 +296,7 @@ impl Members<'_> {
         if !std::mem::take(&mut self.empty) {
             self.out.push(b',');
         }
-        Json(self.out)
+        Json::new(self.out)
     }
 
     #[inline]
@@ -278,7 +327,7 @@ impl SerializeStruct for Members<'_> {
             piece[len - 2] = b'"';
             piece[len - 1] = b':';
         }
-        value.serialize(Json(self.out))
+        value.serialize(Json::new(self.out))
     }
 
     #[inline]
@@ -300,7 +349,7 @@ impl SerializeMap for Members<'_> {
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(Json(self.out))
+        value.serialize(Json::new(self.out))
     }
 
     #[inline]
@@ -396,20 +445,21 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Nothing in it has to be escaped, nor looked at for what is not UTF-8.
 #[inline]
-fn is_plain_ascii(bytes: &[u8]) -> bool {
-    if bytes.len() < 16 {
-        return !words::any(bytes, |word| {
-            words::above(word) | words::below(word, b' ') | words::has(word, b'"') | words::has(word, b'\\')
-        });
-    }
+pub(crate) fn is_plain_ascii(bytes: &[u8]) -> bool {
+    words::none(bytes, is_escaped)
+}
+
+/// Whether this ASCII character has to be escaped; true for all that is not ASCII.
+#[inline]
+pub(crate) fn is_escaped(byte: u8) -> bool {
     // As a signed number a byte beyond ASCII is below 0.
-    words::none(bytes, |byte| (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\'))
+    (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 /// Nothing in it has to be escaped.
 #[inline]
 fn is_plain(bytes: &[u8]) -> bool {
-    !words::any(bytes, |word| words::below(word, b' ') | words::has(word, b'"') | words::has(word, b'\\'))
+    words::none(bytes, |byte| (byte < b' ') | (byte == b'"') | (byte == b'\\'))
 }
 
 #[cfg(test)]
@@ -475,7 +525,7 @@ mod tests {
         #[test]
         fn bytes(bytes in proptest::collection::vec(prop_oneof![4 => b' '..=b'~', 1 => any::<u8>()], 0..60)) {
             let mut out = Vec::new();
-            Json(&mut out).serialize_bytes(&bytes).unwrap();
+            Json::new(&mut out).serialize_bytes(&bytes).unwrap();
             prop_assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&wire_text(&bytes)).unwrap());
         }
     }

@@ -11,6 +11,7 @@
 //! its own, and merged at the end.
 #![forbid(unsafe_code)]
 
+mod decimal;
 pub mod fields;
 mod flow;
 mod histogram_log;

@@ -19,6 +19,7 @@ use gannet_http::{Exchange, ExchangeId};
 use gannet_packet::{Endpoint, Timestamp};
 use serde::{Serialize, Serializer};
 
+use crate::decimal::Room;
 use crate::record::started;
 use crate::short::{ADDRESS_BYTES_MAX, Short};
 
@@ -75,15 +76,15 @@ impl Locator {
     /// Behind the text of its id.
     fn short_behind(&self, id: Short<TEXT_BYTES_MAX>) -> Short<TEXT_BYTES_MAX> {
         let mut text = id;
-        for (before, end) in [(b"@", self.client), (b"-", self.server)] {
-            text.ascii(before);
+        for (before, end) in [(*b"@", self.client), (*b"-", self.server)] {
+            text.put(before, 1);
             text.address(end.address);
-            text.ascii(b".");
+            text.put(*b".", 1);
             text.number(end.port);
         }
-        text.ascii(b"@");
+        text.put(*b"@", 1);
         text.number(self.first.0);
-        text.ascii(b"+");
+        text.put(*b"+", 1);
         text.number(self.last.0.saturating_sub(self.first.0));
         text
     }
@@ -154,8 +155,8 @@ fn endpoint(text: &str) -> Option<Endpoint> {
 /// The text of an id, with room behind it: the connection's name, a hyphen, the index.
 pub(crate) fn id_text<const N: usize>(id: ExchangeId) -> Short<N> {
     let mut text = Short::new();
-    text.ascii(&id.connection.text());
-    text.ascii(b"-");
+    text.put(id.connection.text(), ConnectionId::TEXT_BYTES);
+    text.put(*b"-", 1);
     text.number(id.index);
     text
 }

@@ -37,7 +37,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::event::EventRecord;
 pub use self::headers::HeaderSelection;
-use self::headers::{Scan, Selector};
+use self::headers::Scan;
 use self::message::{RequestPart, ResponsePart};
 use self::origin::Said;
 use self::own::OwnPart;
@@ -171,21 +171,21 @@ impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Exchange { connection, request, response, tcp, .. } = self.exchange;
         let path = self.path();
-        let selector = self.options.headers.selector();
-        let (asked, answered) = (scan(request, &selector), scan(response, &selector));
+        let (asked, answered) = (scan(request, self.options), scan(response, self.options));
         let head = request.as_ref().map(|request| &request.head);
         let said = Said::new(head.zip(asked.as_ref()), answered.as_ref(), self.options);
         let answer = response.as_ref().map(|response| &response.head);
         let line = Line {
             timestamp: Rfc3339(self.timestamp()),
             http: HttpPart {
-                request: request.as_ref().zip(asked.as_ref()).map(|(message, scan)| {
-                    RequestPart::new(message, (scan, &selector), said.request_id, self.options)
-                }),
+                request: request
+                    .as_ref()
+                    .zip(asked.as_ref())
+                    .map(|(message, scan)| RequestPart::new(message, scan, said.request_id, self.options)),
                 response: response
                     .as_ref()
                     .zip(answered.as_ref())
-                    .map(|(message, scan)| ResponsePart::new(message, (scan, &selector), self.options)),
+                    .map(|(message, scan)| ResponsePart::new(message, scan, self.options)),
                 route: path
                     .as_deref()
                     .map(|path| self.options.routes.route_of(path, said.operation.as_deref())),
@@ -239,15 +239,8 @@ fn original_of<'a>(request: &'a Head, options: &RecordOptions) -> Option<Cow<'a,
     })
 }
 
-fn scheme_of(scheme: Option<&[u8]>) -> Cow<'static, str> {
-    match scheme {
-        None => Cow::Borrowed("http"),
-        Some(scheme) => Cow::Owned(wire_text(scheme).to_ascii_lowercase()),
-    }
-}
-
-fn scan<'m>(message: &'m Option<Message>, selector: &Selector<'_>) -> Option<Scan<'m>> {
-    message.as_ref().map(|message| Scan::new(&message.head, selector))
+fn scan<'m>(message: &'m Option<Message>, options: &RecordOptions) -> Option<Scan<'m>> {
+    message.as_ref().map(|message| Scan::new(&message.head, &options.headers))
 }
 
 /// When an exchange began: the request's first byte, or an orphan response's.

@@ -32,20 +32,18 @@ pub fn mask_query(query: Cow<'_, str>) -> Cow<'_, str> {
 /// values of queries masked.
 pub fn masked_text(bytes: &[u8]) -> Cow<'_, str> {
     // Most have nothing that would have to be masked or escaped: one look instead of two.
-    let is_harmless =
-        !words::any(bytes, |word| words::above(word) | words::has(word, b'?') | words::has(word, b'@'));
+    let is_harmless = words::none(bytes, |byte| !byte.is_ascii() | may_begin_secret(byte));
     match str::from_utf8(bytes) {
         Ok(text) if is_harmless => Cow::Borrowed(text),
         _ => mask_urls(wire_text(bytes)),
     }
 }
 
-/// Whether [`masked_text`] may have something to mask.
-pub(crate) fn may_need_mask(bytes: &[u8]) -> bool {
-    if bytes.len() < 16 {
-        return words::any(bytes, |word| words::has(word, b'?') | words::has(word, b'@'));
-    }
-    !words::none(bytes, |byte| matches!(byte, b'?' | b'@'))
+/// Whether [`masked_text`] may have something to mask in a text that has this in it: without a query and without a user
+/// there are no secrets.
+#[inline]
+pub(crate) fn may_begin_secret(byte: u8) -> bool {
+    (byte == b'?') | (byte == b'@')
 }
 
 /// The same of text.

@@ -138,7 +138,7 @@ impl Selector {
         let headers = selection.expression.as_ref().map(|expression| expression.headers().to_vec());
         Some(Self {
             options: RecordOptions {
-                headers: HeaderSelection::Named(headers.unwrap_or_default()),
+                headers: HeaderSelection::named(headers.unwrap_or_default()),
                 fields: None,
                 ..options
             },

@@ -1,9 +1,12 @@
-//! Text of a bounded length, put together without the heap.
+//! Text of a bounded length, put together without the heap: ASCII, and nothing in it that JSON would escape.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
+
+use crate::decimal::{self, Room};
+use crate::json::Plain;
 
 /// At most `N` bytes of text. Whoever makes one chooses `N` so that all of it fits; a piece that does not is left out.
 #[derive(Clone, Copy)]
@@ -34,7 +37,6 @@ impl<const N: usize> Short<N> {
         self.ascii(text.as_bytes());
     }
 
-    /// `bytes` are ASCII, or the whole of some UTF-8.
     #[inline]
     pub(crate) fn ascii(&mut self, bytes: &[u8]) {
         if let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
@@ -44,20 +46,19 @@ impl<const N: usize> Short<N> {
     }
 
     #[inline]
-    pub(crate) fn number(&mut self, number: impl itoa::Integer) {
-        self.text(itoa::Buffer::new().format(number));
+    pub(crate) fn number(&mut self, number: impl Into<u64>) {
+        decimal::write(number.into(), self);
     }
 
     #[inline]
     pub(crate) fn address(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(address) => {
-                let [a, b, c, d] = address.octets();
-                self.number(a);
-                for octet in [b, c, d] {
-                    self.ascii(b".");
-                    self.number(octet);
+                let [a, b, c, last] = address.octets().map(|octet| OCTETS[usize::from(octet)]);
+                for (text, len) in [a, b, c] {
+                    self.put(text, len);
                 }
+                self.put(last.0, last.1 - 1);
             }
             IpAddr::V6(address) => {
                 // Fails where there is no room, which is for whoever chose N to know.
@@ -67,10 +68,38 @@ impl<const N: usize> Short<N> {
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        // Made of whole texts.
         self.bytes.get(..self.len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 }
+
+impl<const N: usize> Room for Short<N> {
+    #[inline]
+    fn put<const M: usize>(&mut self, bytes: [u8; M], len: usize) {
+        match self.bytes.get_mut(self.len..self.len + M) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.len += len;
+            }
+            None => self.ascii(bytes.get(..len).unwrap_or(&bytes)),
+        }
+    }
+}
+
+/// Each number of an address in decimal with a full stop behind it, and how long that is.
+static OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut value = 0;
+    while value < 256 {
+        let digits = [b'0' + (value / 100) as u8, b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8];
+        octets[value] = match (digits, value) {
+            ([_, _, c], 0..10) => ([c, b'.', 0, 0], 2),
+            ([_, b, c], 10..100) => ([b, c, b'.', 0], 3),
+            ([a, b, c], _) => ([a, b, c, b'.'], 4),
+        };
+        value += 1;
+    }
+    octets
+};
 
 /// An address in a record.
 #[derive(Clone, Copy)]
@@ -97,12 +126,7 @@ impl<const N: usize> fmt::Write for Short<N> {
 
 impl<const N: usize> Serialize for Short<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.serialize_str(self.as_str())
-        } else {
-            // Our own, which takes bytes for what they are.
-            serializer.serialize_bytes(self.bytes.get(..self.len).unwrap_or_default())
-        }
+        Plain(self.bytes.get(..self.len).unwrap_or_default()).serialize(serializer)
     }
 }
 

@@ -7,6 +7,8 @@ use gannet_packet::Timestamp;
 use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 
+use crate::json::Plain;
+
 /// A time as RFC 3339 has it, in UTC, with nine digits.
 pub(crate) struct Rfc3339(pub Timestamp);
 
@@ -50,13 +52,7 @@ const DAY_SECS: u64 = 86_400;
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.text();
-        if serializer.is_human_readable() {
-            serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
-        } else {
-            // Our own, which takes bytes for what they are.
-            serializer.serialize_bytes(&text)
-        }
+        Plain(&self.text()).serialize(serializer)
     }
 }
 

@@ -1,30 +1,69 @@
-//! Questions about the bytes of a text, eight at a time: most texts of a record are too short for anything wider.
+//! Questions about the bytes of a text, eight or sixteen at a time: most texts of a record are too short for anything wider.
 
-/// Whether the answer is yes anywhere in `bytes`. `question` is asked about words made of eight of them, some of them twice
-/// or filled up with full stops; 0 is no.
-#[inline]
-pub(crate) fn any(bytes: &[u8], question: impl Fn(u64) -> u64) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let answer = words.iter().fold(0, |answer, word| answer | question(u64::from_le_bytes(*word)));
-    // Once more some of those before the rest, instead of each of the rest.
-    let last = bytes.last_chunk::<8>().map_or_else(|| short(rest), |last| u64::from_le_bytes(*last));
-    answer | question(last) != 0
-}
-
-/// Whether the answer is no for each of `bytes`. For questions that are a few comparisons: if there are sixteen bytes, they
-/// are asked of as many at a time, of some of them twice.
+/// Whether the answer is no for each of `bytes`. For questions that are a few comparisons: they are asked of sixteen at a
+/// time, of some of them twice, and of full stops, for which the answer must be no.
 #[inline]
 pub(crate) fn none(bytes: &[u8], question: impl Fn(u8) -> bool) -> bool {
-    let Some(last) = bytes.last_chunk::<16>() else {
-        return !bytes.iter().fold(false, |answer, byte| answer | question(*byte));
+    let filled;
+    let (chunks, last) = match bytes.last_chunk::<16>() {
+        Some(last) => (bytes.as_chunks::<16>().0, last),
+        None => {
+            filled = sixteen(bytes);
+            (&[][..], &filled)
+        }
     };
     let mut answers = [false; 16];
-    for chunk in bytes.as_chunks::<16>().0.iter().chain([last]) {
+    for chunk in chunks.iter().chain([last]) {
         for (answer, byte) in answers.iter_mut().zip(chunk) {
             *answer |= question(*byte);
         }
     }
     answers == [false; 16]
+}
+
+/// A name in small letters, prepared for being compared with many in any case of letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AnyCase {
+    text: String,
+    /// [`sixteen`] of it if it is no longer than that.
+    bytes: u128,
+    /// The bits by which capitals differ from its letters.
+    case: u128,
+}
+
+impl AnyCase {
+    pub(crate) fn new(mut text: String) -> Self {
+        text.make_ascii_lowercase();
+        let bytes = u128::from_le_bytes(sixteen(text.as_bytes()));
+        let case = bytes.to_le_bytes().map(|byte| if byte.is_ascii_lowercase() { 0x20 } else { 0 });
+        Self { text, bytes, case: u128::from_le_bytes(case) }
+    }
+
+    /// The name in small letters.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, other: &[u8]) -> bool {
+        if other.len() != self.text.len() {
+            return false;
+        }
+        if other.len() > 16 {
+            return same_but_for_case(other, self.text.as_bytes());
+        }
+        (u128::from_le_bytes(sixteen(other)) ^ self.bytes) & !self.case == 0
+    }
+}
+
+/// Up to sixteen bytes, some of them twice or filled up with full stops; the same for the same bytes alone, among those of
+/// one length.
+#[inline]
+fn sixteen(bytes: &[u8]) -> [u8; 16] {
+    let word =
+        |chunk: Option<&[u8; 8]>| chunk.map_or_else(|| short(bytes), |chunk| u64::from_le_bytes(*chunk));
+    let (first, last) = (word(bytes.first_chunk()), word(bytes.last_chunk()));
+    (u128::from(first) | u128::from(last) << 64).to_le_bytes()
 }
 
 /// Whether two texts are the same but for the case of ASCII letters.
@@ -43,12 +82,6 @@ pub(crate) fn same_but_for_case(a: &[u8], b: &[u8]) -> bool {
         _ => differ(short(a_rest), short(b_rest)),
     };
     different | last == 0
-}
-
-/// Whether there is no ASCII capital in `bytes`.
-#[inline]
-pub(crate) fn is_lower(bytes: &[u8]) -> bool {
-    !any(bytes, |word| lower(word) ^ word)
 }
 
 /// Up to seven bytes as a word, some of them twice or filled up with full stops; the same for the same bytes alone, among
@@ -77,27 +110,6 @@ fn lower(word: u64) -> u64 {
     word | capitals >> 2
 }
 
-/// Not 0 if there is a byte below `bound` in `word`; `bound` is 128 at most.
-///
-/// Such a byte borrows from its own highest bit when the bound is taken from it; so does none else that had the bit clear,
-/// but for those above such a byte, when the answer is yes already.
-#[inline]
-pub(crate) fn below(word: u64, bound: u8) -> u64 {
-    word.wrapping_sub(each(bound)) & !word & each(0x80)
-}
-
-/// Not 0 if there is a byte in `word` that is not ASCII.
-#[inline]
-pub(crate) fn above(word: u64) -> u64 {
-    word & each(0x80)
-}
-
-/// Not 0 if `byte` is in `word`.
-#[inline]
-pub(crate) fn has(word: u64, byte: u8) -> u64 {
-    below(word ^ each(byte), 1)
-}
-
 const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
@@ -106,26 +118,20 @@ const fn each(byte: u8) -> u64 {
 mod tests {
     use super::*;
 
-    /// At every place of every length up to three words, by itself among others that are near or far.
+    /// At every place of every length up to three times sixteen.
     #[test]
     fn each_byte_is_seen_wherever_it_is() {
-        for len in 1..25 {
-            for at in 0..len {
-                for byte in 0..=255 {
-                    for others in [b'"' - 1, b'"' + 1, b'~', 0x7f, 0x80, 0xff] {
-                        let mut bytes = vec![others; len];
-                        bytes[at] = byte;
-                        assert_eq!(any(&bytes, |word| has(word, b'"')), bytes.contains(&b'"'), "{bytes:?}");
-                        assert_eq!(any(&bytes, above), !bytes.is_ascii(), "{bytes:?}");
-                        for bound in [1, b'!', b'#', 128] {
-                            let expected = bytes.iter().any(|byte| *byte < bound) || len < 4 && b'.' < bound;
-                            assert_eq!(any(&bytes, |word| below(word, bound)), expected, "{bytes:?} {bound}");
-                        }
-                    }
+        for len in 0..49 {
+            for others in [b'"' - 1, b'"' + 1, b'~', 0x7f, 0x80, 0xff] {
+                let mut bytes = vec![others; len];
+                assert!(none(&bytes, |byte| byte == b'"'));
+                for at in 0..len {
+                    bytes[at] = b'"';
+                    assert!(!none(&bytes, |byte| byte == b'"'), "{bytes:?}");
+                    bytes[at] = others;
                 }
             }
         }
-        assert!(!any(&[], |word| has(word, 0)));
     }
 
     #[test]
@@ -147,5 +153,22 @@ mod tests {
             }
         }
         assert!(same_but_for_case(b"", b"") && !same_but_for_case(b"a", b"aa"));
+    }
+
+    /// Against the same of the standard library: each byte in each place, of names of one length.
+    #[test]
+    fn names_are_the_same_in_any_case() {
+        for len in 0..20 {
+            let name = "aB-Cd_eFgHiJ?KlMxn0O".get(..len).unwrap();
+            let prepared = AnyCase::new(name.to_owned());
+            assert_eq!(prepared.as_str(), name.to_ascii_lowercase());
+            assert!(prepared.is(name.as_bytes()) && prepared.is(name.to_ascii_uppercase().as_bytes()));
+            assert!(!prepared.is(b"aB-Cd_eFgHiJ?KlMxn0Op") && !prepared.is(b"zz"));
+            for (at, byte) in (0..len).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+                let mut other = name.as_bytes().to_vec();
+                other[at] = byte;
+                assert_eq!(prepared.is(&other), name.as_bytes().eq_ignore_ascii_case(&other), "{other:?}");
+            }
+        }
     }
 }

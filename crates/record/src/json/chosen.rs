@@ -102,7 +102,7 @@ impl SerializeMap for ChosenMembers<'_, '_> {
 macro_rules! whole {
     ($($name:ident: $type:ty),*) => {
         $(fn $name(self, value: $type) -> Result<(), Error> {
-            Json(self.out).$name(value)
+            Json::new(self.out).$name(value)
         })*
     };
 }
@@ -123,11 +123,11 @@ impl<'o, 'c> Serializer for Chosen<'o, 'c> {
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<ChosenMembers<'o, 'c>, Error> {
-        Ok(ChosenMembers { members: Json(self.out).open(b'{', b'}'), nodes: self.nodes })
+        Ok(ChosenMembers { members: Json::new(self.out).open(b'{', b'}'), nodes: self.nodes })
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<ChosenMembers<'o, 'c>, Error> {
-        Ok(ChosenMembers { members: Json(self.out).open(b'{', b'}'), nodes: self.nodes })
+        Ok(ChosenMembers { members: Json::new(self.out).open(b'{', b'}'), nodes: self.nodes })
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
@@ -151,15 +151,15 @@ impl<'o, 'c> Serializer for Chosen<'o, 'c> {
     }
 
     fn serialize_none(self) -> Result<(), Error> {
-        Json(self.out).serialize_none()
+        Json::new(self.out).serialize_none()
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Members<'o>, Error> {
-        Json(self.out).serialize_seq(len)
+        Json::new(self.out).serialize_seq(len)
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
-        Json(self.out).collect_str(value)
+        Json::new(self.out).collect_str(value)
     }
 
     no_record_has!();

@@ -19,12 +19,13 @@ use gannet_http::{
 use gannet_packet::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::headers::{HeaderPart, Scan, Selector};
+use super::headers::{HeaderPart, Scan};
 use super::message::{RequestPart, ResponsePart, reason_phrase};
 use super::origin::Said;
 use super::own::{ArcStr, TunnelPart, inner_vlan};
 use super::parts::{Address, AgentPart, ClientPart, EndPart, HostPart, NetworkPart, UrlPart};
 use super::{OTHER_METHOD, RecordOptions, known_method, path_of, query_of, write_line};
+use crate::json::Plain;
 use crate::locator::{ID_BYTES_MAX, id_text};
 use crate::short::Short;
 use crate::text::Wire;
@@ -185,12 +186,11 @@ impl<'a> EventRecord<'a> {
 impl Serialize for EventRecord<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { connection, options, .. } = *self;
-        let selector = options.headers.selector();
         let path = self.path();
         let host = self.url.and_then(|url| url.host);
         let (asked, answered) = (
-            self.request.map(|side| Scan::new(side.head, &selector)),
-            self.response.map(|side| Scan::new(side.head, &selector)),
+            self.request.map(|side| Scan::new(side.head, &options.headers)),
+            self.response.map(|side| Scan::new(side.head, &options.headers)),
         );
         let said =
             Said::new(self.request.map(|side| side.head).zip(asked.as_ref()), answered.as_ref(), options);
@@ -201,11 +201,11 @@ impl Serialize for EventRecord<'_> {
                 request: self
                     .request
                     .zip(asked.as_ref())
-                    .map(|(side, scan)| RequestSide::new(side, (scan, &selector), said.request_id, options)),
+                    .map(|(side, scan)| RequestSide::new(side, scan, said.request_id, options)),
                 response: self
                     .response
                     .zip(answered.as_ref())
-                    .map(|(side, scan)| ResponseSide::new(side, (scan, &selector), options)),
+                    .map(|(side, scan)| ResponseSide::new(side, scan, options)),
                 route: path.as_deref().map(|path| options.routes.route_of(path, said.operation.as_deref())),
             },
             url: UrlPart::new(self.request.map(|side| side.head), self.url, path.as_deref(), options),
@@ -221,7 +221,7 @@ impl Serialize for EventRecord<'_> {
                 receive_ns: duration.filter(|_| self.event == Event::Response),
             },
             gannet: OwnPart {
-                event: self.event(),
+                event: Plain::name(self.event()),
                 id: self.index.map(|index| id_text(ExchangeId { connection: connection.id, index })),
                 complete: self.complete(),
                 operation: said.operation.as_deref(),
@@ -274,7 +274,7 @@ struct HttpPart<'a> {
 enum RequestSide<'a> {
     Message(RequestPart<'a>),
     Head {
-        method: &'static str,
+        method: Plain<'static>,
         #[serde(skip_serializing_if = "Option::is_none")]
         method_original: Option<Wire<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,22 +285,17 @@ enum RequestSide<'a> {
 }
 
 impl<'a> RequestSide<'a> {
-    fn new(
-        side: Side<'a>,
-        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
-        id: Option<&'a [u8]>,
-        options: &'a RecordOptions,
-    ) -> Self {
+    fn new(side: Side<'a>, scan: &'a Scan<'a>, id: Option<&'a [u8]>, options: &'a RecordOptions) -> Self {
         if let Some(message) = side.message {
-            return Self::Message(RequestPart::new(message, (scan, selector), id, options));
+            return Self::Message(RequestPart::new(message, scan, id, options));
         }
         let original = side.head.method();
         let known = known_method(original);
         Self::Head {
-            method: known.unwrap_or(OTHER_METHOD),
+            method: Plain::name(known.unwrap_or(OTHER_METHOD)),
             method_original: known.is_none().then_some(Wire(original)),
             id: id.map(Wire),
-            header: HeaderPart::new(scan, options, selector),
+            header: HeaderPart::new(scan, options),
         }
     }
 }
@@ -321,18 +316,14 @@ enum ResponseSide<'a> {
 }
 
 impl<'a> ResponseSide<'a> {
-    fn new(
-        side: Side<'a>,
-        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
-        options: &'a RecordOptions,
-    ) -> Self {
+    fn new(side: Side<'a>, scan: &'a Scan<'a>, options: &'a RecordOptions) -> Self {
         if let Some(message) = side.message {
-            return Self::Message(ResponsePart::new(message, (scan, selector), options));
+            return Self::Message(ResponsePart::new(message, scan, options));
         }
         Self::Head {
             status_code: side.head.status(),
             reason_phrase: reason_phrase(side.head),
-            header: HeaderPart::new(scan, options, selector),
+            header: HeaderPart::new(scan, options),
         }
     }
 }
@@ -353,7 +344,7 @@ impl TimingPart {
 
 #[derive(Serialize)]
 struct OwnPart<'a> {
-    event: &'static str,
+    event: Plain<'static>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Short<ID_BYTES_MAX>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,17 +9,33 @@ use serde::{Serialize, Serializer};
 use super::RecordOptions;
 use super::origin::{self, Known};
 use super::parts::{Items, List};
-use crate::redact::{MASKED_FIELD, is_credential_field, masked_text, may_need_mask};
+use crate::json::{Plain, is_escaped, is_plain_ascii};
+use crate::redact::{MASKED_FIELD, is_credential_field, masked_text, may_begin_secret};
 use crate::text::Wire;
-use crate::{wire_text, words};
+use crate::wire_text;
+use crate::words::{self, AnyCase};
 
 /// Which header fields records show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HeaderSelection {
-    /// Those of these names, in lower case.
-    Named(Vec<String>),
-    /// All.
-    All,
+pub struct HeaderSelection {
+    all: bool,
+    /// Those that are selected, and those that something is made of, each once.
+    names: Vec<Name>,
+    /// For each hash of a name, the first of `names` that has it.
+    first: Vec<Option<u32>>,
+}
+
+/// What is known of a name of header fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    text: AnyCase,
+    selected: bool,
+    /// Nothing in it has to be escaped in JSON.
+    is_plain: bool,
+    is_credential: bool,
+    known: Option<Known>,
+    /// The next of the same hash.
+    next: Option<u32>,
 }
 
 impl Default for HeaderSelection {
@@ -35,109 +51,71 @@ impl Default for HeaderSelection {
             "x-forwarded-for",
             "traceparent",
         ];
-        Self::Named(names.map(str::to_owned).to_vec())
+        Self::named(names)
     }
 }
 
 impl HeaderSelection {
-    /// Which fields are selected, prepared for looking at many.
-    pub(super) fn selector(&self) -> Selector<'_> {
-        match self {
-            Self::Named(names) => {
-                let mut of_length = [0; LENGTHS];
-                for (at, name) in names.iter().enumerate() {
-                    if let Some(bits) = of_length.get_mut(name.len().min(LENGTHS - 1)) {
-                        *bits |= 1_u16 << at.min(LAST_BIT);
-                    }
-                }
-                let mut looked_at = KNOWN_LOOKED_AT;
-                names.iter().for_each(|name| looked_at.add(name.as_bytes()));
-                Selector { names, of_length, all: false, looked_at }
-            }
-            Self::All => Selector {
-                names: &[],
-                of_length: [0; LENGTHS],
-                all: true,
-                looked_at: LookedAt([u64::MAX; 4]),
-            },
+    /// Those of these names, in any case of letters.
+    pub fn named(names: impl IntoIterator<Item: Into<String>>) -> Self {
+        let mut selection = Self { all: false, names: Vec::new(), first: vec![None; NAME_HASHES] };
+        for name in names {
+            selection.name(name.into()).selected = true;
         }
-    }
-}
-
-/// See [`HeaderSelection::selector`].
-pub(super) struct Selector<'a> {
-    names: &'a [String],
-    /// For each length, which of the names have it, as bits: most fields have another. The last element is for that length
-    /// and any longer one; the last bit is for that name and all behind it.
-    of_length: [u16; LENGTHS],
-    all: bool,
-    /// Those that are selected, and those that something is made of.
-    looked_at: LookedAt,
-}
-
-/// A set of names by length, first and last letter: no name is missing, and few are in it by accident.
-#[derive(Clone, Copy)]
-struct LookedAt([u64; 4]);
-
-impl LookedAt {
-    #[inline]
-    const fn bit(name: &[u8]) -> (usize, u64) {
-        let [first, .., last] = name else { return (0, 1) };
-        // In any case of letters.
-        let mixed = name.len() + (*first | 0x20) as usize * 7 + (*last | 0x20) as usize * 13;
-        (mixed / 64 % 4, 1 << (mixed % 64))
+        for (known, name) in Known::NAMES {
+            selection.name(name.to_owned()).known = Some(known);
+        }
+        selection
     }
 
-    const fn add(&mut self, name: &[u8]) {
-        let (word, bit) = Self::bit(name);
-        self.0[word] |= bit;
+    /// All.
+    pub fn all() -> Self {
+        Self { all: true, ..Self::named([""; 0]) }
     }
 
-    #[inline]
-    fn has(&self, name: &[u8]) -> bool {
-        let (word, bit) = Self::bit(name);
-        self.0.get(word).is_some_and(|bits| bits & bit != 0)
+    /// The entry of a name, made if there is none.
+    fn name(&mut self, text: String) -> &mut Name {
+        let bytes = text.as_bytes();
+        let at = match self.find(bytes) {
+            Some((at, _)) => at,
+            None => {
+                let next = self.first[hash(bytes)].replace(self.names.len() as u32);
+                let (is_plain, is_credential) = (is_plain_ascii(bytes), is_credential_field(bytes));
+                let text = AnyCase::new(text);
+                self.names.push(Name { text, selected: false, is_plain, is_credential, known: None, next });
+                self.names.len() - 1
+            }
+        };
+        &mut self.names[at]
     }
-}
 
-/// Those that something is made of.
-const KNOWN_LOOKED_AT: LookedAt = {
-    let mut names = LookedAt([0; 4]);
-    let mut at = 0;
-    while at < KNOWN {
-        names.add(Known::NAMES[at].1.as_bytes());
-        at += 1;
-    }
-    names
-};
-
-/// Few names are longer.
-const LENGTHS: usize = 32;
-const LAST_BIT: usize = u16::BITS as usize - 1;
-
-impl Selector<'_> {
     #[inline]
     pub(super) fn contains(&self, name: &[u8]) -> bool {
-        self.all || self.find(name).is_some()
+        self.all || self.find(name).is_some_and(|(_, found)| found.selected)
     }
 
-    /// Where `name` is among the names that are selected.
+    /// What is known of fields of this name, and where it is among the names.
     #[inline]
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        let mut bits = self.of_length.get(name.len().min(LENGTHS - 1)).copied().unwrap_or(0);
-        while bits != 0 {
-            let at = bits.trailing_zeros() as usize;
-            // Takes the lowest bit away.
-            bits &= bits - 1;
-            let places = if at == LAST_BIT { at..self.names.len() } else { at..at + 1 };
-            let names = self.names.get(places).unwrap_or_default();
-            if let Some(place) = names.iter().position(|selected| same_name(name, selected.as_bytes())) {
-                return Some(at + place);
+    fn find(&self, name: &[u8]) -> Option<(usize, &Name)> {
+        let mut next = self.first.get(hash(name)).copied().flatten();
+        while let Some((at, found)) = next.and_then(|at| Some((at as usize, self.names.get(at as usize)?))) {
+            if found.text.is(name) {
+                return Some((at, found));
             }
+            next = found.next;
         }
         None
     }
 }
+
+/// Out of length, first and last letter, in any case: few other names have the same as one that is looked for.
+#[inline]
+fn hash(name: &[u8]) -> usize {
+    let [first, .., last] = name else { return 0 };
+    (name.len() + (*first | 0x20) as usize * 7 + (*last | 0x20) as usize * 13) % NAME_HASHES
+}
+
+const NAME_HASHES: usize = 256;
 
 /// Whether two names of fields are one: "Each header field consists of a case-insensitive field name" (RFC 9112, section
 /// 5).
@@ -148,6 +126,7 @@ fn same_name(a: &[u8], b: &[u8]) -> bool {
 
 /// The value of a header field as it is shown.
 pub(super) enum Shown<'a> {
+    Plain(Plain<'a>),
     AsItIs(Wire<'a>),
     Masked(Cow<'a, str>),
 }
@@ -156,6 +135,7 @@ impl Serialize for Shown<'_> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            Self::Plain(value) => value.serialize(serializer),
             Self::AsItIs(value) => value.serialize(serializer),
             Self::Masked(text) => serializer.serialize_str(text),
         }
@@ -164,24 +144,35 @@ impl Serialize for Shown<'_> {
 
 impl RecordOptions {
     /// A header value as it is shown, to be written.
-    pub(super) fn shown<'a>(&self, name: &(impl AsRef<[u8]> + ?Sized), value: &'a [u8]) -> Shown<'a> {
-        if self.redact && (is_credential_field(name.as_ref()) || may_need_mask(value)) {
-            Shown::Masked(self.value(name, value))
+    fn shown<'a>(&self, name: &[u8], value: &'a [u8]) -> Shown<'a> {
+        self.shown_if(self.redact && is_credential_field(name), value)
+    }
+
+    /// The value of a field that may be a `credential`, to be written.
+    #[inline]
+    pub(super) fn shown_if<'a>(&self, credential: bool, value: &'a [u8]) -> Shown<'a> {
+        if credential && self.redact {
+            Shown::Masked(Cow::Borrowed(MASKED_FIELD))
+        } else if is_plain_unmasked(value) {
+            // As nearly all are: one look for what would have to be escaped and for what would have to be masked.
+            Shown::Plain(Plain(value))
+        } else if self.redact {
+            Shown::Masked(masked_text(value))
         } else {
             Shown::AsItIs(Wire(value))
         }
     }
 
-    /// A header value as it is shown.
-    pub(super) fn value<'a>(&self, name: &(impl AsRef<[u8]> + ?Sized), value: &'a [u8]) -> Cow<'a, str> {
-        if !self.redact {
-            wire_text(value)
-        } else if is_credential_field(name.as_ref()) {
-            Cow::Borrowed(MASKED_FIELD)
-        } else {
-            masked_text(value)
-        }
+    /// The value of a field that is no credential as it is shown.
+    pub(super) fn value<'a>(&self, value: &'a [u8]) -> Cow<'a, str> {
+        if self.redact { masked_text(value) } else { wire_text(value) }
     }
+}
+
+/// Nothing in it has to be escaped in JSON, nor to be masked.
+#[inline]
+fn is_plain_unmasked(bytes: &[u8]) -> bool {
+    words::none(bytes, |byte| is_escaped(byte) | may_begin_secret(byte))
 }
 
 /// One look at all fields of a head: which are selected, and where those are that records make something of.
@@ -193,15 +184,15 @@ pub(super) struct Scan<'a> {
     /// There are more fields than bits.
     is_long: bool,
     few: Few,
-    /// The first value of each.
-    known: [Option<&'a [u8]>; KNOWN],
+    /// The place of the first of each, counted from 1; 0 for none.
+    known: [u32; KNOWN],
     /// More than one `traceparent`.
     traces: u8,
 }
 
 /// The selected fields of a head as nearly all have them: a few, each once.
 struct Few {
-    /// Of each its place in the head and that of its name among those that are selected.
+    /// Of each its place in the head and that of its name in the selection.
     places: [(u8, u8); FEW],
     len: usize,
     /// The places of the names, as bits.
@@ -235,71 +226,47 @@ const FEW: usize = 8;
 
 const KNOWN: usize = Known::NAMES.len();
 
-/// For each length, which of the known names have it, as bits; the last element is for that length and any longer one.
-const KNOWN_OF_LENGTH: [u16; LENGTHS] = {
-    let mut of_length = [0; LENGTHS];
-    let mut at = 0;
-    while at < KNOWN {
-        of_length[Known::NAMES[at].1.len()] |= 1 << at;
-        at += 1;
-    }
-    of_length
-};
-
 impl<'a> Scan<'a> {
-    pub(super) fn new(head: &'a Head, selector: &Selector<'_>) -> Self {
+    pub(super) fn new(head: &'a Head, selection: &HeaderSelection) -> Self {
         let mut scan = Self {
             head,
             selected: 0,
             is_long: head.field_at(BITS).is_some(),
             few: Few::new(),
-            known: [None; KNOWN],
+            known: [0; KNOWN],
             traces: 0,
         };
-        let mut next = 1_u64;
-        for (name, value) in head.fields() {
-            let bit = next;
-            // 0 for what is beyond.
-            next <<= 1;
-            if !selector.looked_at.has(name) {
-                continue;
-            }
-            if selector.all {
+        for (place, (name, _)) in (1..).zip(head.fields()) {
+            // None for what is beyond.
+            let bit = 1_u64.unbounded_shl(place - 1);
+            if selection.all {
                 scan.selected |= bit;
-            } else if let Some(place) = selector.find(name) {
-                scan.selected |= bit;
-                scan.few.add(bit.trailing_zeros(), place);
-                // As it should be; records have it in lower case in any case.
-                scan.few.is_other |=
-                    selector.names.get(place).is_some_and(|name| !words::is_lower(name.as_bytes()));
             }
-            let bits = KNOWN_OF_LENGTH.get(name.len()).copied().unwrap_or(0);
-            if bits != 0 {
-                scan.know(bits, name, value);
+            let Some((at, found)) = selection.find(name) else { continue };
+            if found.selected {
+                scan.selected |= bit;
+                scan.few.add(place - 1, at);
+                scan.few.is_other |= !found.is_plain;
+            }
+            if let Some(known) = found.known {
+                scan.know(known, place);
             }
         }
         scan
     }
 
     #[inline]
-    fn know(&mut self, mut bits: u16, name: &[u8], value: &'a [u8]) {
-        while bits != 0 {
-            let at = bits.trailing_zeros() as usize;
-            // Takes the lowest bit away.
-            bits &= bits - 1;
-            if let (Some((known, text)), Some(place)) = (Known::NAMES.get(at), self.known.get_mut(at))
-                && same_name(name, text.as_bytes())
-            {
-                self.traces += u8::from(*known == Known::Traceparent && self.traces < 2);
-                place.get_or_insert(value);
-                return;
-            }
+    fn know(&mut self, known: Known, place: u32) {
+        self.traces += u8::from(known == Known::Traceparent && self.traces < 2);
+        if let Some(first @ 0) = self.known.get_mut(known as usize) {
+            *first = place;
         }
     }
 
     /// The value of the first field of this name.
     pub(super) fn known(&self, name: Known) -> Option<&'a [u8]> {
-        self.known.get(name as usize).copied().flatten()
+        let place = self.known.get(name as usize)?.checked_sub(1)?;
+        self.head.field_at(place as usize).map(|(_, value)| value)
     }
 
     /// The ids of trace and parent. Two fields are as good as none: nobody can say which is meant.
@@ -317,26 +284,25 @@ impl<'a> Scan<'a> {
 pub(super) struct HeaderPart<'a> {
     scan: &'a Scan<'a>,
     options: &'a RecordOptions,
-    selector: &'a Selector<'a>,
 }
 
 impl<'a> HeaderPart<'a> {
-    pub(super) fn new(scan: &'a Scan<'a>, options: &'a RecordOptions, selector: &'a Selector<'a>) -> Self {
-        Self { scan, options, selector }
+    pub(super) fn new(scan: &'a Scan<'a>, options: &'a RecordOptions) -> Self {
+        Self { scan, options }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.scan.selected == 0 && (!self.scan.is_long || self.fields_from(BITS).next().is_none())
     }
 
-    /// The selected fields with their names in lower case, if there are few, each once.
-    fn few(&self) -> Option<impl Iterator<Item = (&'a str, &'a [u8])>> {
-        let few = &self.scan.few;
-        let is_it = !few.is_other && !self.scan.is_long && !self.selector.all;
+    /// The selected fields, if there are few, each once, whose names need no escapes.
+    fn few(&self) -> Option<impl Iterator<Item = (&'a Name, &'a [u8])>> {
+        let (few, selection) = (&self.scan.few, &self.options.headers);
+        let is_it = !few.is_other && !self.scan.is_long && !selection.all;
         let places = few.places.get(..few.len).filter(|_| is_it)?;
         Some(places.iter().filter_map(|(field, name)| {
             let (_, value) = self.scan.head.field_at(usize::from(*field))?;
-            Some((self.selector.names.get(usize::from(*name))?.as_str(), value))
+            Some((selection.names.get(usize::from(*name))?, value))
         }))
     }
 
@@ -352,7 +318,7 @@ impl<'a> HeaderPart<'a> {
         });
         let beyond = if self.scan.is_long { first.max(BITS)..usize::MAX } else { 0..0 };
         let beyond = beyond.map_while(|place| head.field_at(place).map(|(name, value)| (place, name, value)));
-        few.chain(beyond.filter(|(_, name, _)| self.selector.contains(name)))
+        few.chain(beyond.filter(|(_, name, _)| self.options.headers.contains(name)))
     }
 }
 
@@ -364,7 +330,8 @@ impl Serialize for HeaderPart<'_> {
         let mut map = serializer.serialize_map(None)?;
         if let Some(few) = self.few() {
             for (name, value) in few {
-                map.serialize_entry(name, [self.options.shown(name, value)].as_slice())?;
+                let shown = self.options.shown_if(name.is_credential, value);
+                map.serialize_entry(&Plain(name.text.as_str().as_bytes()), [shown].as_slice())?;
             }
             return map.end();
         }

@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use gannet_http::{DecodeEnd, Head, Message, Trailers};
 use serde::Serialize;
 
-use super::headers::{HeaderPart, Scan, Selector, TrailerPart};
+use super::headers::{HeaderPart, Scan, TrailerPart};
 use super::{OTHER_METHOD, RecordOptions, known_method};
+use crate::json::Plain;
 use crate::text::{Wire, wire_string};
 use crate::wire_text;
 
 #[derive(Serialize)]
 pub(super) struct RequestPart<'a> {
-    method: &'static str,
+    method: Plain<'static>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method_original: Option<Wire<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,17 +30,17 @@ impl<'a> RequestPart<'a> {
     /// `id` is what identifies the request, whoever said it.
     pub(super) fn new(
         message: &'a Message,
-        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
+        scan: &'a Scan<'a>,
         id: Option<&'a [u8]>,
         options: &'a RecordOptions,
     ) -> Self {
         let original = message.head.method();
         let known = known_method(original);
         Self {
-            method: known.unwrap_or(OTHER_METHOD),
+            method: Plain::name(known.unwrap_or(OTHER_METHOD)),
             method_original: known.is_none().then_some(Wire(original)),
             id: id.map(Wire),
-            header: HeaderPart::new(scan, options, selector),
+            header: HeaderPart::new(scan, options),
             size: message.wire_bytes,
             body: BodyPart::new(message, options),
             trailer: trailer(message, options),
@@ -62,15 +63,11 @@ pub(super) struct ResponsePart<'a> {
 }
 
 impl<'a> ResponsePart<'a> {
-    pub(super) fn new(
-        message: &'a Message,
-        (scan, selector): (&'a Scan<'a>, &'a Selector<'a>),
-        options: &'a RecordOptions,
-    ) -> Self {
+    pub(super) fn new(message: &'a Message, scan: &'a Scan<'a>, options: &'a RecordOptions) -> Self {
         Self {
             status_code: message.head.status(),
             reason_phrase: reason_phrase(&message.head),
-            header: HeaderPart::new(scan, options, selector),
+            header: HeaderPart::new(scan, options),
             size: message.wire_bytes,
             body: BodyPart::new(message, options),
             trailer: trailer(message, options),
@@ -99,7 +96,7 @@ pub(super) struct BodyPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     decoded_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    decoding: Option<&'static str>,
+    decoding: Option<Plain<'static>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,7 +118,7 @@ impl<'a> BodyPart<'a> {
             content_type: message.head.field("content-type").map(wire_text),
             encoding: encoding(&message.head),
             decoded_size: Some(decoded.bytes.len() as u64),
-            decoding: Some(decoded.end.name()),
+            decoding: Some(Plain::name(decoded.end.name())),
             truncated: Some(cut || !message.body_is_whole()),
             content: Some(wire_string(decoded.bytes)),
         }

@@ -35,12 +35,12 @@ impl<'a> Said<'a> {
         let says = known(Known::SoapAction).or(known(Known::ContentType)).is_some();
         let operation = head.filter(|_| says).and_then(Head::operation);
         Self {
-            agent: known(Known::UserAgent).map(|agent| options.shown("user-agent", agent)),
+            agent: known(Known::UserAgent).map(|agent| options.shown_if(false, agent)),
             forwarded_for: forwarded_for(known(Known::Forwarded), known(Known::ForwardedFor)),
             trace_id: trace.map(|(trace, _)| trace),
             span_id: trace.map(|(_, span)| span),
             request_id: scan.into_iter().chain(response).find_map(Scan::request_id),
-            operation: operation.map(|operation| options.value("soapaction", operation)),
+            operation: operation.map(|operation| options.value(operation)),
         }
     }
 }

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use gannet_http::{Exchange, Message, Oddities, Opcode, State, Tunnel, WebSocketFrames};
+use gannet_http::{Exchange, Message, Oddities, Opcode, Tunnel, WebSocketFrames};
 use gannet_packet::Surroundings;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::RecordOptions;
 use super::parts::{Items, List};
+use crate::json::Plain;
 use crate::locator::{ID_BYTES_MAX, LocatorBehind, id_text};
 use crate::short::Short;
 
 #[derive(Serialize)]
 pub(super) struct OwnPart<'a> {
     id: Short<ID_BYTES_MAX>,
-    state: &'static str,
-    reason: &'static str,
-    pair_confidence: &'static str,
+    state: Plain<'static>,
+    reason: Plain<'static>,
+    pair_confidence: Plain<'static>,
     untrusted: List<Reasons<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<ArcStr>,
@@ -50,9 +51,9 @@ impl<'a> OwnPart<'a> {
         let around = &exchange.connection.around;
         Self {
             id,
-            state: State::name(exchange.state),
-            reason: exchange.reason.name(),
-            pair_confidence: exchange.confidence.name(),
+            state: Plain::name(exchange.state.name()),
+            reason: Plain::name(exchange.reason.name()),
+            pair_confidence: Plain::name(exchange.confidence.name()),
             untrusted: List(Reasons(exchange)),
             interface: options.interfaces.shared_name(exchange.connection.interface).map(ArcStr),
             tunnel: TunnelPart::of(around),
@@ -73,14 +74,14 @@ impl<'a> OwnPart<'a> {
 /// The tunnel that a connection came in.
 #[derive(Serialize)]
 pub(crate) struct TunnelPart {
-    kind: &'static str,
+    kind: Plain<'static>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u32>,
 }
 
 impl TunnelPart {
     pub(crate) fn of(around: &Surroundings) -> Option<Self> {
-        around.tunnel().map(|tunnel| Self { kind: tunnel.kind.name(), id: tunnel.id })
+        around.tunnel().map(|tunnel| Self { kind: Plain::name(tunnel.kind.name()), id: tunnel.id })
     }
 }
 
@@ -156,7 +157,7 @@ struct Reasons<'a>(&'a Exchange);
 
 impl Items for Reasons<'_> {
     fn items(&self) -> impl Iterator<Item: Serialize> {
-        self.0.untrusted.names()
+        self.0.untrusted.names().map(Plain::name)
     }
 }
 

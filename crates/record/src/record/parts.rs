@@ -11,7 +11,8 @@ use super::headers::Shown;
 use super::message::{RequestPart, ResponsePart};
 use super::own::OwnPart;
 use super::timing::TimingPart;
-use super::{RecordOptions, original_of, query_of, scheme_of};
+use super::{RecordOptions, original_of, query_of};
+use crate::json::Plain;
 use crate::short;
 use crate::text::Wire;
 use crate::time::Rfc3339;
@@ -57,7 +58,7 @@ pub(super) struct UrlPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scheme: Option<Cow<'static, str>>,
+    scheme: Option<Scheme<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<Cow<'a, str>>,
 }
@@ -74,9 +75,21 @@ impl<'a> UrlPart<'a> {
         Some(Self {
             path,
             query: query_of(url, options),
-            scheme: path.map(|_| scheme_of(url.scheme)),
+            scheme: path.map(|_| Scheme(url.scheme)),
             original: original_of(request, options),
         })
+    }
+}
+
+/// As the target says it, in lower case; `http` if it says nothing.
+struct Scheme<'a>(Option<&'a [u8]>);
+
+impl Serialize for Scheme<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            None => Plain::name("http").serialize(serializer),
+            Some(scheme) => serializer.serialize_str(&wire_text(scheme).to_ascii_lowercase()),
+        }
     }
 }
 
@@ -141,14 +154,14 @@ impl<'a> NetworkPart<'a> {
     pub(super) fn new(connection: &Connection, head: Option<&'a Head>) -> Self {
         let address = short::Address(connection.server.address);
         let peer = EndPart { address, port: connection.server.port };
-        Self { peer, protocol: ProtocolPart { version: head.and_then(Head::version).map(wire_text) } }
+        Self { peer, protocol: ProtocolPart { version: head.and_then(Head::version).map(Wire) } }
     }
 }
 
 #[derive(Serialize)]
 pub(super) struct ProtocolPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<Cow<'a, str>>,
+    pub(super) version: Option<Wire<'a>>,
 }
 
 #[derive(Serialize)]

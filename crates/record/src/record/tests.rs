@@ -199,9 +199,9 @@ fn headers_are_selected_and_gathered() {
         value["http"]["response"].get("header").cloned()
     };
     assert_eq!(header(HeaderSelection::default()), Some(json!({"server": ["a", "b"]})));
-    assert_eq!(header(HeaderSelection::Named(vec!["etag".into()])), None);
+    assert_eq!(header(HeaderSelection::named(["etag"])), None);
     assert_eq!(
-        header(HeaderSelection::All),
+        header(HeaderSelection::all()),
         Some(json!({"server": ["a", "b"], "x-long": ["1", ""], "set-cookie": ["[REDACTED]"]}))
     );
 }
@@ -221,7 +221,7 @@ fn credentials_are_masked_unless_wanted() {
     let location: [(&[u8], &[u8]); 2] =
         [(b"Location", b"https://h/?X-Goog-Signature=s3cret&b=2"), (b"Set-Cookie", b"s3cret")];
     let exchange = exchange(request, head(b"HTTP/1.1 302 Found", &location));
-    let options = RecordOptions { headers: HeaderSelection::All, ..options() };
+    let options = RecordOptions { headers: HeaderSelection::all(), ..options() };
     let masked = line(&exchange, &options);
     assert!(!masked.contains("s3cret"), "{masked}");
     let value = value(&exchange, &options);
@@ -252,7 +252,7 @@ fn odd_bytes_stay_in_their_place() {
         message.oddities.add(Oddities::FOLDED);
         message.oddities.add(Oddities::BAD_CHUNK);
     }
-    let options = RecordOptions { headers: HeaderSelection::All, ..options() };
+    let options = RecordOptions { headers: HeaderSelection::all(), ..options() };
     let text = line(&exchange, &options);
     assert!(text.bytes().all(|byte| byte >= b' '), "{text:?}");
     let value = value(&exchange, &options);
@@ -284,8 +284,8 @@ fn heads_of_more_fields_than_a_word_has_bits() {
     };
     let three = json!(["v", "v", "v"]);
     assert_eq!(Value::from(header(HeaderSelection::default())), json!({"server": three}));
-    assert_eq!(header(HeaderSelection::Named(vec!["x-128".into()])).len(), 1);
-    let all = header(HeaderSelection::All);
+    assert_eq!(header(HeaderSelection::named(["x-128"])).len(), 1);
+    let all = header(HeaderSelection::all());
     assert_eq!((all.len(), &all["server"]), (128, &three));
 }
 
@@ -293,18 +293,18 @@ fn heads_of_more_fields_than_a_word_has_bits() {
 fn long_selections_select_all_of_their_names() {
     let names: Vec<_> = (0..40).map(|n| format!("x-{}{n}", "long-".repeat(n % 9))).collect();
     let fields: Vec<(&[u8], &[u8])> = names.iter().map(|name| (name.as_bytes(), b"".as_slice())).collect();
-    let selector = HeaderSelection::Named(names.clone());
-    let selector = selector.selector();
+    let selector = HeaderSelection::named(names.clone());
     assert!(fields.iter().all(|(name, _)| selector.contains(name)));
     assert!(!fields.iter().any(|(name, _)| selector.contains(&name[1..])));
     // What a look at a head passes over without a second one.
     let known = Known::NAMES.iter().map(|(_, name)| *name);
     for name in names.iter().map(String::as_str).chain(known).chain(["x"]) {
-        let one = HeaderSelection::Named(vec![name.to_owned()]);
+        let one = HeaderSelection::named([name]);
         for name in [name.to_owned(), name.to_uppercase()] {
             let head = head(b"GET / HTTP/1.1", &[(name.as_bytes(), b"v")]);
-            let scan = Scan::new(&head, &one.selector());
-            assert!(!HeaderPart::new(&scan, &options(), &one.selector()).is_empty(), "{name}");
+            let scan = Scan::new(&head, &one);
+            let options = RecordOptions { headers: one.clone(), ..options() };
+            assert!(!HeaderPart::new(&scan, &options).is_empty(), "{name}");
         }
     }
 }
@@ -353,8 +353,8 @@ proptest! {
         }
         let headers = match selection {
             0 => HeaderSelection::default(),
-            1 => HeaderSelection::Named(vec!["x-a".into(), "cookie".into()]),
-            _ => HeaderSelection::All,
+            1 => HeaderSelection::named(["x-a", "cookie"]),
+            _ => HeaderSelection::all(),
         };
         let options = RecordOptions { headers, redact, ..options() };
         let mut written = Vec::new();
@@ -375,8 +375,8 @@ proptest! {
             let record: Value = serde_json::from_slice(&written).unwrap();
             record["http"]["request"]["header"].as_object().cloned().unwrap_or_default()
         };
-        let mut expected = shown(HeaderSelection::All);
+        let mut expected = shown(HeaderSelection::all());
         expected.retain(|name, _| names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)));
-        prop_assert_eq!(shown(HeaderSelection::Named(names)), expected);
+        prop_assert_eq!(shown(HeaderSelection::named(names)), expected);
     }
 }

@@ -15,7 +15,7 @@ use crate::sample::{exchange, exchange_of, head, message, request};
 fn options() -> RecordOptions {
     let interfaces = Interfaces::default();
     interfaces.add("eth0".to_owned());
-    RecordOptions { headers: HeaderSelection::All, redact: false, interfaces, ..RecordOptions::default() }
+    RecordOptions { headers: HeaderSelection::all(), redact: false, interfaces, ..RecordOptions::default() }
 }
 
 fn json(exchange: &Exchange) -> Value {
