@@ -20,6 +20,7 @@ mod interfaces;
 mod json;
 mod latency;
 mod locator;
+mod names;
 mod record;
 mod redact;
 mod route;

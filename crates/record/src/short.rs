@@ -67,8 +67,13 @@ impl<const N: usize> Short<N> {
         }
     }
 
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
     pub(crate) fn as_str(&self) -> &str {
-        self.bytes.get(..self.len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -126,7 +131,7 @@ impl<const N: usize> fmt::Write for Short<N> {
 
 impl<const N: usize> Serialize for Short<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Plain(self.bytes.get(..self.len).unwrap_or_default()).serialize(serializer)
+        Plain(self.as_bytes()).serialize(serializer)
     }
 }
 

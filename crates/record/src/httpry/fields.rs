@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::{RawKind, Walk, start, without_leading_space};
+use crate::names::Names;
 
 /// The fields of a line, in order: what httpry's `-f` says.
 ///
@@ -11,13 +12,28 @@ use super::{RawKind, Walk, start, without_leading_space};
 /// one does not; one that is named like a part of the start line takes its place, as in httpry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
-    /// In lower case, each once.
-    names: Vec<String>,
+    names: Names,
+    columns: Vec<Column>,
+    /// Where the parts of a start line are among the names: version, method, target, status, reason phrase.
+    start: [Option<usize>; 5],
+}
+
+/// What a field of a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Timestamp,
+    SourceAddress,
+    DestinationAddress,
+    SourcePort,
+    DestinationPort,
+    Direction,
+    /// Something in the head.
+    Value,
 }
 
 impl Default for Fields {
     fn default() -> Self {
-        Self { names: DEFAULT_FIELDS.iter().map(|name| (*name).to_owned()).collect() }
+        Self::of(DEFAULT_FIELDS)
     }
 }
 
@@ -40,59 +56,74 @@ pub(super) struct Values(Vec<Range<usize>>);
 impl Fields {
     /// From what was asked for: case and blanks around the names do not matter, nor do empty names and those that were there before.
     pub fn new<S: AsRef<str>>(list: &[S]) -> Result<Self, NoFields> {
-        let mut names: Vec<String> = Vec::new();
-        for name in list {
-            let name = name.as_ref().trim().to_ascii_lowercase();
-            if !name.is_empty() && !names.contains(&name) {
-                names.push(name);
-            }
+        Some(Self::of(list)).filter(|fields| !fields.columns.is_empty()).ok_or(NoFields)
+    }
+
+    fn of<S: AsRef<str>>(list: &[S]) -> Self {
+        let mut names = Names::new();
+        for name in list.iter().map(|name| name.as_ref().trim()).filter(|name| !name.is_empty()) {
+            names.add(name);
         }
-        if names.is_empty() { Err(NoFields) } else { Ok(Self { names }) }
+        let columns = names.iter().map(|name| match name {
+            "timestamp" => Column::Timestamp,
+            "source-ip" => Column::SourceAddress,
+            "dest-ip" => Column::DestinationAddress,
+            "source-port" => Column::SourcePort,
+            "dest-port" => Column::DestinationPort,
+            "direction" => Column::Direction,
+            _ => Column::Value,
+        });
+        let columns = columns.collect();
+        let start = ["http-version", "method", "request-uri", "status-code", "reason-phrase"];
+        let start = start.map(|name| names.find(name.as_bytes()));
+        Self { names, columns, start }
     }
 
     /// What httpry prints in its rate mode: the host alone.
     pub fn host() -> Self {
-        Self { names: vec!["host".to_owned()] }
+        Self::of(&["host"])
     }
 
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.names.iter()
+    }
+
+    /// What each is, in order.
+    pub(super) fn columns(&self) -> impl Iterator<Item = Column> {
+        self.columns.iter().copied()
     }
 
     /// Looks for the values in a head. Those that are not in there, addresses and times, are left empty.
     pub(super) fn find(&self, kind: RawKind, head: &[u8], values: &mut Values) {
         values.0.clear();
-        values.0.resize(self.names.len(), 0..0);
+        values.0.resize(self.columns.len(), 0..0);
         let mut walk = Walk::new(head);
         let Some(start) = start(kind, walk.first_line()) else { return };
-        for (name, value) in [
-            ("http-version", start.version),
-            ("method", start.method),
-            ("request-uri", start.target),
-            ("status-code", start.status),
-            ("reason-phrase", start.reason),
-        ] {
-            self.set(name.as_bytes(), value, head, values);
+        let parts = [start.version, start.method, start.target, start.status, start.reason];
+        for (place, part) in self.start.into_iter().zip(parts) {
+            values.set(place, part, head);
         }
         while let Some(line) = walk.next_line() {
             let Some(colon) = memchr::memchr(b':', line) else { continue };
-            self.set(&line[..colon], without_leading_space(&line[colon + 1..]), head, values);
+            if let place @ Some(_) = self.names.find(&line[..colon]) {
+                values.set(place, without_leading_space(&line[colon + 1..]), head);
+            }
         }
     }
+}
 
-    fn set(&self, name: &[u8], value: &[u8], head: &[u8], values: &mut Values) {
-        let index = self.names.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(name));
-        if let Some(place) = index.and_then(|index| values.0.get_mut(index))
+impl Values {
+    /// Takes a part of the head as the value at this place, unless it is empty.
+    fn set(&mut self, place: Option<usize>, value: &[u8], head: &[u8]) {
+        if let Some(place) = place.and_then(|place| self.0.get_mut(place))
             && !value.is_empty()
         {
             let start = (value.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
             *place = start..start + value.len();
         }
     }
-}
 
-impl Values {
     /// The value at this place, counted from 0.
     pub(super) fn of<'a>(&self, place: usize, head: &'a [u8]) -> &'a [u8] {
         self.0.get(place).and_then(|range| head.get(range.clone())).unwrap_or_default()

@@ -7,8 +7,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use gannet_packet::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::fields::Values;
+use super::fields::{Column, Values};
 use super::{Fields, RawHead, RawKind};
+use crate::decimal;
+use crate::short::{ADDRESS_BYTES_MAX, Short};
 use crate::time::put;
 
 /// Writes lines: the values of the fields with a TAB between, `-` for what is not there or empty.
@@ -55,20 +57,20 @@ impl Lines {
     pub fn write(&mut self, head: &RawHead, out: &mut Vec<u8>) {
         let Self { fields, times, values } = self;
         fields.find(head.kind, &head.bytes, values);
-        for (place, name) in fields.names().enumerate() {
+        for (place, column) in fields.columns().enumerate() {
             if place > 0 {
                 out.push(b'\t');
             }
             let value = values.of(place, &head.bytes);
             // These are httpry's own whatever the head says, and `direction` unless it has such a field.
-            match (name, head.kind) {
-                ("timestamp", _) => out.extend_from_slice(times.text(head.time)),
-                ("source-ip", _) => add(out, &Address(head.source.address)),
-                ("dest-ip", _) => add(out, &Address(head.destination.address)),
-                ("source-port", _) => add(out, &head.source.port),
-                ("dest-port", _) => add(out, &head.destination.port),
-                ("direction", RawKind::Request) if value.is_empty() => out.push(b'>'),
-                ("direction", RawKind::Response) if value.is_empty() => out.push(b'<'),
+            match (column, head.kind) {
+                (Column::Timestamp, _) => out.extend_from_slice(times.text(head.time)),
+                (Column::SourceAddress, _) => write_address(head.source.address, out),
+                (Column::DestinationAddress, _) => write_address(head.destination.address, out),
+                (Column::SourcePort, _) => decimal::write(head.source.port.into(), out),
+                (Column::DestinationPort, _) => decimal::write(head.destination.port.into(), out),
+                (Column::Direction, RawKind::Request) if value.is_empty() => out.push(b'>'),
+                (Column::Direction, RawKind::Response) if value.is_empty() => out.push(b'<'),
                 _ if value.is_empty() => out.push(b'-'),
                 _ => out.extend_from_slice(value),
             }
@@ -127,9 +129,14 @@ impl fmt::Display for Address {
     }
 }
 
-fn add(out: &mut Vec<u8>, value: &dyn fmt::Display) {
+fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+    if address.is_ipv4() {
+        let mut text = Short::<ADDRESS_BYTES_MAX>::new();
+        text.address(address);
+        return out.extend_from_slice(text.as_bytes());
+    }
     // Memory takes everything.
-    let _ = write!(out, "{value}");
+    let _ = write!(out, "{}", Address(address));
 }
 
 #[cfg(test)]

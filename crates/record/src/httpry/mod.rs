@@ -135,8 +135,11 @@ impl Methods {
 
     /// What a payload begins like.
     fn kind(&self, payload: &[u8]) -> Option<RawKind> {
+        let first = payload.first()?.to_ascii_lowercase();
         let begins = |prefix: &[u8]| {
-            payload.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            // Nearly all are told apart by their first byte.
+            prefix.first() == Some(&first)
+                && payload.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
         // In this order: somebody may ask for a method whose name begins like a version.
         if self.prefixes.iter().any(|prefix| begins(prefix)) {

@@ -10,32 +10,31 @@ use super::RecordOptions;
 use super::origin::{self, Known};
 use super::parts::{Items, List};
 use crate::json::{Plain, is_escaped, is_plain_ascii};
+use crate::names::Names;
 use crate::redact::{MASKED_FIELD, is_credential_field, masked_text, may_begin_secret};
 use crate::text::Wire;
-use crate::wire_text;
-use crate::words::{self, AnyCase};
+use crate::{wire_text, words};
 
 /// Which header fields records show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderSelection {
     all: bool,
-    /// Those that are selected, and those that something is made of, each once.
-    names: Vec<Name>,
-    /// For each hash of a name, the first of `names` that has it.
-    first: Vec<Option<u32>>,
+    /// Those that are selected, and those that something is made of.
+    names: Names,
+    /// Of each of the names, what is to be known of fields that are called so.
+    facts: Vec<Facts>,
 }
 
-/// What is known of a name of header fields.
+/// What is to be known of fields of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
-    text: AnyCase,
-    selected: bool,
-    /// Nothing in it has to be escaped in JSON.
+struct Facts {
+    /// In small letters.
+    name: String,
+    /// Nothing in the name has to be escaped in JSON.
     is_plain: bool,
+    selected: bool,
     is_credential: bool,
     known: Option<Known>,
-    /// The next of the same hash.
-    next: Option<u32>,
 }
 
 impl Default for HeaderSelection {
@@ -58,12 +57,12 @@ impl Default for HeaderSelection {
 impl HeaderSelection {
     /// Those of these names, in any case of letters.
     pub fn named(names: impl IntoIterator<Item: Into<String>>) -> Self {
-        let mut selection = Self { all: false, names: Vec::new(), first: vec![None; NAME_HASHES] };
+        let mut selection = Self { all: false, names: Names::new(), facts: Vec::new() };
         for name in names {
-            selection.name(name.into()).selected = true;
+            selection.facts(&name.into()).selected = true;
         }
         for (known, name) in Known::NAMES {
-            selection.name(name.to_owned()).known = Some(known);
+            selection.facts(name).known = Some(known);
         }
         selection
     }
@@ -73,49 +72,30 @@ impl HeaderSelection {
         Self { all: true, ..Self::named([""; 0]) }
     }
 
-    /// The entry of a name, made if there is none.
-    fn name(&mut self, text: String) -> &mut Name {
-        let bytes = text.as_bytes();
-        let at = match self.find(bytes) {
-            Some((at, _)) => at,
-            None => {
-                let next = self.first[hash(bytes)].replace(self.names.len() as u32);
-                let (is_plain, is_credential) = (is_plain_ascii(bytes), is_credential_field(bytes));
-                let text = AnyCase::new(text);
-                self.names.push(Name { text, selected: false, is_plain, is_credential, known: None, next });
-                self.names.len() - 1
-            }
-        };
-        &mut self.names[at]
+    /// What is to be known of fields of a name, which is added if it is not there.
+    fn facts(&mut self, name: &str) -> &mut Facts {
+        let number = self.names.add(name);
+        if number == self.facts.len() {
+            let (is_plain, is_credential) =
+                (is_plain_ascii(name.as_bytes()), is_credential_field(name.as_bytes()));
+            let name = name.to_ascii_lowercase();
+            self.facts.push(Facts { name, is_plain, selected: false, is_credential, known: None });
+        }
+        &mut self.facts[number]
     }
 
     #[inline]
     pub(super) fn contains(&self, name: &[u8]) -> bool {
-        self.all || self.find(name).is_some_and(|(_, found)| found.selected)
+        self.all || self.find(name).is_some_and(|(_, facts)| facts.selected)
     }
 
-    /// What is known of fields of this name, and where it is among the names.
+    /// What is to be known of fields of this name, and its number.
     #[inline]
-    fn find(&self, name: &[u8]) -> Option<(usize, &Name)> {
-        let mut next = self.first.get(hash(name)).copied().flatten();
-        while let Some((at, found)) = next.and_then(|at| Some((at as usize, self.names.get(at as usize)?))) {
-            if found.text.is(name) {
-                return Some((at, found));
-            }
-            next = found.next;
-        }
-        None
+    fn find(&self, name: &[u8]) -> Option<(usize, &Facts)> {
+        let number = self.names.find(name)?;
+        self.facts.get(number).map(|facts| (number, facts))
     }
 }
-
-/// Out of length, first and last letter, in any case: few other names have the same as one that is looked for.
-#[inline]
-fn hash(name: &[u8]) -> usize {
-    let [first, .., last] = name else { return 0 };
-    (name.len() + (*first | 0x20) as usize * 7 + (*last | 0x20) as usize * 13) % NAME_HASHES
-}
-
-const NAME_HASHES: usize = 256;
 
 /// Whether two names of fields are one: "Each header field consists of a case-insensitive field name" (RFC 9112, section
 /// 5).
@@ -296,13 +276,13 @@ impl<'a> HeaderPart<'a> {
     }
 
     /// The selected fields, if there are few, each once, whose names need no escapes.
-    fn few(&self) -> Option<impl Iterator<Item = (&'a Name, &'a [u8])>> {
+    fn few(&self) -> Option<impl Iterator<Item = (&'a Facts, &'a [u8])>> {
         let (few, selection) = (&self.scan.few, &self.options.headers);
         let is_it = !few.is_other && !self.scan.is_long && !selection.all;
         let places = few.places.get(..few.len).filter(|_| is_it)?;
         Some(places.iter().filter_map(|(field, name)| {
             let (_, value) = self.scan.head.field_at(usize::from(*field))?;
-            Some((selection.names.get(usize::from(*name))?, value))
+            Some((selection.facts.get(usize::from(*name))?, value))
         }))
     }
 
@@ -329,9 +309,9 @@ impl Serialize for HeaderPart<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         if let Some(few) = self.few() {
-            for (name, value) in few {
-                let shown = self.options.shown_if(name.is_credential, value);
-                map.serialize_entry(&Plain(name.text.as_str().as_bytes()), [shown].as_slice())?;
+            for (facts, value) in few {
+                let shown = self.options.shown_if(facts.is_credential, value);
+                map.serialize_entry(&Plain(facts.name.as_bytes()), [shown].as_slice())?;
             }
             return map.end();
         }
