@@ -25,6 +25,14 @@ impl Room for Vec<u8> {
     }
 }
 
+impl Room for String {
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N], len: usize) {
+        // Digits are.
+        self.push_str(bytes.get(..len).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default());
+    }
+}
+
 /// Appends `value` in decimal.
 #[inline]
 pub(crate) fn write(value: u64, out: &mut impl Room) {

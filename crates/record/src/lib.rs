@@ -49,7 +49,7 @@ pub use record::{EventRecord, HeaderSelection, Record, RecordOptions};
 pub use route::Routes;
 pub use selection::{Condition, Expression, ExpressionError, Glob, Selection, Selector, StatusSet};
 pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, SummaryRow};
-pub use text::{columns, counted, plural, printable, shortened, wire_text};
+pub use text::{columns, counted, plural, printable, shortened, wire_text, write_address, write_rounded};
 pub use time::ShortDuration;
 pub use traffic::{Traffic, TrafficRow, TrafficSummary, TrafficTable};
 pub use verbatim::{masked_head, masked_trailers};

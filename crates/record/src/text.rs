@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
+
+use crate::short::{ADDRESS_BYTES_MAX, Short};
+use crate::{decimal, words};
 
 /// Wire bytes as the text of a record: UTF-8 as it is; any other byte becomes U+FFFD (the replacement character) and its
 /// two hexadecimal digits, and so do the three bytes of a U+FFFD that was really sent.
@@ -56,7 +60,7 @@ pub(crate) fn wire_bytes(text: &str) -> Vec<u8> {
 /// Text for a terminal: whatever could move the cursor, switch colours, or turn the direction of reading is shown as
 /// `\x1b` or `\u{202e}`, and a byte that [`wire_text`] escaped as `\xff`.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+    if words::none(text.as_bytes(), |byte| !(b' '..=b'~').contains(&byte)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -75,6 +79,36 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// Appends how many `unit` a `value` is, for people: with one decimal up to 9.9, since two digits tell more than anybody wants
+/// to compare by eye, and with none above, nor where the unit is 1. Units are multiples of 20 otherwise.
+pub fn write_rounded(value: u64, unit: u64, out: &mut String) {
+    let has_decimal = unit > 1 && value.saturating_mul(100) < unit.saturating_mul(995);
+    let step = if has_decimal { unit / 10 } else { unit };
+    let (whole, rest) = (value / step, value % step);
+    // Half-way it is as the nearest number with a binary point is rounded, and so it is where that has no room for all digits.
+    if rest * 2 == step || value >> 50 != 0 {
+        let (decimals, value) = (usize::from(has_decimal), value as f64 / unit as f64);
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{value:.decimals$}");
+        return;
+    }
+    let rounded = whole + u64::from(rest * 2 > step);
+    if has_decimal {
+        decimal::write(rounded / 10, out);
+        out.push('.');
+        decimal::write(rounded % 10, out);
+    } else {
+        decimal::write(rounded, out);
+    }
+}
+
+/// Appends an address.
+pub fn write_address(address: IpAddr, out: &mut String) {
+    let mut text = Short::<ADDRESS_BYTES_MAX>::new();
+    text.address(address);
+    out.push_str(text.as_str());
 }
 
 /// A count and its noun: `1 packet`, `2 packets`.

@@ -7,7 +7,9 @@ use gannet_packet::Timestamp;
 use jiff::tz::Offset;
 use serde::{Serialize, Serializer};
 
+use crate::decimal;
 use crate::json::Plain;
+use crate::text::write_rounded;
 
 /// A time as RFC 3339 has it, in UTC, with nine digits.
 pub(crate) struct Rfc3339(pub Timestamp);
@@ -71,15 +73,25 @@ pub struct ShortDuration {
 
 impl fmt::Display for ShortDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((unit_nanos, unit, _)) = UNITS.iter().find(|(_, _, below)| self.nanos < *below) else {
-            return f.pad(&format!("{} h", self.nanos / 3_600_000_000_000));
-        };
-        let value = self.nanos as f64 / *unit_nanos as f64;
-        // One decimal up to 9.9: two digits tell more than anybody wants to compare by eye.
-        if *unit_nanos > 1 && value < 9.95 {
-            f.pad(&format!("{value:.1} {unit}"))
-        } else {
-            f.pad(&format!("{value:.0} {unit}"))
+        let mut text = String::new();
+        self.write(&mut text);
+        f.pad(&text)
+    }
+}
+
+impl ShortDuration {
+    /// Appends it to `out`: the same as `Display`, in a tenth of the time.
+    pub fn write(self, out: &mut String) {
+        match UNITS.iter().find(|(_, _, below)| self.nanos < *below) {
+            Some((unit_nanos, unit, _)) => {
+                write_rounded(self.nanos, *unit_nanos, out);
+                out.push(' ');
+                out.push_str(unit);
+            }
+            None => {
+                decimal::write(self.nanos / 3_600_000_000_000, out);
+                out.push_str(" h");
+            }
         }
     }
 }
@@ -133,6 +145,24 @@ mod tests {
     }
 
     proptest! {
+        /// Against the formatting of floating-point numbers.
+        #[test]
+        fn durations_are_rounded_as_numbers_are(nanos: u64, shift in 0..64_u32, step in 1..16_u32) {
+            // Near what is half-way between two texts, too.
+            let step: u64 = 10_u64.pow(step);
+            let near: u64 = ((nanos >> shift) / step).saturating_mul(step / 2);
+            for nanos in [nanos >> shift, near, near.saturating_sub(1), near.saturating_add(1)] {
+                let text = match UNITS.iter().find(|(_, _, below)| nanos < *below) {
+                    None => format!("{} h", nanos / 3_600_000_000_000),
+                    Some((of, unit, _)) => {
+                        let value = nanos as f64 / *of as f64;
+                        if *of > 1 && value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+                    }
+                };
+                prop_assert_eq!(ShortDuration { nanos }.to_string(), text);
+            }
+        }
+
         /// Against jiff's own printer.
         #[test]
         fn times_are_rfc_3339(nanos: u64) {

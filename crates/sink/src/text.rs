@@ -20,26 +20,40 @@ use std::io::Write as _;
 use anstyle::{AnsiColor, Style};
 use gannet_http::{Exchange, State};
 use gannet_packet::{Endpoint, Timestamp};
-use gannet_record::{EventRecord, Record, ShortDuration, columns, printable, shortened};
+use gannet_record::{
+    EventRecord, LocalTime, Record, ShortDuration, columns, printable, shortened, write_address,
+    write_rounded,
+};
 use jiff::tz::TimeZone;
 
 /// Makes lines.
 pub(crate) struct TextLines {
     colour: bool,
-    zone: TimeZone,
+    times: LocalTime,
     /// Columns of the terminal.
     width: Option<usize>,
     /// The widest client so far: a long address makes the column wider once, not line by line.
     client_width: usize,
-    /// Reused from line to line.
+    cells: Cells,
+}
+
+/// What is in a line besides time and method; reused from line to line.
+#[derive(Default)]
+struct Cells {
+    client: String,
+    status: String,
+    duration: String,
+    size: String,
     url: String,
     /// How many bytes of it are the host and port.
     host_len: usize,
+    tag: String,
 }
 
 impl TextLines {
     pub(crate) fn new(colour: bool, zone: TimeZone) -> Self {
-        Self { colour, zone, width: None, client_width: CLIENT_WIDTH, url: String::new(), host_len: 0 }
+        let times = LocalTime::new(zone);
+        Self { colour, times, width: None, client_width: CLIENT_WIDTH, cells: Cells::default() }
     }
 
     /// `None`: lines are not cut.
@@ -50,84 +64,137 @@ impl TextLines {
     /// Appends the line of `record`.
     pub(crate) fn write(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let exchange = record.exchange();
-        let client = exchange.connection.client.address.to_string();
-        self.client_width = self.client_width.max(client.len());
-        let (status, status_style) = status(record.status());
-        let (duration, duration_style) = duration(exchange);
-        let size = exchange.response.as_ref().map_or("-".to_owned(), |response| size(response.body_bytes));
-        let method = record.method().unwrap_or("-".into());
-        let method = printable(&method);
-        let tag = match exchange.state {
-            State::Complete => String::new(),
-            state => format!(" [{}]", state.name()),
+        let mut cells = Cells::cleared(&mut self.cells, exchange.connection.client);
+        let styles = Styles {
+            status: write_status(record.status(), &mut cells.status),
+            duration: write_duration(exchange, &mut cells.duration),
+            tag: Style::new().fg_color(Some(AnsiColor::Red.into())),
         };
-        self.url.clear();
-        self.host_len = write_url(
-            &mut self.url,
-            record.authority(),
-            record.path(),
-            record.query(),
-            exchange.connection.server,
-        );
-
-        let red = Style::new().fg_color(Some(AnsiColor::Red.into()));
-        let line = Line {
-            time: record.timestamp(),
-            client: &client,
-            status: (&status, status_style),
-            duration: (&duration, duration_style),
-            size: &size,
-            method: &method,
-            tag: (&tag, red),
-        };
-        self.line(&line, out);
+        match &exchange.response {
+            Some(response) => write_size(response.body_bytes, &mut cells.size),
+            None => cells.size.push('-'),
+        }
+        if exchange.state != State::Complete {
+            cells.tag.extend([" [", exchange.state.name(), "]"]);
+        }
+        let server = exchange.connection.server;
+        cells.write_url(record.authority(), record.path(), record.query(), server);
+        self.line(record.timestamp(), record.method(), styles, cells, out);
     }
 
     /// Appends the line of an event: what is known is in its column, and the tag says what it is.
     pub(crate) fn write_event(&mut self, record: &EventRecord<'_>, out: &mut Vec<u8>) {
         let connection = record.connection();
-        let client = connection.client.address.to_string();
-        self.client_width = self.client_width.max(client.len());
-        let (status, status_style) = match (record.status(), record.event()) {
-            (None, "pending") => ("...".to_owned(), Style::new().fg_color(Some(AnsiColor::Yellow.into()))),
-            (None, "request") => (">>>".to_owned(), Style::new().dimmed()),
-            (known, _) => status(known),
+        let mut cells = Cells::cleared(&mut self.cells, connection.client);
+        let status = match (record.status(), record.event()) {
+            (None, "pending") => {
+                cells.status.push_str("...");
+                Style::new().fg_color(Some(AnsiColor::Yellow.into()))
+            }
+            (None, "request") => {
+                cells.status.push_str(">>>");
+                Style::new().dimmed()
+            }
+            (known, _) => write_status(known, &mut cells.status),
         };
         // A message in one packet took no time that could be measured.
-        let duration = record.duration_ns().filter(|nanos| *nanos != 0);
-        let duration = duration.map_or("-".to_owned(), |nanos| ShortDuration { nanos }.to_string());
-        let size = record.body_bytes().map_or("-".to_owned(), size);
-        let method = record.method().unwrap_or("-".into());
+        match record.duration_ns().filter(|nanos| *nanos != 0) {
+            Some(nanos) => ShortDuration { nanos }.write(&mut cells.duration),
+            None => cells.duration.push('-'),
+        }
+        match record.body_bytes() {
+            Some(bytes) => write_size(bytes, &mut cells.size),
+            None => cells.size.push('-'),
+        }
         let cut = if record.complete() == Some(false) { ", cut off" } else { "" };
-        self.url.clear();
-        self.host_len =
-            write_url(&mut self.url, record.authority(), record.path(), record.query(), connection.server);
-        let line = Line {
-            time: record.timestamp(),
-            client: &client,
-            status: (&status, status_style),
-            duration: (&duration, Style::new()),
-            size: &size,
-            method: &printable(&method),
-            tag: (&format!(" [{}{cut}]", record.event()), Style::new().dimmed()),
-        };
-        self.line(&line, out);
+        cells.tag.extend([" [", record.event(), cut, "]"]);
+        cells.write_url(record.authority(), record.path(), record.query(), connection.server);
+        let styles = Styles { status, duration: Style::new(), tag: Style::new().dimmed() };
+        self.line(record.timestamp(), record.method(), styles, cells, out);
     }
 
-    /// Appends a line whose URL is in `self`.
-    fn line(&self, line: &Line<'_>, out: &mut Vec<u8>) {
-        let Line { time, client, status, duration, size, method, tag } = line;
-        self.put(out, Style::new().dimmed(), &self.clock(*time));
-        self.put(out, Style::new(), &format!("  {client:width$}  ", width = self.client_width));
-        self.put(out, status.1, status.0);
-        self.put(out, duration.1, &format!("  {:>7}", duration.0));
-        self.put(out, Style::new(), &format!("  {size:>6}  {method:4} "));
-        let used = CLOCK_WIDTH + 2 + self.client_width + 2 + 3 + 2 + 7 + 2 + 6 + 2;
-        let used = used + method.chars().count().max(4) + 1 + tag.0.len();
-        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(used).max(MIN_URL_WIDTH));
-        self.put(out, Style::new(), &self.url_in(room));
-        self.put(out, tag.1, tag.0);
+    /// Appends a line, and takes its cells back.
+    fn line(
+        &mut self,
+        time: Timestamp,
+        method: Option<Cow<'_, str>>,
+        styles: Styles,
+        cells: Cells,
+        out: &mut Vec<u8>,
+    ) {
+        let method = method.unwrap_or("-".into());
+        let method = printable(&method);
+        self.client_width = self.client_width.max(cells.client.len());
+        let clock = self.clock(time);
+        self.put(out, Style::new().dimmed(), |out| out.extend_from_slice(&clock));
+        out.extend_from_slice(b"  ");
+        pad(&cells.client, self.client_width, Side::Behind, out);
+        out.extend_from_slice(b"  ");
+        self.put(out, styles.status, |out| out.extend_from_slice(cells.status.as_bytes()));
+        self.put(out, styles.duration, |out| {
+            out.extend_from_slice(b"  ");
+            pad(&cells.duration, DURATION_WIDTH, Side::Before, out);
+        });
+        out.extend_from_slice(b"  ");
+        pad(&cells.size, SIZE_WIDTH, Side::Before, out);
+        out.extend_from_slice(b"  ");
+        let method_width = pad(&method, METHOD_WIDTH, Side::Behind, out);
+        out.push(b' ');
+        let url = match self.width {
+            None => Cow::Borrowed(cells.url.as_str()),
+            Some(width) => {
+                let used =
+                    CLOCK_WIDTH + 2 + self.client_width + 2 + 3 + 2 + DURATION_WIDTH + 2 + SIZE_WIDTH + 2;
+                let used = used + method_width + 1 + cells.tag.len();
+                cells.url_in(width.saturating_sub(used).max(MIN_URL_WIDTH))
+            }
+        };
+        out.extend_from_slice(url.as_bytes());
+        if !cells.tag.is_empty() {
+            self.put(out, styles.tag, |out| out.extend_from_slice(cells.tag.as_bytes()));
+        }
         out.push(b'\n');
+        drop(url);
+        self.cells = cells;
+    }
+
+    /// The time of day to the millisecond.
+    fn clock(&mut self, stamp: Timestamp) -> [u8; CLOCK_WIDTH] {
+        let mut clock = *b"00:00:00.000";
+        // Behind the date.
+        if let (Some(seconds), Some(time)) =
+            (clock.first_chunk_mut::<8>(), self.times.text(stamp).last_chunk())
+        {
+            *seconds = *time;
+        }
+        let mut millis = stamp.subsec_nanos() / 1_000_000;
+        for digit in clock.iter_mut().rev().take(3) {
+            *digit = b'0' + (millis % 10) as u8;
+            millis /= 10;
+        }
+        clock
+    }
+
+    /// Appends what `text` appends, in a style.
+    fn put(&self, out: &mut Vec<u8>, style: Style, text: impl FnOnce(&mut Vec<u8>)) {
+        if !self.colour || style == Style::new() {
+            return text(out);
+        }
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{style}");
+        text(out);
+        let _ = write!(out, "{style:#}");
+    }
+}
+
+impl Cells {
+    /// Those of the line before, empty but for the client.
+    fn cleared(last: &mut Self, client: Endpoint) -> Self {
+        let mut cells = std::mem::take(last);
+        let Self { client: address, status, duration, size, url, host_len: _, tag } = &mut cells;
+        [&mut *address, status, duration, size, url, tag].into_iter().for_each(String::clear);
+        write_address(client.address, address);
+        cells
     }
 
     /// The URL in so many columns: of a long one the host is cut first, which many lines share, and of the path the beginning.
@@ -144,69 +211,74 @@ impl TextLines {
         Cow::Owned(format!("{host}{path}"))
     }
 
-    /// The time of day to the millisecond.
-    fn clock(&self, stamp: Timestamp) -> String {
-        let secs = i64::try_from(stamp.secs()).unwrap_or(i64::MAX);
-        // 2554 is the last year of a `Timestamp`, 9999 jiff's.
-        let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
-        let civil = self.zone.to_datetime(time);
-        let millis = stamp.subsec_nanos() / 1_000_000;
-        format!("{:02}:{:02}:{:02}.{millis:03}", civil.hour(), civil.minute(), civil.second())
-    }
-
-    fn put(&self, out: &mut Vec<u8>, style: Style, text: &str) {
-        // Writing to a Vec cannot fail.
-        let _ = if self.colour && style != Style::new() && !text.is_empty() {
-            write!(out, "{style}{text}{style:#}")
-        } else {
-            out.write_all(text.as_bytes())
-        };
-    }
-}
-
-/// What is in a line besides the URL.
-struct Line<'a> {
-    time: Timestamp,
-    client: &'a str,
-    status: (&'a str, Style),
-    duration: (&'a str, Style),
-    size: &'a str,
-    method: &'a str,
-    tag: (&'a str, Style),
-}
-
-/// Host, port if it was asked for, path and query; the server if there is no request. The bytes of host and port.
-fn write_url(
-    url: &mut String,
-    authority: Option<Cow<'_, str>>,
-    path: Option<Cow<'_, str>>,
-    query: Option<Cow<'_, str>>,
-    server: Endpoint,
-) -> usize {
-    match authority {
-        Some(authority) => url.push_str(&printable(&authority)),
-        None => {
-            // Writing to a String cannot fail.
-            let _ = write!(url, "{}", std::net::SocketAddr::new(server.address, server.port));
+    /// Host, port if it was asked for, path and query; the server if there is no request.
+    fn write_url(
+        &mut self,
+        authority: Option<Cow<'_, str>>,
+        path: Option<Cow<'_, str>>,
+        query: Option<Cow<'_, str>>,
+        server: Endpoint,
+    ) {
+        let url = &mut self.url;
+        match authority {
+            Some(authority) => url.push_str(&printable(&authority)),
+            None => {
+                // Writing to a String cannot fail.
+                let _ = write!(url, "{}", std::net::SocketAddr::new(server.address, server.port));
+            }
+        }
+        self.host_len = url.len();
+        if let Some(path) = path {
+            // `*`, and targets that are no paths.
+            if !path.starts_with('/') {
+                url.push(' ');
+            }
+            url.push_str(&printable(&path));
+        }
+        if let Some(query) = query {
+            url.push('?');
+            url.push_str(&printable(&query));
         }
     }
-    let host_len = url.len();
-    if let Some(path) = path {
-        // `*`, and targets that are no paths.
-        if !path.starts_with('/') {
-            url.push(' ');
-        }
-        url.push_str(&printable(&path));
-    }
-    if let Some(query) = query {
-        url.push('?');
-        url.push_str(&printable(&query));
-    }
-    host_len
 }
 
-fn status(status: Option<u16>) -> (String, Style) {
-    let Some(status) = status else { return ("---".to_owned(), Style::new().dimmed()) };
+/// The styles of the cells that have one.
+#[derive(Clone, Copy)]
+struct Styles {
+    status: Style,
+    duration: Style,
+    tag: Style,
+}
+
+/// Where a cell is filled up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    Behind,
+}
+
+/// Appends `text`, filled up with blanks to so many characters. How many there are.
+fn pad(text: &str, width: usize, side: Side, out: &mut Vec<u8>) -> usize {
+    let chars = text.chars().count();
+    let blanks = std::iter::repeat_n(b' ', width.saturating_sub(chars));
+    if side == Side::Before {
+        out.extend(blanks.clone());
+    }
+    out.extend_from_slice(text.as_bytes());
+    if side == Side::Behind {
+        out.extend(blanks);
+    }
+    chars.max(width)
+}
+
+fn write_status(status: Option<u16>, out: &mut String) -> Style {
+    let Some(status) = status else {
+        out.push_str("---");
+        return Style::new().dimmed();
+    };
+    let digit = |value: u16| char::from(b'0' + (value % 10) as u8);
+    // They have three digits: HTTP's parser takes nothing else for one.
+    out.extend([digit(status / 100), digit(status / 10), digit(status)]);
     let colour = match status {
         ..200 => AnsiColor::Blue,
         200..300 => AnsiColor::Green,
@@ -215,40 +287,53 @@ fn status(status: Option<u16>) -> (String, Style) {
         500.. => AnsiColor::Red,
     };
     let style = Style::new().fg_color(Some(colour.into()));
-    (format!("{status:03}"), if status >= 500 { style.bold() } else { style })
+    if status >= 500 { style.bold() } else { style }
 }
 
-fn duration(exchange: &Exchange) -> (String, Style) {
-    let Some(nanos) = exchange.timing.total else { return ("-".to_owned(), Style::new()) };
+fn write_duration(exchange: &Exchange, out: &mut String) -> Style {
+    let Some(nanos) = exchange.timing.total else {
+        out.push('-');
+        return Style::new();
+    };
+    if exchange.untrusted.any() {
+        out.push('~');
+    }
+    ShortDuration { nanos }.write(out);
     let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
-    let style = match nanos {
+    match nanos {
         VERY_SLOW_NANOS.. => colour(AnsiColor::Red),
         SLOW_NANOS.. => colour(AnsiColor::Yellow),
         _ => Style::new(),
-    };
-    let doubt = if exchange.untrusted.any() { "~" } else { "" };
-    (format!("{doubt}{}", ShortDuration { nanos }), style)
+    }
 }
 
 /// Bytes for people: `0 B`, `1.5 kB`, `20 MB`; units are powers of 1000.
-fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
+fn write_size(bytes: u64, out: &mut String) {
+    let mut value = 1_u64;
     let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
     let mut unit = units.next().unwrap_or_default();
     for next in units {
         // From here on it would be rounded to 1000.
-        if value < 999.5 {
+        if u128::from(bytes) * 10 < u128::from(value) * 9_995 {
             break;
         }
-        (value, unit) = (value / 1000.0, next);
+        (value, unit) = (value * 1000, next);
     }
-    if unit != "B" && value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+    write_rounded(bytes, value, out);
+    out.push(' ');
+    out.push_str(unit);
 }
 
 /// `10:11:12.123`
 const CLOCK_WIDTH: usize = 12;
 /// Of most private addresses; longer ones widen the column.
 const CLIENT_WIDTH: usize = 11;
+/// `999 min`, with a doubt or not.
+const DURATION_WIDTH: usize = 7;
+/// `999 kB`
+const SIZE_WIDTH: usize = 6;
+/// Of the usual methods.
+const METHOD_WIDTH: usize = 4;
 /// On a terminal that is too narrow lines wrap rather than that they say nothing.
 const MIN_URL_WIDTH: usize = 20;
 /// People notice.
@@ -323,7 +408,9 @@ mod tests {
             (999_499_999_999_999, "999 TB"),
         ];
         for (bytes, text) in cases.into_iter().chain(more) {
-            assert_eq!(size(bytes), text);
+            let mut out = String::new();
+            write_size(bytes, &mut out);
+            assert_eq!(out, text);
         }
     }
 
