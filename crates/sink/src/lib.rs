@@ -1,4 +1,5 @@
-//! Where records go: formats, and the thread that writes them.
+//! Where records go: formats, and the thread that writes them; with one worker on one processor the worker itself, as far as
+//! nobody has to be waited for.
 //!
 //! ```text
 //!   worker 0 ──► Batch ──┐  bounded queue                ┌─ jsonl ──► file, pipe
