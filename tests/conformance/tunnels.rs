@@ -79,7 +79,7 @@ pub(super) fn cases() -> Vec<Case> {
                     .server([0x16, 3, 3, 0, 2, 2, 0])
                     .close(Client);
             },
-            &["CONNECT a.example 0 > 200 0 complete high switched=tls,0+7"],
+            &["CONNECT a.example 0 > 200 0 complete high switched=tls,a.example,70+7"],
         ),
         Case::talk(
             "connect-to-http",

@@ -1,11 +1,13 @@
 //! The handler that turns the bytes of flows into exchanges.
 
-use gannet_flow::{CloseReason, Data, Flow, Gap, Handler, Moment, Peer, Retransmission, StreamEnd};
+use gannet_flow::{
+    CloseReason, Data, Flow, Gap, GapReason, Handler, Moment, Peer, Retransmission, StreamEnd,
+};
 
 use crate::detect::Verdict;
 use crate::held::{Held, Piece};
 use crate::keep::Budget;
-use crate::pairing::{Context, Http1, Next, Spare};
+use crate::pairing::{Ahead, Context, Http1, Next, Spare};
 use crate::pending::Unanswered;
 use crate::tunnel::TunnelState;
 use crate::{Counters, Exchange, HeadEvent, MessageEvent, PendingRequest, ServerNames};
@@ -265,12 +267,27 @@ impl<S: Sink> Http<S> {
         match stage {
             Stage::Http1(http1) => {
                 self.counters.bytes += len;
-                let next = http1.data(&mut self.context(flow), data);
-                self.go_on(stage, flow, next, data.now);
+                let (next, left) = http1.data(&mut self.context(flow), data);
+                if next != Next::Http1 {
+                    self.go_on(stage, flow, next, data.now);
+                    self.deliver_rest(stage, flow, data, left);
+                }
             }
             Stage::Tunnel(inside) => self.deliver_inside(inside, flow, data),
             Stage::Undecided { .. } | Stage::Ignored | Stage::Tls => {}
         }
+    }
+
+    /// Takes the last bytes of what was delivered to another stage.
+    #[cold]
+    fn deliver_rest(&mut self, stage: &mut Stage, flow: &Flow, data: &Data<'_>, left: usize) {
+        if left == 0 {
+            return;
+        }
+        self.counters.bytes -= left as u64;
+        let at = data.bytes.len() - left;
+        let (offset, bytes) = (data.offset + at as u64, &data.bytes[at..]);
+        self.deliver(stage, flow, &Data { offset, bytes, ..*data });
     }
 
     /// Takes bytes in a tunnel.
@@ -340,12 +357,44 @@ impl<S: Sink> Http<S> {
             self.counters.http2 += 1;
         }
         self.counters.one_sided += u64::from(depth == 0 && is_one_sided(flow));
+        let ahead = http1.take_ahead();
         // Requests behind the one that was answered have no answer in this protocol.
         if let Some(exchange) = http1.close(&mut self.context(flow), CloseReason::Finished, now) {
             tunnel.set_exchange(exchange);
         }
         let next_index = http1.next_index();
-        *stage = Stage::Tunnel(Box::new(Inside { tunnel, held: None, stage: None, next_index, depth }));
+        let mut inside = Box::new(Inside { tunnel, held: None, stage: None, next_index, depth });
+        if let Some(ahead) = ahead {
+            self.go_ahead(&mut inside, flow, &ahead);
+        }
+        *stage = Stage::Tunnel(inside);
+    }
+
+    /// Gives a tunnel what its client has sent before it began.
+    #[cold]
+    fn go_ahead(&mut self, inside: &mut Inside, flow: &Flow, ahead: &Ahead) {
+        ahead.replay(|data| self.deliver_inside(inside, flow, &data));
+        if ahead.beyond == 0 {
+            return;
+        }
+        let client = inside.tunnel.client();
+        for counter in [
+            &mut self.counters.bytes,
+            &mut self.counters.tunnel_bytes,
+            &mut self.counters.tunnel_bytes_delivered,
+        ] {
+            *counter += ahead.beyond;
+        }
+        inside.tunnel.pass(client, ahead.beyond);
+        inside.held = None;
+        if let Some(stage) = &mut inside.stage {
+            let (offset, len) = (ahead.beyond_at, ahead.beyond);
+            self.gap_in(
+                stage,
+                flow,
+                &Gap { from: client, offset, len, reason: GapReason::Lost, now: ahead.now },
+            );
+        }
     }
 
     /// Takes the end of what a flow was.
@@ -359,6 +408,16 @@ impl<S: Sink> Http<S> {
                 if let Some(exchange) = switched {
                     // It turned out with the end.
                     let mut tunnel = http1.tunnel(now);
+                    if let Some(ahead) = http1.take_ahead() {
+                        tunnel.pass(tunnel.client(), ahead.bytes());
+                        for counter in [
+                            &mut self.counters.bytes,
+                            &mut self.counters.tunnel_bytes,
+                            &mut self.counters.tunnel_bytes_delivered,
+                        ] {
+                            *counter += ahead.bytes();
+                        }
+                    }
                     tunnel.set_exchange(exchange);
                     self.counters.tunnels += 1;
                     let (exchange, _) = tunnel.close(flow, reason, now);

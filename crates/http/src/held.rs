@@ -132,6 +132,11 @@ impl Held {
         self.pieces.push(Kept::Data { from, offset, len: bytes.len(), seen, now, acknowledged, late });
     }
 
+    /// How many pieces are held.
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// How many bytes of a direction are held.
     pub(crate) fn held_bytes(&self, from: Peer) -> u64 {
         self.bytes[from as usize].len() as u64

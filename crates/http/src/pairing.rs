@@ -13,6 +13,7 @@
 //! client's stream is given up only after a while. A response whose witness says that bytes of the client are still to
 //! come waits for them.
 
+mod ahead;
 mod messages;
 mod part;
 mod report;
@@ -31,6 +32,7 @@ use crate::parse::Role;
 use crate::pending::Unanswered;
 use crate::tunnel::{TunnelProtocol, TunnelState};
 use crate::{Connection, Counters, Exchange, HeadExtent, HttpConfig, Interim, Reason, Sink, State};
+pub(crate) use ahead::Ahead;
 use part::{Answer, Fate, Hole, Losses, Open, Part};
 use witness::Witness;
 
@@ -89,6 +91,8 @@ pub(crate) struct Http1 {
     pub(crate) bad_request: bool,
     /// Bytes of the client are missing, and perhaps requests with them.
     request_missing: bool,
+    /// No tunnel will come of a CONNECT that has no answer yet.
+    no_tunnel: bool,
     /// Exchanges that have begun so far.
     next_index: u32,
     /// Final responses so far.
@@ -99,6 +103,8 @@ pub(crate) struct Http1 {
     current: Option<Box<Open>>,
     /// Its response is over and its request is not.
     early: Option<Box<Open>>,
+    /// What the client has sent behind a CONNECT that is not answered.
+    ahead: Option<Box<Ahead>>,
     /// Requests without a response, in order. Only the last may be under way.
     pending: VecDeque<Part>,
     /// Bytes allocated for the messages in both queues.
@@ -152,6 +158,8 @@ impl Http1 {
             stream_memory: [0; 2],
             current: None,
             early: None,
+            ahead: None,
+            no_tunnel: false,
             interim: Vec::new(),
             next_index: 0,
             depth: 0,
@@ -194,12 +202,13 @@ impl Http1 {
             + self.interim.capacity() * size_of::<Interim>()
             + open(&self.current)
             + open(&self.early)
+            + self.ahead.as_ref().map_or(0, |ahead| ahead.memory())
             + self.witness.unseen.as_ref().map_or(0, |unseen| unseen.memory())
             + self.stream_memory.iter().sum::<usize>()
     }
 
     /// Gives memory back that nothing under way needs, and counts what is left, behind an event of `from`'s stream.
-    #[inline]
+    #[inline(always)]
     fn rest<S: Sink>(&mut self, context: &mut Context<'_, S>, from: Peer) {
         if self.pending.is_empty() && self.pending.capacity() != 0 {
             context.spare.put(std::mem::take(&mut self.pending));
@@ -259,15 +268,23 @@ impl Http1 {
         tunnel
     }
 
-    /// Takes the next bytes of one direction.
-    pub(crate) fn data<S: Sink>(&mut self, context: &mut Context<'_, S>, data: &Data<'_>) -> Next {
+    /// Takes the next bytes of one direction. What becomes of the connection; with another protocol, how many bytes at the end belong
+    /// to that and have not been taken.
+    ///
+    /// It has a second caller, for bytes that were kept; the first one is not to pay for that with a call.
+    #[inline(always)]
+    pub(crate) fn data<S: Sink>(&mut self, context: &mut Context<'_, S>, data: &Data<'_>) -> (Next, usize) {
+        if data.from == self.client && self.asked_for_tunnel() {
+            self.keep_ahead(context, data);
+            return (self.next, 0);
+        }
         let other = data.from.opposite();
         if self.stream(other).verify_no_longer() {
             // This end takes it for whole and goes on.
             self.over(context, other, Fate::Whole, data.now);
         }
         let mut rest = data.bytes;
-        while !self.stream(data.from).is_done(rest) {
+        while self.next == Next::Http1 && !self.stream(data.from).is_done(rest) {
             let arrival = Arrival {
                 seen: data.seen,
                 late: data.late,
@@ -281,7 +298,11 @@ impl Http1 {
             let Some(event) = stream.step(&mut rest, &arrival, config, context.budget) else { break };
             match event {
                 Event::Head(parsed) if data.from == self.client => {
-                    self.request_head(context, parsed, data.now)
+                    self.request_head(context, parsed, data.now);
+                    if !self.waiting.is_empty() {
+                        // What follows belongs to another protocol if its answer has said so already.
+                        self.settle(context, data.now, false);
+                    }
                 }
                 Event::Head(parsed) => self.response_head(context, parsed, data.now),
                 Event::End => self.over(context, data.from, Fate::Whole, data.now),
@@ -307,16 +328,28 @@ impl Http1 {
                     }
                 }
             }
+            if !rest.is_empty() && data.from == self.client && self.asked_for_tunnel() {
+                let offset = data.offset + (data.bytes.len() - rest.len()) as u64;
+                self.keep_ahead(context, &Data { offset, bytes: rest, ..*data });
+                rest = &[];
+                break;
+            }
         }
         if !self.waiting.is_empty() {
             self.settle(context, data.now, false);
         }
         self.rest(context, data.from);
-        self.next
+        if self.ahead.is_some() {
+            self.release_ahead(context, false);
+        }
+        (self.next, rest.len())
     }
 
     /// Takes a hole in one direction.
     pub(crate) fn gap<S: Sink>(&mut self, context: &mut Context<'_, S>, gap: &Gap) -> Next {
+        if gap.from == self.client {
+            self.release_ahead(context, true);
+        }
         let config = context.config;
         let after = self.stream(gap.from).gap(gap.len, config);
         let unknown = !matches!(after, AfterGap::Inside | AfterGap::Switched | AfterGap::End);
@@ -375,8 +408,12 @@ impl Http1 {
     pub(crate) fn end<S: Sink>(&mut self, context: &mut Context<'_, S>, end: &StreamEnd) -> Next {
         self.ended[end.from as usize] = true;
         self.witness.fins[end.from as usize] = Some(end.seen);
-        self.cut(context, end.from, true, end.now);
+        // What is kept of it is still to come.
+        if end.from != self.client || self.ahead.is_none() {
+            self.cut(context, end.from, true, end.now);
+        }
         self.settle(context, end.now, false);
+        self.release_ahead(context, false);
         self.rest(context, end.from);
         self.next
     }
@@ -395,6 +432,7 @@ impl Http1 {
         };
         self.closing = Some(reason);
         self.settle(context, now, true);
+        self.release_ahead(context, true);
         let in_order = matches!(reason, CloseReason::Finished);
         for from in [self.client, self.client.opposite()] {
             self.cut(context, from, in_order, now);

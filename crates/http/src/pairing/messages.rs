@@ -100,6 +100,7 @@ impl Http1 {
         index
     }
 
+    #[inline]
     pub(super) fn response_head<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,

@@ -247,7 +247,10 @@ impl Http1 {
         }
         let client_known = force
             || self.ended[self.client as usize]
-            || at.acknowledged.is_none_or(|acknowledged| acknowledged <= self.requests().position);
+            || at.acknowledged.is_none_or(|acknowledged| {
+                let ahead = self.ahead.as_ref().map_or(0, |ahead| ahead.bytes());
+                acknowledged <= self.requests().position + ahead
+            });
         let head_under_way =
             !force && self.requests().in_head() && at.had_more_than(self.requests().message.start);
         if !client_known || head_under_way {

@@ -1,6 +1,6 @@
 //! Connections that become something else.
 
-use gannet_flow::{CloseReason, Peer};
+use gannet_flow::{CloseReason, Handler, Peer};
 use gannet_packet::Timestamp;
 
 use crate::testing::{CLIENT, Lane, SERVER, lines};
@@ -199,4 +199,106 @@ fn requests_behind_a_switch_have_no_answer() {
     let exchanges = lane.finish();
     assert_eq!(lines(&exchanges), ["GET / 0 > - orphan-request", "GET /chat 0 > 101 0 complete"]);
     assert_eq!((exchanges[0].reason, exchanges[0].index, exchanges[1].index), (Reason::Switched, 1, 0));
+}
+
+/// The beginning of a ClientHello.
+const HELLO: &[u8] = b"\x16\x03\x01\x00\x05\x01\0\0\x01\0";
+
+#[test]
+fn a_client_that_does_not_wait_for_its_tunnel() {
+    // In the segment of its CONNECT, and behind it.
+    for split in [0, 3, HELLO.len()] {
+        let mut lane = Lane::new();
+        lane.client([CONNECT.as_bytes(), &HELLO[..split]].concat());
+        if split < HELLO.len() {
+            lane.client(&HELLO[split..]);
+        }
+        lane.server("HTTP/1.1 200 OK\r\n\r\n").close(CloseReason::Finished);
+        let exchanges = lane.taken();
+        assert_eq!(lines(&exchanges), ["CONNECT a:443 0 > 200 0 complete"], "{split}");
+        let tunnel = tunnel(&exchanges[0]);
+        assert_eq!((tunnel.protocol, tunnel.client_bytes), (TunnelProtocol::Tls, HELLO.len() as u64));
+        assert_eq!((lane.http.counters().skipped_bytes, lane.http.counters().tunnels), (0, 1));
+    }
+    // HTTP in it, and the first answer in the segment of the proxy's.
+    let established = "HTTP/1.1 200 OK\r\n\r\n";
+    for together in [true, false] {
+        let mut lane = Lane::new();
+        lane.client([CONNECT, GET].concat());
+        if together {
+            lane.server([established, OK].concat());
+        } else {
+            lane.server(established).server(OK);
+        }
+        lane.client(GET).server(OK);
+        let get = "GET / 0 > 200 5 complete";
+        assert_eq!(lines(&lane.finish()), [get, get, "CONNECT a:443 0 > 200 0 complete"]);
+        assert_eq!((lane.http.counters().skipped_bytes, lane.http.counters().tunnel_bytes), (0, 0));
+    }
+}
+
+#[test]
+fn a_tunnel_that_is_refused() {
+    let refused = "HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno";
+    let mut lane = Lane::new();
+    lane.client([CONNECT, GET].concat()).client(CONNECT).client(GET);
+    lane.server(refused).server(OK).server(refused).server(OK);
+    let get = "GET / 0 > 200 5 complete";
+    let connect = "CONNECT a:443 0 > 407 2 complete";
+    assert_eq!(lines(&lane.finish()), [connect, get, connect, get]);
+    // Never answered: what is behind it was no request.
+    let mut lane = Lane::new();
+    lane.client(CONNECT).client(HELLO);
+    assert_eq!(lines(&lane.finish()), ["CONNECT a:443 0 > - orphan-request"]);
+    assert_eq!(lane.http.counters().skipped_bytes, HELLO.len() as u64);
+    // A hole in it: nobody knows what is behind that.
+    let mut lane = Lane::new();
+    lane.client(CONNECT).client(HELLO).gap(CLIENT, 10).server("HTTP/1.1 200 OK\r\n\r\n").client("more");
+    lane.close(CloseReason::Finished);
+    let exchanges = lane.taken();
+    assert_eq!(tunnel(&exchanges[0]).client_bytes, 4);
+}
+
+#[test]
+fn what_is_sent_ahead_of_a_tunnel_has_a_bound() {
+    for status in [200, 407] {
+        let mut lane = Lane::new();
+        lane.client(CONNECT).client(HELLO);
+        for _ in 0..1_000 {
+            lane.client([b'x'; 1_000]);
+            assert!(lane.http.memory() < 64 << 10, "{}", lane.http.memory());
+        }
+        lane.server(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
+        lane.close(CloseReason::Finished);
+        let exchanges = lane.taken();
+        assert_eq!(lines(&exchanges), [format!("CONNECT a:443 0 > {status} 0 complete")]);
+        let counters = lane.http.counters();
+        let all = HELLO.len() as u64 + 1_000_000;
+        let found = exchanges[0].tunnel.as_ref().map(|tunnel| (tunnel.protocol, tunnel.client_bytes));
+        if status == 200 {
+            assert_eq!(found, Some((TunnelProtocol::Tls, all)));
+            assert_eq!((counters.tunnel_bytes, counters.skipped_bytes), (all, 0));
+        } else {
+            assert_eq!((found, counters.skipped_bytes), (None, all));
+        }
+    }
+}
+
+/// Found by fuzzing: the answer was captured before the end of the request that asks to switch, and what shared the segment with that
+/// end was read as HTTP/1.
+#[test]
+fn what_follows_the_request_of_an_early_switch_is_the_next_protocol() {
+    for together in [true, false] {
+        let mut lane = Lane::new();
+        lane.data(SERVER, SWITCH.as_bytes(), Some(ASK.len() as u64));
+        let frame = b"\x81\x80\0\0\0\0";
+        if together {
+            lane.data(CLIENT, &[ASK.as_bytes(), frame].concat(), Some(0));
+        } else {
+            lane.data(CLIENT, ASK.as_bytes(), Some(0)).client(frame);
+        }
+        let exchanges = lane.finish();
+        assert_eq!(lines(&exchanges), ["GET /chat 0 > 101 0 complete"], "{together}");
+        assert_eq!(tunnel(&exchanges[0]).websocket.unwrap()[0].frames(), 1);
+    }
 }
