@@ -94,7 +94,6 @@ impl Stream {
         limits: &HttpConfig,
         budget: &mut Budget,
     ) -> Option<Event> {
-        let due = self.is_due();
         let Phase::Reading { newline, start_line } = &mut self.phase else { return None };
         let room = limits.max_head_bytes.saturating_sub(self.buffer.len());
         let piece = &rest[..rest.len().min(room)];
@@ -102,6 +101,11 @@ impl Stream {
         let piece = &piece[..end.unwrap_or(piece.len())];
         let had = self.buffer.len();
         self.buffer.extend_from_slice(piece);
+        // What begins with a status line is no response of HTTP/0.9, however odd it goes on.
+        if self.simple && detect::status_line(&self.buffer) == Line::Yes {
+            self.simple = false;
+        }
+        let due = !self.searched && !self.simple;
         if !*start_line {
             // Looked at while it is short, and when it is whole: never the same bytes again and again.
             let whole = memchr::memchr(b'\n', piece).is_some();
