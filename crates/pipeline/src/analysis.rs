@@ -204,8 +204,14 @@ impl Analysis {
     }
 
     /// See [`Engine::pass_time`].
-    pub(crate) fn pass_time(&mut self, idle: Option<Instant>, delay: Duration, post: Duration) {
-        engine!(self, engine => engine.pass_time(idle, delay, post));
+    pub(crate) fn pass_time(
+        &mut self,
+        idle: Option<Instant>,
+        delay: Duration,
+        post: Duration,
+        stamped_here: bool,
+    ) {
+        engine!(self, engine => engine.pass_time(idle, delay, post, stamped_here));
     }
 
     /// See [`Engine::tick`].
@@ -528,8 +534,17 @@ impl<L: Layer> Engine<L> {
 
     /// Lets time pass, live: to the newest packet, or, if the rings were empty at `idle`, to what must have been taken out of them
     /// by then. `delay` is how long a packet may be under way from its stamp until its ring has it ready, `post` how much
-    /// longer if another worker found it.
-    pub(crate) fn pass_time(&mut self, idle: Option<Instant>, delay: Duration, post: Duration) {
+    /// longer if another worker found it. `stamped_here` says that the stamps are this machine's time.
+    pub(crate) fn pass_time(
+        &mut self,
+        idle: Option<Instant>,
+        delay: Duration,
+        post: Duration,
+        stamped_here: bool,
+    ) {
+        if stamped_here && idle.is_some() {
+            self.clock.compare_to_machine();
+        }
         // Most runs never find anything for another worker.
         let delay = if self.ledger.taken_over == 0 { delay } else { delay + post };
         let delay = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);

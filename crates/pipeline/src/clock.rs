@@ -9,9 +9,9 @@
 //! No packet is taken before it was stamped: so the least that our clock was ahead of a stamp when its packet was taken is at
 //! least the difference of the clocks, and what our clock says less that is never later than it is. Packets at the end of a block
 //! that has filled are taken at once, so under load it is right to a millisecond; a few packets a second make it right to
-//! within the shortest wait of the last of them.
+//! within the shortest wait of the last of them. Where the kernel stamps, its time can be asked for.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gannet_packet::Timestamp;
 
@@ -39,6 +39,13 @@ impl StampClock {
         }
         let lead = self.ours(now) - i128::from(stamp.0);
         self.least[0] = Some(self.least[0].map_or(lead, |least| least.min(lead)));
+    }
+
+    /// Packets are stamped by this machine: its time is compared as if a packet had been stamped and taken now.
+    pub(crate) fn compare_to_machine(&mut self) {
+        // In this order, so that the lead is never less than it is.
+        let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.compare(Timestamp(u64::try_from(stamp.as_nanos()).unwrap_or(0)), Instant::now());
     }
 
     /// The time at `now`, or a little before; `None` as long as no packet has been seen.
@@ -78,6 +85,18 @@ mod tests {
         assert_eq!(clock.at(at(400)), Some(stamp(397)));
         // It goes on while nothing comes.
         assert_eq!(clock.at(at(60_000)), Some(stamp(59_997)));
+    }
+
+    #[test]
+    fn a_machine_that_stamps_knows_the_time() {
+        let mut clock = StampClock::new();
+        // A packet that waited for long.
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        clock.compare(Timestamp(now() - SECOND), Instant::now());
+        let before = now();
+        clock.compare_to_machine();
+        let time = clock.at(Instant::now()).unwrap().0;
+        assert!(time >= before && time <= now(), "{time} from {before}");
     }
 
     #[test]

@@ -239,9 +239,10 @@ impl Worker {
     /// Tells the analysis the time; `idle` is when the rings were found to be empty, if they were.
     fn pass_time(&mut self, idle: Option<Instant>) {
         let Some(analysis) = &mut self.analysis else { return };
+        let stamped_here = self.sources.iter().all(|source| !source.ring.hardware_stamps());
         // A packet waits in its block for the time-out at most. One that another worker found waits once more until what this
         // worker was given before it must have come.
-        analysis.pass_time(idle, self.block_timeout + TIMER_MARGIN, self.block_timeout * 2);
+        analysis.pass_time(idle, self.block_timeout + TIMER_MARGIN, self.block_timeout * 2, stamped_here);
         analysis.flush();
     }
 
