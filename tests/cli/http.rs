@@ -221,6 +221,63 @@ fn a_generated_capture_equals_its_truth() {
     }
 }
 
+/// Between the packets of connections lie others of all lengths, so that every part of a record is met where one piece of the
+/// file ends and the next one begins, also of records longer than what a piece has room for in front. However it
+/// is read the records are the same, to the end of the file, which is cut.
+#[test]
+fn pieces_of_a_file_end_anywhere() {
+    let dir = Dir::new();
+    let plan = Plan { seed: 3, size_bytes: 6_000_000, connections: 40 };
+    let (mut pcap, mut truth) = (Vec::new(), Vec::new());
+    generate(&plan, &mut pcap, &mut truth).unwrap();
+    let (header, mut rest) = pcap.split_at(24);
+    let mut file = header.to_vec();
+    let mut number = 0_usize;
+    while let Some(length) = rest.get(8..12) {
+        let len = 16 + u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        let (record, more) = rest.split_at(len);
+        rest = more;
+        number += 1;
+        let extra = match number % 1_000 {
+            500 => 200_000,
+            700 => 600_000,
+            _ if number.is_multiple_of(13) => number % 97,
+            _ => 0,
+        };
+        if extra != 0 {
+            file.extend_from_slice(&record[..8]);
+            file.extend_from_slice(&[(extra as u32).to_le_bytes(); 2].concat());
+            file.resize(file.len() + extra, 0xee);
+        }
+        file.extend_from_slice(record);
+    }
+    assert!(number > 3_000 && file.len() > 8_000_000, "{number} packets, {} bytes", file.len());
+    dir.write("a.pcap", &file);
+    file.truncate(file.len() - 5);
+    dir.write("cut.pcap", &file);
+    let output = |gannet: crate::util::Gannet| {
+        let outcome = gannet.run().exits(0);
+        let told: Vec<_> =
+            outcome.stderr.lines().filter(|line| line.contains("packets")).map(str::to_owned).collect();
+        assert!(told.len() > 2, "{}", outcome.stderr);
+        (outcome.stdout, told)
+    };
+    for name in ["a.pcap", "cut.pcap"] {
+        let one = output(dir.gannet_on_one_cpu(&format!("http --workers 1 -r {name}")));
+        for workers in [1, 2, 3, 8] {
+            let several = output(dir.gannet(&format!("http --workers {workers} -r {name}")));
+            assert!(several == one, "{name}, {workers} workers: {:?} {:?}", several.1, one.1);
+        }
+        let records = std::fs::read(dir.path().join(name)).unwrap();
+        let piped = output(dir.gannet("http --workers 2 -r -").stdin(&records));
+        assert!(piped == one, "{name}, from a pipe");
+        if name == "a.pcap" {
+            let checked = check(&truth[..], &one.0[..]).unwrap();
+            assert!(checked.differences.is_empty(), "{}", all(&checked.differences));
+        }
+    }
+}
+
 fn all(differences: &[gannet_testkit::truth::Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -36,6 +36,11 @@ impl<R: Read> Inflate<R> {
         }))
     }
 
+    /// Whether the source's bytes are others than those that are read.
+    pub(crate) fn is_compressed(&self) -> bool {
+        !matches!(self.0, Kind::Plain(_))
+    }
+
     /// After an error of `read`: is it the compressed data that is bad, rather than the source that failed?
     pub(crate) fn is_damage(&self) -> bool {
         match &self.0 {

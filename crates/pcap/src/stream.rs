@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use gannet_packet::{Frame, PacketType, Timestamp};
@@ -17,6 +18,8 @@ use crate::{Error, Interface, Packet, PacketSource, Reason, Warning, classic};
 ///
 /// Packets may be kept beyond the next step without a copy, by keeping the buffer they lie in
 /// ([`buffer`](Self::buffer)): reading then goes on in another one, and a buffer that nobody keeps any more is used again.
+///
+/// Of an uncompressed file several threads may read pieces, and offer them in their order ([`offer`](Self::offer)).
 #[derive(Debug)]
 pub struct StreamReader<R> {
     source: Inflate<R>,
@@ -35,6 +38,17 @@ pub struct StreamReader<R> {
     beyond: Option<(u64, u64)>,
     warning: Option<Warning>,
     ended: bool,
+}
+
+/// A piece of a source that somebody else has read than the reader.
+#[derive(Debug)]
+pub struct Piece {
+    /// Nobody else may keep it when it is offered.
+    pub buffer: Arc<Vec<u8>>,
+    /// Where in the buffer the piece is. In front of it there has to be room for the beginning of a record.
+    pub filled: Range<usize>,
+    /// Where in the source it starts, in bytes.
+    pub at: u64,
 }
 
 impl<R: Read> StreamReader<R> {
@@ -152,6 +166,58 @@ impl<R: Read> StreamReader<R> {
             }
         }
         (*start, *offset) = (at, base + at as u64);
+    }
+
+    /// True if what has been read holds no further whole record: for the next packet more has to be read.
+    pub fn is_used_up(&mut self) -> bool {
+        let window = self.buffer.get(self.start..self.end).unwrap_or_default();
+        !self.ended && self.beyond.is_none() && matches!(self.decoder.step(window), Step::Need { .. })
+    }
+
+    /// True if offsets in the source are not those in the capture.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.source.is_compressed()
+    }
+
+    /// How many bytes have been read, decompressed.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.offset + (self.end - self.start) as u64
+    }
+
+    /// Goes on in a piece of the source that somebody else has read, so that its bytes need not be read here: the source must
+    /// not give them again. For sources that are not compressed. The packet in hand is no more.
+    ///
+    /// Returns the buffer that was in use until now, or the piece if it is of no use: it does not go on where reading has come
+    /// to, or has no room in front for the part of a record that was left. The source is then to be read as ever.
+    ///
+    /// # Errors
+    /// The piece, unchanged.
+    pub fn offer(&mut self, mut piece: Piece) -> Result<Arc<Vec<u8>>, Piece> {
+        let rest = self.start..self.end;
+        let Some(place) = self.place_for(&piece) else { return Err(piece) };
+        let Some(buffer) = Arc::get_mut(&mut piece.buffer) else { return Err(piece) };
+        let (Some(room), Some(left)) =
+            (buffer.get_mut(place.start..place.start + rest.len()), self.buffer.get(rest))
+        else {
+            return Err(piece);
+        };
+        room.copy_from_slice(left);
+        self.current = None;
+        (self.start, self.end) = (place.start, place.end);
+        Ok(std::mem::replace(&mut self.buffer, piece.buffer))
+    }
+
+    /// Where in a piece's buffer what is left and what the piece brings will lie.
+    fn place_for(&self, piece: &Piece) -> Option<Range<usize>> {
+        // Some of it may have been read here.
+        let known = usize::try_from(self.bytes_read().checked_sub(piece.at)?).ok()?;
+        let new = piece.filled.start.checked_add(known)?;
+        let start = new.checked_sub(self.end - self.start)?;
+        let fits = new < piece.filled.end && piece.filled.end <= piece.buffer.len();
+        // Buffers have a place in the stream from their first byte on.
+        (fits && !self.ended && self.offset >= start as u64).then_some(start..piece.filled.end)
     }
 
     /// The interfaces described so far, of all sections.

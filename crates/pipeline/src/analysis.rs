@@ -171,6 +171,18 @@ impl Analysis {
         engine!(self, engine => engine.frame_of_run(run, frame, position, bytes));
     }
 
+    /// See [`Engine::segment_of_run`].
+    #[inline]
+    pub(crate) fn segment_of_run<'a>(
+        &mut self,
+        run: &mut Run<'a>,
+        segment: Segment<'a>,
+        ip_bytes: u32,
+        bytes: u64,
+    ) {
+        engine!(self, engine => engine.segment_of_run(run, segment, ip_bytes, bytes));
+    }
+
     /// See [`Engine::end_run`].
     #[inline]
     pub(crate) fn end_run(&mut self, run: &mut Run<'_>) {
@@ -348,14 +360,17 @@ impl<L: Layer> Engine<L> {
         let segment = Packet::decode_plain(frame)
             .and_then(|packet| Some((Segment::new(frame, &packet, position)?, ip_bytes(&packet))));
         match segment {
-            Some((segment, ip_bytes)) => {
-                self.table.handler().expect(ip_bytes);
-                self.table.handler().arrived(&segment);
-                let outcome = self.table.segment(&segment);
-                self.ledger.add(Analysed::of_outcome(outcome), 1, bytes);
-            }
+            Some((segment, ip_bytes)) => self.segment(&segment, ip_bytes, bytes),
             None => self.other(frame, position, bytes),
         }
+    }
+
+    #[inline(always)]
+    fn segment(&mut self, segment: &Segment<'_>, ip_bytes: u32, bytes: u64) {
+        self.table.handler().expect(ip_bytes);
+        self.table.handler().arrived(segment);
+        let outcome = self.table.segment(segment);
+        self.ledger.add(Analysed::of_outcome(outcome), 1, bytes);
     }
 
     /// Looks at a part of a frame that is no segment and no fragment.
@@ -391,8 +406,28 @@ impl<L: Layer> Engine<L> {
             self.end_run(run);
             return self.other(frame, position, bytes);
         };
+        self.gather_segment(run, segment, ip_bytes(&packet), bytes);
+    }
+
+    /// Looks at a segment as [`frame_of_run`](Self::frame_of_run) does at its frame.
+    #[inline]
+    pub(crate) fn segment_of_run<'a>(
+        &mut self,
+        run: &mut Run<'a>,
+        segment: Segment<'a>,
+        ip_bytes: u32,
+        bytes: u64,
+    ) {
+        if self.table.is_large() {
+            self.gather_segment(run, segment, ip_bytes, bytes);
+        } else {
+            self.segment(&segment, ip_bytes, bytes);
+        }
+    }
+
+    fn gather_segment<'a>(&mut self, run: &mut Run<'a>, segment: Segment<'a>, ip_bytes: u32, bytes: u64) {
         run.segments.push(segment);
-        run.lengths.push((ip_bytes(&packet), bytes));
+        run.lengths.push((ip_bytes, bytes));
         if run.segments.len() >= RUN {
             self.end_run(run);
         }

@@ -114,7 +114,8 @@ impl Control {
         self.take()
     }
 
-    fn wake(&self) {
+    /// Ends a [`Self::wait`].
+    pub(crate) fn wake(&self) {
         // Fails only when the pair is full of such bytes.
         let _ = (&self.waker).write(&[1]);
     }

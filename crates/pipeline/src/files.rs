@@ -2,22 +2,98 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gannet_packet::PacketType;
-use gannet_pcap::{Merge, Packet, PacketSource, StreamReader};
+use gannet_pcap::{Merge, Packet, PacketSource, Piece, StreamReader};
 
 use crate::config::{CaptureConfig, Direction, FileInput};
 use crate::error::Error;
 
+/// A source of bytes that any thread may read.
+pub(crate) type Bytes = Box<dyn Read + Send>;
+
 /// A reader whose packets can be kept without being copied: it reads ahead in buffers. Measured against a mapped file: what
 /// copying costs is less than what the faults of 4 KiB pages do, and a file that shrinks is an error instead of a signal.
-pub(crate) fn buffered_reader(input: &FileInput) -> Result<StreamReader<Box<dyn Read>>, Error> {
-    let bytes: Box<dyn Read> = match input {
+pub(crate) fn buffered_reader(input: &FileInput) -> Result<StreamReader<Bytes>, Error> {
+    let bytes: Bytes = match input {
         FileInput::Stdin => Box::new(io::stdin()),
         FileInput::Path(path) => Box::new(open_file(path)?),
     };
+    reader_of(bytes, input)
+}
+
+/// The same, and the way to its pieces if others may read those for it.
+pub(crate) fn shared_reader(input: &FileInput) -> Result<(StreamReader<Bytes>, Option<Pieces>), Error> {
+    let FileInput::Path(path) = input else { return Ok((buffered_reader(input)?, None)) };
+    let file = open_file(path)?;
+    if !file.metadata().is_ok_and(|facts| facts.is_file()) {
+        return Ok((reader_of(Box::new(file), input)?, None));
+    }
+    let pieces = Pieces { file: Arc::new(file), read: Arc::default(), first: 0 };
+    let reader = reader_of(Box::new(pieces.clone()), input)?;
+    let first = reader.bytes_read();
+    let pieces = (!reader.is_compressed()).then_some(Pieces { first, ..pieces });
+    Ok((reader, pieces))
+}
+
+fn reader_of(bytes: Bytes, input: &FileInput) -> Result<StreamReader<Bytes>, Error> {
     StreamReader::new(bytes).map_err(|source| Error::Input { path: path_of(input).to_owned(), source })
+}
+
+/// A file that several threads read for one reader, and the reader itself: a source that goes on where reading has come to.
+///
+/// The pieces have one size and begin where the reader stood when it was made. They are numbered from 0.
+#[derive(Clone, Debug)]
+pub(crate) struct Pieces {
+    file: Arc<File>,
+    /// Where the reader goes on.
+    read: Arc<AtomicU64>,
+    first: u64,
+}
+
+impl Pieces {
+    /// Reads a piece into a buffer. If that fails or the file has ended it is shorter, or empty: the reader then finds out why.
+    pub(crate) fn read(&self, number: u64, mut buffer: Arc<Vec<u8>>) -> Piece {
+        let at = self.first + number * PIECE as u64;
+        // A buffer that others keep is left to them.
+        let bytes = Arc::make_mut(&mut buffer);
+        bytes.resize(PIECE_ROOM + PIECE, 0);
+        let mut end = PIECE_ROOM;
+        while let Some(rest) = bytes.get_mut(end..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, at + (end - PIECE_ROOM) as u64) {
+                Ok(0) => break,
+                Ok(read) => end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        Piece { buffer, filled: PIECE_ROOM..end, at }
+    }
+
+    /// Gives the reader a piece. Returns the buffer that it has no more use for, and whether it took the piece.
+    pub(crate) fn give(&self, reader: &mut StreamReader<Bytes>, piece: Piece) -> (Arc<Vec<u8>>, bool) {
+        match reader.offer(piece) {
+            Ok(buffer) => {
+                self.read.store(reader.bytes_read(), Ordering::Relaxed);
+                (buffer, true)
+            }
+            Err(piece) => (piece.buffer, false),
+        }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Whoever has the reader is alone with it, and with this number.
+        let at = self.read.load(Ordering::Relaxed);
+        let read = self.file.read_at(buffer, at)?;
+        self.read.store(at + read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 fn open_file(path: &Path) -> Result<File, Error> {
@@ -65,3 +141,10 @@ pub(crate) fn wanted(config: &CaptureConfig, packet: &Packet<'_>) -> Option<Pack
     let kind = config.packet_type.is_none_or(|wanted| wanted == went);
     (direction && kind).then_some(went)
 }
+
+/// Bytes of a file that a thread reads at once: little enough to be in its processor's own cache when it is walked through.
+const PIECE: usize = 256 << 10;
+
+/// Room in front of a piece for the part of a record that the piece before ended with. A longer part, of a record that no
+/// network has seen, is read by the reader itself.
+const PIECE_ROOM: usize = 128 << 10;

@@ -1,0 +1,184 @@
+//! The packets of files, one after the other, and where their batches end.
+//!
+//! A batch is a number of packets, or of bytes: time passes at its end, and records are put in order by it. Where it ends is
+//! part of the result, so it depends on nothing but the packets.
+
+use std::sync::Arc;
+
+use gannet_flow::Moment;
+use gannet_packet::{Frame, LinkType, Timestamp};
+use gannet_pcap::{Merge, StreamReader};
+use gannet_record::Interfaces;
+
+use crate::analysis::Run;
+use crate::config::FileInput;
+use crate::error::Error;
+use crate::files::{Bytes, advance};
+use crate::filter::{Selection, Taken};
+
+/// The files, and how far they have been read.
+pub(super) struct Reading<'a> {
+    pub(super) selection: Selection<'a>,
+    pub(super) merge: Merge<StreamReader<Bytes>>,
+    files: &'a [FileInput],
+    names: Interfaces,
+    named: u32,
+    /// The newest time stamp so far.
+    clock: Timestamp,
+    /// Of the batch at hand.
+    packets: usize,
+    bytes: usize,
+}
+
+/// Where packets go.
+pub(super) trait Taker {
+    /// Takes a packet, at once or as one of a run. It lies at `place`.
+    fn take<'b>(&mut self, run: &mut Run<'b>, frame: &Frame<'b>, place: Place<'b>, position: u64);
+
+    /// Takes what is left of a run.
+    fn end_run(&mut self, run: &mut Run<'_>);
+}
+
+/// Where a packet's bytes are: the buffer, and the offset in there.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'b> {
+    pub(super) buffer: &'b Arc<Vec<u8>>,
+    pub(super) offset: usize,
+}
+
+/// When to come back from reading, besides at the end of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    Never,
+    /// When the next packet is not in memory, but not without having taken any.
+    AfterSome,
+    /// When the next packet is not in memory.
+    AtOnce,
+}
+
+/// How far reading has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    EndOfBatch,
+    Pause,
+    /// The end of the input, or of what was asked for.
+    End,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(
+        selection: Selection<'a>,
+        merge: Merge<StreamReader<Bytes>>,
+        files: &'a [FileInput],
+        names: Interfaces,
+    ) -> Self {
+        Self { selection, merge, files, names, named: 0, clock: Timestamp::default(), packets: 0, bytes: 0 }
+    }
+
+    /// The clock, and the position behind the last packet.
+    pub(super) fn now(&self) -> Moment {
+        Moment { time: self.clock, position: self.selection.read }
+    }
+
+    /// Reads on to the end of the batch at hand, or where there is to be a pause.
+    pub(super) fn read_on(&mut self, to: &mut impl Taker, pause: Pause) -> Result<Reached, Error> {
+        let begun = self.selection.read;
+        loop {
+            if !self.is_full() {
+                self.run(to)?;
+            }
+            if self.is_full() {
+                (self.packets, self.bytes) = (0, 0);
+                return Ok(Reached::EndOfBatch);
+            }
+            if pause == Pause::AtOnce || pause == Pause::AfterSome && self.selection.read != begun {
+                let source = self.merge.only();
+                if source.is_some_and(|(reader, _)| reader.is_used_up()) && !self.selection.is_full() {
+                    return Ok(Reached::Pause);
+                }
+            }
+            if self.selection.is_full() || !advance(&mut self.merge, self.files)? {
+                return Ok(Reached::End);
+            }
+            self.one(to)?;
+        }
+    }
+
+    /// Takes the packet that the merge stands at.
+    fn one(&mut self, to: &mut impl Taker) -> Result<(), Error> {
+        self.packets += 1;
+        let position = self.selection.read;
+        let Some(Taken { source, frame, data_offset }) = self.selection.take(&self.merge)? else {
+            return Ok(());
+        };
+        self.clock = self.clock.max(frame.timestamp);
+        // Numbers of the merge run without gaps, so that the names get the same ones.
+        while self.named <= frame.interface {
+            let interface = self.merge.interface(self.named);
+            self.names.add(interface.map(|(_, interface)| interface.name.clone()).unwrap_or_default());
+            self.named += 1;
+        }
+        self.bytes += frame.data.len();
+        let Some((buffer, base)) = self.merge.sources().get(source).and_then(StreamReader::buffer) else {
+            debug_assert!(false, "a packet lies in a buffer");
+            self.selection.filtered += 1;
+            return Ok(());
+        };
+        let mut alone = Run::default();
+        to.take(&mut alone, &frame, Place { buffer, offset: (data_offset - base) as usize }, position);
+        to.end_run(&mut alone);
+        Ok(())
+    }
+
+    /// Takes what comes next of a single file as far as it can be taken without asking what it is.
+    #[inline]
+    fn run(&mut self, to: &mut impl Taker) -> Result<(), Error> {
+        let Self { selection, merge, named, clock, packets, bytes, .. } = self;
+        let Some((reader, numbers)) = merge.only() else { return Ok(()) };
+        let mut gathered = Run::default();
+        let mut failed = Ok(());
+        reader.run(|packet, buffer, offset| {
+            let number = numbers.get(packet.frame.interface as usize).copied().flatten();
+            // The interface has been met, and has its name. Of one link type the byte order means something.
+            let known = number.filter(|number| *number < *named && packet.frame.link_type != LinkType::NULL);
+            let Some(number) = known.filter(|_| !is_full(*packets, *bytes) && !selection.is_full()) else {
+                return false;
+            };
+            *packets += 1;
+            let position = selection.read;
+            match selection.take_packet(0, packet, || false) {
+                Ok(Some(mut frame)) => {
+                    frame.interface = number;
+                    *clock = (*clock).max(frame.timestamp);
+                    *bytes += frame.data.len();
+                    to.take(&mut gathered, &frame, Place { buffer, offset }, position);
+                    true
+                }
+                Ok(None) => true,
+                Err(error) => {
+                    failed = Err(error);
+                    false
+                }
+            }
+        });
+        to.end_run(&mut gathered);
+        failed
+    }
+
+    fn is_full(&self) -> bool {
+        is_full(self.packets, self.bytes)
+    }
+}
+
+/// Whether a batch of so many packets and bytes is whole.
+#[inline]
+fn is_full(packets: usize, bytes: usize) -> bool {
+    packets >= BATCH_PACKETS || bytes >= BATCH_BYTES
+}
+
+/// Packets of a batch. Fewer cost ends of batches; of more, records would come later than they need. The number is part of
+/// the result, because time passes at the ends of batches.
+const BATCH_PACKETS: usize = 512;
+
+/// Captured bytes after which a batch ends: super-frames of 64 KiB would make it large.
+const BATCH_BYTES: usize = 1 << 20;

@@ -1,0 +1,145 @@
+//! Which worker gets a packet, and what it gets of it.
+
+use gannet_flow::{Moment, Segment};
+use gannet_packet::{End, FlowKey, Frame, Packet, Transport};
+
+use super::reading::{Place, Taker};
+use super::stretch::{Stretch, Unsegmented};
+use crate::analysis::{Aim, Run};
+use crate::intake::{Found, Intake, Part};
+use crate::ledger::{Amount, AnalysisLedger};
+
+/// Finds the worker of each packet. It sees all of them in order, so fragments are put together here.
+pub(super) struct Sorter {
+    intake: Intake,
+    workers: u64,
+    /// Conversations without TCP are followed, too.
+    hears: bool,
+    /// The fragments, which go no further.
+    processed: Amount,
+    ledger: AnalysisLedger,
+}
+
+/// A packet's worker, and that of the flow that it is about if that is another one.
+type Workers = (usize, Option<usize>);
+
+/// A sorter at work on a stretch.
+pub(super) struct Sorting<'s> {
+    pub(super) sorter: &'s mut Sorter,
+    pub(super) stretch: &'s mut Stretch,
+}
+
+impl Taker for Sorting<'_> {
+    #[inline(always)]
+    fn take<'b>(&mut self, _run: &mut Run<'b>, frame: &Frame<'b>, place: Place<'b>, position: u64) {
+        if let Some(packet) = Packet::decode_plain(frame)
+            && let Some(segment) = Segment::new(frame, &packet, position)
+        {
+            let worker = self.sorter.worker(&segment.key);
+            if self.stretch.add_plain(worker, &segment, &packet, frame, place) {
+                return;
+            }
+        }
+        self.sorter.other(self.stretch, frame, place, position);
+    }
+
+    #[inline]
+    fn end_run(&mut self, _run: &mut Run<'_>) {}
+}
+
+impl Sorter {
+    pub(super) fn new(aim: Aim<'_>, seed: u64, workers: usize) -> Self {
+        Self {
+            intake: Intake::new(aim.intake(), seed),
+            workers: workers as u64,
+            hears: matches!(aim, Aim::Flows(_)),
+            processed: Amount::default(),
+            ledger: AnalysisLedger::default(),
+        }
+    }
+
+    /// Adds a packet that is no plain segment.
+    #[inline(never)]
+    fn other(&mut self, stretch: &mut Stretch, frame: &Frame<'_>, place: Place<'_>, position: u64) {
+        let packet = self.intake.decode(frame);
+        if packet.end == End::Fragment {
+            return self.fragment(stretch, frame, packet, position);
+        }
+        if packet.unopened.is_none()
+            && let Found::Segment(segment, _) = Found::in_packet(frame, &packet, position)
+        {
+            let worker = self.worker(&segment.key);
+            return stretch.add_segment(worker, &segment, &packet, frame, place);
+        }
+        let place = stretch.place(place);
+        share(stretch, self.workers(frame, &packet), Unsegmented::new(frame, place, position));
+    }
+
+    /// The workers of a packet that is no fragment.
+    fn workers(&self, frame: &Frame<'_>, packet: &Packet) -> Workers {
+        // Packets without a flow have no state to share.
+        let Some((key, _)) = &packet.flow else { return (0, None) };
+        let own = self.worker(key);
+        if !matches!(packet.transport, Transport::Icmp { .. } | Transport::Icmpv6 { .. }) {
+            return (own, None);
+        }
+        match Found::in_packet(frame, packet, 0) {
+            Found::Error { quoted, .. } => {
+                let about = self.worker(&quoted.key);
+                if self.hears { (own, (about != own).then_some(about)) } else { (about, None) }
+            }
+            _ => (own, None),
+        }
+    }
+
+    #[inline(always)]
+    fn worker(&self, key: &FlowKey) -> usize {
+        // The upper half of the product: a number below that of the workers, without a division.
+        ((u128::from(key.hash(DISPATCH_SEED)) * u128::from(self.workers)) >> 64) as usize
+    }
+
+    /// Takes a fragment, and adds the datagram if it is whole.
+    #[cold]
+    fn fragment(&mut self, stretch: &mut Stretch, frame: &Frame<'_>, packet: Packet, position: u64) {
+        let bytes = frame.data.len() as u64;
+        self.processed += Amount { packets: 1, bytes };
+        let whole = self.intake.fragment(frame, packet, position, bytes, &mut self.ledger);
+        let Some((datagram, packet)) = whole else { return };
+        let whole = datagram.frame();
+        let (number, place) = stretch.add_datagram(whole.data, datagram.surroundings());
+        let mut item = Unsegmented::new(&whole, place, position);
+        item.datagram = Some(number);
+        share(stretch, self.workers(&whole, &packet), item);
+        self.intake.recycle(datagram);
+    }
+
+    /// A batch ends here.
+    pub(super) fn tick(&mut self, end: Moment) {
+        self.intake.tick(end);
+    }
+
+    /// What has gone no further, so far.
+    pub(super) fn so_far(&mut self) -> (Amount, &AnalysisLedger) {
+        self.intake.publish(&mut self.ledger);
+        (self.processed, &self.ledger)
+    }
+
+    pub(super) fn finish(mut self) -> (Amount, AnalysisLedger) {
+        self.intake.finish();
+        self.intake.publish(&mut self.ledger);
+        (self.processed, self.ledger)
+    }
+}
+
+/// Gives a packet to its worker, and to the one whose flow it is about.
+fn share(stretch: &mut Stretch, (worker, about): Workers, mut item: Unsegmented) {
+    if let Some(about) = about {
+        item.part = Part::Error;
+        stretch.add(about, item);
+        item.part = Part::Conversation;
+    }
+    stretch.add(worker, item);
+}
+
+/// Whoever wrote a file can at most make one worker do all the work.
+const DISPATCH_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
