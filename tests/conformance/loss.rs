@@ -205,7 +205,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.midstream(7);
             },
-            &["GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
+            &["GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete medium"],
         ),
         Case::damaged(
             "joined-before-an-answer",
@@ -215,7 +215,7 @@ pub(super) fn cases() -> Vec<Case> {
             |c| {
                 c.midstream(5);
             },
-            &["- > 200 5 midstream (before-capture) low untrusted=midstream", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete low untrusted=pairing"],
+            &["- > 200 5 midstream (before-capture) low untrusted=midstream", "GET h/b 0 > 404 2 complete low untrusted=pairing", "GET h/c 0 > 201 4 complete medium"],
         ),
         Case::damaged(
             "joined-in-a-body",

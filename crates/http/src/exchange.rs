@@ -275,8 +275,8 @@ pub enum Confidence {
     /// for all answers before it asks again. Such a pair is [`Untrusted::pairing`]. Of a message alone: its other half may be one of
     /// those that are alone, too.
     Low,
-    /// After a start in mid-stream or without acknowledgements, of a client that was seen to wait, be it by its pauses alone; of a
-    /// message alone, after a loss.
+    /// After a start in mid-stream, from the second pair on, while one request follows one response; after a loss there or without
+    /// acknowledgements, of a client that was seen to wait, be it by its pauses alone; of a message alone, after a loss.
     Medium,
     /// By the count, nothing being missing or all that is missing being accounted for, or by what both ends acknowledge.
     High,

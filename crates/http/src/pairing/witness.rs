@@ -153,6 +153,10 @@ impl Witness {
     fn strayed(&mut self) {
         self.pipelined = true;
         self.strays = true;
+        // What was said for lack of such a client's signs holds no longer.
+        if let (Some(_), Some(step)) = (&self.unseen, &mut self.step) {
+            step.confidence = Confidence::Low;
+        }
     }
 
     /// Whether `request`, the oldest without an answer, has the next one, by the count: so many losses have there been in the
@@ -394,6 +398,9 @@ impl Http1 {
         }
         let confidence = match self.witness.step {
             _ if certain => self.witness.grounds,
+            Some(step) if counts && step.confidence == Confidence::Low && self.goes_by_turns() => {
+                Confidence::Medium
+            }
             Some(step) if counts => step.confidence,
             // All requests since are known, and this one alone is left for the answer.
             Some(step)
@@ -417,6 +424,15 @@ impl Http1 {
         let confidence = if shown { Confidence::Medium } else { confidence };
         self.witness.step = Some(Step { client: request.losses.client, server, confidence });
         confidence
+    }
+
+    /// Whether a connection that was joined has gone on one request, one response since then. A client with a fixed number of requests
+    /// under way may look so, too, until its server answers before it has had the request; but hardly any client has several.
+    fn goes_by_turns(&self) -> bool {
+        self.connection.midstream
+            && !self.witness.pipelined
+            && !self.witness.strays
+            && self.losses == Losses::default()
     }
 
     /// How sure it is that a message has no counterpart.
