@@ -18,7 +18,7 @@ use gannet_record::{
     Expression, Glob, Interfaces, Latencies, Record, RecordOptions, Routes, Selection, Selector, StatusSet,
 };
 use gannet_sink::{
-    Batch, Event, EventKinds, Format, HttpryOptions, Hub, HubConfig, Order, SinkSpec, Target, WhenFull,
+    Batch, Event, EventKinds, Format, Haste, HttpryOptions, Hub, HubConfig, Order, SinkSpec, Target, WhenFull,
 };
 
 fn main() {
@@ -134,7 +134,7 @@ fn outputs(bencher: Bencher, format: Format) {
                 order: Order::Arrival,
                 when_full: WhenFull::Wait,
                 flush_each: false,
-                worker_writes: false,
+                haste: Haste::AtOnce,
             };
             let mut hub = Hub::open(config).unwrap();
             hub.start().unwrap();

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use gannet_pcap::Merge;
 use gannet_record::{Interfaces, Traffic};
-use gannet_sink::Hub;
+use gannet_sink::{Haste, Hub};
 
 use self::reading::{Pause, Reached, Reading};
 use self::relay::Relay;
@@ -66,9 +66,13 @@ pub(crate) fn run(
     let workers = capture.workers.resolve(false, cpus).get();
     let names = Interfaces::default();
     let is_alone = cpus <= 1 && workers == 1;
-    // Input that has pauses would leave in the buffers of outputs what was written before them.
-    let worker_writes = is_alone && files.iter().all(is_plain_file);
-    let mut hub = records_hub(aim, &names, workers, false, worker_writes)?;
+    let haste = match files.iter().all(is_plain_file) {
+        true if is_alone => Haste::ByWorker,
+        true => Haste::InLumps,
+        // Before a pause everything must be written.
+        false => Haste::AtOnce,
+    };
+    let mut hub = records_hub(aim, &names, workers, false, haste)?;
     // Everything is open: foreign bytes are read without privileges.
     if let Some(user) = &capture.user {
         privileges::become_user(user)?;

@@ -29,9 +29,8 @@ pub struct HubConfig {
     pub when_full: WhenFull,
     /// Write out after every record (`-l`).
     pub flush_each: bool,
-    /// The worker, of which there is one, writes itself what goes to files and to `/dev/null`, within [`Lane::send`]: threads
-    /// would only take the processor from one another. What is written is as fresh as what was sent last.
-    pub worker_writes: bool,
+    /// When what has come is written, and by whom.
+    pub haste: Haste,
 }
 
 /// One output.
@@ -72,9 +71,21 @@ pub enum WhenFull {
     Shed,
 }
 
+/// When what has come is written, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// At once: whoever reads along waits for it.
+    AtOnce,
+    /// Much of it at a time, which wakes threads less often: for input without pauses, of which there is always more at once.
+    InLumps,
+    /// Likewise, and the worker, of which there is one, writes itself what goes to files and to `/dev/null`, within
+    /// [`Lane::send`]: on one processor threads would only take it from one another.
+    ByWorker,
+}
+
 /// The outputs of a run.
 ///
-/// Each has a thread, named after its format (see [`HubConfig::worker_writes`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
+/// Each has a thread, named after its format (see [`Haste::ByWorker`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
 /// after 100 ms. The process must ignore SIGPIPE, as Rust's runtime makes it do before `main`: a reader that has gone is
 /// then the end of its output, not of the process.
 ///
@@ -128,12 +139,12 @@ impl Hub {
     /// Opens the outputs. Their threads are started by [`Hub::start`], after the caller has given up what privileges it
     /// needs no more: Linux keeps them by thread, and a thread begins with those of the one that starts it.
     pub fn open(config: HubConfig) -> Result<Self, Error> {
-        let HubConfig { sinks, options, httpry, workers, order, when_full, flush_each, worker_writes } =
-            config;
+        let HubConfig { sinks, options, httpry, workers, order, when_full, flush_each, haste } = config;
         let sinks: Arc<[_]> = sinks
             .into_iter()
             .map(|spec| {
-                let queue = Queue::new(spec.events, order, when_full, workers);
+                let lumps = haste != Haste::AtOnce && !flush_each;
+                let queue = Queue::new(spec.events, order, when_full, workers, lumps);
                 Arc::new(Sink::new(spec, queue))
             })
             .collect();
@@ -145,7 +156,7 @@ impl Hub {
             let writer = Writer::new(Arc::clone(sink), output, lines, options.clone(), flush_each);
             opened.push((Arc::clone(sink), writer));
         }
-        let worker_writes = worker_writes && workers == 1;
+        let worker_writes = haste == Haste::ByWorker && workers == 1;
         Ok(Self { sinks, opened, threads: Vec::new(), worker_writes, for_lane: Mutex::default() })
     }
 

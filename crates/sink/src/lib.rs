@@ -31,5 +31,5 @@ pub use batch::{Batch, Event};
 pub use error::Error;
 pub use format::Format;
 pub use httpry::{HttpryOptions, RateOptions};
-pub use hub::{Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull};
+pub use hub::{Haste, Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull};
 pub use kinds::{EventKind, EventKinds};

@@ -33,6 +33,8 @@ pub(crate) struct Queue {
     workers: usize,
     /// Of all lanes together, or by key of each.
     bounds: Load,
+    /// The output's thread is woken for much at a time.
+    lumps: bool,
 }
 
 /// What the output's thread shall do.
@@ -90,7 +92,13 @@ struct Lane {
 }
 
 impl Queue {
-    pub(crate) fn new(events: EventKinds, order: Order, when_full: WhenFull, workers: usize) -> Self {
+    pub(crate) fn new(
+        events: EventKinds,
+        order: Order,
+        when_full: WhenFull,
+        workers: usize,
+        lumps: bool,
+    ) -> Self {
         let bounds = match when_full {
             WhenFull::Wait => WAITING,
             WhenFull::Shed => BOUNDS,
@@ -112,6 +120,7 @@ impl Queue {
             when_full,
             workers,
             bounds,
+            lumps,
         }
     }
 
@@ -139,6 +148,9 @@ impl Queue {
         let mut state = self.lock();
         let is_empty = load.records == 0;
         while !is_empty && !self.has_room(&state, lane, &load) && self.may_wait(&state) {
+            if state.is_waiting && self.is_ready(&state) {
+                self.ready.notify_one();
+            }
             state = self.space.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed || state.ended {
@@ -278,10 +290,23 @@ impl Queue {
         self.when_full == WhenFull::Wait && !state.hurried
     }
 
-    /// Wakes the output's thread if it waits and there is something for it.
+    /// Wakes the output's thread if it waits and there is something for it, or enough.
     fn wake(&self, state: &State) {
-        if state.is_waiting && self.is_ready(state) {
+        if state.is_waiting && (!self.lumps || self.is_lump(state)) && self.is_ready(state) {
             self.ready.notify_one();
+        }
+    }
+
+    /// Whether a lane has so much in the queue that it will soon have to wait. Less is written once no lane will send more.
+    fn is_lump(&self, state: &State) -> bool {
+        let part = |load: &Load| {
+            load.batches > self.bounds.batches / LUMP
+                || load.records > self.bounds.records / LUMP
+                || load.bytes > self.bounds.bytes / LUMP
+        };
+        match self.order {
+            Order::Arrival => part(&state.load),
+            Order::ByKey => state.lanes.iter().any(|lane| part(&lane.load)),
         }
     }
 
@@ -305,6 +330,9 @@ impl State {
 /// exchange, as on an idle host, do not run out first.
 const BOUNDS: Load = Load { batches: 1024, records: 65_536, bytes: 256 << 20 };
 
+/// Of what a lane may have in the queue, the part for which the output's thread is woken if it is woken for much.
+const LUMP: usize = 2;
+
 /// The same where workers wait: there is nothing to bridge, and what waits for long has left the processor's cache.
 const WAITING: Load = Load { batches: 32, records: 1_024, bytes: 32 << 20 };
 
@@ -320,7 +348,7 @@ mod tests {
     fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, records: usize) -> Queue {
         Queue {
             bounds: Load { batches, records, bytes: usize::MAX },
-            ..Queue::new(EventKinds::EXCHANGES, order, when_full, workers)
+            ..Queue::new(EventKinds::EXCHANGES, order, when_full, workers, false)
         }
     }
 
