@@ -67,7 +67,7 @@ pub(crate) fn run(
     let names = Interfaces::default();
     let is_alone = cpus <= 1 && workers == 1;
     let haste = match files.iter().all(is_plain_file) {
-        true if is_alone => Haste::ByWorker,
+        true if workers >= cpus => Haste::ByWorkers,
         true => Haste::InLumps,
         // Before a pause everything must be written.
         false => Haste::AtOnce,

@@ -1,9 +1,29 @@
 //! What workers hand over.
 
+use std::sync::Arc;
+
 use gannet_http::{Exchange, HeadReport, Message, MessageReport, PendingRequest};
 use gannet_record::{FlowEnd, RawHead};
 
 use crate::{EventKind, EventKinds};
+
+/// What a lane has for one output.
+pub(crate) enum Parcel {
+    /// Events, of which the output's thread makes records.
+    Events(Arc<Batch>),
+    /// Records that the lane has made of them.
+    Records(Records),
+}
+
+/// Records of the events of one batch, made for one output.
+pub(crate) struct Records {
+    /// That of the batch.
+    pub(crate) number: u64,
+    /// One behind the other.
+    pub(crate) bytes: Vec<u8>,
+    /// Of each the place of its event in the order of the run, and where it ends.
+    pub(crate) ends: Vec<((u64, u64), usize)>,
+}
 
 /// Events that one worker has for the outputs, in the order in which they happened.
 #[derive(Debug)]
@@ -81,6 +101,36 @@ impl Event {
             Self::Flow(end) => (end.reported.position, end.flow.id),
             Self::RawHead(head) => (head.now.position, head.flow),
         }
+    }
+}
+
+impl Parcel {
+    /// That of the batch.
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Events(batch) => batch.number,
+            Self::Records(records) => records.number,
+        }
+    }
+
+    /// How many records it has for an output that takes `events`, and the bytes that they keep in memory.
+    pub(crate) fn load(&self, events: EventKinds) -> (usize, usize) {
+        match self {
+            Self::Events(batch) => batch
+                .taken(events)
+                .fold((0, 0), |(records, bytes), event| (records + 1, bytes + event.held_bytes())),
+            Self::Records(records) => (records.ends.len(), records.bytes.len()),
+        }
+    }
+}
+
+impl Records {
+    /// Each with the place of its event.
+    pub(crate) fn each(&self) -> impl Iterator<Item = ((u64, u64), &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts
+            .zip(&self.ends)
+            .map(|(start, (key, end))| (*key, self.bytes.get(start..*end).unwrap_or_default()))
     }
 }
 

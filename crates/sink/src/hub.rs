@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use gannet_record::RecordOptions;
 
+use crate::batch::Parcel;
 use crate::output::Output;
 use crate::queue::Queue;
-use crate::writer::{Lines, Sink, Writer};
+use crate::writer::{Lines, Maker, Sink, Writer};
 use crate::{Batch, Error, EventKinds, Format, HttpryOptions};
 
 /// What a run's outputs are.
@@ -78,14 +79,15 @@ pub enum Haste {
     AtOnce,
     /// Much of it at a time, which wakes threads less often: for input without pauses, of which there is always more at once.
     InLumps,
-    /// Likewise, and the worker, of which there is one, writes itself what goes to files and to `/dev/null`, within
-    /// [`Lane::send`]: on one processor threads would only take it from one another.
-    ByWorker,
+    /// Likewise, and workers that have no processor beside them for an output's thread do most of its work within [`Lane::send`]: one
+    /// worker writes what goes to files and to `/dev/null`; several make the records, in formats of which each record stands
+    /// for itself, and the thread puts them in order.
+    ByWorkers,
 }
 
 /// The outputs of a run.
 ///
-/// Each has a thread, named after its format (see [`Haste::ByWorker`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
+/// Each has a thread, named after its format (see [`Haste::ByWorkers`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
 /// after 100 ms. The process must ignore SIGPIPE, as Rust's runtime makes it do before `main`: a reader that has gone is
 /// then the end of its output, not of the process.
 ///
@@ -97,6 +99,8 @@ pub struct Hub {
     opened: Vec<(Arc<Sink>, Writer)>,
     threads: Vec<(Arc<Sink>, JoinHandle<()>)>,
     worker_writes: bool,
+    /// What records show, if lanes make them.
+    for_makers: Option<RecordOptions>,
     /// Waiting for the lane that writes them. Locked while one is added: lanes are numbered alike in all queues.
     for_lane: Mutex<Vec<Writer>>,
 }
@@ -107,6 +111,8 @@ pub struct Lane {
     number: usize,
     /// Of the outputs that have no thread.
     writers: Vec<Writer>,
+    /// For each output, what makes its records here.
+    makers: Vec<Option<Maker>>,
 }
 
 /// What an output did.
@@ -156,8 +162,9 @@ impl Hub {
             let writer = Writer::new(Arc::clone(sink), output, lines, options.clone(), flush_each);
             opened.push((Arc::clone(sink), writer));
         }
-        let worker_writes = haste == Haste::ByWorker && workers == 1;
-        Ok(Self { sinks, opened, threads: Vec::new(), worker_writes, for_lane: Mutex::default() })
+        let worker_writes = haste == Haste::ByWorkers && workers == 1;
+        let for_makers = (haste == Haste::ByWorkers && workers > 1).then_some(options);
+        Ok(Self { sinks, opened, threads: Vec::new(), worker_writes, for_makers, for_lane: Mutex::default() })
     }
 
     /// Starts the threads.
@@ -184,7 +191,9 @@ impl Hub {
         let mut writers = self.for_lane.lock().unwrap_or_else(PoisonError::into_inner);
         let numbers = self.queues().map(Queue::add_lane);
         let number = numbers.last().unwrap_or(0);
-        Lane { sinks: Arc::clone(&self.sinks), number, writers: std::mem::take(&mut writers) }
+        let maker = |sink: &Arc<Sink>| Maker::new(sink, self.for_makers.as_ref()?);
+        let makers = self.sinks.iter().map(maker).collect();
+        Lane { sinks: Arc::clone(&self.sinks), number, writers: std::mem::take(&mut writers), makers }
     }
 
     /// True once every output has ended early, because its reader has gone or because it failed: nobody wants more.
@@ -258,8 +267,12 @@ impl Lane {
             return;
         }
         let batch = Arc::new(batch);
-        for sink in self.sinks.iter() {
-            sink.send(self.number, &batch);
+        for (sink, maker) in self.sinks.iter().zip(&mut self.makers) {
+            let parcel = match maker {
+                Some(maker) => Parcel::Records(maker.records(&batch)),
+                None => Parcel::Events(Arc::clone(&batch)),
+            };
+            sink.send(self.number, parcel);
         }
         self.catch_up();
     }

@@ -1,5 +1,5 @@
-//! Where records go: formats, and the thread that writes them; with one worker on one processor the worker itself, as far as
-//! nobody has to be waited for.
+//! Where records go: formats, and the thread that writes them; where workers have all processors to themselves, they do what they can
+//! of it ([`Haste::ByWorkers`]).
 //!
 //! ```text
 //!   worker 0 ──► Batch ──┐  bounded queue                ┌─ jsonl ──► file, pipe

@@ -14,10 +14,11 @@
 //! only such that every lane is past, and these get written.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::{Batch, EventKinds, Order, WhenFull};
+use crate::batch::Parcel;
+use crate::{EventKinds, Order, WhenFull};
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -40,7 +41,7 @@ pub(crate) struct Queue {
 /// What the output's thread shall do.
 pub(crate) enum Next {
     /// Write these: one batch, or all of one number.
-    Write(Vec<Arc<Batch>>),
+    Write(Vec<Parcel>),
     /// There is nothing at the moment.
     Idle,
     /// Open the file again.
@@ -64,7 +65,7 @@ struct Load {
 }
 
 /// A batch in the queue, with its lane and what it adds to the load.
-type Entry = (usize, Load, Arc<Batch>);
+type Entry = (usize, Load, Parcel);
 
 #[derive(Default)]
 struct State {
@@ -141,10 +142,9 @@ impl Queue {
     }
 
     /// Takes a batch, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
-    pub(crate) fn push(&self, lane: usize, batch: &Arc<Batch>) -> Pushed {
-        let load = batch.taken(self.events).fold(Load { batches: 1, ..Load::default() }, |load, event| {
-            Load { records: load.records + 1, bytes: load.bytes + event.held_bytes(), ..load }
-        });
+    pub(crate) fn push(&self, lane: usize, batch: Parcel) -> Pushed {
+        let (records, bytes) = batch.load(self.events);
+        let (number, load) = (batch.number(), Load { batches: 1, records, bytes });
         let mut state = self.lock();
         let is_empty = load.records == 0;
         while !is_empty && !self.has_room(&state, lane, &load) && self.may_wait(&state) {
@@ -158,7 +158,7 @@ impl Queue {
         }
         let is_queued = !is_empty && self.has_room(&state, lane, &load);
         if let Some(lane) = state.lanes.get_mut(lane) {
-            lane.next = batch.number.saturating_add(1);
+            lane.next = number.saturating_add(1);
         }
         if is_queued {
             state.count(lane, |sum| {
@@ -166,10 +166,10 @@ impl Queue {
                 sum.records += load.records;
                 sum.bytes += load.bytes;
             });
-            let entry = (lane, load, Arc::clone(batch));
+            let entry = (lane, load, batch);
             match self.order {
                 Order::Arrival => state.arrived.push_back(entry),
-                Order::ByKey => state.numbered.entry(batch.number).or_default().push(entry),
+                Order::ByKey => state.numbered.entry(number).or_default().push(entry),
             }
         }
         self.wake(&state);
@@ -338,6 +338,7 @@ const WAITING: Load = Load { batches: 32, records: 1_024, bytes: 32 << 20 };
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -352,15 +353,15 @@ mod tests {
         }
     }
 
-    fn batch(number: u64, count: usize) -> Arc<Batch> {
-        Arc::new(sample::batch(0, number, count))
+    fn batch(number: u64, count: usize) -> Parcel {
+        Parcel::Events(Arc::new(sample::batch(0, number, count)))
     }
 
     /// The numbers of the batches of everything that can be taken now.
     fn taken(queue: &Queue) -> Vec<Vec<u64>> {
         let mut taken = Vec::new();
         while let Next::Write(batches) = queue.next(false) {
-            taken.push(batches.iter().map(|batch| batch.number).collect());
+            taken.push(batches.iter().map(Parcel::number).collect());
         }
         taken
     }
@@ -369,7 +370,7 @@ mod tests {
     fn both_bounds_hold() {
         let queue = queue(Order::Arrival, WhenFull::Shed, 1, 2, 10);
         let lane = queue.add_lane();
-        let push = |count| queue.push(lane, &batch(0, count));
+        let push = |count| queue.push(lane, batch(0, count));
         // More than ever fits, but nothing else is there.
         assert_eq!(push(11), Pushed::Queued);
         assert_eq!(push(1), Pushed::Shed);
@@ -392,35 +393,35 @@ mod tests {
             let mut batch = sample::batch(0, 0, 1);
             let Some(crate::Event::Exchange(exchange)) = batch.events.first_mut() else { unreachable!() };
             exchange.response.as_mut().unwrap().body = vec![b'x'; bytes].into();
-            Arc::new(batch)
+            Parcel::Events(Arc::new(batch))
         };
         let bounds = Load { batches: 9, records: 9, bytes: 1_000 };
         let queue = Queue { bounds, ..queue(Order::Arrival, WhenFull::Shed, 1, 9, 9) };
         let lane = queue.add_lane();
-        assert_eq!(queue.push(lane, &large(2_000)), Pushed::Queued, "one always fits");
-        assert_eq!(queue.push(lane, &large(1)), Pushed::Shed);
+        assert_eq!(queue.push(lane, large(2_000)), Pushed::Queued, "one always fits");
+        assert_eq!(queue.push(lane, large(1)), Pushed::Shed);
         assert_eq!(taken(&queue).len(), 1);
         assert_eq!(
-            [600, 600, 200].map(|bytes| queue.push(lane, &large(bytes))),
+            [600, 600, 200].map(|bytes| queue.push(lane, large(bytes))),
             [Pushed::Queued, Pushed::Shed, Pushed::Queued]
         );
         assert_eq!(taken(&queue).len(), 2);
-        assert_eq!(queue.push(lane, &large(900)), Pushed::Queued, "all room has come back");
+        assert_eq!(queue.push(lane, large(900)), Pushed::Queued, "all room has come back");
     }
 
     #[test]
     fn a_number_waits_for_all_lanes() {
         let queue = queue(Order::ByKey, WhenFull::Wait, 2, 10, 100);
         let first = queue.add_lane();
-        queue.push(first, &batch(0, 1));
+        queue.push(first, batch(0, 1));
         assert!(taken(&queue).is_empty(), "the second lane is not there yet");
         let second = queue.add_lane();
         assert!(taken(&queue).is_empty());
-        queue.push(second, &batch(0, 0));
-        queue.push(second, &batch(1, 1));
-        queue.push(second, &batch(2, 1));
+        queue.push(second, batch(0, 0));
+        queue.push(second, batch(1, 1));
+        queue.push(second, batch(2, 1));
         assert_eq!(taken(&queue), [[0]]);
-        queue.push(first, &batch(1, 1));
+        queue.push(first, batch(1, 1));
         assert_eq!(taken(&queue), [[1, 1]]);
         queue.end_lane(first);
         assert_eq!(taken(&queue), [[2]]);
@@ -430,10 +431,10 @@ mod tests {
     fn a_shed_batch_still_moves_its_lane_on() {
         let queue = queue(Order::ByKey, WhenFull::Shed, 2, 1, 10);
         let lanes = [queue.add_lane(), queue.add_lane()];
-        assert_eq!(queue.push(lanes[0], &batch(0, 1)), Pushed::Queued);
-        assert_eq!(queue.push(lanes[0], &batch(1, 1)), Pushed::Shed);
-        queue.push(lanes[1], &batch(0, 0));
-        queue.push(lanes[1], &batch(1, 1));
+        assert_eq!(queue.push(lanes[0], batch(0, 1)), Pushed::Queued);
+        assert_eq!(queue.push(lanes[0], batch(1, 1)), Pushed::Shed);
+        queue.push(lanes[1], batch(0, 0));
+        queue.push(lanes[1], batch(1, 1));
         assert_eq!(taken(&queue), [[0], [1]]);
     }
 
@@ -441,18 +442,18 @@ mod tests {
     fn a_hurried_queue_sheds_what_would_have_waited() {
         let queue = queue(Order::Arrival, WhenFull::Wait, 1, 1, 10);
         let lane = queue.add_lane();
-        assert_eq!(queue.push(lane, &batch(0, 1)), Pushed::Queued);
+        assert_eq!(queue.push(lane, batch(0, 1)), Pushed::Queued);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.push(lane, &batch(1, 1)));
+            let waiting = scope.spawn(|| queue.push(lane, batch(1, 1)));
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished() && queue.is_patient());
             queue.hurry();
             assert_eq!(waiting.join().unwrap(), Pushed::Shed);
         });
         assert!(!queue.is_patient());
-        assert_eq!(queue.push(lane, &batch(2, 1)), Pushed::Shed);
+        assert_eq!(queue.push(lane, batch(2, 1)), Pushed::Shed);
         assert_eq!(taken(&queue), [[0]]);
-        assert_eq!(queue.push(lane, &batch(3, 1)), Pushed::Queued, "there is room again");
+        assert_eq!(queue.push(lane, batch(3, 1)), Pushed::Queued, "there is room again");
     }
 
     proptest! {
@@ -473,7 +474,7 @@ mod tests {
                     scope.spawn(move || {
                         for (number, count) in counts.iter().enumerate() {
                             std::thread::sleep(Duration::from_micros(pauses[(number + lane) % pauses.len()] * 10));
-                            assert_eq!(queue.push(*lane, &batch(number as u64, *count)), Pushed::Queued);
+                            assert_eq!(queue.push(*lane, batch(number as u64, *count)), Pushed::Queued);
                         }
                         queue.end_lane(*lane);
                     });
@@ -481,9 +482,9 @@ mod tests {
                 while arrived < total {
                     let Next::Write(batches) = queue.next(true) else { panic!("nothing else was asked for") };
                     for batch in batches {
-                        assert!(batch.number >= last, "{} after {last}", batch.number);
-                        last = batch.number;
-                        arrived += batch.events.len();
+                        assert!(batch.number() >= last, "{} after {last}", batch.number());
+                        last = batch.number();
+                        arrived += batch.load(EventKinds::EXCHANGES).0;
                     }
                 }
             });

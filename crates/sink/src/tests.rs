@@ -340,7 +340,7 @@ fn a_worker_writes_what_keeps_nobody_waiting() {
     let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
     let (mut reader, pipe, keep) = pipe();
     let sinks = vec![jsonl(&path), jsonl("/dev/full"), jsonl(pipe)];
-    let hub = started(HubConfig { order: Order::ByKey, haste: Haste::ByWorker, ..config(sinks) });
+    let hub = started(HubConfig { order: Order::ByKey, haste: Haste::ByWorkers, ..config(sinks) });
     let read = thread::spawn(move || {
         let mut all = String::new();
         reader.read_to_string(&mut all).unwrap();
@@ -414,7 +414,7 @@ proptest! {
         workers in proptest::collection::vec(
             // One thread sends for all lanes: no more batches than a lane may have waiting.
             proptest::collection::vec(proptest::collection::vec((0..4_u64, 0..3_u64), 0..6), 8), 1..5),
-        haste in prop_oneof![Just(Haste::AtOnce), Just(Haste::InLumps), Just(Haste::ByWorker)],
+        haste in prop_oneof![Just(Haste::AtOnce), Just(Haste::InLumps), Just(Haste::ByWorkers)],
         order in Just((0..32_usize).collect::<Vec<_>>()).prop_shuffle(),
     ) {
         let dir = tempfile::tempdir().unwrap();

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use gannet_record::{EventRecord, FlowFormat, Record, RecordOptions};
 
+use crate::batch::{Parcel, Records};
 use crate::httpry::HttpryText;
 use crate::messages::Messages;
 use crate::output::{Flushed, Output};
 use crate::queue::{Next, Pushed, Queue};
 use crate::text::TextLines;
-use crate::{Batch, Event, Format, HttpryOptions, SinkReport, SinkSpec, Target};
+use crate::{Batch, Event, EventKinds, Format, HttpryOptions, SinkReport, SinkSpec, Target};
 
 /// One output as lanes and the hub see it.
 pub(crate) struct Sink {
@@ -68,10 +69,10 @@ impl Sink {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn send(&self, lane: usize, batch: &Arc<Batch>) {
-        let records = batch.taken(self.spec.events).count() as u64;
+    pub(crate) fn send(&self, lane: usize, parcel: Parcel) {
+        let records = parcel.load(self.spec.events).0 as u64;
         self.made.fetch_add(records, Ordering::Relaxed);
-        match self.queue.as_ref().map(|queue| queue.push(lane, batch)) {
+        match self.queue.as_ref().map(|queue| queue.push(lane, parcel)) {
             None => self.written.fetch_add(records, Ordering::Relaxed),
             Some(Pushed::Shed) => self.shed.fetch_add(records, Ordering::Relaxed),
             Some(Pushed::Queued) => return,
@@ -137,6 +138,44 @@ pub(crate) struct Writer {
     lines: Lines,
     options: RecordOptions,
     flush_each: bool,
+}
+
+/// What is written as one record.
+enum Source<'a> {
+    Event(&'a Event),
+    /// The record itself.
+    Record(&'a [u8]),
+}
+
+/// Makes records for an output in a worker's thread: for formats of which each record stands for itself. That
+/// spares another processor's fetching all that an exchange consists of, and giving it back to the memory of the first.
+pub(crate) struct Maker {
+    lines: Lines,
+    options: RecordOptions,
+    events: EventKinds,
+}
+
+impl Maker {
+    /// `None` for formats whose records depend on those before.
+    pub(crate) fn new(sink: &Sink, options: &RecordOptions) -> Option<Self> {
+        let lines = match sink.spec.format {
+            Format::Jsonl => Lines::Jsonl,
+            Format::Flows(format) => Lines::Flows(format),
+            Format::Text { .. } | Format::Messages { .. } | Format::Httpry | Format::None => return None,
+        };
+        let options = RecordOptions { bodies_refused: Arc::clone(&sink.bodies_refused), ..options.clone() };
+        Some(Self { lines, options, events: sink.spec.events })
+    }
+
+    /// The records of a batch.
+    pub(crate) fn records(&mut self, batch: &Batch) -> Records {
+        let mut records = Records { number: batch.number, bytes: Vec::new(), ends: Vec::new() };
+        for event in batch.taken(self.events) {
+            self.lines.write(event, &self.options, &mut records.bytes);
+            records.ends.push((event.key(), records.bytes.len()));
+        }
+        records
+    }
 }
 
 /// How a record becomes a line.
@@ -252,20 +291,33 @@ impl Writer {
     }
 
     /// Several batches are of one number: the records of all of them in the order of their keys.
-    fn write(&mut self, batches: &[Arc<Batch>]) -> Result<(), Over> {
+    fn write(&mut self, batches: &[Parcel]) -> Result<(), Over> {
         let kinds = self.sink.spec.events;
-        let mut events: Vec<_> = batches.iter().flat_map(|batch| batch.taken(kinds)).collect();
-        if !events.is_sorted_by_key(|event| event.key()) {
-            events.sort_by_key(|event| event.key());
+        let mut all = Vec::new();
+        for batch in batches {
+            match batch {
+                Parcel::Events(batch) => {
+                    all.extend(batch.taken(kinds).map(|event| (event.key(), Source::Event(event))));
+                }
+                Parcel::Records(records) => {
+                    all.extend(records.each().map(|(key, record)| (key, Source::Record(record))));
+                }
+            }
         }
-        self.write_all(&events)
+        if !all.is_sorted_by_key(|(key, _)| *key) {
+            all.sort_by_key(|(key, _)| *key);
+        }
+        self.write_all(&all)
     }
 
-    fn write_all(&mut self, events: &[&Event]) -> Result<(), Over> {
-        let mut left = events.len() as u64;
-        for event in events {
+    fn write_all(&mut self, all: &[((u64, u64), Source<'_>)]) -> Result<(), Over> {
+        let mut left = all.len() as u64;
+        for (_, source) in all {
             let (lines, options) = (&mut self.lines, &self.options);
-            let is_full = self.output.record(|out| lines.write(event, options, out));
+            let is_full = self.output.record(|out| match source {
+                Source::Event(event) => lines.write(event, options, out),
+                Source::Record(record) => out.extend_from_slice(record),
+            });
             left -= 1;
             self.end_if_enough(left)?;
             if is_full || self.flush_each {
@@ -385,7 +437,7 @@ impl Drop for PanicGuard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventKinds, Order, WhenFull, sample};
+    use crate::{Order, WhenFull, sample};
 
     #[test]
     fn a_thread_that_fails_keeps_nobody_waiting() {
@@ -403,7 +455,7 @@ mod tests {
             }
         });
         for number in 0..2_000 {
-            sink.send(lane, &Arc::new(sample::batch(0, number, 1)));
+            sink.send(lane, Parcel::Events(Arc::new(sample::batch(0, number, 1))));
         }
         assert!(thread.join().is_err());
         sink.settle();
