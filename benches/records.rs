@@ -18,7 +18,8 @@ use gannet_record::{
     Expression, Glob, Interfaces, Latencies, Record, RecordOptions, Routes, Selection, Selector, StatusSet,
 };
 use gannet_sink::{
-    Batch, Event, EventKinds, Format, Haste, HttpryOptions, Hub, HubConfig, Order, SinkSpec, Target, WhenFull,
+    Batch, Event, EventKinds, Format, HttpryOptions, Hub, HubConfig, Order, SinkSpec, Target, WhenFull,
+    Writing,
 };
 
 fn main() {
@@ -134,7 +135,7 @@ fn outputs(bencher: Bencher, format: Format) {
                 order: Order::Arrival,
                 when_full: WhenFull::Wait,
                 flush_each: false,
-                haste: Haste::AtOnce,
+                writing: Writing::ByThreads,
             };
             let mut hub = Hub::open(config).unwrap();
             hub.start().unwrap();

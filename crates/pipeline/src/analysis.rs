@@ -641,7 +641,7 @@ impl<L: Layer> Engine<L> {
 mod tests {
     use gannet_packet::{LinkType, PacketType};
     use gannet_ring::fanout::FanoutMode;
-    use gannet_sink::{Haste, Hub, HubConfig, Order, WhenFull};
+    use gannet_sink::{Hub, HubConfig, Order, WhenFull, Writing};
     use gannet_testkit::conversation::{
         Carriage, Dialogue, Identifications, Manner, Packet as Sent, Peer, Setup, Wrap,
     };
@@ -692,7 +692,7 @@ mod tests {
             order: Order::Arrival,
             when_full: WhenFull::Shed,
             flush_each: false,
-            haste: Haste::AtOnce,
+            writing: Writing::ByThreads,
         });
         let hub = hub.unwrap();
         let plan = AnalysisPlan {

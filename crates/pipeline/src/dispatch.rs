@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use gannet_pcap::Merge;
 use gannet_record::{Interfaces, Traffic};
-use gannet_sink::{Haste, Hub};
+use gannet_sink::{Hub, Writing};
 
 use self::reading::{Pause, Reached, Reading};
 use self::relay::Relay;
@@ -66,13 +66,10 @@ pub(crate) fn run(
     let workers = capture.workers.resolve(false, cpus).get();
     let names = Interfaces::default();
     let is_alone = cpus <= 1 && workers == 1;
-    let haste = match files.iter().all(is_plain_file) {
-        true if workers >= cpus => Haste::ByWorkers,
-        true => Haste::InLumps,
-        // Before a pause everything must be written.
-        false => Haste::AtOnce,
-    };
-    let mut hub = records_hub(aim, &names, workers, false, haste)?;
+    // Input that has pauses would leave in the buffers of outputs what was written before them.
+    let by_workers = workers >= cpus && files.iter().all(is_plain_file);
+    let writing = if by_workers { Writing::ByWorkers } else { Writing::ByThreads };
+    let mut hub = records_hub(aim, &names, workers, false, writing)?;
     // Everything is open: foreign bytes are read without privileges.
     if let Some(user) = &capture.user {
         privileges::become_user(user)?;

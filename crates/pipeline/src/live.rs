@@ -20,7 +20,7 @@ use gannet_ring::fanout::FanoutMode;
 use gannet_ring::interfaces::{Counters as DeviceCounters, link_type_of_arphrd};
 use gannet_ring::prelude::{Prelude, reject_all};
 use gannet_ring::{RingConfig, Target};
-use gannet_sink::{Haste, Hub, SinkReport};
+use gannet_sink::{Hub, SinkReport, Writing};
 
 use crate::analysis::{Aim, Analysis, AnalysisPlan};
 use crate::config::{
@@ -166,7 +166,8 @@ impl Outputs {
         events: &dyn Fn(Event),
     ) -> Result<Self, Error> {
         let names = Interfaces::default();
-        let records = aim.map(|aim| records_hub(aim, &names, workers, true, Haste::AtOnce)).transpose()?;
+        let records =
+            aim.map(|aim| records_hub(aim, &names, workers, true, Writing::ByThreads)).transpose()?;
         let post = (records.is_some() && workers > 1).then(|| PostOffice::new(workers)).transpose()?;
         let (Some(record), Some(destination)) = (&config.record, destination) else {
             return Ok(Self { packets: None, records, names, post, told: RefCell::default() });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_record::{Interfaces, Latencies, RecordOptions};
-use gannet_sink::{Haste, HttpryOptions, Hub, HubConfig, Order, WhenFull};
+use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, WhenFull, Writing};
 
 use crate::analysis::Aim;
 use crate::config::HttpConfig;
@@ -15,13 +15,13 @@ use crate::layer::Findings;
 use crate::ledger::{HttpReport, Ledger};
 
 /// Opens the outputs of records; their threads are not started yet. Live records are written as they come, and shed
-/// rather than waited for; those of files in the order of their packets, and waited for. `haste` is [`Haste::AtOnce`] if they are live.
+/// rather than waited for; those of files in the order of their packets, and waited for. `writing` is [`Writing::ByThreads`] if they are live.
 pub(crate) fn records_hub(
     aim: Aim<'_>,
     names: &Interfaces,
     workers: usize,
     live: bool,
-    haste: Haste,
+    writing: Writing,
 ) -> Result<Hub, Error> {
     let interfaces = names.clone();
     let (sinks, flush_each, httpry, options) = match aim {
@@ -42,7 +42,7 @@ pub(crate) fn records_hub(
         order: if live { Order::Arrival } else { Order::ByKey },
         when_full: if live { WhenFull::Shed } else { WhenFull::Wait },
         flush_each,
-        haste,
+        writing,
     };
     Ok(Hub::open(hub)?)
 }

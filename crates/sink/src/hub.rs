@@ -30,8 +30,8 @@ pub struct HubConfig {
     pub when_full: WhenFull,
     /// Write out after every record (`-l`).
     pub flush_each: bool,
-    /// When what has come is written, and by whom.
-    pub haste: Haste,
+    /// Who makes records and writes them.
+    pub writing: Writing,
 }
 
 /// One output.
@@ -72,22 +72,20 @@ pub enum WhenFull {
     Shed,
 }
 
-/// When what has come is written, and by whom.
+/// Who makes records of events and writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Haste {
-    /// At once: whoever reads along waits for it.
-    AtOnce,
-    /// Much of it at a time, which wakes threads less often: for input without pauses, of which there is always more at once.
-    InLumps,
-    /// Likewise, and workers that have no processor beside them for an output's thread do most of its work within [`Lane::send`]: one
-    /// worker writes what goes to files and to `/dev/null`; several make the records, in formats of which each record stands
-    /// for itself, and the thread puts them in order.
+pub enum Writing {
+    /// The thread of each output.
+    ByThreads,
+    /// Workers that have no processor beside them for such a thread do most of its work within [`Lane::send`]: one worker writes
+    /// what goes to files and to `/dev/null`, several make the records, in formats of which each record stands for itself,
+    /// and the thread puts them in order. For input without pauses: what is written is as fresh as what was sent last.
     ByWorkers,
 }
 
 /// The outputs of a run.
 ///
-/// Each has a thread, named after its format (see [`Haste::ByWorkers`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
+/// Each has a thread, named after its format (see [`Writing::ByWorkers`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
 /// after 100 ms. The process must ignore SIGPIPE, as Rust's runtime makes it do before `main`: a reader that has gone is
 /// then the end of its output, not of the process.
 ///
@@ -145,12 +143,11 @@ impl Hub {
     /// Opens the outputs. Their threads are started by [`Hub::start`], after the caller has given up what privileges it
     /// needs no more: Linux keeps them by thread, and a thread begins with those of the one that starts it.
     pub fn open(config: HubConfig) -> Result<Self, Error> {
-        let HubConfig { sinks, options, httpry, workers, order, when_full, flush_each, haste } = config;
+        let HubConfig { sinks, options, httpry, workers, order, when_full, flush_each, writing } = config;
         let sinks: Arc<[_]> = sinks
             .into_iter()
             .map(|spec| {
-                let lumps = haste != Haste::AtOnce && !flush_each;
-                let queue = Queue::new(spec.events, order, when_full, workers, lumps);
+                let queue = Queue::new(spec.events, order, when_full, workers);
                 Arc::new(Sink::new(spec, queue))
             })
             .collect();
@@ -162,8 +159,8 @@ impl Hub {
             let writer = Writer::new(Arc::clone(sink), output, lines, options.clone(), flush_each);
             opened.push((Arc::clone(sink), writer));
         }
-        let worker_writes = haste == Haste::ByWorkers && workers == 1;
-        let for_makers = (haste == Haste::ByWorkers && workers > 1).then_some(options);
+        let worker_writes = writing == Writing::ByWorkers && workers == 1;
+        let for_makers = (writing == Writing::ByWorkers && workers > 1).then_some(options);
         Ok(Self { sinks, opened, threads: Vec::new(), worker_writes, for_makers, for_lane: Mutex::default() })
     }
 
@@ -269,8 +266,8 @@ impl Lane {
         let batch = Arc::new(batch);
         for (sink, maker) in self.sinks.iter().zip(&mut self.makers) {
             let parcel = match maker {
-                Some(maker) => Parcel::Records(maker.records(&batch)),
-                None => Parcel::Events(Arc::clone(&batch)),
+                Some(maker) if !sink.is_over() => Parcel::Records(maker.records(&batch)),
+                _ => Parcel::Events(Arc::clone(&batch)),
             };
             sink.send(self.number, parcel);
         }

@@ -1,5 +1,5 @@
 //! Where records go: formats, and the thread that writes them; where workers have all processors to themselves, they do what they can
-//! of it ([`Haste::ByWorkers`]).
+//! of it ([`Writing::ByWorkers`]).
 //!
 //! ```text
 //!   worker 0 ──► Batch ──┐  bounded queue                ┌─ jsonl ──► file, pipe
@@ -31,5 +31,5 @@ pub use batch::{Batch, Event};
 pub use error::Error;
 pub use format::Format;
 pub use httpry::{HttpryOptions, RateOptions};
-pub use hub::{Haste, Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull};
+pub use hub::{Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull, Writing};
 pub use kinds::{EventKind, EventKinds};

@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::batch::Parcel;
 use crate::{EventKinds, Order, WhenFull};
@@ -34,8 +34,6 @@ pub(crate) struct Queue {
     workers: usize,
     /// Of all lanes together, or by key of each.
     bounds: Load,
-    /// The output's thread is woken for much at a time.
-    lumps: bool,
 }
 
 /// What the output's thread shall do.
@@ -81,8 +79,8 @@ struct State {
     ended: bool,
     /// Nobody takes anything any more.
     closed: bool,
-    /// Lanes wait no more.
-    hurried: bool,
+    /// Lanes wait until then, and no longer.
+    hurried: Option<Instant>,
 }
 
 struct Lane {
@@ -93,13 +91,7 @@ struct Lane {
 }
 
 impl Queue {
-    pub(crate) fn new(
-        events: EventKinds,
-        order: Order,
-        when_full: WhenFull,
-        workers: usize,
-        lumps: bool,
-    ) -> Self {
+    pub(crate) fn new(events: EventKinds, order: Order, when_full: WhenFull, workers: usize) -> Self {
         let bounds = match when_full {
             WhenFull::Wait => WAITING,
             WhenFull::Shed => BOUNDS,
@@ -121,7 +113,6 @@ impl Queue {
             when_full,
             workers,
             bounds,
-            lumps,
         }
     }
 
@@ -147,11 +138,12 @@ impl Queue {
         let (number, load) = (batch.number(), Load { batches: 1, records, bytes });
         let mut state = self.lock();
         let is_empty = load.records == 0;
-        while !is_empty && !self.has_room(&state, lane, &load) && self.may_wait(&state) {
-            if state.is_waiting && self.is_ready(&state) {
-                self.ready.notify_one();
-            }
-            state = self.space.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while !is_empty && !self.has_room(&state, lane, &load) && self.when_full == WhenFull::Wait {
+            state = match state.hurried.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self.space.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => break,
+                Some(left) => self.space.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
         if state.closed || state.ended {
             return Pushed::Shed;
@@ -232,15 +224,15 @@ impl Queue {
         self.ready.notify_all();
     }
 
-    /// From now on lanes shed what finds no room instead of waiting.
+    /// The run is to end: lanes wait a little longer for an output that gets on, and then shed what finds no room.
     pub(crate) fn hurry(&self) {
-        self.lock().hurried = true;
+        self.lock().hurried.get_or_insert_with(|| Instant::now() + LAST_WAIT);
         self.space.notify_all();
     }
 
     /// Whether the run has time for a reader that is slower than it is.
     pub(crate) fn is_patient(&self) -> bool {
-        self.may_wait(&self.lock())
+        self.when_full == WhenFull::Wait && self.lock().hurried.is_none()
     }
 
     /// Nothing more will come: what is queued is handed out, then the end.
@@ -286,27 +278,10 @@ impl Queue {
         fits || load.batches == 0 || state.closed || state.ended
     }
 
-    fn may_wait(&self, state: &State) -> bool {
-        self.when_full == WhenFull::Wait && !state.hurried
-    }
-
-    /// Wakes the output's thread if it waits and there is something for it, or enough.
+    /// Wakes the output's thread if it waits and there is something for it.
     fn wake(&self, state: &State) {
-        if state.is_waiting && (!self.lumps || self.is_lump(state)) && self.is_ready(state) {
+        if state.is_waiting && self.is_ready(state) {
             self.ready.notify_one();
-        }
-    }
-
-    /// Whether a lane has so much in the queue that it will soon have to wait. Less is written once no lane will send more.
-    fn is_lump(&self, state: &State) -> bool {
-        let part = |load: &Load| {
-            load.batches > self.bounds.batches / LUMP
-                || load.records > self.bounds.records / LUMP
-                || load.bytes > self.bounds.bytes / LUMP
-        };
-        match self.order {
-            Order::Arrival => part(&state.load),
-            Order::ByKey => state.lanes.iter().any(|lane| part(&lane.load)),
         }
     }
 
@@ -330,8 +305,9 @@ impl State {
 /// exchange, as on an idle host, do not run out first.
 const BOUNDS: Load = Load { batches: 1024, records: 65_536, bytes: 256 << 20 };
 
-/// Of what a lane may have in the queue, the part for which the output's thread is woken if it is woken for much.
-const LUMP: usize = 2;
+/// What an output that is being read needs at most for the little that workers wait with. Nobody who has asked for the end of
+/// a run minds.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// The same where workers wait: there is nothing to bridge, and what waits for long has left the processor's cache.
 const WAITING: Load = Load { batches: 32, records: 1_024, bytes: 32 << 20 };
@@ -339,7 +315,6 @@ const WAITING: Load = Load { batches: 32, records: 1_024, bytes: 32 << 20 };
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -349,7 +324,7 @@ mod tests {
     fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, records: usize) -> Queue {
         Queue {
             bounds: Load { batches, records, bytes: usize::MAX },
-            ..Queue::new(EventKinds::EXCHANGES, order, when_full, workers, false)
+            ..Queue::new(EventKinds::EXCHANGES, order, when_full, workers)
         }
     }
 
@@ -448,11 +423,13 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished() && queue.is_patient());
             queue.hurry();
-            assert_eq!(waiting.join().unwrap(), Pushed::Shed);
+            // Whoever writes finds the time for the rest.
+            assert!(matches!(queue.next(false), Next::Write(batches) if batches[0].number() == 0));
+            assert_eq!(waiting.join().unwrap(), Pushed::Queued);
         });
         assert!(!queue.is_patient());
         assert_eq!(queue.push(lane, batch(2, 1)), Pushed::Shed);
-        assert_eq!(taken(&queue), [[0]]);
+        assert_eq!(taken(&queue), [[1]]);
         assert_eq!(queue.push(lane, batch(3, 1)), Pushed::Queued, "there is room again");
     }
 

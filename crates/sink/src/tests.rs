@@ -14,8 +14,8 @@ use proptest::prelude::*;
 
 use crate::sample::{batch, connection, keyed, options};
 use crate::{
-    Batch, Error, Event, EventKinds, Format, Haste, HttpryOptions, Hub, HubConfig, Order, SinkReport,
-    SinkSpec, Target, WhenFull,
+    Batch, Error, Event, EventKinds, Format, HttpryOptions, Hub, HubConfig, Order, SinkReport, SinkSpec,
+    Target, WhenFull, Writing,
 };
 
 fn config(sinks: Vec<SinkSpec>) -> HubConfig {
@@ -27,7 +27,7 @@ fn config(sinks: Vec<SinkSpec>) -> HubConfig {
         order: Order::Arrival,
         when_full: WhenFull::Wait,
         flush_each: false,
-        haste: Haste::AtOnce,
+        writing: Writing::ByThreads,
     }
 }
 
@@ -340,7 +340,7 @@ fn a_worker_writes_what_keeps_nobody_waiting() {
     let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
     let (mut reader, pipe, keep) = pipe();
     let sinks = vec![jsonl(&path), jsonl("/dev/full"), jsonl(pipe)];
-    let hub = started(HubConfig { order: Order::ByKey, haste: Haste::ByWorkers, ..config(sinks) });
+    let hub = started(HubConfig { order: Order::ByKey, writing: Writing::ByWorkers, ..config(sinks) });
     let read = thread::spawn(move || {
         let mut all = String::new();
         reader.read_to_string(&mut all).unwrap();
@@ -414,14 +414,14 @@ proptest! {
         workers in proptest::collection::vec(
             // One thread sends for all lanes: no more batches than a lane may have waiting.
             proptest::collection::vec(proptest::collection::vec((0..4_u64, 0..3_u64), 0..6), 8), 1..5),
-        haste in prop_oneof![Just(Haste::AtOnce), Just(Haste::InLumps), Just(Haste::ByWorkers)],
+        writing in prop_oneof![Just(Writing::ByThreads), Just(Writing::ByWorkers)],
         order in Just((0..32_usize).collect::<Vec<_>>()).prop_shuffle(),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         let spec = jsonl(&path);
         let config = HubConfig {
-            order: Order::ByKey, workers: workers.len(), haste, ..config(vec![spec])
+            order: Order::ByKey, workers: workers.len(), writing, ..config(vec![spec])
         };
         let hub = started(config);
         let mut lanes: Vec<_> = workers.iter().map(|_| hub.lane()).collect();

@@ -443,7 +443,7 @@ mod tests {
     fn a_thread_that_fails_keeps_nobody_waiting() {
         let events = EventKinds::EXCHANGES;
         let spec = SinkSpec { format: Format::Jsonl, target: Target::Stdout, events };
-        let sink = Arc::new(Sink::new(spec, Queue::new(events, Order::Arrival, WhenFull::Wait, 1, false)));
+        let sink = Arc::new(Sink::new(spec, Queue::new(events, Order::Arrival, WhenFull::Wait, 1)));
         let lane = sink.queue().unwrap().add_lane();
         let thread = std::thread::spawn({
             let sink = Arc::clone(&sink);
