@@ -40,7 +40,8 @@
 //! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
 //! where a single one can have it. A client that always has as many requests under way looks like one that takes turns once its
 //! first ones are lost, with every answer one turn off. So what is paired on the word of a client that was not seen to take turns,
-//! of one request or of several as it does, has the lowest [`Confidence`] and is marked. Two things need nobody's word: where
+//! of one request or of several as it does, has the lowest [`Confidence`] and is marked. Of a connection that was joined that is the
+//! first pair alone, as long as it goes on one request, one response: see [`Http1::goes_by_turns`]. Two things need nobody's word: where
 //! everything under way is known, which [`super::unseen`] sees to, one response is left for each request; and so it is in a
 //! turn whose responses and requests, seen and missing, are as many ([`super::turn`]). A request behind a hole of its own
 //! stream may be the last of a turn that begins in the hole, and waits for the end of the turn.
