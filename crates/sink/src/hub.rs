@@ -85,9 +85,9 @@ pub enum Writing {
 
 /// The outputs of a run.
 ///
-/// Each has a thread, named after its format (see [`Writing::ByWorkers`] for those that have none), that writes out as soon as it has nothing else to do, and at the latest
-/// after 100 ms. The process must ignore SIGPIPE, as Rust's runtime makes it do before `main`: a reader that has gone is
-/// then the end of its output, not of the process.
+/// Each has a thread, named after its format, that writes out as soon as it has nothing else to do, and at the latest after
+/// 100 ms; [`Writing::ByWorkers`] says which have none. The process must ignore SIGPIPE, as Rust's runtime makes it do before
+/// `main`: a reader that has gone is then the end of its output, not of the process.
 ///
 /// A reader that stays and does not read holds up a run that waits for its outputs, as a pager does. It does not hold up
 /// the end of a run that must not wait (live), nor of one that [`Hub::hurry`] has told to end: see [`Hub::finish`].
@@ -203,7 +203,7 @@ impl Hub {
         self.queues().for_each(Queue::reopen);
     }
 
-    /// The run is to end: lanes wait for room no more, they shed what finds none. Wakes those that wait.
+    /// The run is to end: lanes wait half a second longer for outputs that get on, then they shed what finds no room.
     pub fn hurry(&self) {
         self.queues().for_each(Queue::hurry);
     }
