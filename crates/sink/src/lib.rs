@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod behind;
 mod error;
 mod format;
 mod httpry;

@@ -7,12 +7,16 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::behind::Behind;
 use crate::{Error, Target};
 
 /// A file, pipe or terminal, and what has not been written to it yet.
 pub(crate) struct Output {
     file: File,
+    behind: Behind,
     buffer: Vec<u8>,
+    /// It is written out when it holds that many bytes.
+    full: usize,
     /// Where in `buffer` each record ends.
     ends: Vec<usize>,
     /// When the oldest record in the buffer may have been put there.
@@ -36,13 +40,17 @@ impl Output {
             }
             Target::File(path) => append(path)?,
         };
-        Ok(Self { file, buffer: Vec::with_capacity(BUFFER_BYTES), ends: Vec::new(), since: Instant::now() })
+        let full = full(&file);
+        let buffer = Vec::with_capacity(full + ROOM_BEYOND);
+        Ok(Self { behind: Behind::new(&file), file, buffer, full, ends: Vec::new(), since: Instant::now() })
     }
 
     /// Goes on with the file that is there now under the same name; the buffer must have been flushed.
     pub(crate) fn reopen(&mut self, target: &Target) -> Result<(), Error> {
         if let Target::File(path) = target {
             self.file = append(path)?;
+            self.full = full(&self.file);
+            self.behind = Behind::new(&self.file);
         }
         Ok(())
     }
@@ -87,7 +95,7 @@ impl Output {
     pub(crate) fn record(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         write(&mut self.buffer);
         self.ends.push(self.buffer.len());
-        self.buffer.len() >= FLUSH_BYTES
+        self.buffer.len() >= self.full
     }
 
     /// Something has been in the buffer for longer than a reader should wait.
@@ -98,6 +106,7 @@ impl Output {
     /// Writes the buffer. It is empty afterwards, whatever happened.
     pub(crate) fn flush(&mut self) -> Flushed {
         let (bytes, error) = self.write_out();
+        self.behind.wrote(&self.file, bytes);
         let written = self.ends.partition_point(|end| *end <= bytes);
         let flushed = Flushed { written: written as u64, lost: (self.ends.len() - written) as u64, error };
         self.buffer.clear();
@@ -129,10 +138,23 @@ fn append(path: &Path) -> Result<File, Error> {
     opened.map_err(|source| Error::Open { path: path.to_owned(), source })
 }
 
-/// The buffer is written out from here on: larger writes gain nothing.
-const FLUSH_BYTES: usize = 64 * 1024;
-/// With room for the record that goes beyond.
-const BUFFER_BYTES: usize = FLUSH_BYTES + 16 * 1024;
+/// How large the buffer grows before it is written out.
+fn full(file: &File) -> usize {
+    if is_regular(file) { FULL_FOR_FILE } else { FULL_FOR_PIPE }
+}
+
+/// Whether it is a file that lies on a disk.
+pub(crate) fn is_regular(file: &File) -> bool {
+    file.metadata().is_ok_and(|facts| facts.is_file())
+}
+
+/// The page cache takes a write in a few large pieces, but for its two ends, which are in the middle of pages: 1.7 µs per page
+/// against 2.6 µs with 64 KiB.
+const FULL_FOR_FILE: usize = 256 * 1024;
+/// As much as a pipe holds.
+const FULL_FOR_PIPE: usize = 64 * 1024;
+/// For the record that goes beyond.
+const ROOM_BEYOND: usize = 16 * 1024;
 /// Half of what a reader is promised (200 ms from the last packet to the record).
 const MAX_DELAY: Duration = Duration::from_millis(100);
 /// `/dev/null`, `/dev/zero`, `/dev/full`: major number 1 and theirs (Linux, Documentation/admin-guide/devices.txt).
