@@ -10,9 +10,9 @@ use gannet_pipeline::control::{Control, Event};
 use gannet_pipeline::ledger::Report;
 
 use crate::exit::{Error, Exit};
-use crate::httpry::Statistics;
 use crate::resolve::{Run, Summary};
 use crate::signals;
+use crate::statistics::Statistics;
 
 /// Runs the pipeline, shows what it says, writes the report.
 pub(crate) fn run(run: &Run) -> Result<Exit, Error> {

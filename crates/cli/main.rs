@@ -22,6 +22,7 @@ mod record;
 mod refuse;
 mod resolve;
 mod signals;
+mod statistics;
 mod stats;
 mod units;
 

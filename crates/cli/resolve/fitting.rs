@@ -7,8 +7,8 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use gannet_record::Fields;
 use gannet_record::fields::Choice;
+use gannet_sink::EventKinds;
 
-use super::http::MESSAGES;
 use super::names_a_directory;
 use crate::args::HttpArgs;
 use crate::units::FormatName;
@@ -22,8 +22,9 @@ pub(super) fn fitting(args: &HttpArgs, matches: &ArgMatches, formats: &[FormatNa
         (has(FormatName::Messages), has(FormatName::Jsonl), has(FormatName::Httpry));
     if inherited("events") {
         let shown = messages || jsonl || has(FormatName::Text);
-        args.events =
-            args.events.filter(|events| shown && !(messages && events.intersection(MESSAGES).is_empty()));
+        args.events = args
+            .events
+            .filter(|events| shown && !(messages && events.intersection(EventKinds::MESSAGES).is_empty()));
     }
     if inherited("body") && !messages && !jsonl {
         args.body = None;

@@ -199,8 +199,8 @@ fn events(format: Format, args: &HttpArgs) -> Result<EventKinds, Error> {
     let pending = args.pending.map(|_| EventKind::Pending);
     let events = match format {
         Format::Messages { .. } => {
-            let asked = args.events.unwrap_or(MESSAGES);
-            let shown = asked.intersection(MESSAGES);
+            let asked = args.events.unwrap_or(EventKinds::MESSAGES);
+            let shown = asked.intersection(EventKinds::MESSAGES);
             if shown.is_empty() {
                 let text = "-o messages shows requests and responses, and --events asks for exchanges only";
                 return Err(Error::usage(text));
@@ -213,10 +213,6 @@ fn events(format: Format, args: &HttpArgs) -> Result<EventKinds, Error> {
     };
     Ok(events.union(pending.into_iter().collect()))
 }
-
-/// What whole messages are made of. An interim response is over with its head.
-pub(super) const MESSAGES: EventKinds =
-    EventKinds::NONE.with(EventKind::Request).with(EventKind::InterimHead).with(EventKind::Response);
 
 /// How much of each body `-o messages` keeps if nobody says: pages, scripts and most of what interfaces answer, so that a
 /// person sees all of it; pictures and downloads are cut.
@@ -314,10 +310,10 @@ mod tests {
 
     #[test]
     fn events_and_bodies() {
-        let all = MESSAGES.with(EventKind::Exchange);
+        let all = EventKinds::MESSAGES.with(EventKind::Exchange);
         let http = config("-o messages -o jsonl:a --events exchange,request,response,interim --pending 2s");
         assert_eq!(http.analysis.pending_after_ns, Some(2_000_000_000));
-        assert_eq!(http.sinks[0].events, MESSAGES.with(EventKind::Pending));
+        assert_eq!(http.sinks[0].events, EventKinds::MESSAGES.with(EventKind::Pending));
         assert_eq!(http.sinks[1].events, all.with(EventKind::Pending));
         // Only whole messages show bodies unless somebody asks.
         assert_eq!((http.analysis.body, http.decode.max_bytes, http.bodies), (1 << 20, 1 << 20, false));

@@ -10,8 +10,6 @@ use std::thread;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use crate::output::is_regular;
-
 /// Follows the writing of one file.
 ///
 /// The work is done by a thread of its own, which is there once the file has grown by [`STEP`]: starting to write to a disk
@@ -48,6 +46,11 @@ impl Behind {
             let _ = ends.try_send(end);
         }
     }
+}
+
+/// Whether it is a file that lies on a disk.
+pub(crate) fn is_regular(file: &File) -> bool {
+    file.metadata().is_ok_and(|facts| facts.is_file())
 }
 
 /// Where the next byte goes, which is the end of a file that is appended to.

@@ -71,9 +71,11 @@ impl EventKinds {
     pub const NONE: Self = Self(0);
     /// Exchanges only.
     pub const EXCHANGES: Self = Self::NONE.with(EventKind::Exchange);
+    /// What whole messages are made of. An interim response is over with its head.
+    pub const MESSAGES: Self =
+        Self::NONE.with(EventKind::Request).with(EventKind::InterimHead).with(EventKind::Response);
     /// Flows only.
     pub const FLOWS: Self = Self::NONE.with(EventKind::Flow);
-
     /// Heads as bytes only.
     pub const RAW_HEADS: Self = Self::NONE.with(EventKind::RawHead);
 

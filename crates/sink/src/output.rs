@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::behind::Behind;
+use crate::behind::{Behind, is_regular};
 use crate::{Error, Target};
 
 /// A file, pipe or terminal, and what has not been written to it yet.
@@ -141,11 +141,6 @@ fn append(path: &Path) -> Result<File, Error> {
 /// How large the buffer grows before it is written out.
 fn full(file: &File) -> usize {
     if is_regular(file) { FULL_FOR_FILE } else { FULL_FOR_PIPE }
-}
-
-/// Whether it is a file that lies on a disk.
-pub(crate) fn is_regular(file: &File) -> bool {
-    file.metadata().is_ok_and(|facts| facts.is_file())
 }
 
 /// The page cache takes a write in a few large pieces, but for its two ends, which are in the middle of pages: 1.7 µs per page
