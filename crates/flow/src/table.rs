@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use gannet_packet::{Surroundings, TcpFlags, Timestamp};
 
-use self::judge::{COPIES_WITHIN_NS, PROVISIONAL_REACH, count, opens_a_flow, plausible_reset, reach};
+use self::judge::{
+    COPIES_WITHIN_NS, PROVISIONAL_REACH, count, opens_a_flow, outlives_reset, plausible_reset, reach,
+};
 use crate::assembly::Assembly;
 use crate::entry::{Entry, Phase, Slab};
 use crate::flow::Attention;
@@ -469,7 +471,9 @@ impl<H: Handler> FlowTable<H> {
     /// Whether a segment begins a new flow on the ports of a known one.
     #[inline]
     fn is_reused(&self, index: u32, segment: &Segment<'_>) -> bool {
-        has(segment, TcpFlags::SYN) && self.is_reused_by(index, segment)
+        let entry = self.slab.get(index);
+        entry.state.is_none() && outlives_reset(entry, entry.flow.peer(segment.side), segment)
+            || has(segment, TcpFlags::SYN) && self.is_reused_by(index, segment)
     }
 
     #[cold]

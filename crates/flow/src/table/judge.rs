@@ -5,6 +5,7 @@ use gannet_packet::TcpFlags;
 use crate::assembly::Assembly;
 use crate::entry::Entry;
 use crate::flow::{self, Attention};
+use crate::history::Letter;
 use crate::rare::Elsewhere;
 use crate::sequence::{has, window_scale};
 use crate::stream::{REACH_UNKNOWN, Start, Stream};
@@ -320,6 +321,34 @@ pub(super) fn plausible_reset<H: Handler>(
     let (low, high) = assembly.edges(stream);
     let reach = reach(entry, whose);
     (low - reach..=high + reach).contains(&offset)
+}
+
+/// Whether a flow that a RST has ended goes on all the same: the end in whose name it came sends the next byte, or
+/// takes the connection that it had refused. Its host has sent no RST then, or one that the other has not taken: somebody else
+/// did, to be rid of the connection or of those who watch it (RFC 5961).
+///
+/// What the other end has sent before the RST came to it goes on for a while behind it, and shows nothing.
+#[cold]
+pub(super) fn outlives_reset<S>(entry: &Entry<S>, from: Peer, segment: &Segment<'_>) -> bool {
+    let flow = &entry.flow;
+    let stream = &flow.streams[from as usize];
+    let opposite = &flow.streams[from.opposite() as usize];
+    let acknowledged = opposite.offset(segment.tcp.acknowledgement);
+    // Of a flow that ended with FINs a RST behind them is no part.
+    let agrees = flow.history.has(from, Letter::Reset)
+        && !has(segment, TcpFlags::RST)
+        && has(segment, TcpFlags::ACK)
+        && opposite.start != Start::Unknown
+        && (opposite.acked().min(opposite.next) as i64..=opposite.next as i64).contains(&acknowledged);
+    let goes_on = match has(segment, TcpFlags::SYN) {
+        true => stream.start == Start::Unknown,
+        false => {
+            stream.start != Start::Unknown
+                && segment.wire_len != 0
+                && stream.next_sequence() == segment.tcp.sequence
+        }
+    };
+    agrees && goes_on
 }
 
 /// How far from its present a stream may plausibly jump.

@@ -83,6 +83,78 @@ fn a_reset_on_missing_data_delivers_what_is_held() {
     assert!(matches!(events.last(), Some(Event::Close(1, CloseReason::Reset { by: Originator }, _))));
 }
 
+/// A RST of somebody else's, which the other end never saw or did not take: the next byte of the end in whose name it came begins a
+/// flow again, as one whose beginning was not captured.
+#[test]
+fn a_reset_whose_sender_goes_on_was_none() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).rst());
+    assert_eq!(run.give(client(1_001).ack(5_001).data("ask")), Accepted);
+    assert_eq!(run.give(server(5_001).ack(1_004).data("answer")), Accepted);
+    let closes = |events: &[Event]| {
+        let close = |event: &Event| match event {
+            Event::Close(id, reason, _) => Some((*id, *reason)),
+            _ => None,
+        };
+        events.iter().filter_map(close).collect::<Vec<_>>()
+    };
+    let events = run.finish();
+    assert_eq!((text(&events, Originator).as_str(), text(&events, Responder).as_str()), ("ask", "answer"));
+    assert_eq!(gaps(&events, Originator), []);
+    let reset = CloseReason::Reset { by: Originator };
+    assert_eq!(
+        closes(&events).iter().map(|close| close.1).collect::<Vec<_>>(),
+        [reset, CloseReason::EndOfInput]
+    );
+    assert_eq!(run.table.check(), []);
+}
+
+/// The same before the handshake is over, as those do who have to guess when to send it.
+#[test]
+fn a_refusal_of_somebody_elses_before_the_answer() {
+    let mut run = Run::new(Limits::default());
+    run.give(client(1_000).syn());
+    assert_eq!(run.give(server(0).ack(1_001).rst()), Accepted);
+    run.give(server(0).ack(1_001).fin());
+    assert_eq!(run.give(client(1_001).rst()), Accepted);
+    assert_eq!(run.give(server(5_000).syn().ack(1_001)), Accepted);
+    run.give(client(1_001).ack(5_001));
+    run.give(client(1_001).ack(5_001).data("ask"));
+    run.give(server(5_001).ack(1_004).data("answer"));
+    let events = run.finish();
+    assert_eq!((text(&events, Originator).as_str(), text(&events, Responder).as_str()), ("ask", "answer"));
+}
+
+/// What was under way when the RST was sent, what is sent again, and what acknowledges nothing of the flow begins none.
+#[test]
+fn what_comes_behind_a_reset_is_late() {
+    for late in [
+        server(5_001).ack(1_004).data("in flight"),
+        client(1_001).ack(5_001).data("ask"),
+        client(1_003).ack(5_001).data("k!"),
+        client(1_004).ack(5_001),
+        client(1_004).ack(5_001).rst(),
+        client(1_004).ack(9_001).data("more"),
+        client(1_004).data("more"),
+        client(1_005).ack(5_001).data("more"),
+        server(5_000).syn().ack(1_001),
+    ] {
+        let mut run = connected();
+        run.give(client(1_001).ack(5_001).data("ask"));
+        run.give(client(1_004).ack(5_001).rst());
+        run.give(late.clone());
+        assert_eq!((run.table.counters().flows_opened, run.table.open_flows()), (1, 0), "{late:?}");
+        assert_eq!(run.table.check(), []);
+    }
+    // Over before the RST.
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).fin());
+    run.give(server(5_001).ack(1_002).fin());
+    run.give(client(1_002).ack(5_002).rst());
+    run.give(client(1_001).ack(5_002).data("x"));
+    assert_eq!(run.table.counters().flows_opened, 1);
+}
+
 #[test]
 fn a_stream_wraps_with_holes_on_both_sides_of_the_wrap() {
     let mut run = Run::new(Limits::default());

@@ -206,17 +206,20 @@ impl Decoder<'_> {
     }
 
     /// VXLAN (RFC 7348, section 5: "The I flag MUST be set to 1 for a valid VXLAN Network ID"). Without it the
-    /// port is just a port. With the P flag (draft-ietf-nvo3-vxlan-gpe) the fourth byte says what is inside, else it is
-    /// Ethernet.
+    /// port is just a port. All other bits "MUST be set to zero on transmission and ignored on receipt". With the P flag
+    /// (draft-ietf-nvo3-vxlan-gpe) the fourth byte says what is inside, where what is reserved and the version are 0 as they
+    /// must be then, else it is Ethernet.
     fn vxlan(&mut self) -> Step {
         let flags = self.peek_tunnel::<1>(TunnelKind::Vxlan, Malformed::Vxlan)?[0];
         if flags & VXLAN_I == 0 {
             return Err(End::Transport);
         }
-        let &[_, _, _, protocol, v1, v2, v3, _] = self.peek_tunnel(TunnelKind::Vxlan, Malformed::Vxlan)?;
+        let &[_, reserved1, reserved2, protocol, v1, v2, v3, _] =
+            self.peek_tunnel(TunnelKind::Vxlan, Malformed::Vxlan)?;
         let vni = Some(u32::from_be_bytes([0, v1, v2, v3]));
+        let says = flags & VXLAN_P != 0 && [flags & GPE_ZERO, reserved1, reserved2] == [0; 3];
         let next = match protocol {
-            _ if flags & VXLAN_P == 0 => Next::Ethernet,
+            _ if !says => Next::Ethernet,
             GPE_IPV4 => Next::Ipv4,
             GPE_IPV6 => Next::Ipv6,
             GPE_ETHERNET => Next::Ethernet,
@@ -487,6 +490,8 @@ const ERSPAN_PLATFORM: usize = 8;
 const VXLAN_I: u8 = 0x08;
 /// Set when it names its contents.
 const VXLAN_P: u8 = 0x04;
+/// Reserved, and the version of the generic protocol extension.
+const GPE_ZERO: u8 = 0xf0;
 const GPE_IPV4: u8 = 1;
 const GPE_IPV6: u8 = 2;
 const GPE_ETHERNET: u8 = 3;

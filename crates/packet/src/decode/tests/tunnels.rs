@@ -288,6 +288,20 @@ fn udp_cases() -> Vec<Case> {
     vec![
         case("vxlan", vxlan(4789, 8, 0, &bridged), &in_vxlan, VNI, 4),
         case("vxlan with a policy", vxlan(8472, 0x88, 1, &bridged), &in_vxlan, VNI, 4),
+        case(
+            "vxlan with all reserved bits",
+            over_udp(4789, &[0xff, 0xff, 0xff, 0xff, 1, 2, 3, 0xff], &bridged),
+            &in_vxlan,
+            VNI,
+            4,
+        ),
+        case(
+            "vxlan with a policy, a reserved bit where the extension has P",
+            over_udp(4789, &[0x8c, 0, 0, 9, 1, 2, 3, 0], &bridged),
+            &in_vxlan,
+            VNI,
+            4,
+        ),
         case("vxlan gpe ethernet", vxlan(4789, 0x0c, 3, &bridged), &in_vxlan, VNI, 4),
         case(
             "vxlan gpe ipv4",
