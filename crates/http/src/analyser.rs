@@ -9,6 +9,7 @@ use crate::held::{Held, Piece};
 use crate::keep::Budget;
 use crate::pairing::{Ahead, Context, Http1, Next, Spare};
 use crate::pending::Unanswered;
+use crate::prelude::Prelude;
 use crate::tunnel::TunnelState;
 use crate::{Counters, Exchange, HeadEvent, MessageEvent, PendingRequest, ServerNames};
 
@@ -224,8 +225,16 @@ impl<S: Sink> Http<S> {
                 return;
             }
             Verdict::Other => {
-                if !held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).pass(data) {
-                    ignore(stage, unrecognised(&mut self.counters, flow));
+                let held = held.get_or_insert_with(|| Box::new(Held::new(flow.midstream)));
+                match held.prelude(data) {
+                    Prelude::Whole(len) if len < data.bytes.len() => {
+                        let (offset, bytes) = (data.offset + len as u64, &data.bytes[len..]);
+                        self.decide(stage, flow, &Data { offset, bytes, ..*data });
+                    }
+                    Prelude::Whole(_) => {}
+                    Prelude::Unsure => held.push(data),
+                    Prelude::No if held.pass(data) => {}
+                    Prelude::No => ignore(stage, unrecognised(&mut self.counters, flow)),
                 }
                 return;
             }

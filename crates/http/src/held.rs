@@ -8,6 +8,7 @@ use gannet_flow::{Data, Gap, Moment, Peer, Retransmission};
 
 use crate::detect::{self, Verdict};
 use crate::parse::Role;
+use crate::prelude::{self, Answer, Prelude};
 
 /// What is held of one flow.
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub(crate) struct Held {
     /// What may be something begins so many bytes into the segment that is to be held.
     begins_at: usize,
     midstream: bool,
+    /// Who began with a prelude, and what answers it.
+    prelude: Option<(Peer, Answer)>,
+    /// Directions whose prelude is over.
+    begun: [bool; 2],
     bytes: [Vec<u8>; 2],
     pieces: Vec<Kept>,
 }
@@ -59,6 +64,8 @@ impl Held {
             within: false,
             begins_at: 0,
             midstream,
+            prelude: None,
+            begun: [false; 2],
             bytes: [Vec::new(), Vec::new()],
             pieces: Vec::new(),
         }
@@ -116,6 +123,38 @@ impl Held {
             return bounded(detect::classify(data.bytes, search), data.bytes);
         }
         verdict
+    }
+
+    /// What `data`, which are nothing that is known, are together with what is held of their direction: a handshake that stands in front
+    /// of another protocol, perhaps. [`Prelude::Whole`] says how many bytes of `data` are its last ones; they are
+    /// passed over.
+    pub(crate) fn prelude(&mut self, data: &Data<'_>) -> Prelude {
+        let from = data.from;
+        let direction = from as usize;
+        if self.search() || self.begun[direction] || self.strange[direction] {
+            return Prelude::No;
+        }
+        let held = &mut self.bytes[direction];
+        let before = held.len();
+        held.extend_from_slice(data.bytes);
+        let found = match self.prelude {
+            Some((client, answer)) if client != from => prelude::of_server(held, answer),
+            _ => {
+                let (found, answer) = prelude::of_client(held);
+                if found != Prelude::No {
+                    self.prelude = Some((from, answer));
+                }
+                found
+            }
+        };
+        held.truncate(before);
+        let Prelude::Whole(len) = found else { return found };
+        let here = len.saturating_sub(before);
+        self.drop_pieces(from);
+        self.skipped += here as u64;
+        self.next[direction] = data.offset + here as u64;
+        self.begun[direction] = true;
+        Prelude::Whole(here)
     }
 
     /// Holds `data`.

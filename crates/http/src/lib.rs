@@ -30,6 +30,7 @@ mod oddity;
 mod pairing;
 mod parse;
 mod pending;
+mod prelude;
 mod timing;
 mod tunnel;
 mod websocket;

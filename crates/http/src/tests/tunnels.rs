@@ -4,7 +4,7 @@ use gannet_flow::{CloseReason, Handler, Peer};
 use gannet_packet::Timestamp;
 
 use crate::testing::{CLIENT, Lane, SERVER, lines};
-use crate::{Exchange, Oddities, Opcode, Reason, Tunnel, TunnelProtocol};
+use crate::{Confidence, Exchange, Oddities, Opcode, Reason, Tunnel, TunnelProtocol};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -300,5 +300,73 @@ fn what_follows_the_request_of_an_early_switch_is_the_next_protocol() {
         let exchanges = lane.finish();
         assert_eq!(lines(&exchanges), ["GET /chat 0 > 101 0 complete"], "{together}");
         assert_eq!(tunnel(&exchanges[0]).websocket.unwrap()[0].frames(), 1);
+    }
+}
+
+/// The handshake with a proxy stands in front of what goes through it, in whatever pieces both come.
+#[test]
+fn http_behind_socks_and_the_proxy_protocol() {
+    let cases: [(&[&[u8]], &[&[u8]]); 4] = [
+        (&[b"\x04\x01\0P\x5d\xb8\xd8\x77\0"], &[b"\0\x5a\0\0\0\0\0\0"]),
+        (
+            &[b"\x05\x02\0\x02", b"\x01\x04user\x06secret", b"\x05\x01\0\x03\x09a.example\0P"],
+            &[b"\x05\x02", b"\x01\0", b"\x05\0\0\x01\x0a\0\0\x01\x04\x38"],
+        ),
+        (&[b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 80\r\n"], &[]),
+        (&[b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc3\x50\0P"], &[]),
+    ];
+    let (get, ok) =
+        ("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    for (asked, answered) in cases {
+        for size in [1, 2, 7, 1_000] {
+            let mut lane = Lane::new();
+            for turn in 0..asked.len().max(answered.len()) {
+                for piece in asked.get(turn).into_iter().flat_map(|bytes| bytes.chunks(size)) {
+                    lane.client(piece);
+                }
+                for piece in answered.get(turn).into_iter().flat_map(|bytes| bytes.chunks(size)) {
+                    lane.server(piece);
+                }
+            }
+            for _ in 0..2 {
+                for piece in get.as_bytes().chunks(size) {
+                    lane.client(piece);
+                }
+                for piece in ok.as_bytes().chunks(size) {
+                    lane.server(piece);
+                }
+            }
+            let exchanges = lane.finish();
+            let case = format!("{} in {size}", asked[0].escape_ascii());
+            assert_eq!(lines(&exchanges), ["GET /a 0 > 200 5 complete"; 2], "{case}");
+            assert!(exchanges.iter().all(|exchange| exchange.confidence == Confidence::High), "{case}");
+            let prelude: usize = asked.iter().chain(answered).map(|bytes| bytes.len()).sum();
+            let counters = lane.http.counters();
+            assert_eq!(
+                (counters.http1, counters.other, counters.skipped_bytes),
+                (1, 0, prelude as u64),
+                "{case}"
+            );
+        }
+        // The request in one piece with what stands before it.
+        let mut lane = Lane::new();
+        let together = [&asked.concat()[..], get.as_bytes()].concat();
+        if answered.is_empty() {
+            assert_eq!(lines(&lane.client(together).server(ok).finish()), ["GET /a 0 > 200 5 complete"]);
+        }
+    }
+}
+
+#[test]
+fn a_refusing_proxy_and_what_only_looks_like_one() {
+    for (asked, answered) in [
+        (&b"\x05\x01\0"[..], &b"\x05\xff"[..]),
+        (b"\x04\x01\0P\x5d\xb8\xd8\x77\0", b"\0\x5b\0\0\0\0\0\0"),
+        (b"\x05\0\x0b\x03\x10\0\0\0", b"\x05\0\x0c\x03"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 25\r\n", b"220 ready\r\n"),
+    ] {
+        let mut lane = Lane::new();
+        assert_eq!(lines(&lane.client(asked).server(answered).finish()), [""; 0], "{}", asked.escape_ascii());
+        assert_eq!(lane.http.counters().other, 1, "{}", asked.escape_ascii());
     }
 }
