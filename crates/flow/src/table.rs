@@ -5,7 +5,8 @@ use std::hint::black_box;
 use gannet_packet::{Surroundings, TcpFlags, Timestamp};
 
 use self::judge::{
-    COPIES_WITHIN_NS, PROVISIONAL_REACH, count, opens_a_flow, outlives_reset, plausible_reset, reach,
+    COPIES_WITHIN_NS, PROVISIONAL_REACH, answers_another, count, opens_a_flow, outlives_reset,
+    plausible_reset, reach,
 };
 use crate::assembly::Assembly;
 use crate::entry::{Entry, Phase, Slab};
@@ -436,6 +437,8 @@ impl<H: Handler> FlowTable<H> {
         }
         if syn {
             assembly.syn(entry, from, segment, sequence);
+        } else if answers_another(entry, from, segment) {
+            return Outcome::OutOfWindow;
         }
         assembly.begin(entry, from, segment, sequence);
         let mut offset = entry.stream(from).offset(sequence);

@@ -319,8 +319,25 @@ pub(super) fn plausible_reset<H: Handler>(
     }
     let offset = stream.offset(number);
     let (low, high) = assembly.edges(stream);
-    let reach = reach(entry, whose);
+    // One that has sent a SYN alone resets what answers another connection with the numbers of that one.
+    let young = stream.syn() && stream.next == 0 && stream.hold.is_none();
+    let reach = if young { i64::from(PROVISIONAL_REACH) } else { reach(entry, whose) };
     (low - reach..=high + reach).contains(&offset)
+}
+
+/// Whether the first segment of an end acknowledges what its opposite, which has sent a SYN and nothing else, cannot have sent: "If
+/// SEG.ACK =< ISS, or SEG.ACK > SND.NXT, send a reset" (RFC 9293, section 3.10.7.3). A server that still has the
+/// connection of the same ports before this one answers its SYN so (RFC 5961, section 4), with the numbers of that one.
+#[inline]
+pub(super) fn answers_another<S>(entry: &Entry<S>, from: Peer, segment: &Segment<'_>) -> bool {
+    let stream = &entry.flow.streams[from as usize];
+    let opposite = &entry.flow.streams[from.opposite() as usize];
+    stream.start == Start::Unknown
+        && has(segment, TcpFlags::ACK)
+        && opposite.syn()
+        && opposite.next == 0
+        && opposite.hold.is_none()
+        && !(0..=i64::from(PROVISIONAL_REACH)).contains(&opposite.offset(segment.tcp.acknowledgement))
 }
 
 /// Whether a flow that a RST has ended goes on all the same: the end in whose name it came sends the next byte, or

@@ -125,6 +125,30 @@ fn a_refusal_of_somebody_elses_before_the_answer() {
     assert_eq!((text(&events, Originator).as_str(), text(&events, Responder).as_str()), ("ask", "answer"));
 }
 
+/// A server that still has the last connection of these ports acknowledges that one's bytes; the client resets it, and asks
+/// again.
+#[test]
+fn an_answer_for_the_connection_before_begins_no_stream() {
+    for far in [-2_000_000_000_i64, -5_000_000, -70_000, 70_000, 5_000_000, 2_000_000_000] {
+        let mut run = Run::new(Limits::default());
+        run.give(client(1_000).syn());
+        let old = 1_001_u32.wrapping_add_signed(far as i32);
+        assert_eq!(run.give(server(90_000_000).ack(old)), OutOfWindow, "{far}");
+        assert_eq!(run.give(client(old).rst()), OutOfWindow, "{far}");
+        run.give(client(1_000).syn().at(3_000_000));
+        run.give(server(5_000).syn().ack(1_001).at(3_000_001));
+        run.give(client(1_001).ack(5_001).data("ask").at(3_000_002));
+        run.give(server(5_001).ack(1_004).data("answer").at(3_000_003));
+        let events = run.finish();
+        assert_eq!(
+            (text(&events, Originator).as_str(), text(&events, Responder).as_str()),
+            ("ask", "answer"),
+            "{far}"
+        );
+        assert_eq!(gaps(&events, Responder), [], "{far}");
+    }
+}
+
 /// What was under way when the RST was sent, what is sent again, and what acknowledges nothing of the flow begins none.
 #[test]
 fn what_comes_behind_a_reset_is_late() {
