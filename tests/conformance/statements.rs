@@ -84,6 +84,10 @@ pub(super) const STATEMENTS: &[Statement] = &[
         "After 2xx to CONNECT the connection is a tunnel: what is in it, its bytes and its duration are told.",
     ),
     must(
+        "preludes",
+        "A handshake of SOCKS or a header of the PROXY protocol in front of HTTP is passed over.",
+    ),
+    must(
         "upgrade",
         "After 101 that was asked for the connection is another protocol's; one that was not asked for changes nothing.",
     ),
@@ -125,7 +129,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     must("sequence-wrap", "Sequence numbers wrap within a body."),
     must(
         "reset",
-        "RST within a body ends it as aborted, by whom, with the bytes so far; one outside of the window ends nothing.",
+        "RST within a body ends it as aborted, by whom, with the bytes so far; one outside of the window ends nothing, and one whose sender goes on was none.",
     ),
     must("fin-before-data", "A FIN with data still missing waits for them."),
     must(

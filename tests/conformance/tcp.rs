@@ -15,6 +15,7 @@ const LONG: &[&str] = &["GET h/a 0 > 200 4000 complete high", "GET h/b 0 > 200 5
 
 /// Byte of the flags in a frame of IPv4 without a tag, and of the numbers before it.
 const FLAGS: usize = 47;
+const SEQUENCE: usize = ACKNOWLEDGEMENT - 4;
 const ACKNOWLEDGEMENT: usize = 42;
 const URGENT: usize = 52;
 
@@ -306,6 +307,44 @@ pub(super) fn cases() -> Vec<Case> {
             &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > 200 5 complete high"],
         )
         .gannet("to tshark the forged RST moves the sequence numbers on, and the answers behind it are out of order."),
+        Case::talk(
+            "reset-by-somebody-else",
+            &["reset"],
+            "a forged RST in the client's name with the right number, which the server does not see: the client goes on",
+            |t| {
+                t.builder.odd(Client, flags::RST | flags::ACK, 0, b"");
+                t.get("/a").ok().get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > 200 5 complete high"],
+        ),
+        Case::frames(
+            "answer-for-the-connection-before",
+            &["reset"],
+            "the server answers the SYN with numbers of the last connection of these ports; the client resets that, and asks again",
+            |stage| {
+                let mut frames = shot(&stage.talk(|t| {
+                    t.get("/a").ok().close(Client);
+                }));
+                let odd = |frame: &Frame, flags: u8, number: u32, acknowledges: u32| {
+                    let mut frame = frame.clone();
+                    frame.bytes[SEQUENCE..][..4].copy_from_slice(&number.to_be_bytes());
+                    frame.bytes[ACKNOWLEDGEMENT..][..4].copy_from_slice(&acknowledges.to_be_bytes());
+                    frame.bytes[FLAGS] = flags;
+                    frame
+                };
+                let syn = frames[0].clone();
+                let first = u32::from_be_bytes(syn.bytes[SEQUENCE..][..4].try_into().unwrap());
+                let old = first.wrapping_sub(0x2000_0000);
+                let challenge = odd(&frames[1], flags::ACK, 0x1234_5678, old);
+                let reset = odd(&syn, flags::RST, old, 0);
+                frames.splice(1..1, [challenge, reset, syn]);
+                for (at, frame) in frames.iter_mut().enumerate().skip(1) {
+                    frame.time_ns += 1_000 * at.min(4) as u64;
+                }
+                frames
+            },
+            &["GET h/a 0 > 200 5 complete high"],
+        ),
         Case::damaged(
             "fin-before-data",
             &["fin-before-data"],

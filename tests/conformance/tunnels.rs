@@ -50,6 +50,48 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .gannet("what follows a 2xx to CONNECT is the tunnel's, whatever the length says (RFC 9110, section 9.3.6)."),
         Case::talk(
+            "socks-4",
+            &["preludes"],
+            "through a SOCKS 4a proxy",
+            |t| {
+                t.client(b"\x04\x01\0P\0\0\0\x01me\0a.example\0").server(b"\0\x5a\0\0\0\0\0\0");
+                t.get("/a").ok().get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > 200 5 complete high"],
+        ),
+        Case::talk(
+            "socks-5",
+            &["preludes"],
+            "through a SOCKS 5 proxy that wants a password",
+            |t| {
+                t.client(b"\x05\x02\0\x02").server(b"\x05\x02").client(b"\x01\x04user\x06secret").server(b"\x01\0");
+                t.client(b"\x05\x01\0\x03\x09a.example\0P").server(b"\x05\0\0\x01\x0a\0\0\x01\x04\x38");
+                t.get("/a").ok().get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > 200 5 complete high"],
+        ),
+        Case::talk(
+            "proxy-line",
+            &["preludes"],
+            "behind a balancer that writes the PROXY protocol's line in front of the request",
+            |t| {
+                let line = "PROXY TCP4 192.0.2.1 192.0.2.2 50000 80\r\n";
+                t.client([line, &get("/a")].concat()).ok().get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > 200 5 complete high"],
+        )
+        .gannet("this tshark does not know the line of the PROXY protocol, and takes the request for data."),
+        Case::talk(
+            "proxy-header",
+            &["preludes"],
+            "the same with the header of version 2, in a segment of its own",
+            |t| {
+                t.client(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc3\x50\0P");
+                t.get("/a").ok().get("/b").ok().close(Client);
+            },
+            &["GET h/a 0 > 200 5 complete high", "GET h/b 0 > 200 5 complete high"],
+        ),
+        Case::talk(
             "connect-refused",
             &["connect"],
             "407 with a body: the connection stays HTTP/1",
