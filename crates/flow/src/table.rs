@@ -231,6 +231,11 @@ impl<H: Handler> FlowTable<H> {
         let index = match found {
             Some(index) if !self.is_reused(index, segment) => index,
             found => {
+                // Behind a RST that came before a byte, nothing of what it carries has been missed.
+                let unspoken = found.is_some_and(|old| {
+                    let flow = &self.slab.get(old).flow;
+                    !flow.midstream && flow.streams.iter().all(|stream| stream.next == 0)
+                });
                 if let Some(old) = found {
                     self.replace(old, hash, segment.moment);
                 }
@@ -240,7 +245,7 @@ impl<H: Handler> FlowTable<H> {
                     self.counters.without_flow += 1;
                     return Outcome::WithoutFlow;
                 }
-                self.open(hash, segment)
+                self.open(hash, segment, unspoken)
             }
         };
         let outcome = self.keeping_count(index, |table| table.take(index, segment));
@@ -529,8 +534,8 @@ impl<H: Handler> FlowTable<H> {
         self.forget(index, now);
     }
 
-    /// Makes an entry for the flow of a segment.
-    fn open(&mut self, hash: u32, segment: &Segment<'_>) -> u32 {
+    /// Makes an entry for the flow of a segment; `begins` says that it is known to be its first one with data.
+    fn open(&mut self, hash: u32, segment: &Segment<'_>, begins: bool) -> u32 {
         if self.half_open_flows() >= self.limits.half_open_flows.max(1) {
             self.evict_from(Phase::HalfOpen, segment.moment);
         }
@@ -542,7 +547,7 @@ impl<H: Handler> FlowTable<H> {
         let Moment { time, position } = segment.moment;
         let originator = if answer { segment.side.opposite() } else { segment.side };
         let mut flow = Flow::new(position, segment.key, originator, segment.interface, time);
-        flow.midstream = !syn;
+        flow.midstream = !syn && !begins;
         if answer {
             flow.history.set_turned();
         }
@@ -551,7 +556,7 @@ impl<H: Handler> FlowTable<H> {
             self.beside += flow.beside_cost();
         }
         self.counters.flows_opened += 1;
-        self.counters.flows_midstream += u64::from(!syn);
+        self.counters.flows_midstream += u64::from(flow.midstream);
         let state = self.handler.open(&flow);
         let index = self.slab.insert(Entry::new(flow, state));
         self.wheels[Phase::HalfOpen as usize].insert(&mut self.slab, index);

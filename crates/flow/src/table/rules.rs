@@ -84,7 +84,7 @@ fn a_reset_on_missing_data_delivers_what_is_held() {
 }
 
 /// A RST of somebody else's, which the other end never saw or did not take: the next byte of the end in whose name it came begins a
-/// flow again, as one whose beginning was not captured.
+/// flow again. Of one that had carried something before, the beginning is not known then.
 #[test]
 fn a_reset_whose_sender_goes_on_was_none() {
     let mut run = connected();
