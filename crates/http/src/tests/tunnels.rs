@@ -306,18 +306,18 @@ fn what_follows_the_request_of_an_early_switch_is_the_next_protocol() {
 /// The handshake with a proxy stands in front of what goes through it, in whatever pieces both come.
 #[test]
 fn http_behind_socks_and_the_proxy_protocol() {
-    let cases: [(&[&[u8]], &[&[u8]]); 4] = [
-        (&[b"\x04\x01\0P\x5d\xb8\xd8\x77\0"], &[b"\0\x5a\0\0\0\0\0\0"]),
-        (
+    let cases: [[&[&[u8]]; 2]; 4] = [
+        [&[b"\x04\x01\0P\x5d\xb8\xd8\x77\0"], &[b"\0\x5a\0\0\0\0\0\0"]],
+        [
             &[b"\x05\x02\0\x02", b"\x01\x04user\x06secret", b"\x05\x01\0\x03\x09a.example\0P"],
             &[b"\x05\x02", b"\x01\0", b"\x05\0\0\x01\x0a\0\0\x01\x04\x38"],
-        ),
-        (&[b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 80\r\n"], &[]),
-        (&[b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc3\x50\0P"], &[]),
+        ],
+        [&[b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 80\r\n"], &[]],
+        [&[b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xc3\x50\0P"], &[]],
     ];
     let (get, ok) =
         ("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-    for (asked, answered) in cases {
+    for [asked, answered] in cases {
         for size in [1, 2, 7, 1_000] {
             let mut lane = Lane::new();
             for turn in 0..asked.len().max(answered.len()) {
