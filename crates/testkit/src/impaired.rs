@@ -249,13 +249,20 @@ fn captured(script: &Script, conversation: &Conversation) -> Sent {
     let mut seen = [vec![0_u8; script.request.len()], vec![0; script.response.len()]];
     let mut newest = [0, 0];
     let mut answer_began = false;
-    for packet in conversation.packets().iter().filter(|packet| !packet.range.is_empty()) {
+    let packets = conversation.packets();
+    for (place, packet) in packets.iter().enumerate().filter(|(_, packet)| !packet.range.is_empty()) {
         let from = packet.from as usize;
         let span = &script.spans[from];
         let part = packet.range.start.max(span.start)..packet.range.end.min(span.end);
         let late = packet.range.start < newest[from];
         newest[from] = newest[from].max(packet.range.end);
-        if part.is_empty() || packet.copy && seen[from][(part.start - span.start) as usize] > 0 {
+        if part.is_empty() {
+            continue;
+        }
+        if packet.copy && seen[from][(part.start - span.start) as usize] > 0 {
+            // One that comes far behind looks like a packet that was sent again.
+            let same_way = packets[..place].iter().rev().filter(|other| other.from == packet.from);
+            sent.disturbed |= same_way.take_while(|other| other.range != packet.range).count() >= COPY_BEHIND;
             continue;
         }
         // What fills a hole may bring again what lies behind it, and is late all the same.
@@ -264,7 +271,7 @@ fn captured(script: &Script, conversation: &Conversation) -> Sent {
         let overtakes = |other: &&Packet| {
             other.from == packet.from && first_new.is_some_and(|first| other.range.start > first)
         };
-        let overtaken = conversation.packets().iter().filter(|_| late).find(overtakes);
+        let overtaken = packets.iter().filter(|_| late).find(overtakes);
         sent.too_late |= overtaken.is_some_and(|other| packet.time_ns > other.time_ns + PATIENCE.waited_ns);
         sent.disturbed |= late || answer_began && packet.from == Peer::Client;
         answer_began |= packet.from == Peer::Server;
@@ -277,3 +284,6 @@ fn captured(script: &Script, conversation: &Conversation) -> Sent {
     sent.disturbed |= seen.iter().flatten().any(|times| *times > 1);
     sent
 }
+
+/// Behind so many packets of its direction nobody needs to know a copy for one.
+const COPY_BEHIND: usize = 3;
