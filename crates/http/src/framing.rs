@@ -374,8 +374,9 @@ impl Stream {
                     if found.is_some() {
                         self.phase = Phase::Idle;
                         self.searched = true;
+                        // At the beginning of a segment as well: that may be the last letter of a body.
                         self.within_line = match skipped {
-                            0 => !(self.line_start || boundary),
+                            0 => !self.line_start,
                             _ => rest[skipped - 1] != b'\n',
                         };
                         self.line_start = false;

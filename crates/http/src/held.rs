@@ -116,8 +116,12 @@ impl Held {
         let before = held.len();
         held.extend_from_slice(data.bytes);
         let verdict = bounded(detect::classify(held, search), held);
+        // The last letters of a body and a request look like one of a strange method.
+        let strange = verdict == Verdict::Request && !detect::is_common_request(held);
         held.truncate(before);
-        if verdict == Verdict::Other && search {
+        let begins =
+            || detect::is_common_request(data.bytes) && detect::request_line(data.bytes) == detect::Line::Yes;
+        if search && (verdict == Verdict::Other || strange && begins()) {
             // What is held was no beginning. Perhaps this is one.
             self.drop_pieces(data.from);
             return bounded(detect::classify(data.bytes, search), data.bytes);
