@@ -258,6 +258,9 @@ impl<S: Sink> Http<S> {
         for from in [Peer::Originator, Peer::Responder] {
             http1.start_at(from, held.next[from as usize], ended[from as usize]);
         }
+        if held.lost && !flow.midstream {
+            http1.begin_behind_holes();
+        }
         *stage = Stage::Http1(http1);
         held.replay(|piece| match piece {
             Piece::Data(data) => self.deliver(stage, flow, &data),

@@ -242,6 +242,19 @@ impl Http1 {
         self.ended[from as usize] = ended;
     }
 
+    /// To be called once both directions have been [set](Self::start_at), of a connection whose first packets are known and some of the
+    /// next ones are not: messages are missing before where the directions begin, and nowhere else.
+    pub(crate) fn begin_behind_holes(&mut self) {
+        let [client, server] =
+            [self.client, self.client.opposite()].map(|from| self.streams[from as usize].position);
+        self.hole = Hole { start: 0, end: server };
+        self.witness.begin_behind_hole(self.losses.client);
+        if client > 0 {
+            self.requests_unseen(client);
+            self.witness.out_of_step();
+        }
+    }
+
     /// Takes bytes that lie within a body; false if they do not.
     #[inline]
     pub(crate) fn skip(&mut self, data: &Data<'_>) -> bool {

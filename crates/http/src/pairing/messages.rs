@@ -160,7 +160,7 @@ impl Http1 {
         };
         self.answers = self.answers.saturating_add(1);
         if !self.pending.is_empty() {
-            self.heed(&answer);
+            self.heed(&at, answer.before);
             self.answered_in_hole(answer.before);
         }
         let resolution =

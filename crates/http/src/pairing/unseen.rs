@@ -176,6 +176,10 @@ impl Http1 {
             self.witness.step = Some(Step { client, server, confidence });
         } else if let Some(step) = &mut self.witness.step {
             step.client = client;
+        } else {
+            // After no number of losses is it known to be the next one.
+            let confidence = self.witness.grounds;
+            self.witness.step = Some(Step { client, server: u32::MAX, confidence });
         }
     }
 

@@ -38,19 +38,28 @@
 //!
 //! Whether a client takes turns is seen while the count holds, in [`Witness::learn`]: a request that opens a turn has the answer
 //! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
-//! where a single one can have it. A client that always has as many requests under way looks like one that takes turns once its
+//! where a single one can have it. That it did not shows in three more ways: a request comes with a `B` that ends nothing it waits for,
+//! while the count holds ([`Http1::opens_turn`]); its `B` lies in the middle of a response; and a server that had nothing of it goes
+//! on answering ([`Http1::heed`]). A client that always has as many requests under way looks like one that takes turns once its
 //! first ones are lost, with every answer one turn off. So what is paired on the word of a client that was not seen to take turns,
 //! of one request or of several as it does, has the lowest [`Confidence`] and is marked. Of a connection that was joined that is the
 //! first pair alone, as long as it goes on one request, one response: see [`Http1::goes_by_turns`]. Two things need nobody's word: where
 //! everything under way is known, which [`super::unseen`] sees to, one response is left for each request; and so it is in a
-//! turn whose responses and requests, seen and missing, are as many ([`super::turn`]). A request behind a hole of its own
-//! stream may be the last of a turn that begins in the hole, and waits for the end of the turn.
+//! turn whose responses and requests, seen and missing, are as many ([`super::turn`]).
+//!
+//! As long as no byte of the client has been missed since the last certain pair, all requests without an answer are pending, whatever
+//! is missing of the server. So a response that only one of them can have is that one's, and if there are two, and the hole before it,
+//! between messages, had a response in it, it is the second one's ([`Http1::all_requests_known`]).
+//!
+//! A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end of the turn.
+//! It need not if a response with `A` at or behind its first byte begins before its `B`: the server had all that is in the hole when it
+//! sent that response, so it had been sent before the client received it, and the request after that. The request opens a turn.
 
 use std::ops::Range;
 
 use gannet_flow::Moment;
 
-use super::part::{Answer, Decision, Fate, Hole, Losses, Open, Opens, Part, Resolution};
+use super::part::{Answer, Before, Decision, Fate, Hole, Losses, Open, Opens, Part, Resolution};
 use super::unseen::Unseen;
 use super::{Context, Http1};
 use crate::body::Method;
@@ -75,6 +84,8 @@ pub(super) struct Witness {
     last_request: Option<(Option<u64>, u32)>,
     /// Where the last final response began.
     pub(super) answer_start: Option<u64>,
+    /// Of the last final response that has been reported or paired: how much of the client its server had had, and where it began.
+    heard: Option<(u64, u64)>,
     /// Where the last final response that is over and has its request ended.
     pub(super) answered_to: u64,
     /// The last final response was seen to its end.
@@ -107,12 +118,19 @@ impl Witness {
             strays: false,
             last_request: None,
             answer_start: None,
+            heard: None,
             answered_to: 0,
             answer_whole: true,
             fins: [None; 2],
             unseen: (!from_start).then(|| Box::new(Unseen::any())),
             grounds: Confidence::High,
         }
+    }
+
+    /// All requests are known, after so many losses of the client; there may have been responses in a hole.
+    pub(super) fn begin_behind_hole(&mut self, client: u32) {
+        self.unseen = None;
+        self.step = Some(Step { client, server: 0, confidence: Confidence::High });
     }
 
     /// Requests and responses are not one for one any longer.
@@ -193,39 +211,61 @@ impl Http1 {
             (Some((Some(before), _)), Some(had)) => had > before,
             (_, None) | (Some((None, _)), _) => true,
         };
-        let in_step = self
-            .witness
-            .step
-            .is_some_and(|step| (step.client, step.server) == (losses.client, losses.server));
-        if in_step
-            && self.pending.is_empty()
-            && self.current.is_none()
-            && had == Some(self.witness.answered_to)
-        {
-            self.witness.came_out_even();
+        let in_step =
+            self.witness.step.filter(|step| (step.client, step.server) == (losses.client, losses.server));
+        if let (Some(step), Some(had)) = (in_step, had) {
+            if self.pending.is_empty() {
+                if self.current.is_none() && had == self.witness.answered_to {
+                    self.witness.came_out_even();
+                }
+            } else if received_more
+                && step.confidence > Confidence::Low
+                && self.waiting.is_empty()
+                && had <= self.responses().position
+            {
+                // No answer to those pending is in all that it had.
+                self.witness.strayed();
+            }
         }
+        let received = |answer: &Answer| {
+            let after = &answer.part.at;
+            after
+                .acknowledged
+                .is_some_and(|acknowledged| received_since_the_hole(at, acknowledged, after.start))
+        };
+        let heard = self.witness.heard;
+        let heard =
+            heard.is_some_and(|(acknowledged, start)| received_since_the_hole(at, acknowledged, start));
         if !received_more {
             self.witness.pipelined = true;
             Opens::No
-        } else if hole_before {
+        } else if hole_before && !self.waiting.iter().any(received) && !heard {
             Opens::Perhaps
         } else {
             Opens::Yes
         }
     }
 
-    /// Takes note of what a final response says of its client. One that was sent behind all that a request that opens a turn had
-    /// of the server, by a server that had nothing of that request, answers one before it: the client has not waited for it.
-    pub(super) fn heed(&mut self, answer: &Answer) {
-        let at = &answer.part.at;
+    /// Takes note of what the final response at `at` says of its client, with what came before it. One that was sent behind all that
+    /// a request that opens a turn had of the server, by a server that had nothing of that request, answers one before it: the
+    /// client has not waited for it. And it has not waited for the end of the response before if it had only the beginning of that.
+    pub(super) fn heed(&mut self, at: &Progress, before: Before) {
         let Some(acknowledged) = at.acknowledged else { return };
-        let not_waited = |request: &&Part| {
-            request.opens == Opens::Yes
-                && request.at.start >= acknowledged
-                && request.at.acknowledged.is_some_and(|had| had <= at.start)
-        };
+        // The end is that of the response before, or of one before that.
+        let previous = before.start.unwrap_or(u64::MAX)..self.witness.answered_to;
+        let mut waited = true;
         // The first request of a connection has nothing before it.
-        if self.pending.iter().any(|request| not_waited(&request) && request.at.start > 0) {
+        for request in self.pending.iter_mut().filter(|request| request.at.start > 0) {
+            let Some(had) = request.at.acknowledged else { continue };
+            if request.opens == Opens::Perhaps && received_since_the_hole(&request.at, acknowledged, at.start)
+            {
+                request.opens = Opens::Yes;
+            }
+            let after = request.at.start >= acknowledged && had <= at.start;
+            let within = previous.start < had && had < previous.end;
+            waited &= request.opens != Opens::Yes || !(after || within);
+        }
+        if !waited {
             self.witness.strayed();
         }
     }
@@ -264,10 +304,16 @@ impl Http1 {
         if covered == 0 {
             return Resolution::Orphan;
         }
+        if self.all_requests_known() {
+            if covered == 1 {
+                return Resolution::Pair(0);
+            }
+            if self.one_is_left(answer, covered) {
+                return Resolution::Pair(1);
+            }
+        }
         if self.witness.strays {
-            let gapless = self.pending[0].losses.client == self.losses.client
-                && self.witness.step.is_some_and(|step| step.client == self.losses.client);
-            return if covered == 1 && gapless { Resolution::Pair(0) } else { Resolution::Orphan };
+            return Resolution::Orphan;
         }
         let opener = (0..covered).rev().find(|&place| self.pending[place].opens != Opens::No);
         let first = opener.unwrap_or(0);
@@ -309,6 +355,7 @@ impl Http1 {
         resolution: Resolution,
         now: Moment,
     ) -> Open {
+        self.witness.heard = answer.part.at.acknowledged.map(|had| (had, answer.part.at.start));
         let Resolution::Pair(index) = resolution else {
             // Of a request before the capture nothing was seen; one after it would have been, unless its direction
             // is not captured at all.
@@ -324,7 +371,9 @@ impl Http1 {
                 before_capture,
             };
         };
-        let answered_before = index == 0 || self.answered_before(&answer, index);
+        let one_is_left =
+            index == 1 && self.all_requests_known() && self.one_is_left(&answer, self.covered(&answer));
+        let answered_before = index == 0 || one_is_left || self.answered_before(&answer, index);
         let first_since = index > 0 && self.first_since(&answer, index);
         for _ in 0..index {
             let Some(part) = self.next_pending() else { break };
@@ -350,6 +399,27 @@ impl Http1 {
             self.passed_over(index);
         }
         Open { request, answer, confidence, out_of_step: self.out_of_step, before_capture: false }
+    }
+
+    /// Whether no request has been missed since the last pair by the count: those pending are all that have no answer yet, though
+    /// the first ones may have theirs in a hole.
+    fn all_requests_known(&self) -> bool {
+        self.pending.front().is_some_and(|first| first.losses.client == self.losses.client)
+            && self.witness.step.is_some_and(|step| step.client == self.losses.client)
+    }
+
+    /// Whether `answer` is to the second of all requests without an answer, since its server had only two of them, and answered the
+    /// first one in the hole before.
+    fn one_is_left(&self, answer: &Answer, covered: usize) -> bool {
+        let Before { start, whole, hole } = answer.before;
+        let first_lost = self.witness.step.and_then(|step| step.server.checked_add(1));
+        covered == 2
+            && answer.part.at.acknowledged.is_some()
+            // One hole since the last pair, and between that one's response and this one.
+            && first_lost == Some(answer.part.losses.server)
+            && start.is_none_or(|start| start < self.witness.answered_to)
+            && whole
+            && hole.unknown_within(start.unwrap_or(0)..answer.part.at.start) >= FINAL_MIN
     }
 
     /// Whether all requests before the one at `index` have been answered, in the hole before `answer`, and that one has not.
@@ -459,7 +529,8 @@ impl Http1 {
         force: bool,
     ) -> bool {
         let Some(answer) = self.waiting.front() else { return false };
-        let before = answer.before;
+        let (at, before) = (answer.part.at, answer.before);
+        self.heed(&at, before);
         self.answered_in_hole(before);
         let Some(answer) = self.waiting.front() else { return false };
         if answer.decided.is_none()
@@ -514,6 +585,12 @@ impl Http1 {
         }
         true
     }
+}
+
+/// Whether the client of `request` had a response that began at `start` and that its server sent having had `acknowledged` bytes of the
+/// client, all before that request among them. So whatever is in the hole before it had been sent before that response came.
+fn received_since_the_hole(request: &Progress, acknowledged: u64, start: u64) -> bool {
+    request.start <= acknowledged && request.acknowledged.is_some_and(|had| start < had)
 }
 
 impl Hole {
