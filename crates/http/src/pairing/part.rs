@@ -119,7 +119,7 @@ pub(super) enum Resolution {
     Orphan,
     /// To be asked again when more has come.
     Wait,
-    /// Its turn is over, and has pending requests from here to there: [`Http1::look_back`].
+    /// Its turn is over, and has pending requests from here to there: [`look_back`](super::Http1::look_back).
     LookBack(usize, usize),
 }
 
