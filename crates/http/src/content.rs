@@ -121,7 +121,7 @@ pub fn decode<'v>(values: impl IntoIterator<Item = &'v [u8]>, body: &[u8], limit
         match name.to_ascii_lowercase().as_slice() {
             b"identity" | b"chunked" => {}
             b"gzip" | b"x-gzip" => codings.push(Some(Coding::Gzip)),
-            b"deflate" => codings.push(Some(Coding::Deflate)),
+            b"deflate" | b"x-deflate" => codings.push(Some(Coding::Deflate)),
             b"br" => codings.push(Some(Coding::Brotli)),
             b"zstd" => codings.push(Some(Coding::Zstd)),
             _ => codings.push(None),
@@ -353,7 +353,7 @@ mod tests {
                 encoder.write_all(bytes).unwrap();
                 encoder.finish().unwrap()
             }
-            "deflate" => {
+            "deflate" | "x-deflate" => {
                 let mut encoder = ZlibEncoder::new(Vec::new(), level);
                 encoder.write_all(bytes).unwrap();
                 encoder.finish().unwrap()
@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn each_coding() {
         let text = b"The quick brown fox. ".repeat(300);
-        for coding in ["gzip", "x-gzip", "deflate", "zstd", "br", "identity"] {
+        for coding in ["gzip", "x-gzip", "deflate", "x-deflate", "zstd", "br", "identity"] {
             let decoded = one(coding, &encode(coding, &text));
             assert_eq!(decoded.end, DecodeEnd::Whole, "{coding}");
             assert_eq!(decoded.bytes, text, "{coding}");

@@ -68,10 +68,14 @@ impl LinkType {
     pub const RAW: Self = Self(101);
     /// Cisco's HDLC: address, control, ethertype.
     pub const C_HDLC: Self = Self(104);
+    /// IEEE 802.11, as on the air.
+    pub const IEEE802_11: Self = Self(105);
     /// OpenBSD loopback: as `NULL` with the family in network byte order.
     pub const LOOP: Self = Self(108);
     /// Linux cooked capture v1: a 16-byte header.
     pub const SLL: Self = Self(113);
+    /// IEEE 802.11 behind what the radio says of the frame.
+    pub const IEEE802_11_RADIOTAP: Self = Self(127);
     /// An IPv4 packet without a link header.
     pub const IPV4: Self = Self(228);
     /// An IPv6 packet without a link header.

@@ -73,6 +73,8 @@ pub enum LayerKind {
     Null,
     CiscoHdlc,
     Nflog,
+    Radiotap,
+    Ieee80211,
     Vlan,
     Mpls,
     Arp,

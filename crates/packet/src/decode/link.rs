@@ -161,6 +161,65 @@ impl Decoder<'_> {
         }
         Err(End::Unknown)
     }
+
+    /// LINKTYPE_IEEE802_11_RADIOTAP: version 0, padding, the length of all, a list of what is there, and that
+    /// (<https://www.radiotap.org>). Numbers are little-endian. Only the padding behind the header of 802.11 matters here.
+    pub(super) fn radiotap(&mut self) -> Step {
+        let &[version, _, l1, l2, p1, p2, p3, p4] = self.peek(Malformed::LinkHeader)?;
+        let len = usize::from(u16::from_le_bytes([l1, l2]));
+        if version != 0 {
+            return Err(End::Unknown);
+        }
+        if len < RADIOTAP_LEN {
+            return Err(End::Malformed(Malformed::LinkHeader));
+        }
+        if self.rest().len() < len {
+            return Err(self.short(len, Malformed::LinkHeader));
+        }
+        let header = self.rest().get(..len).unwrap_or_default();
+        let present = u32::from_le_bytes([p1, p2, p3, p4]);
+        let words = header.get(4..).unwrap_or_default().chunks_exact(4);
+        let more = words.take_while(|word| word[3] & RADIOTAP_MORE != 0).count();
+        let behind = RADIOTAP_LEN + 4 * more;
+        // The time of the radio comes first, on a boundary of eight bytes.
+        let flags_at = if present & RADIOTAP_TIME != 0 { behind.next_multiple_of(8) + 8 } else { behind };
+        let flags = header.get(flags_at).filter(|_| present & RADIOTAP_FLAGS != 0);
+        let padded = flags.is_some_and(|flags| flags & RADIOTAP_PADDED != 0);
+        self.pass(LayerKind::Radiotap, len)?;
+        Ok(Next::Ieee80211 { padded })
+    }
+
+    /// LINKTYPE_IEEE802_11: frame control, duration, three addresses, sequence control, and what frame control says
+    /// beside; then LLC. What is encrypted, in fragments or put together with other frames stays unknown, and so does what is no data.
+    pub(super) fn ieee80211(&mut self, padded: bool) -> Step {
+        let header: &[u8; WLAN_LEN] = self.peek(Malformed::LinkHeader)?;
+        let [kind, flags] = [header[0], header[1]];
+        let fragment = header[22] & WLAN_FRAGMENT != 0 || flags & WLAN_MORE_FRAGMENTS != 0;
+        if kind & WLAN_KIND != WLAN_DATA || flags & WLAN_PROTECTED != 0 || fragment {
+            return Err(End::Unknown);
+        }
+        let mut len = WLAN_LEN;
+        if flags & WLAN_BOTH_DS == WLAN_BOTH_DS {
+            len += 6;
+        }
+        if kind & WLAN_QOS != 0 {
+            let Some(&quality) = self.rest().get(len) else {
+                return Err(self.short(len + 2, Malformed::LinkHeader));
+            };
+            if quality & WLAN_AMSDU != 0 {
+                return Err(End::Unknown);
+            }
+            len += if flags & WLAN_ORDER != 0 { 6 } else { 2 };
+        }
+        if padded {
+            len = len.next_multiple_of(4);
+        }
+        if self.rest().len() < len {
+            return Err(self.short(len, Malformed::LinkHeader));
+        }
+        self.pass(LayerKind::Ieee80211, len)?;
+        Ok(Next::EtherType(EtherType::LLC))
+    }
 }
 
 fn cooked_protocol(hardware: u16, protocol: u16) -> Step {
@@ -186,6 +245,27 @@ const NFLOG_ATTRIBUTE_LEN: usize = 4;
 const NFLOG_TYPE: usize = 0x3fff;
 /// `NFULA_PAYLOAD` (`include/uapi/linux/netfilter/nfnetlink_log.h`).
 const NFLOG_PAYLOAD: usize = 9;
+const RADIOTAP_LEN: usize = 8;
+/// In the last byte of a word of the list: another one follows.
+const RADIOTAP_MORE: u8 = 0x80;
+const RADIOTAP_TIME: u32 = 1;
+const RADIOTAP_FLAGS: u32 = 2;
+/// Between the header of 802.11 and what it carries there is padding to 32 bits.
+const RADIOTAP_PADDED: u8 = 0x20;
+const WLAN_LEN: usize = 24;
+/// Version, type, and the bit of the subtype that says that there is nothing in it.
+const WLAN_KIND: u8 = 0x4f;
+const WLAN_DATA: u8 = 0x08;
+const WLAN_QOS: u8 = 0x80;
+/// To the distribution system and from it: there is a fourth address.
+const WLAN_BOTH_DS: u8 = 0x03;
+const WLAN_MORE_FRAGMENTS: u8 = 0x04;
+const WLAN_PROTECTED: u8 = 0x40;
+/// With quality of service: there is an HT control field.
+const WLAN_ORDER: u8 = 0x80;
+const WLAN_FRAGMENT: u8 = 0x0f;
+/// Several frames in one.
+const WLAN_AMSDU: u8 = 0x80;
 const AF_INET: u32 = 2;
 /// Linux, NetBSD and OpenBSD, FreeBSD, macOS.
 const AF_INET6: [u32; 4] = [10, 24, 28, 30];

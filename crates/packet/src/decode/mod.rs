@@ -94,6 +94,8 @@ impl Packet {
             LinkType::PPP | LinkType::PPP_HDLC => Next::Ppp,
             LinkType::C_HDLC => Next::CiscoHdlc,
             LinkType::NFLOG => Next::Nflog,
+            LinkType::IEEE802_11 => Next::Ieee80211 { padded: false },
+            LinkType::IEEE802_11_RADIOTAP => Next::Radiotap,
             _ => return decoder.finish(End::Unknown),
         };
         loop {
@@ -105,6 +107,8 @@ impl Packet {
                 Next::Ppp => decoder.link_ppp(),
                 Next::CiscoHdlc => decoder.cisco_hdlc(),
                 Next::Nflog => decoder.nflog(),
+                Next::Radiotap => decoder.radiotap(),
+                Next::Ieee80211 { padded } => decoder.ieee80211(padded),
                 Next::EtherType(ether_type) => decoder.ether_type(ether_type),
                 Next::Ip => decoder.ip(),
                 Next::Ipv4 => decoder.ipv4(),
@@ -180,6 +184,11 @@ enum Next {
     Ppp,
     CiscoHdlc,
     Nflog,
+    Radiotap,
+    /// With what the radio has put behind the header, if it has padded that.
+    Ieee80211 {
+        padded: bool,
+    },
     EtherType(EtherType),
     /// IPv4 or IPv6, by the version in the first four bits.
     Ip,
@@ -353,6 +362,8 @@ pub fn fuzz_decode(data: &[u8]) {
         LinkType::PPP,
         LinkType::C_HDLC,
         LinkType::NFLOG,
+        LinkType::IEEE802_11,
+        LinkType::IEEE802_11_RADIOTAP,
         LinkType(u16::from(*b)),
     ];
     let some = Decap {

@@ -212,6 +212,74 @@ fn serial_links_and_netfilter() {
 }
 
 #[test]
+fn wireless() {
+    let ip = ipv4(6, &tcp(7, 80, b"x"));
+    let llc = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &ip].concat();
+    let air = |kind: u8, flags: u8, fragment: u8, beside: &[u8], payload: &[u8]| {
+        let mut header = [0x55; 24];
+        (header[0], header[1], header[22]) = (kind, flags, fragment);
+        // The check sequence of the frame comes behind the packet.
+        [&header[..], beside, payload, &[1, 2, 3, 4]].concat()
+    };
+    let radio = |present: u32, fields: &[u8], frame: &[u8]| {
+        let len = (8 + fields.len() as u16).to_le_bytes();
+        [&[0, 0][..], &len, &present.to_le_bytes(), fields, frame].concat()
+    };
+    for (kind, flags, beside) in [
+        (0x08, 1, &[][..]),
+        (0x08, 2, &[]),
+        (0x08, 3, &[9; 6]),
+        (0x88, 0x0a, &[0; 2]),
+        (0x88, 3, &[0; 8]),
+        (0x88, 0x81, &[0; 6]),
+    ] {
+        let data = air(kind, flags, 0x10, beside, &llc);
+        let packet = Packet::decode(&frame(&data, LinkType::IEEE802_11));
+        assert_eq!(kinds(&packet), [Ieee80211, Llc, Snap, Ipv4, Tcp], "{kind:x} {flags:x}");
+        assert_eq!((ports(&packet), packet.payload.wire_len), ((7, 80), 1));
+        let time = [&[0; 8][..], &[0x10, 2]].concat();
+        for (present, fields) in [(0, &[][..]), (2, &[0x10]), (3, &time), (0x8000_0000, &[0; 4])] {
+            let data = radio(present, fields, &data);
+            let packet = Packet::decode(&frame(&data, LinkType::IEEE802_11_RADIOTAP));
+            assert_eq!(kinds(&packet), [Radiotap, Ieee80211, Llc, Snap, Ipv4, Tcp], "{present:x}");
+            assert_eq!((ports(&packet), packet.payload.wire_len), ((7, 80), 1));
+            for len in 0..data.len() {
+                let cut = Frame {
+                    orig_len: data.len() as u32,
+                    ..frame(&data[..len], LinkType::IEEE802_11_RADIOTAP)
+                };
+                assert!(matches!(Packet::decode(&cut).end, End::Cut | End::Transport), "{len}");
+                Packet::decode(&frame(&data[..len], LinkType::IEEE802_11_RADIOTAP));
+            }
+        }
+    }
+    // Padded by the radio, with the flag behind its time, which has its own padding behind two words of the list.
+    let padded = air(0x88, 1, 0, &[0, 0, 0xee, 0xee], &llc);
+    let fields = [&[0, 0, 0, 0][..], &[0; 4], &[0; 8], &[0x20]].concat();
+    let data = radio(0x8000_0003, &fields, &padded);
+    let packet = Packet::decode(&frame(&data, LinkType::IEEE802_11_RADIOTAP));
+    assert_eq!((ports(&packet), packet.end), ((7, 80), End::Transport));
+    // Management, control, nothing in it, encrypted, a fragment, its last, several in one.
+    for (kind, flags, fragment, beside) in [
+        (0x80, 0, 0, &[][..]),
+        (0xb4, 0, 0, &[]),
+        (0x48, 1, 0, &[]),
+        (0x08, 0x41, 0, &[]),
+        (0x08, 0x05, 0, &[]),
+        (0x08, 0x01, 1, &[]),
+        (0x88, 1, 0, &[0x80, 0]),
+    ] {
+        let data = air(kind, flags, fragment, beside, &llc);
+        assert_eq!(Packet::decode(&frame(&data, LinkType::IEEE802_11)).end, End::Unknown, "{kind:x}");
+    }
+    let broken = [0, 0, 7, 0, 0, 0, 0, 0];
+    assert_eq!(
+        Packet::decode(&frame(&broken, LinkType::IEEE802_11_RADIOTAP)).end,
+        End::Malformed(Malformed::LinkHeader)
+    );
+}
+
+#[test]
 fn extension_headers() {
     let payload = [
         &[43, 0, 0, 0, 0, 0, 0, 0][..],
