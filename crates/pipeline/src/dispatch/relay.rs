@@ -21,6 +21,7 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use crossbeam::utils::CachePadded;
 use gannet_pcap::Piece;
 use gannet_sink::Hub;
 
@@ -33,14 +34,15 @@ use crate::error::Error;
 use crate::files::Pieces;
 use crate::layer::Findings;
 
-/// What the threads have in common.
+/// What the threads have in common. What one of them looks at again and again is in no line of the cache with what another
+/// one writes.
 pub(super) struct Relay<'a> {
-    board: Mutex<Board>,
+    board: CachePadded<Mutex<Board>>,
     /// Goes up with every change of the board that somebody may wait for.
-    version: AtomicU64,
+    version: CachePadded<AtomicU64>,
     changed: Condvar,
     /// Locked by whoever's turn it is.
-    baton: Mutex<Baton<'a>>,
+    baton: CachePadded<Mutex<Baton<'a>>>,
     /// `None` where reading is part of the turn.
     pieces: Option<Pieces>,
     control: &'a Control,
@@ -129,10 +131,10 @@ impl<'a> Relay<'a> {
             spare: (0..runners).map(|_| Vec::new()).collect(),
         };
         Self {
-            board: Mutex::new(board),
-            version: AtomicU64::new(0),
+            board: CachePadded::new(Mutex::new(board)),
+            version: CachePadded::new(AtomicU64::new(0)),
             changed: Condvar::new(),
-            baton: Mutex::new(Baton { reading, sorter, runner: 0 }),
+            baton: CachePadded::new(Mutex::new(Baton { reading, sorter, runner: 0 })),
             claims: if pieces.is_some() { (runners * CLAIMS) as u64 } else { 1 },
             pieces,
             control,
@@ -193,8 +195,10 @@ impl<'a> Relay<'a> {
 
     /// What it was all about, when all threads have ended, and what went wrong with reading.
     pub(super) fn finish(self) -> (Reading<'a>, Sorter, Option<Error>) {
-        let Baton { reading, sorter, .. } = self.baton.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (reading, sorter, self.board.into_inner().unwrap_or_else(PoisonError::into_inner).failure)
+        let baton = self.baton.into_inner().into_inner();
+        let board = self.board.into_inner().into_inner();
+        let Baton { reading, sorter, .. } = baton.unwrap_or_else(PoisonError::into_inner);
+        (reading, sorter, board.unwrap_or_else(PoisonError::into_inner).failure)
     }
 
     /// What the thread is to do next. It has done with the stretch `done`.
