@@ -98,9 +98,10 @@ impl Machine {
         };
         loop {
             // Never `None`: every way through a checked program ends in a return.
-            let operation = *self.operations.get(at)?;
+            let operation = self.operations.get(at)?;
             at += 1;
-            match operation {
+            // Of its parts each arm loads what it needs.
+            match *operation {
                 Operation::Word { k } => a = word(bytes, k)?,
                 Operation::Half { k } => a = half(bytes, k)?,
                 Operation::Byte { k } => a = byte(bytes, k)?,
@@ -134,8 +135,12 @@ impl Machine {
                 Operation::Equal { operand, targets } => at = way(a == operand, targets),
                 Operation::EqualAnyOf { count, targets } => {
                     let operands = self.constants.get(at - 1..at - 1 + usize::from(count))?;
-                    // Without an early end the comparison runs over several at once.
-                    at = way(operands.iter().fold(false, |found, &operand| found | (a == operand)), targets);
+                    at = way(is_any_of(a, operands), targets);
+                }
+                Operation::HalfIndexedAnyOf { k, count, targets } => {
+                    a = indexed(Width::Half, x.wrapping_add(k))?;
+                    let operands = self.constants.get(at..at + usize::from(count))?;
+                    at = way(is_any_of(a, operands), targets);
                 }
                 Operation::Greater { operand, targets } => at = way(a > operand, targets),
                 Operation::GreaterOrEqual { operand, targets } => at = way(a >= operand, targets),
@@ -229,6 +234,12 @@ enum Operation {
     HalfIndexedEqual {
         k: u32,
         operand: u32,
+        targets: Targets,
+    },
+    /// The load, then a comparison with the constants of so many instructions behind it: a port of several.
+    HalfIndexedAnyOf {
+        k: u32,
+        count: u16,
         targets: Targets,
     },
     // Comparisons of A.
@@ -425,6 +436,9 @@ fn join(operations: &mut [Operation], at: usize) {
         (Operation::HalfIndexed { k }, Operation::Equal { operand, targets }) => {
             Operation::HalfIndexedEqual { k, operand, targets }
         }
+        (Operation::HalfIndexed { k }, Operation::EqualAnyOf { count, targets }) => {
+            Operation::HalfIndexedAnyOf { k, count, targets }
+        }
         (Operation::And { k: mask }, Operation::Equal { operand, targets }) => {
             Operation::MaskedEqual { mask, operand, targets }
         }
@@ -443,6 +457,16 @@ fn join(operations: &mut [Operation], at: usize) {
     };
     if let Some(operation) = operations.get_mut(at) {
         *operation = joined;
+    }
+}
+
+#[inline(always)]
+fn is_any_of(a: u32, operands: &[u32]) -> bool {
+    match operands {
+        // Most lists are of two, for which the start of a loop is longer than the comparisons.
+        [first, second] => (a == *first) | (a == *second),
+        // Without an early end the comparison runs over several at once.
+        _ => operands.iter().fold(false, |found, &operand| found | (a == operand)),
     }
 }
 
