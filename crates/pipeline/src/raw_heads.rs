@@ -74,7 +74,7 @@ impl RawHeads {
 
     fn tell(&mut self, head: RawHead, events: &mut Vec<Event>) {
         self.told += 1;
-        events.push(Event::RawHead(Box::new(head)));
+        events.push(Event::RawHead(head));
     }
 
     /// How many heads have been told of.

@@ -48,39 +48,70 @@ pub(crate) fn write(value: u64, out: &mut impl Room) {
 
 #[inline(never)]
 fn write_long(value: u64, out: &mut impl Room) {
+    let mut digits = [0; DIGITS_ROOM];
+    let len = put(value, &mut digits);
+    out.put(digits, len);
+}
+
+/// Puts `value` in decimal at the start of `room`. Returns how many digits these are; what is behind them may be written, too.
+#[inline]
+pub(crate) fn put(value: u64, room: &mut [u8; DIGITS_ROOM]) -> usize {
+    if value < EIGHT_DIGITS {
+        let (digits, len) = first(value);
+        room[..8].copy_from_slice(&digits);
+        return len;
+    }
+    put_long(value, room)
+}
+
+/// More than eight digits. All the times of a record are likely to have the same ones before the last eight, which are a tenth
+/// of a second: these are kept.
+#[inline(never)]
+fn put_long(value: u64, room: &mut [u8; DIGITS_ROOM]) -> usize {
+    let (above, last) = (value / EIGHT_DIGITS, value % EIGHT_DIGITS);
+    let (known, digits, len) = LAST.get();
+    if known != above {
+        return put_other(value, room);
+    }
+    room[..16].copy_from_slice(&digits);
+    put_last(last, len, room)
+}
+
+/// The same of a number whose first digits are not those of the last one.
+#[inline(never)]
+fn put_other(value: u64, room: &mut [u8; DIGITS_ROOM]) -> usize {
     let (above, last) = (value / EIGHT_DIGITS, value % EIGHT_DIGITS);
     if above < EIGHT_DIGITS {
         let (digits, len) = first(above);
-        out.put(digits, len);
-    } else {
-        let (digits, len) = sixteen_at_most(above);
-        out.put(digits, len);
+        room[..8].copy_from_slice(&digits);
+        return put_last(last, len, room);
     }
-    out.put(all(last), 8);
-}
-
-/// The digits of a number that has more than eight of them and sixteen at most, and how many these are. All the times of a
-/// record are likely to have the same digits before the last eight, which are a tenth of a second.
-#[inline]
-fn sixteen_at_most(value: u64) -> ([u8; 16], usize) {
-    thread_local! {
-        static LAST: Cell<(u64, [u8; 16], usize)> = const { Cell::new((0, [0; 16], 0)) };
-    }
-    let (known, digits, len) = LAST.get();
-    if known == value {
-        return (digits, len);
-    }
-    let (start, len) = first(value / EIGHT_DIGITS);
+    let (start, len) = first(above / EIGHT_DIGITS);
     let mut digits = [0; 16];
     digits[..8].copy_from_slice(&start);
-    digits[len..len + 8].copy_from_slice(&all(value % EIGHT_DIGITS));
-    LAST.set((value, digits, len + 8));
-    (digits, len + 8)
+    digits[len..len + 8].copy_from_slice(&all(above % EIGHT_DIGITS));
+    LAST.set((above, digits, len + 8));
+    room[..16].copy_from_slice(&digits);
+    put_last(last, len + 8, room)
 }
 
-/// All eight digits of a number below [`EIGHT_DIGITS`].
+/// Puts eight digits behind `len` others, of which there are sixteen at most.
+#[inline(always)]
+fn put_last(last: u64, len: usize, room: &mut [u8; DIGITS_ROOM]) -> usize {
+    // So the compiler sees that there is room.
+    let len = len.min(16);
+    room[len..len + 8].copy_from_slice(&all(last));
+    len + 8
+}
+
+thread_local! {
+    /// A number of nine to sixteen digits, these, and how many they are.
+    static LAST: Cell<(u64, [u8; 16], usize)> = const { Cell::new((0, [0; 16], 0)) };
+}
+
+/// All eight digits of a number below 10 to the power of eight.
 #[inline]
-fn all(value: u64) -> [u8; 8] {
+pub(crate) fn all(value: u64) -> [u8; 8] {
     (digits(value) | ZEROS).to_le_bytes()
 }
 
@@ -88,8 +119,8 @@ fn all(value: u64) -> [u8; 8] {
 #[inline]
 fn first(value: u64) -> ([u8; 8], usize) {
     let digits = digits(value);
-    // The first digit is the lowest byte. Of 0 the last is left.
-    let zeros = (digits.trailing_zeros() / 8).min(7);
+    // The first digit is the lowest byte. Of 0 the last is left, which is the highest.
+    let zeros = (digits | 1 << 56).trailing_zeros() / 8;
     (((digits | ZEROS) >> (zeros * 8)).to_le_bytes(), 8 - zeros as usize)
 }
 
@@ -105,6 +136,8 @@ fn digits(value: u64) -> u64 {
     tens | ((twos - tens * 10) << 8)
 }
 
+/// Bytes that [`put`] needs: more than the twenty digits of the largest number.
+pub(crate) const DIGITS_ROOM: usize = 24;
 /// 10 to the power of eight.
 const EIGHT_DIGITS: u64 = 100_000_000;
 /// The digit `0` eight times.

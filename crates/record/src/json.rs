@@ -5,39 +5,87 @@
 //!
 //! ```text
 //!   field of a struct    ,"name":    one copy of constants; whether a comma is due is known when compiling, too
-//!   text                 "text"      looked at eight bytes at a time; copied whole if there is nothing to escape
+//!   text                 "text"      looked at sixteen bytes at a time; copied whole if there is nothing to escape
 //! ```
+//!
+//! What is written goes to a sheet: bytes behind the output that are there already ([`crate::sheet`]).
 //!
 //! What a record is made of stays with its `Serialize`: this is one more serializer for it, and a test compares it with
 //! `serde_json` over odd records. It knows what records are made of, and fails on anything else.
 
 mod chosen;
 
-use std::fmt::{Display, Error};
+use std::fmt::{self, Display};
 
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
 pub(crate) use self::chosen::write_chosen;
+use crate::sheet::{Full, append, behind, piece, put, put_all, put_byte};
 use crate::{decimal, wire_text, words};
 
-/// Appends `value` to `out` as JSON. Fails if there is something in it that records have not, such as a float.
-pub(crate) fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
-    value.serialize(Json::new(out))
+/// Appends `value` to `out` as JSON; it is asked again for what it says if that is long. Fails, and appends nothing, if there
+/// is something in it that records have not, such as a float.
+pub(crate) fn write(value: &impl Serialize, out: &mut Vec<u8>) -> fmt::Result {
+    on_sheet(out, |room| value.serialize(Json::on(room)))
 }
+
+/// Lets `write` put something behind `out`, again if there was no room for it. It returns what it left of the room.
+fn on_sheet(out: &mut Vec<u8>, write: impl FnMut(&mut [u8]) -> Result<&mut [u8], Failed>) -> fmt::Result {
+    append(out, SHEET_BYTES, write, |failed| *failed == Failed::Full).map_err(|_| fmt::Error)
+}
+
+/// A usual record has room on a sheet of this size; larger ones cost filling up bytes that are not used.
+const SHEET_BYTES: usize = 2_048;
+
+/// Why something was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    /// There is no room for it.
+    Full,
+    /// No record has it.
+    Unknown,
+}
+
+impl From<Full> for Failed {
+    #[inline]
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "no room",
+            Self::Unknown => "no record has this",
+        })
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl serde::ser::Error for Failed {
+    fn custom<T: Display>(_: T) -> Self {
+        Self::Unknown
+    }
+}
+
+/// What is left of the room behind what was written.
+type Written<'o> = Result<&'o mut [u8], Failed>;
 
 /// The shapes of data that nothing in a record has, refused: for every serializer that writes JSON here.
 macro_rules! no_record_has {
     () => {
-        fn serialize_unit(self) -> Result<(), Error> {
-            Err(Error)
+        fn serialize_unit(self) -> Written<'o> {
+            Err(Failed::Unknown)
         }
 
-        fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
-            Err(Error)
+        fn serialize_unit_struct(self, _: &'static str) -> Written<'o> {
+            Err(Failed::Unknown)
         }
 
-        fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Result<(), Error> {
-            Err(Error)
+        fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Written<'o> {
+            Err(Failed::Unknown)
         }
 
         fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -46,20 +94,20 @@ macro_rules! no_record_has {
             _: u32,
             _: &'static str,
             _: &T,
-        ) -> Result<(), Error> {
-            Err(Error)
+        ) -> Written<'o> {
+            Err(Failed::Unknown)
         }
 
-        fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
-            Err(Error)
+        fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Failed> {
+            Err(Failed::Unknown)
         }
 
         fn serialize_tuple_struct(
             self,
             _: &'static str,
             _: usize,
-        ) -> Result<Self::SerializeTupleStruct, Error> {
-            Err(Error)
+        ) -> Result<Self::SerializeTupleStruct, Failed> {
+            Err(Failed::Unknown)
         }
 
         fn serialize_tuple_variant(
@@ -68,8 +116,8 @@ macro_rules! no_record_has {
             _: u32,
             _: &'static str,
             _: usize,
-        ) -> Result<Self::SerializeTupleVariant, Error> {
-            Err(Error)
+        ) -> Result<Self::SerializeTupleVariant, Failed> {
+            Err(Failed::Unknown)
         }
 
         fn serialize_struct_variant(
@@ -78,8 +126,8 @@ macro_rules! no_record_has {
             _: u32,
             _: &'static str,
             _: usize,
-        ) -> Result<Self::SerializeStructVariant, Error> {
-            Err(Error)
+        ) -> Result<Self::SerializeStructVariant, Failed> {
+            Err(Failed::Unknown)
         }
     };
 }
@@ -121,16 +169,14 @@ impl Serialize for Unescaped<'_> {
 /// Tells [`Json`] of a [`Plain`].
 const PLAIN: &str = "Plain";
 
-/// Writes one value.
-struct Json<'o> {
-    out: &'o mut Vec<u8>,
-    /// Bytes are those of a [`Plain`].
-    is_plain: bool,
+/// Writes one value at the start of the room.
+struct Json<'o, const PLAIN_BYTES: bool = false> {
+    room: &'o mut [u8],
 }
 
 /// Writes the members of an object or array.
 struct Members<'o> {
-    out: &'o mut Vec<u8>,
+    room: &'o mut [u8],
     /// None has been written.
     empty: bool,
     close: u8,
@@ -138,279 +184,272 @@ struct Members<'o> {
 
 impl<'o> Json<'o> {
     #[inline]
-    fn new(out: &'o mut Vec<u8>) -> Self {
-        Self { out, is_plain: false }
-    }
-
-    #[inline]
-    fn open(self, open: u8, close: u8) -> Members<'o> {
-        self.out.push(open);
-        Members { out: self.out, empty: true, close }
-    }
-
-    #[inline]
-    fn integer(self, value: impl Into<u64>) {
-        decimal::write(value.into(), self.out);
+    fn on(room: &'o mut [u8]) -> Self {
+        Self { room }
     }
 }
 
-impl<'o> Serializer for Json<'o> {
-    type Ok = ();
-    type Error = Error;
+impl<'o, const PLAIN_BYTES: bool> Json<'o, PLAIN_BYTES> {
+    #[inline]
+    fn open(self, open: u8, close: u8) -> Result<Members<'o>, Failed> {
+        Ok(Members { room: put_byte(open, self.room)?, empty: true, close })
+    }
+
+    #[inline]
+    fn integer(self, value: impl Into<u64>) -> Written<'o> {
+        let value = value.into();
+        if value < 10 {
+            return Ok(put_byte(b'0' + value as u8, self.room)?);
+        }
+        write_integer(value, self.room)
+    }
+}
+
+impl<'o, const PLAIN_BYTES: bool> Serializer for Json<'o, PLAIN_BYTES> {
+    type Ok = &'o mut [u8];
+    type Error = Failed;
     type SerializeSeq = Members<'o>;
-    type SerializeTuple = Impossible<(), Error>;
-    type SerializeTupleStruct = Impossible<(), Error>;
-    type SerializeTupleVariant = Impossible<(), Error>;
+    type SerializeTuple = Impossible<&'o mut [u8], Failed>;
+    type SerializeTupleStruct = Impossible<&'o mut [u8], Failed>;
+    type SerializeTupleVariant = Impossible<&'o mut [u8], Failed>;
     type SerializeMap = Members<'o>;
     type SerializeStruct = Members<'o>;
-    type SerializeStructVariant = Impossible<(), Error>;
+    type SerializeStructVariant = Impossible<&'o mut [u8], Failed>;
 
     /// No: bytes are welcome, see [`Json::serialize_bytes`].
     fn is_human_readable(&self) -> bool {
         false
     }
 
-    fn serialize_bool(self, value: bool) -> Result<(), Error> {
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
-        Ok(())
+    fn serialize_bool(self, value: bool) -> Written<'o> {
+        Ok(put(if value { b"true" } else { b"false" }, self.room)?)
     }
 
     #[inline]
-    fn serialize_u8(self, value: u8) -> Result<(), Error> {
-        self.integer(value);
-        Ok(())
+    fn serialize_u8(self, value: u8) -> Written<'o> {
+        self.integer(value)
     }
 
     #[inline]
-    fn serialize_u16(self, value: u16) -> Result<(), Error> {
-        self.integer(value);
-        Ok(())
+    fn serialize_u16(self, value: u16) -> Written<'o> {
+        self.integer(value)
     }
 
     #[inline]
-    fn serialize_u32(self, value: u32) -> Result<(), Error> {
-        self.integer(value);
-        Ok(())
+    fn serialize_u32(self, value: u32) -> Written<'o> {
+        self.integer(value)
     }
 
     #[inline]
-    fn serialize_u64(self, value: u64) -> Result<(), Error> {
-        self.integer(value);
-        Ok(())
+    fn serialize_u64(self, value: u64) -> Written<'o> {
+        self.integer(value)
     }
 
     #[inline]
-    fn serialize_str(self, text: &str) -> Result<(), Error> {
-        write_text(text, self.out);
-        Ok(())
+    fn serialize_str(self, text: &str) -> Written<'o> {
+        write_text(text, self.room)
     }
 
     /// Bytes of the wire, as their text: what most of them are needs one look here, and two if it comes as a `str`.
     #[inline]
-    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Error> {
-        if self.is_plain {
-            write_plain(bytes, self.out);
-        } else {
-            write_bytes(bytes, self.out);
-        }
-        Ok(())
+    fn serialize_bytes(self, bytes: &[u8]) -> Written<'o> {
+        if PLAIN_BYTES { write_plain(bytes, self.room) } else { write_bytes(bytes, self.room) }
     }
 
     #[inline]
-    fn serialize_none(self) -> Result<(), Error> {
-        self.out.extend_from_slice(b"null");
-        Ok(())
+    fn serialize_none(self) -> Written<'o> {
+        Ok(put_all(*b"null", self.room)?)
     }
 
     #[inline]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Written<'o> {
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Written<'o> {
+        let room = self.room;
         // Both are constants where this is inlined.
-        value.serialize(Self { is_plain: name == PLAIN, ..self })
+        if name == PLAIN { value.serialize(Json::<true> { room }) } else { value.serialize(Json::on(room)) }
     }
 
     #[inline]
-    fn serialize_seq(self, _: Option<usize>) -> Result<Members<'o>, Error> {
-        Ok(self.open(b'[', b']'))
+    fn serialize_seq(self, _: Option<usize>) -> Result<Members<'o>, Failed> {
+        self.open(b'[', b']')
     }
 
     #[inline]
-    fn serialize_map(self, _: Option<usize>) -> Result<Members<'o>, Error> {
-        Ok(self.open(b'{', b'}'))
+    fn serialize_map(self, _: Option<usize>) -> Result<Members<'o>, Failed> {
+        self.open(b'{', b'}')
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Members<'o>, Error> {
-        Ok(self.open(b'{', b'}'))
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Members<'o>, Failed> {
+        self.open(b'{', b'}')
     }
 
-    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
-        write_text(&value.to_string(), self.out);
-        Ok(())
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Written<'o> {
+        write_text(&value.to_string(), self.room)
     }
 
     // What no record has.
 
-    fn serialize_i8(self, _: i8) -> Result<(), Error> {
-        Err(Error)
+    fn serialize_i8(self, _: i8) -> Written<'o> {
+        Err(Failed::Unknown)
     }
 
-    fn serialize_i16(self, _: i16) -> Result<(), Error> {
-        Err(Error)
+    fn serialize_i16(self, _: i16) -> Written<'o> {
+        Err(Failed::Unknown)
     }
 
-    fn serialize_i32(self, _: i32) -> Result<(), Error> {
-        Err(Error)
+    fn serialize_i32(self, _: i32) -> Written<'o> {
+        Err(Failed::Unknown)
     }
 
-    fn serialize_i64(self, _: i64) -> Result<(), Error> {
-        Err(Error)
+    fn serialize_i64(self, _: i64) -> Written<'o> {
+        Err(Failed::Unknown)
     }
 
-    fn serialize_f32(self, _: f32) -> Result<(), Error> {
-        Err(Error)
+    fn serialize_f32(self, _: f32) -> Written<'o> {
+        Err(Failed::Unknown)
     }
 
-    fn serialize_f64(self, _: f64) -> Result<(), Error> {
-        Err(Error)
+    fn serialize_f64(self, _: f64) -> Written<'o> {
+        Err(Failed::Unknown)
     }
 
-    fn serialize_char(self, _: char) -> Result<(), Error> {
-        Err(Error)
+    fn serialize_char(self, _: char) -> Written<'o> {
+        Err(Failed::Unknown)
     }
 
     no_record_has!();
 }
 
-impl Members<'_> {
+impl<'o> Members<'o> {
+    /// Puts a comma behind the one before.
     #[inline]
-    fn next(&mut self) -> Json<'_> {
-        if !std::mem::take(&mut self.empty) {
-            self.out.push(b',');
-        }
-        Json::new(self.out)
+    fn next(&mut self) -> Result<Json<'o>, Failed> {
+        let here = self.here();
+        Ok(if std::mem::take(&mut self.empty) { here } else { Json::on(put_byte(b',', here.room)?) })
+    }
+
+    /// Takes the room: what is left of it must be given back.
+    #[inline]
+    fn here(&mut self) -> Json<'o> {
+        Json::on(std::mem::take(&mut self.room))
     }
 
     #[inline]
-    fn close(self) -> Result<(), Error> {
-        self.out.push(self.close);
-        Ok(())
+    fn close(self) -> Written<'o> {
+        Ok(put_byte(self.close, self.room)?)
     }
 }
 
-impl SerializeStruct for Members<'_> {
-    type Ok = ();
-    type Error = Error;
+impl<'o> SerializeStruct for Members<'o> {
+    type Ok = &'o mut [u8];
+    type Error = Failed;
 
     /// `name` is the program's: an identifier of Rust's, or what an attribute calls it instead. Inlined, it is a constant, and
     /// copied by an instruction or two instead of a call.
     #[inline(always)]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), Failed> {
         debug_assert!(is_plain(name.as_bytes()));
-        // One piece, since each would wait for the one before to have changed the length; put together in its place.
-        let (at, start) = (self.out.len(), usize::from(!std::mem::take(&mut self.empty)));
+        let start = usize::from(!std::mem::take(&mut self.empty));
+        let room = self.here().room;
+        let key = piece::<NAME_ROOM>(room)?;
         let len = start + name.len() + 3;
-        let Some(room) = ROOM.get(..len) else { return Err(Error) };
-        self.out.extend_from_slice(room);
-        if let Some(piece) = self.out.get_mut(at..at + len) {
-            piece[0] = b',';
-            piece[start] = b'"';
-            piece[start + 1..start + 1 + name.len()].copy_from_slice(name.as_bytes());
-            piece[len - 2] = b'"';
-            piece[len - 1] = b':';
+        if len > NAME_ROOM {
+            return Err(Failed::Unknown);
         }
-        value.serialize(Json::new(self.out))
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeMap for Members<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    #[inline]
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        key.serialize(self.next())?;
-        self.out.push(b':');
+        key[0] = b',';
+        key[start] = b'"';
+        key[start + 1..len - 2].copy_from_slice(name.as_bytes());
+        key[len - 2..len].copy_from_slice(b"\":");
+        self.room = value.serialize(Json::on(behind(room, len)?))?;
         Ok(())
     }
 
     #[inline]
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(Json::new(self.out))
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Error> {
+    fn end(self) -> Written<'o> {
         self.close()
     }
 }
 
-impl SerializeSeq for Members<'_> {
-    type Ok = ();
-    type Error = Error;
+impl<'o> SerializeMap for Members<'o> {
+    type Ok = &'o mut [u8];
+    type Error = Failed;
 
     #[inline]
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(self.next())
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Failed> {
+        self.room = put_byte(b':', key.serialize(self.next()?)?)?;
+        Ok(())
     }
 
     #[inline]
-    fn end(self) -> Result<(), Error> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Failed> {
+        self.room = value.serialize(self.here())?;
+        Ok(())
+    }
+
+    #[inline]
+    fn end(self) -> Written<'o> {
+        self.close()
+    }
+}
+
+impl<'o> SerializeSeq for Members<'o> {
+    type Ok = &'o mut [u8];
+    type Error = Failed;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Failed> {
+        self.room = value.serialize(self.next()?)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn end(self) -> Written<'o> {
         self.close()
     }
 }
 
 /// For the longest name of a field, and what is around it.
-static ROOM: [u8; 32] = [b' '; 32];
+const NAME_ROOM: usize = 32;
 
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    if is_plain_ascii(bytes) {
-        write_plain(bytes, out);
-    } else {
-        write_odd(text, out);
-    }
+#[inline(never)]
+fn write_integer(value: u64, room: &mut [u8]) -> Written<'_> {
+    let len = decimal::put(value, piece(room)?);
+    Ok(behind(room, len)?)
 }
 
-fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    if is_plain_ascii(bytes) {
-        write_plain(bytes, out);
-    } else {
-        write_odd(&wire_text(bytes), out);
-    }
+fn write_text<'o>(text: &str, room: &'o mut [u8]) -> Written<'o> {
+    let bytes = text.as_bytes();
+    if is_plain_ascii(bytes) { write_plain(bytes, room) } else { write_odd(text, room) }
+}
+
+fn write_bytes<'o>(bytes: &[u8], room: &'o mut [u8]) -> Written<'o> {
+    if is_plain_ascii(bytes) { write_plain(bytes, room) } else { write_odd(&wire_text(bytes), room) }
 }
 
 /// Nothing in it has to be escaped.
 #[inline]
-fn write_plain(bytes: &[u8], out: &mut Vec<u8>) {
-    out.reserve(bytes.len() + 2);
-    out.push(b'"');
-    out.extend_from_slice(bytes);
-    out.push(b'"');
+fn write_plain<'o>(bytes: &[u8], room: &'o mut [u8]) -> Written<'o> {
+    Ok(put_byte(b'"', put(bytes, put_byte(b'"', room)?)?)?)
 }
 
+/// Text in which there is something beyond ASCII, or something to escape.
 #[inline(never)]
-fn write_odd(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
+fn write_odd<'o>(text: &str, room: &'o mut [u8]) -> Written<'o> {
     if is_plain(text.as_bytes()) {
-        out.extend_from_slice(text.as_bytes());
-    } else {
-        write_escaped(text.as_bytes(), out);
+        return write_plain(text.as_bytes(), room);
     }
-    out.push(b'"');
+    let mut escaped = Vec::with_capacity(text.len() + 16);
+    write_escaped(text.as_bytes(), &mut escaped);
+    write_plain(&escaped, room)
 }
 
 /// "All Unicode characters may be placed within the quotation marks, except for the characters that MUST be escaped:
@@ -488,8 +527,22 @@ mod tests {
         }
     }
 
+    /// Longer than a sheet, by texts, by names, and with an end at every place around that of the sheet.
+    #[test]
+    fn long_values() {
+        let long = json!({"a": "x".repeat(10_000), "b": ["\n".repeat(3_000), 1], "c": vec![12_345_678_901_u64; 900]});
+        assert_eq!(written(&long), long.to_string());
+        for len in SHEET_BYTES - 60..SHEET_BYTES + 10 {
+            let value =
+                json!({"a": "x".repeat(len), "b": [1, 12_345_678, u64::MAX, true, "", "ab"], "c": {}});
+            assert_eq!(written(&value), value.to_string());
+        }
+    }
+
     #[test]
     fn what_records_have_not_is_refused() {
+        let mut out = b"before".to_vec();
+        assert!(write(&("a", -1), &mut out).is_err() && out == b"before");
         assert!(write(&1.5, &mut Vec::new()).is_err());
         assert!(write(&[("a", -1)], &mut Vec::new()).is_err());
     }
@@ -525,7 +578,7 @@ mod tests {
         #[test]
         fn bytes(bytes in proptest::collection::vec(prop_oneof![4 => b' '..=b'~', 1 => any::<u8>()], 0..60)) {
             let mut out = Vec::new();
-            Json::new(&mut out).serialize_bytes(&bytes).unwrap();
+            on_sheet(&mut out, |room| Json::on(room).serialize_bytes(&bytes)).unwrap();
             prop_assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&wire_text(&bytes)).unwrap());
         }
     }

@@ -27,6 +27,7 @@ mod route;
 #[cfg(test)]
 mod sample;
 mod selection;
+mod sheet;
 mod short;
 mod summary;
 mod text;

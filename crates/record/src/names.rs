@@ -7,29 +7,29 @@ use crate::words::AnyCase;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     names: Vec<Name>,
-    /// For each hash, the first of the names that has it.
-    first: Vec<Option<u32>>,
+    /// For each hash, the last of the names that has it, or [`NONE`].
+    last: Box<[u32; HASHES]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Name {
     text: AnyCase,
-    /// The next of the same hash.
-    next: Option<u32>,
+    /// The one before of the same hash, or [`NONE`].
+    before: u32,
 }
 
 impl Names {
     /// None.
     pub(crate) fn new() -> Self {
-        Self { names: Vec::new(), first: vec![None; HASHES] }
+        Self { names: Vec::new(), last: Box::new([NONE; HASHES]) }
     }
 
     /// Adds a name unless it is there. Its number.
     pub(crate) fn add(&mut self, name: &str) -> usize {
         self.find(name.as_bytes()).unwrap_or_else(|| {
             let number = self.names.len();
-            let next = self.first[hash(name.as_bytes())].replace(number as u32);
-            self.names.push(Name { text: AnyCase::new(name.to_owned()), next });
+            let before = std::mem::replace(&mut self.last[hash(name.as_bytes())], number as u32);
+            self.names.push(Name { text: AnyCase::new(name.to_owned()), before });
             number
         })
     }
@@ -37,15 +37,23 @@ impl Names {
     /// The number of a name, if it is there.
     #[inline]
     pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
-        let mut next = self.first.get(hash(name)).copied().flatten();
-        while let Some(number) = next {
+        match self.last[hash(name)] {
+            // As for most: few names are looked for.
+            NONE => None,
+            last => self.find_from(last, name),
+        }
+    }
+
+    /// The same, from one of the names with its hash on.
+    fn find_from(&self, mut number: u32, name: &[u8]) -> Option<usize> {
+        loop {
+            // There is none of the number `NONE`.
             let known = self.names.get(number as usize)?;
             if known.text.is(name) {
                 return Some(number as usize);
             }
-            next = known.next;
+            number = known.before;
         }
-        None
     }
 
     /// All of them in small letters, in order.
@@ -62,6 +70,7 @@ fn hash(name: &[u8]) -> usize {
 }
 
 const HASHES: usize = 256;
+const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {

@@ -123,7 +123,7 @@ impl<'a> Record<'a> {
     /// in half the time; of them those fields that the options choose. Fails, as that would, if `Serialize` says something that
     /// this JSON has no way to write; nothing in a record does.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
-        write_line(self, self.options, out)
+        self.with_line(|line| write_line(line, self.options, out))
     }
 
     /// What it is the record of.
@@ -169,6 +169,14 @@ impl<'a> Record<'a> {
 
 impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_line(|line| line.serialize(serializer))
+    }
+}
+
+impl Record<'_> {
+    /// Lets `write` do something with the line: bodies are decoded once, however often it is written.
+    #[inline]
+    fn with_line<T>(&self, write: impl FnOnce(&Line<'_>) -> T) -> T {
         let Exchange { connection, request, response, tcp, .. } = self.exchange;
         let path = self.path();
         let (asked, answered) = (scan(request, self.options), scan(response, self.options));
@@ -198,19 +206,23 @@ impl Serialize for Record<'_> {
             trace_id: said.trace_id,
             span_id: said.span_id,
             host: HostPart::new(self.options),
-            timing: TimingPart::new(self.exchange),
-            tcp: TcpPart::new(tcp),
-            gannet: OwnPart::new(self.exchange, said.operation.as_deref(), self.options),
+            timing: TimingPart(self.exchange),
+            tcp: TcpPart(tcp),
+            gannet: OwnPart {
+                exchange: self.exchange,
+                operation: said.operation.as_deref(),
+                options: self.options,
+            },
         };
-        line.serialize(serializer)
+        write(&line)
     }
 }
 
 /// The fields that the options choose, as JSON.
-fn write_line(record: &impl Serialize, options: &RecordOptions, out: &mut Vec<u8>) -> fmt::Result {
+fn write_line(line: &impl Serialize, options: &RecordOptions, out: &mut Vec<u8>) -> fmt::Result {
     match &options.fields {
-        None => json::write(record, out),
-        Some(choice) => json::write_chosen(record, choice, out),
+        None => json::write(line, out),
+        Some(choice) => json::write_chosen(line, choice, out),
     }
 }
 

@@ -37,12 +37,13 @@ impl Routes {
         if let Some(pattern) = self.patterns.iter().find(|pattern| pattern.fits(path)) {
             return Cow::Borrowed(&pattern.text);
         }
-        if is_template(path) {
+        let same = same_in_template(path);
+        if same == path.len() {
             return Cow::Borrowed(path);
         }
         // A name in braces may be longer than what it stands for.
         let mut out = String::with_capacity((path.len() + 16).min(MAX_ROUTE_BYTES));
-        write_template(path, &mut out);
+        write_template_from(same, path, &mut out);
         Cow::Owned(out)
     }
 
@@ -146,24 +147,40 @@ impl Pattern {
     }
 }
 
-/// Whether the template of `path` is the path itself, so that nothing has to be written.
-fn is_template(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix('/') else { return path.len() <= MAX_SEGMENT_BYTES };
-    Parts::of(rest).enumerate().all(|(at, part)| match at {
-        MAX_SEGMENTS => part.last && part.text == "*",
-        ..MAX_SEGMENTS => instead(part).is_none(),
-        // Not reached: the one before was the last, or none of a template's.
-        _ => false,
-    })
+/// How many bytes of `path` are the same in its template: all of them, or what stands before the slash of a segment.
+fn same_in_template(path: &str) -> usize {
+    let Some(rest) = path.strip_prefix('/') else {
+        return if path.len() <= MAX_SEGMENT_BYTES { path.len() } else { 0 };
+    };
+    let mut same = 0;
+    for (at, part) in Parts::of(rest).enumerate() {
+        let stays = match at {
+            MAX_SEGMENTS => part.last && part.text == "*",
+            _ => instead(part).is_none(),
+        };
+        if !stays {
+            break;
+        }
+        same += 1 + part.text.len();
+    }
+    same
 }
 
 fn write_template(path: &str, out: &mut String) {
+    write_template_from(0, path, out);
+}
+
+/// Appends the template of `path`, of which the first `same` bytes are known to be so in it, up to the slash of a segment.
+fn write_template_from(same: usize, path: &str, out: &mut String) {
+    let (before, path) = path.split_at_checked(same).unwrap_or(("", path));
     let Some(path) = path.strip_prefix('/') else {
         // `*`, or a target that is none of HTTP's forms.
         out.push_str(if path.len() <= MAX_SEGMENT_BYTES { path } else { TOKEN });
         return;
     };
-    for (at, part) in Parts::of(path).enumerate() {
+    out.push_str(before);
+    let first = before.bytes().filter(|byte| *byte == b'/').count();
+    for (at, part) in (first..).zip(Parts::of(path)) {
         out.push('/');
         if at == MAX_SEGMENTS {
             out.push('*');
@@ -219,6 +236,10 @@ fn instead(part: Part<'_>) -> Option<Cow<'static, str>> {
     // As most are. What is a name as a whole is one without its extension, and so are its dotted parts.
     if figures == 0 && text.len() <= MAX_SEGMENT_BYTES {
         return None;
+    }
+    // A number, wherever it is: it has no extension.
+    if figures == text.len() && figures <= MAX_SEGMENT_BYTES {
+        return Some(Cow::Borrowed(ID));
     }
     let extended = || text.rsplit_once('.').filter(|(_, extension)| is_extension(extension));
     let Some((stem, extension)) = last.then(extended).flatten() else {

@@ -16,27 +16,41 @@ pub(crate) struct Rfc3339(pub Timestamp);
 
 impl Rfc3339 {
     fn text(&self) -> [u8; 30] {
-        let secs = self.0.secs();
-        let (day, second) = (secs / DAY_SECS, (secs % DAY_SECS) as u32);
+        let nanos = self.0.subsec_nanos();
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
-        text[0..10].copy_from_slice(&date(day));
-        put(&mut text[11..13], second / 3_600);
-        put(&mut text[14..16], second / 60 % 60);
-        put(&mut text[17..19], second % 60);
-        put(&mut text[20..29], self.0.subsec_nanos());
+        text[0..19].copy_from_slice(&second(self.0.secs()));
+        text[20] = b'0' + (nanos / 100_000_000) as u8;
+        text[21..29].copy_from_slice(&decimal::all((nanos % 100_000_000).into()));
         text
     }
 }
 
-/// The date of a day since 1970. Records come by the thousand from the same one.
-fn date(day: u64) -> [u8; 10] {
-    thread_local! {
-        static LAST: Cell<(u64, [u8; 10])> = const { Cell::new((0, *b"1970-01-01")) };
-    }
+/// Date and time of a second since 1970. Records come by the thousand from the same one.
+#[inline]
+fn second(secs: u64) -> [u8; 19] {
     let (known, text) = LAST.get();
-    if known == day {
-        return text;
-    }
+    if known == secs { text } else { other_second(secs) }
+}
+
+thread_local! {
+    static LAST: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
+}
+
+#[cold]
+#[inline(never)]
+fn other_second(secs: u64) -> [u8; 19] {
+    let (day, second) = (secs / DAY_SECS, (secs % DAY_SECS) as u32);
+    let mut text = *b"0000-00-00T00:00:00";
+    text[0..10].copy_from_slice(&date(day));
+    put(&mut text[11..13], second / 3_600);
+    put(&mut text[14..16], second / 60 % 60);
+    put(&mut text[17..19], second % 60);
+    LAST.set((secs, text));
+    text
+}
+
+/// The date of a day since 1970.
+fn date(day: u64) -> [u8; 10] {
     let secs = i64::try_from(day * DAY_SECS).unwrap_or(i64::MAX);
     // 2554 is the last year of a `Timestamp`, 9999 jiff's.
     let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
@@ -45,7 +59,6 @@ fn date(day: u64) -> [u8; 10] {
     put(&mut text[0..4], civil.year().unsigned_abs().into());
     put(&mut text[5..7], civil.month().unsigned_abs().into());
     put(&mut text[8..10], civil.day().unsigned_abs().into());
-    LAST.set((day, text));
     text
 }
 

@@ -21,6 +21,24 @@ pub(crate) fn none(bytes: &[u8], question: impl Fn(u8) -> bool) -> bool {
     answers == [false; 16]
 }
 
+/// The place of the first byte for which the answer is yes. For bytes that are some ten places away: what is made for far ones
+/// takes longer to begin.
+#[inline]
+pub(crate) fn position(bytes: &[u8], question: impl Fn(u8) -> bool) -> Option<usize> {
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    for (number, chunk) in chunks.iter().enumerate() {
+        let mut answers = [0_u8; 16];
+        for (answer, byte) in answers.iter_mut().zip(chunk) {
+            *answer = if question(*byte) { 0xff } else { 0 };
+        }
+        let answers = u128::from_le_bytes(answers);
+        if answers != 0 {
+            return Some(number * 16 + answers.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| question(*byte)).map(|place| chunks.len() * 16 + place)
+}
+
 /// A name in small letters, prepared for being compared with many in any case of letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AnyCase {
@@ -130,6 +148,18 @@ mod tests {
                     assert!(!none(&bytes, |byte| byte == b'"'), "{bytes:?}");
                     bytes[at] = others;
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_place_is_found() {
+        for len in 0..49 {
+            let mut bytes = vec![b'a'; len];
+            assert_eq!(position(&bytes, |byte| byte == b'b'), None);
+            for at in (0..len).rev() {
+                bytes[at] = b'b';
+                assert_eq!(position(&bytes, |byte| byte == b'b'), Some(at), "{bytes:?}");
             }
         }
     }

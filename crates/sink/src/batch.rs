@@ -57,7 +57,7 @@ pub enum Event {
     /// A flow that is over.
     Flow(Box<FlowEnd>),
     /// A head as httpry sees it.
-    RawHead(Box<RawHead>),
+    RawHead(RawHead),
 }
 
 impl Event {

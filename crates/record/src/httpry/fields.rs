@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{RawKind, Walk, start, without_leading_space};
 use crate::names::Names;
+use crate::words;
 
 /// The fields of a line, in order: what httpry's `-f` says.
 ///
@@ -13,6 +14,8 @@ use crate::names::Names;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
     names: Names,
+    /// What a name begins with, in any case of letters.
+    begins: Box<[bool; 256]>,
     columns: Vec<Column>,
     /// Where the parts of a start line are among the names: version, method, target, status, reason phrase.
     start: [Option<usize>; 5],
@@ -64,6 +67,11 @@ impl Fields {
         for name in list.iter().map(|name| name.as_ref().trim()).filter(|name| !name.is_empty()) {
             names.add(name);
         }
+        let mut begins = Box::new([false; 256]);
+        for byte in names.iter().filter_map(|name| name.bytes().next()) {
+            begins[usize::from(byte)] = true;
+            begins[usize::from(byte.to_ascii_uppercase())] = true;
+        }
         let columns = names.iter().map(|name| match name {
             "timestamp" => Column::Timestamp,
             "source-ip" => Column::SourceAddress,
@@ -76,7 +84,7 @@ impl Fields {
         let columns = columns.collect();
         let start = ["http-version", "method", "request-uri", "status-code", "reason-phrase"];
         let start = start.map(|name| names.find(name.as_bytes()));
-        Self { names, columns, start }
+        Self { names, begins, columns, start }
     }
 
     /// What httpry prints in its rate mode: the host alone.
@@ -105,7 +113,11 @@ impl Fields {
             values.set(place, part, head);
         }
         while let Some(line) = walk.next_line() {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            // Most lines are told by their first byte.
+            if !line.first().is_some_and(|byte| self.begins[usize::from(*byte)]) {
+                continue;
+            }
+            let Some(colon) = words::position(line, |byte| byte == b':') else { continue };
             if let place @ Some(_) = self.names.find(&line[..colon]) {
                 values.set(place, without_leading_space(&line[colon + 1..]), head);
             }

@@ -1,7 +1,6 @@
 //! Heads as lines of text.
 
-use std::fmt;
-use std::io::Write;
+use std::fmt::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 
 use gannet_packet::Timestamp;
@@ -10,8 +9,9 @@ use jiff::tz::TimeZone;
 use super::fields::{Column, Values};
 use super::{Fields, RawHead, RawKind};
 use crate::decimal;
+use crate::sheet::{Full, append, behind, piece, put, put_byte};
 use crate::short::{ADDRESS_BYTES_MAX, Short};
-use crate::time::put;
+use crate::time;
 
 /// Writes lines: the values of the fields with a TAB between, `-` for what is not there or empty.
 #[derive(Debug)]
@@ -57,27 +57,48 @@ impl Lines {
     pub fn write(&mut self, head: &RawHead, out: &mut Vec<u8>) {
         let Self { fields, times, values } = self;
         fields.find(head.kind, &head.bytes, values);
-        for (place, column) in fields.columns().enumerate() {
-            if place > 0 {
-                out.push(b'\t');
-            }
-            let value = values.of(place, &head.bytes);
-            // These are httpry's own whatever the head says, and `direction` unless it has such a field.
-            match (column, head.kind) {
-                (Column::Timestamp, _) => out.extend_from_slice(times.text(head.time)),
-                (Column::SourceAddress, _) => write_address(head.source.address, out),
-                (Column::DestinationAddress, _) => write_address(head.destination.address, out),
-                (Column::SourcePort, _) => decimal::write(head.source.port.into(), out),
-                (Column::DestinationPort, _) => decimal::write(head.destination.port.into(), out),
-                (Column::Direction, RawKind::Request) if value.is_empty() => out.push(b'>'),
-                (Column::Direction, RawKind::Response) if value.is_empty() => out.push(b'<'),
-                _ if value.is_empty() => out.push(b'-'),
-                _ => out.extend_from_slice(value),
-            }
-        }
-        out.push(b'\n');
+        let time = times.text(head.time);
+        let line = Line { fields, values, head, time };
+        // It does not fail but for want of room, of which there is more then.
+        let _ = append(out, LINE_BYTES, |room| line.put(room), |Full| true);
     }
 }
+
+/// What a line is made of.
+struct Line<'a> {
+    fields: &'a Fields,
+    values: &'a Values,
+    head: &'a RawHead,
+    time: &'a [u8],
+}
+
+impl Line<'_> {
+    fn put<'r>(&self, mut room: &'r mut [u8]) -> Result<&'r mut [u8], Full> {
+        let head = self.head;
+        for (place, column) in self.fields.columns().enumerate() {
+            if place > 0 {
+                room = put_byte(b'\t', room)?;
+            }
+            let value = self.values.of(place, &head.bytes);
+            // These are httpry's own whatever the head says, and `direction` unless it has such a field.
+            room = match (column, head.kind) {
+                (Column::Timestamp, _) => put(self.time, room)?,
+                (Column::SourceAddress, _) => put_address(head.source.address, room)?,
+                (Column::DestinationAddress, _) => put_address(head.destination.address, room)?,
+                (Column::SourcePort, _) => put_port(head.source.port, room)?,
+                (Column::DestinationPort, _) => put_port(head.destination.port, room)?,
+                (Column::Direction, RawKind::Request) if value.is_empty() => put_byte(b'>', room)?,
+                (Column::Direction, RawKind::Response) if value.is_empty() => put_byte(b'<', room)?,
+                _ if value.is_empty() => put_byte(b'-', room)?,
+                _ => put(value, room)?,
+            };
+        }
+        put_byte(b'\n', room)
+    }
+}
+
+/// A usual line has room in so many bytes.
+const LINE_BYTES: usize = 256;
 
 impl LocalTime {
     /// Times of this zone.
@@ -98,15 +119,15 @@ impl LocalTime {
     fn format(&self, secs: u64) -> [u8; 19] {
         // 2554 is the last year of a `Timestamp`, 9999 jiff's.
         let secs = i64::try_from(secs).unwrap_or(i64::MAX);
-        let time = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
-        let civil = self.zone.to_datetime(time);
+        let instant = jiff::Timestamp::from_second(secs).unwrap_or(jiff::Timestamp::MAX);
+        let civil = self.zone.to_datetime(instant);
         let mut text = *b"0000-00-00 00:00:00";
-        put(&mut text[0..4], civil.year().unsigned_abs().into());
-        put(&mut text[5..7], civil.month().unsigned_abs().into());
-        put(&mut text[8..10], civil.day().unsigned_abs().into());
-        put(&mut text[11..13], civil.hour().unsigned_abs().into());
-        put(&mut text[14..16], civil.minute().unsigned_abs().into());
-        put(&mut text[17..19], civil.second().unsigned_abs().into());
+        time::put(&mut text[0..4], civil.year().unsigned_abs().into());
+        time::put(&mut text[5..7], civil.month().unsigned_abs().into());
+        time::put(&mut text[8..10], civil.day().unsigned_abs().into());
+        time::put(&mut text[11..13], civil.hour().unsigned_abs().into());
+        time::put(&mut text[14..16], civil.minute().unsigned_abs().into());
+        time::put(&mut text[17..19], civil.second().unsigned_abs().into());
         text
     }
 }
@@ -129,14 +150,20 @@ impl fmt::Display for Address {
     }
 }
 
-fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+fn put_address(address: IpAddr, room: &mut [u8]) -> Result<&mut [u8], Full> {
+    let mut text = Short::<ADDRESS_BYTES_MAX>::new();
     if address.is_ipv4() {
-        let mut text = Short::<ADDRESS_BYTES_MAX>::new();
         text.address(address);
-        return out.extend_from_slice(text.as_bytes());
+    } else {
+        // There is room for every address.
+        let _ = write!(text, "{}", Address(address));
     }
-    // Memory takes everything.
-    let _ = write!(out, "{}", Address(address));
+    put(text.as_bytes(), room)
+}
+
+fn put_port(port: u16, room: &mut [u8]) -> Result<&mut [u8], Full> {
+    let len = decimal::put(port.into(), piece(room)?);
+    behind(room, len)
 }
 
 #[cfg(test)]

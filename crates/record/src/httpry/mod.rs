@@ -24,6 +24,8 @@ mod rates;
 use gannet_flow::Moment;
 use gannet_packet::{Endpoint, Timestamp};
 
+use crate::words;
+
 pub(crate) use fields::name_in_records;
 pub use fields::{Fields, NoFields, name_in_httpry};
 pub use lines::{Lines, LocalTime};
@@ -51,8 +53,10 @@ pub struct RawHead {
 /// What the first bytes of a request may be, in any case of letters: httpry's `-m`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Methods {
-    /// In lower case; none is empty.
+    /// In lower case and in order, so that those of one first byte are together; none is empty.
     prefixes: Vec<Box<[u8]>>,
+    /// Where the prefixes of a first byte begin and end, in any case of letters.
+    by_first: Box<[(u32, u32); 256]>,
     /// Which first bytes a head can have at all.
     first: Box<[bool; 256]>,
 }
@@ -90,12 +94,23 @@ impl Methods {
                 prefixes.push(name.into_bytes().into());
             }
         }
+        prefixes.sort_unstable();
+        let mut by_first = Box::new([(0, 0); 256]);
+        for (place, prefix) in (0..).zip(&prefixes) {
+            for byte in [prefix[0], prefix[0].to_ascii_uppercase()] {
+                let (start, end) = &mut by_first[usize::from(byte)];
+                if *start == *end {
+                    *start = place;
+                }
+                *end = place + 1;
+            }
+        }
         let mut first = Box::new([false; 256]);
         for byte in prefixes.iter().map(|prefix| prefix[0]).chain([VERSION[0]]) {
             first[usize::from(byte.to_ascii_lowercase())] = true;
             first[usize::from(byte.to_ascii_uppercase())] = true;
         }
-        Self { prefixes, first }
+        Self { prefixes, by_first, first }
     }
 
     /// Whether a payload may begin like a head: if not, there is nothing to judge.
@@ -107,6 +122,9 @@ impl Methods {
     /// What a segment's payload is. `cut` says that the segment was longer than what was captured of it.
     pub fn judge<'a>(&self, payload: &'a [u8], cut: bool) -> Judged<'a> {
         let Some(kind) = self.kind(payload) else { return Judged::Nothing };
+        if let Some(end) = usual_end(payload) {
+            return judge_whole(kind, payload, end);
+        }
         let mut walk = Walk::new(payload);
         let first = walk.next_line();
         // The whole of a request of HTTP/0.9 is its line; what has more lines and no end is not one.
@@ -119,12 +137,7 @@ impl Methods {
             (None, Some(line)) if is_alone && kind == RawKind::Request && is_simple(line) => payload.len(),
             (None, _) => return Judged::Split,
         };
-        let bytes = &payload[..end.min(SEEN_BYTES)];
-        if start(kind, Walk::new(bytes).first_line()).is_some() {
-            Judged::Whole(kind, bytes)
-        } else {
-            Judged::Nothing
-        }
+        judge_whole(kind, payload, end)
     }
 
     /// What a head is whose bytes were in several segments; `None` if it gives no line.
@@ -135,18 +148,35 @@ impl Methods {
 
     /// What a payload begins like.
     fn kind(&self, payload: &[u8]) -> Option<RawKind> {
-        let first = payload.first()?.to_ascii_lowercase();
+        let (start, end) = self.by_first[usize::from(*payload.first()?)];
+        let mut prefixes = self.prefixes.get(start as usize..end as usize).unwrap_or_default().iter();
         let begins = |prefix: &[u8]| {
-            // Nearly all are told apart by their first byte.
-            prefix.first() == Some(&first)
-                && payload.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            payload.get(..prefix.len()).is_some_and(|start| words::same_but_for_case(start, prefix))
         };
         // In this order: somebody may ask for a method whose name begins like a version.
-        if self.prefixes.iter().any(|prefix| begins(prefix)) {
+        if prefixes.any(|prefix| begins(prefix)) {
             return Some(RawKind::Request);
         }
         payload.starts_with(VERSION).then_some(RawKind::Response)
     }
+}
+
+/// What a payload is that has all of a head in it, up to `end`.
+fn judge_whole(kind: RawKind, payload: &[u8], end: usize) -> Judged<'_> {
+    let bytes = payload.get(..end.min(SEEN_BYTES)).unwrap_or(payload);
+    match start(kind, Walk::new(bytes).first_line()) {
+        Some(_) => Judged::Whole(kind, bytes),
+        None => Judged::Nothing,
+    }
+}
+
+/// Where a head ends whose empty line is CR LF behind another line, if nothing before that could end it: what a [`Walk`] finds
+/// line by line is found for nearly all heads at once. It begins with a line that is not empty.
+fn usual_end(payload: &[u8]) -> Option<usize> {
+    let end = memchr::memmem::find(payload, b"\n\r\n")? + 3;
+    let head = payload.get(..end)?;
+    let is_usual = memchr::memchr(0, head).is_none() && memchr::memmem::find(head, b"\n\n").is_none();
+    is_usual.then_some(end)
 }
 
 impl Default for Methods {
@@ -183,7 +213,7 @@ fn start(kind: RawKind, line: &[u8]) -> Option<Start<'_>> {
 
 /// Cuts at the first blank; white space behind it goes, too.
 fn at_blank(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(b' ', line)?;
+    let at = words::position(line, |byte| byte == b' ')?;
     Some((&line[..at], without_leading_space(&line[at + 1..])))
 }
 
@@ -344,6 +374,15 @@ mod tests {
         &[b"GET ", b"HTTP/1.1 ", b"\r\n", b"\n", b"\0", b" ", b"a: b", b"/", b"\r", b":", b"\xff"];
 
     proptest! {
+        /// Against going from line to line.
+        #[test]
+        fn usual_ends_are_those_of_a_walk(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..12)) {
+            let head = [b"GET ".as_slice(), &parts.concat()].concat();
+            if let Some(end) = usual_end(&head) {
+                prop_assert_eq!(Walk::new(&head).end(), Some(end), "{}", head.escape_ascii());
+            }
+        }
+
         /// Nothing panics, what may not begin is nothing, and what is whole stays so with more behind it.
         #[test]
         fn any_bytes(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..12)) {

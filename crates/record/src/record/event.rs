@@ -114,7 +114,7 @@ impl<'a> EventRecord<'a> {
 
     /// Appends the record to `out` as a line of `jsonl`, without the line's end.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
-        write_line(self, self.options, out)
+        self.with_line(|line| write_line(line, self.options, out))
     }
 
     /// `request`, `interim`, `response` or `pending`.
@@ -185,6 +185,14 @@ impl<'a> EventRecord<'a> {
 
 impl Serialize for EventRecord<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_line(|line| line.serialize(serializer))
+    }
+}
+
+impl EventRecord<'_> {
+    /// Lets `write` do something with the line: bodies are decoded once, however often it is written.
+    #[inline]
+    fn with_line<T>(&self, write: impl FnOnce(&Line<'_>) -> T) -> T {
         let Self { connection, options, .. } = *self;
         let path = self.path();
         let host = self.url.and_then(|url| url.host);
@@ -232,7 +240,7 @@ impl Serialize for EventRecord<'_> {
                 inner_vlan: inner_vlan(&connection.around),
             },
         };
-        line.serialize(serializer)
+        write(&line)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use gannet_http::{Head, Trailers};
-use serde::ser::SerializeMap;
+use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::RecordOptions;
@@ -161,10 +161,13 @@ pub(super) struct Scan<'a> {
     /// The bit of a place says that its field is selected. There is a field or two among many, and they are asked for more
     /// than once. Heads of more fields than a word has bits are rare, and theirs beyond are looked at each time.
     selected: u64,
+    /// In the same way, those whose values are known to need neither escapes nor masks unless the name does.
+    plain: u64,
     /// There are more fields than bits.
     is_long: bool,
     few: Few,
-    /// The place of the first of each, counted from 1; 0 for none.
+    /// Which there are of those that something is made of, as bits by their numbers, and the place of the first of each.
+    has: u32,
     known: [u32; KNOWN],
     /// More than one `traceparent`.
     traces: u8,
@@ -211,22 +214,27 @@ impl<'a> Scan<'a> {
         let mut scan = Self {
             head,
             selected: 0,
+            plain: 0,
             is_long: head.field_at(BITS).is_some(),
             few: Few::new(),
+            has: 0,
             known: [0; KNOWN],
             traces: 0,
         };
-        for (place, (name, _)) in (1..).zip(head.fields()) {
-            // None for what is beyond.
-            let bit = 1_u64.unbounded_shl(place - 1);
-            if selection.all {
-                scan.selected |= bit;
-            }
+        if selection.all {
+            scan.selected = u64::MAX.unbounded_shr(BITS.saturating_sub(head.fields().count()) as u32);
+        }
+        for (place, (name, value)) in (0..).zip(head.fields()) {
             let Some((at, found)) = selection.find(name) else { continue };
+            // None for what is beyond.
+            let bit = 1_u64.unbounded_shl(place);
             if found.selected {
                 scan.selected |= bit;
-                scan.few.add(place - 1, at);
+                scan.few.add(place, at);
                 scan.few.is_other |= !found.is_plain;
+            }
+            if is_plain_unmasked(value) {
+                scan.plain |= bit;
             }
             if let Some(known) = found.known {
                 scan.know(known, place);
@@ -238,15 +246,46 @@ impl<'a> Scan<'a> {
     #[inline]
     fn know(&mut self, known: Known, place: u32) {
         self.traces += u8::from(known == Known::Traceparent && self.traces < 2);
-        if let Some(first @ 0) = self.known.get_mut(known as usize) {
+        if !self.has(known)
+            && let Some(first) = self.known.get_mut(known as usize)
+        {
             *first = place;
+            self.has |= known.bit();
         }
     }
 
+    #[inline]
+    fn has(&self, known: Known) -> bool {
+        self.has & known.bit() != 0
+    }
+
+    /// The place of the first field of this name.
+    #[inline]
+    fn place_of(&self, name: Known) -> Option<usize> {
+        let place = self.known.get(name as usize)?;
+        self.has(name).then_some(*place as usize)
+    }
+
     /// The value of the first field of this name.
+    #[inline]
     pub(super) fn known(&self, name: Known) -> Option<&'a [u8]> {
-        let place = self.known.get(name as usize)?.checked_sub(1)?;
-        self.head.field_at(place as usize).map(|(_, value)| value)
+        self.head.field_at(self.place_of(name)?).map(|(_, value)| value)
+    }
+
+    /// The same as it is shown; for names that are no credentials.
+    pub(super) fn known_as_shown(&self, name: Known, options: &RecordOptions) -> Option<Shown<'a>> {
+        let place = self.place_of(name)?;
+        self.head.field_at(place).map(|(_, value)| self.shown(place, false, value, options))
+    }
+
+    /// The value of the field at a place as it is shown.
+    #[inline]
+    fn shown(&self, place: usize, credential: bool, value: &'a [u8], options: &RecordOptions) -> Shown<'a> {
+        if self.plain & 1_u64.unbounded_shl(place as u32) != 0 && !credential {
+            Shown::Plain(Plain(value))
+        } else {
+            options.shown_if(credential, value)
+        }
     }
 
     /// The ids of trace and parent. Two fields are as good as none: nobody can say which is meant.
@@ -256,6 +295,9 @@ impl<'a> Scan<'a> {
 
     /// What identifies the request, by precedence.
     pub(super) fn request_id(&self) -> Option<&'a [u8]> {
+        if self.has & Known::IDS_BITS == 0 {
+            return None;
+        }
         Known::IDS.into_iter().find_map(|id| self.known(id)).filter(|id| !id.is_empty())
     }
 }
@@ -276,13 +318,14 @@ impl<'a> HeaderPart<'a> {
     }
 
     /// The selected fields, if there are few, each once, whose names need no escapes.
-    fn few(&self) -> Option<impl Iterator<Item = (&'a Facts, &'a [u8])>> {
+    fn few(&self) -> Option<impl Iterator<Item = (&'a Facts, Shown<'a>)>> {
         let (few, selection) = (&self.scan.few, &self.options.headers);
         let is_it = !few.is_other && !self.scan.is_long && !selection.all;
         let places = few.places.get(..few.len).filter(|_| is_it)?;
         Some(places.iter().filter_map(|(field, name)| {
             let (_, value) = self.scan.head.field_at(usize::from(*field))?;
-            Some((selection.facts.get(usize::from(*name))?, value))
+            let facts = selection.facts.get(usize::from(*name))?;
+            Some((facts, self.scan.shown(usize::from(*field), facts.is_credential, value, self.options)))
         }))
     }
 
@@ -309,9 +352,12 @@ impl Serialize for HeaderPart<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         if let Some(few) = self.few() {
-            for (facts, value) in few {
-                let shown = self.options.shown_if(facts.is_credential, value);
-                map.serialize_entry(&Plain(facts.name.as_bytes()), [shown].as_slice())?;
+            for (facts, shown) in few {
+                let name = Plain(facts.name.as_bytes());
+                match shown {
+                    Shown::Plain(value) => map.serialize_entry(&name, &Alone(value))?,
+                    shown => map.serialize_entry(&name, &Alone(shown))?,
+                }
             }
             return map.end();
         }
@@ -323,6 +369,18 @@ impl Serialize for HeaderPart<'_> {
             entry(&mut map, name, &List(Values { part: self, name, at }))?;
         }
         map.end()
+    }
+}
+
+/// An array of one value.
+struct Alone<T>(T);
+
+impl<T: Serialize> Serialize for Alone<T> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut array = serializer.serialize_seq(Some(1))?;
+        array.serialize_element(&self.0)?;
+        array.end()
     }
 }
 

@@ -35,7 +35,7 @@ impl<'a> Said<'a> {
         let says = known(Known::SoapAction).or(known(Known::ContentType)).is_some();
         let operation = head.filter(|_| says).and_then(Head::operation);
         Self {
-            agent: known(Known::UserAgent).map(|agent| options.shown_if(false, agent)),
+            agent: scan.and_then(|scan| scan.known_as_shown(Known::UserAgent, options)),
             forwarded_for: forwarded_for(known(Known::Forwarded), known(Known::ForwardedFor)),
             trace_id: trace.map(|(trace, _)| trace),
             span_id: trace.map(|(_, span)| span),
@@ -82,6 +82,14 @@ impl Known {
         (Self::AzureRequestId, "x-ms-request-id"),
         (Self::CloudTraceContext, "x-cloud-trace-context"),
     ];
+    /// One of a word's bits.
+    #[inline]
+    pub(super) const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// The bits of those that identify a request: from the first of them on.
+    pub(super) const IDS_BITS: u32 = !(Self::RequestId.bit() - 1);
     /// Those that identify a request, by precedence.
     pub(super) const IDS: [Self; 7] = [
         Self::RequestId,
@@ -202,6 +210,7 @@ mod tests {
     fn the_names_are_in_the_order_of_their_numbers() {
         for (at, (known, name)) in Known::NAMES.into_iter().enumerate() {
             assert_eq!(known as usize, at, "{name}");
+            assert_eq!(Known::IDS.contains(&known), known.bit() & Known::IDS_BITS != 0, "{name}");
         }
     }
 

@@ -13,8 +13,22 @@ use crate::json::Plain;
 use crate::locator::{ID_BYTES_MAX, LocatorBehind, id_text};
 use crate::short::Short;
 
-#[derive(Serialize)]
+/// What a record says of itself, put together where it is written.
 pub(super) struct OwnPart<'a> {
+    pub(super) exchange: &'a Exchange,
+    /// That of a SOAP request.
+    pub(super) operation: Option<&'a str>,
+    pub(super) options: &'a RecordOptions,
+}
+
+impl Serialize for OwnPart<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Own::of(self.exchange, self.operation, self.options).serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct Own<'a> {
     id: Short<ID_BYTES_MAX>,
     state: Plain<'static>,
     reason: Plain<'static>,
@@ -39,13 +53,9 @@ pub(super) struct OwnPart<'a> {
     locator: LocatorBehind,
 }
 
-impl<'a> OwnPart<'a> {
-    /// `operation` is that of a SOAP request.
-    pub(super) fn new(
-        exchange: &'a Exchange,
-        operation: Option<&'a str>,
-        options: &'a RecordOptions,
-    ) -> Self {
+impl<'a> Own<'a> {
+    #[inline]
+    fn of(exchange: &'a Exchange, operation: Option<&'a str>, options: &'a RecordOptions) -> Self {
         let id = id_text(exchange.id());
         let tunnel = exchange.tunnel.as_deref();
         let around = &exchange.connection.around;

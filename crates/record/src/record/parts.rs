@@ -37,7 +37,7 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) host: Option<HostPart<'a>>,
     pub(super) timing: TimingPart<'a>,
-    pub(super) tcp: TcpPart,
+    pub(super) tcp: TcpPart<'a>,
     pub(super) gannet: OwnPart<'a>,
 }
 
@@ -169,8 +169,17 @@ pub(super) struct AgentPart<'a> {
     pub(super) original: Shown<'a>,
 }
 
+/// What TCP went through, put together where it is written.
+pub(super) struct TcpPart<'a>(pub(super) &'a TcpFacts);
+
+impl Serialize for TcpPart<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Facts::of(self.0).serialize(serializer)
+    }
+}
+
 #[derive(Serialize)]
-pub(super) struct TcpPart {
+struct Facts {
     retransmitted: u64,
     client_retransmitted: u64,
     server_retransmitted: u64,
@@ -180,8 +189,9 @@ pub(super) struct TcpPart {
     zero_window_ns: u64,
 }
 
-impl TcpPart {
-    pub(super) fn new(facts: &TcpFacts) -> Self {
+impl Facts {
+    #[inline]
+    fn of(facts: &TcpFacts) -> Self {
         let client = facts.client_retransmitted_bytes;
         Self {
             retransmitted: facts.retransmitted_bytes,

@@ -32,6 +32,22 @@ fn ok() -> Head {
     head(b"HTTP/1.1 200 OK", &[])
 }
 
+/// A line that needs more room than it got at first is written again; what it says of a body is not made again.
+#[test]
+fn a_long_line_counts_its_bodies_once() {
+    let codings = ["gzip"; 40].join(", ");
+    let response = head(b"HTTP/1.1 200 OK", &[(b"Content-Encoding", codings.as_bytes())]);
+    let mut exchange = exchange(request("GET / HTTP/1.1", &[("User-Agent", &"x".repeat(9_000))]), response);
+    if let Some(message) = &mut exchange.response {
+        message.body = b"body".as_slice().into();
+    }
+    let options = options();
+    let mut written = Vec::new();
+    Record::new(&exchange, &options).write_json(&mut written).unwrap();
+    assert_eq!(options.bodies_refused.load(Ordering::Relaxed), 1);
+    assert_eq!(String::from_utf8(written).unwrap(), line(&exchange, &options));
+}
+
 #[test]
 fn a_whole_line() {
     let fields = [("Host", "shop.example:8080"), ("User-Agent", "curl/8.5"), ("Accept", "*/*"), ("X", "y")];

@@ -2,13 +2,22 @@
 
 use gannet_http::{Exchange, Interim};
 use gannet_packet::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::parts::{Items, List};
 
+/// The times of an exchange. They are put together where they are written: moving them there would take as long.
+pub(super) struct TimingPart<'a>(pub(super) &'a Exchange);
+
+impl Serialize for TimingPart<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Times::of(self.0).serialize(serializer)
+    }
+}
+
 /// All keys are there, null if there is no value: a reader of columns finds them in every line.
 #[derive(Serialize)]
-pub(super) struct TimingPart<'a> {
+struct Times<'a> {
     connect_ns: Option<u64>,
     connect_server_ns: Option<u64>,
     connect_client_ns: Option<u64>,
@@ -33,8 +42,9 @@ pub(super) struct TimingPart<'a> {
     resp_last_ns: Option<u64>,
 }
 
-impl<'a> TimingPart<'a> {
-    pub(super) fn new(exchange: &'a Exchange) -> Self {
+impl<'a> Times<'a> {
+    #[inline]
+    fn of(exchange: &'a Exchange) -> Self {
         let Exchange { request, response, timing, .. } = exchange;
         let nanos = |time: Option<Timestamp>| time.map(|time| time.0);
         let request_first = request.as_ref().map(|message| message.first.0);
@@ -68,7 +78,7 @@ impl<'a> TimingPart<'a> {
     }
 }
 
-pub(super) struct Interims<'a>(&'a [Interim]);
+struct Interims<'a>(&'a [Interim]);
 
 impl Items for Interims<'_> {
     fn items(&self) -> impl Iterator<Item: Serialize> {
