@@ -10,6 +10,8 @@
 //!   ...
 //! ```
 //!
+//! Plain segments take a [short way](super::ports) where a program has one.
+//!
 //! There is one operation for each instruction, so jump targets are the program's own. An operation may do the work of the
 //! instructions behind it as well and step over them; those keep theirs, since a jump may land on them.
 //!
@@ -17,6 +19,7 @@
 //! `get`, packet bytes too, and jumps only go forward.
 
 use super::insn::*;
+use super::ports::Ports;
 use super::program::*;
 use super::vm::{SCRATCH_MASK, Skb, calculate};
 
@@ -26,6 +29,8 @@ pub struct Machine {
     operations: Box<[Operation]>,
     /// The constant of every instruction, for operations that compare with several.
     constants: Box<[u32]>,
+    /// The short way for most frames, if the program has one.
+    ports: Option<Box<Ports>>,
     /// What says how much is kept of a frame that passes, if not the program itself.
     length: Option<Box<Machine>>,
 }
@@ -43,6 +48,7 @@ impl Machine {
         Self {
             operations: operations.into_boxed_slice(),
             constants: instructions.iter().map(|insn| insn.k).collect(),
+            ports: Ports::of(program).map(Box::new),
             length: None,
         }
     }
@@ -60,11 +66,19 @@ impl Machine {
     /// what [`Program::run`] gives for [`Skb::of`] with that `len`.
     #[inline]
     pub fn run(&self, bytes: &[u8], len: u32) -> u32 {
-        let verdict = self.execute(bytes, len, || Skb { len, ..Skb::of(bytes) }).unwrap_or(0);
+        let verdict = match self.ports.as_ref().and_then(|ports| ports.verdict(bytes)) {
+            Some(verdict) => verdict,
+            None => self.run_all(bytes, len),
+        };
         match &self.length {
             Some(length) if verdict != 0 => length.run_whole(bytes),
             _ => verdict,
         }
+    }
+
+    #[inline(never)]
+    fn run_all(&self, bytes: &[u8], len: u32) -> u32 {
+        self.execute(bytes, len, || Skb { len, ..Skb::of(bytes) }).unwrap_or(0)
     }
 
     /// Runs on a frame as if it ended with its last byte.

@@ -19,6 +19,7 @@ pub mod asm;
 pub mod insn;
 mod listing;
 mod machine;
+mod ports;
 pub mod program;
 mod vm;
 
