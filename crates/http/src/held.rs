@@ -79,28 +79,34 @@ impl Held {
     /// What `data` is, together with what is held of its direction.
     pub(crate) fn classify(&mut self, data: &Data<'_>) -> Verdict {
         let verdict = self.at_beginning(data);
-        if verdict != Verdict::Other || !self.lost || self.midstream {
+        if !self.lost || self.midstream {
             return verdict;
         }
-        // The connection's first bytes are missing, and with them where its messages begin.
-        let mut cut = None;
-        for (role, found) in [(Role::Requests, Verdict::Request), (Role::Responses, Verdict::Response)] {
-            let Some(at) = detect::find_start(role, data.bytes, false, false) else { continue };
-            match detect::classify(&data.bytes[at..], true) {
-                verdict if verdict == found => {
-                    self.drop_pieces(data.from);
-                    self.within = true;
-                    return found;
-                }
-                // The end of the segment cuts it.
-                Verdict::Unsure => cut = Some(cut.unwrap_or(at).min(at)),
-                _ => {}
-            }
+        // The connection's first bytes are missing, and with them where its messages begin. What looks like a request within
+        // what its server sends is quoted there.
+        let (role, expected) = match data.from {
+            Peer::Originator => (Role::Requests, Verdict::Request),
+            Peer::Responder => (Role::Responses, Verdict::Response),
+        };
+        let is_quoted = verdict == Verdict::Request && expected == Verdict::Response;
+        if verdict != Verdict::Other && !is_quoted {
+            return verdict;
         }
-        let Some(cut) = cut else { return verdict };
-        self.drop_pieces(data.from);
-        self.begins_at = cut;
-        Verdict::Unsure
+        let Some(at) = detect::find_start(role, data.bytes, false, false) else { return Verdict::Other };
+        match detect::classify(&data.bytes[at..], true) {
+            verdict if verdict == expected => {
+                self.drop_pieces(data.from);
+                self.within = true;
+                verdict
+            }
+            // The end of the segment cuts it.
+            Verdict::Unsure => {
+                self.drop_pieces(data.from);
+                self.begins_at = at;
+                Verdict::Unsure
+            }
+            _ => Verdict::Other,
+        }
     }
 
     /// The same, if it begins like something.

@@ -397,6 +397,22 @@ fn the_end_of_a_body_is_no_part_of_a_method() {
     }
 }
 
+/// Seen in random loss: a body behind a lost head quotes a request, and the server was taken for the client of the whole connection.
+#[test]
+fn a_quoted_request_behind_a_loss_is_none() {
+    for before in ["", "[7]"] {
+        let mut lane = Lane::new();
+        lane.gap(CLIENT, 100).gap(SERVER, 100).server([before, &get("/quoted")].concat());
+        lane.client(get("/2")).server(answer(202)).client(get("/3")).server(answer(203));
+        let exchanges = lane.finish();
+        assert_eq!(lines(&exchanges), ["GET /2 0 > 202 0 complete", "GET /3 0 > 203 0 complete"], "{before}");
+    }
+    // Who waited for the connection may be the client all the same, as its first answer shows.
+    let mut lane = Lane::new();
+    lane.gap(SERVER, 100).server(get("/2")).client(answer(202)).server(get("/3")).client(answer(203));
+    assert!(lines(&lane.finish()).contains(&"GET /3 0 > 203 0 complete".to_owned()));
+}
+
 /// A connection that is joined before an answer may be one of which only the server is captured. That its first answer is to a
 /// request from before is true of both; of the next ones, that their requests should have been seen.
 #[test]
