@@ -96,6 +96,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The source has nothing at the moment, but may have more later.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 /// Why reading ended before the end of the file. All packets before `offset` have been delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -197,7 +205,8 @@ pub(crate) fn not_capture(bytes: &[u8]) -> Error {
         let hex: Vec<String> = start.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = start.escape_ascii();
         if start.len() < 4 {
-            format!("only {} bytes: {} (\"{text}\")", start.len(), hex.join(" "))
+            let plural = if start.len() == 1 { "" } else { "s" };
+            format!("only {} byte{plural}: {} (\"{text}\")", start.len(), hex.join(" "))
         } else {
             format!("it starts with {} (\"{text}\")", hex.join(" "))
         }

@@ -1,4 +1,6 @@
 //! Decompression between a source and the reader: gzip of several members, Zstandard of several frames, or none.
+//!
+//! A source may have pauses: what it answers with [`io::ErrorKind::WouldBlock`] is passed on, and reading goes on later where it was.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
@@ -81,7 +83,7 @@ impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let result = self.source.read(buf);
         if let Err(error) = &result {
-            self.failed |= error.kind() != io::ErrorKind::Interrupted;
+            self.failed |= !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock);
         }
         result
     }
@@ -89,26 +91,47 @@ impl<R: Read> Read for Watched<R> {
 
 /// Decodes Zstandard frames one after the other; ruzstd's own reader stops after the first.
 ///
+/// ruzstd takes what it asks its source for and forgets it when the source then has a pause. So headers and blocks are gathered
+/// here, and given to it whole.
+///
 /// A frame cut off gives what lies further back than its window (ruzstd keeps that much until the frame ends).
 struct ZstdDecoder<R> {
     frame: FrameDecoder,
     in_frame: bool,
+    /// The frame ends with a checksum.
+    has_checksum: bool,
     source: R,
+    /// As much as there is of the header or block at hand: at most what the 21 bits of a block's length can say.
+    unit: Vec<u8>,
+    /// Bytes of a skippable frame that are still to come.
+    to_skip: u64,
 }
 
 impl<R: BufRead> ZstdDecoder<R> {
     fn new(source: R) -> Self {
         // ruzstd bounds the window, and with it its memory, to 128 MiB unless told otherwise.
-        Self { frame: FrameDecoder::new(), in_frame: false, source }
+        Self {
+            frame: FrameDecoder::new(),
+            in_frame: false,
+            has_checksum: false,
+            source,
+            unit: Vec::new(),
+            to_skip: 0,
+        }
     }
 
     /// Goes on to the next frame; `false` at the end of the source.
     fn next_frame(&mut self) -> io::Result<bool> {
         loop {
-            if self.source.fill_buf()?.is_empty() {
+            self.skip()?;
+            // A header that is cut off is ruzstd's to refuse, here and below.
+            if !self.gather(header_len)? && self.unit.is_empty() {
                 return Ok(false);
             }
-            match self.frame.reset(&mut self.source) {
+            let started = self.frame.reset(self.unit.as_slice());
+            self.has_checksum = self.unit.get(4).is_some_and(|descriptor| descriptor & 0b100 != 0);
+            self.unit.clear();
+            match started {
                 Ok(()) => {
                     self.in_frame = true;
                     return Ok(true);
@@ -116,15 +139,49 @@ impl<R: BufRead> ZstdDecoder<R> {
                 Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
                     length,
                     ..
-                })) => {
-                    let skipped = io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
-                    if skipped != u64::from(length) {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
+                })) => self.to_skip = length.into(),
                 Err(error) => return Err(io::Error::other(error)),
             }
         }
+    }
+
+    /// Skips the rest of a skippable frame.
+    fn skip(&mut self) -> io::Result<()> {
+        while self.to_skip != 0 {
+            let present = self.source.fill_buf()?.len();
+            if present == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let skipped = usize::try_from(self.to_skip).unwrap_or(usize::MAX).min(present);
+            self.source.consume(skipped);
+            self.to_skip -= skipped as u64;
+        }
+        Ok(())
+    }
+
+    /// Gathers a unit, whose length so far as its beginning tells `len` says. `false` if the source ends in it.
+    fn gather(&mut self, len: impl Fn(&[u8]) -> usize) -> io::Result<bool> {
+        loop {
+            let missing = len(&self.unit).saturating_sub(self.unit.len());
+            if missing == 0 {
+                return Ok(true);
+            }
+            let present = self.source.fill_buf()?;
+            if present.is_empty() {
+                return Ok(false);
+            }
+            let taken = missing.min(present.len());
+            self.unit.extend_from_slice(present.get(..taken).unwrap_or_default());
+            self.source.consume(taken);
+        }
+    }
+
+    fn next_block(&mut self) -> io::Result<()> {
+        let has_checksum = self.has_checksum;
+        self.gather(|unit| block_len(unit, has_checksum))?;
+        let decoded = self.frame.decode_blocks(self.unit.as_slice(), BlockDecodingStrategy::UptoBlocks(1));
+        self.unit.clear();
+        decoded.map(drop).map_err(io::Error::other)
     }
 
     fn end_frame(&mut self) -> io::Result<()> {
@@ -145,9 +202,7 @@ impl<R: BufRead> Read for ZstdDecoder<R> {
         }
         while self.in_frame || self.next_frame()? {
             while self.frame.can_collect() == 0 && !self.frame.is_finished() {
-                self.frame
-                    .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1))
-                    .map_err(io::Error::other)?;
+                self.next_block()?;
             }
             let n = self.frame.read(buf)?;
             if n != 0 {
@@ -159,6 +214,32 @@ impl<R: BufRead> Read for ZstdDecoder<R> {
         }
         Ok(0)
     }
+}
+
+/// The length of the frame header that begins so, as far as that tells (RFC 8878, section 3.1.1.1): magic number, descriptor, window,
+/// dictionary, size of the contents. Of a skippable frame, its magic number and its length.
+fn header_len(unit: &[u8]) -> usize {
+    match *unit {
+        [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50 => 8,
+        [_, _, _, _, descriptor, ..] => {
+            let is_single_segment = descriptor & 0b10_0000 != 0;
+            let window = usize::from(!is_single_segment);
+            let dictionary = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
+            let contents = [usize::from(is_single_segment), 2, 4, 8][usize::from(descriptor >> 6)];
+            5 + window + dictionary + contents
+        }
+        _ => 5,
+    }
+}
+
+/// The length of the block that begins so, as far as that tells (section 3.1.1.2), with the checksum behind the last one of a frame.
+fn block_len(unit: &[u8], has_checksum: bool) -> usize {
+    let [low, middle, high, ..] = *unit else { return 3 };
+    let header = u32::from_le_bytes([low, middle, high, 0]);
+    // Of a run of one byte only that is there.
+    let contents = if header >> 1 & 0b11 == 1 { 1 } else { header as usize >> 3 };
+    let checksum = if header & 1 != 0 && has_checksum { 4 } else { 0 };
+    3 + contents + checksum
 }
 
 /// Bytes of compressed data read at once.
@@ -193,6 +274,51 @@ mod tests {
         let mut out = Vec::new();
         let result = source.read_to_end(&mut out);
         (out, result.err().map(|_| source.is_damage()))
+    }
+
+    /// Gives so many bytes at a time, with a pause after each time.
+    struct Halting<'a>(&'a [u8], usize, bool);
+
+    impl Read for Halting<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.2 = !self.2;
+            if self.2 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let most = self.1.min(buf.len());
+            self.0.read(&mut buf[..most])
+        }
+    }
+
+    /// Wherever a source has a pause, reading goes on behind it, and damage is damage.
+    #[test]
+    fn pauses_change_nothing() {
+        let (first, second) = (sample()[..40_000].to_vec(), b"the second".to_vec());
+        let skippable = [0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+        for compressed in [
+            [first.clone(), second.clone()].concat(),
+            [gzip(&first), gzip(&second)].concat(),
+            [zstd(&first), skippable.to_vec(), zstd(&second)].concat(),
+            gzip(&first)[..2_000].to_vec(),
+            zstd(&first)[..2_000].to_vec(),
+        ] {
+            let expected = inflated(&compressed);
+            for step in [1, 2, 3, 7, 1_000] {
+                // What tells the format is read before there can be pauses.
+                let (start, rest) = compressed.split_at(4);
+                let mut source = Inflate::new(start.chain(Halting(rest, step, false))).unwrap();
+                let (mut out, mut buffer) = (Vec::new(), [0; 3_000]);
+                let damage = loop {
+                    match source.read(&mut buffer) {
+                        Ok(0) => break None,
+                        Ok(n) => out.extend_from_slice(&buffer[..n]),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(_) => break Some(source.is_damage()),
+                    }
+                };
+                assert!((out, damage) == expected, "{step} bytes at a time");
+            }
+        }
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl<S: PacketSource> Merge<S> {
     /// Goes on to the next packet; `false` when all sources have ended.
     ///
     /// # Errors
-    /// A source failed, with its number. It counts as ended; the next call goes on with the others.
+    /// A source failed, with its number. It counts as ended; the next call goes on with the others. One that merely
+    /// [pauses](Error::is_pause) is asked again, because its next packet may be the oldest.
     #[inline(always)]
     pub fn advance(&mut self) -> Result<bool, (usize, Error)> {
         if let [reader] = self.sources.as_mut_slice() {
@@ -74,8 +75,15 @@ impl<S: PacketSource> Merge<S> {
         self.stale.extend(self.current.take());
         while let Some(source) = self.stale.pop() {
             let Some(reader) = self.sources.get_mut(source) else { continue };
-            if !reader.advance().map_err(|error| (source, error))? {
-                continue;
+            match reader.advance() {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    if error.is_pause() {
+                        self.stale.push(source);
+                    }
+                    return Err((source, error));
+                }
             }
             if let Some((time, interface)) = reader.stamp() {
                 self.heads.push(Reverse((time, source)));
@@ -209,6 +217,44 @@ mod tests {
         ];
         assert_eq!(merged(sources), [(1, 2, "b".to_owned()), (2, 1, "a".to_owned())]);
         assert_eq!(merged(Vec::<SliceReader<'_>>::new()), []);
+    }
+
+    /// Gives its bytes one by one, with a pause before each.
+    struct Halting<'a>(&'a [u8], bool);
+
+    impl std::io::Read for Halting<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(std::io::ErrorKind::WouldBlock.into());
+            }
+            self.0.read(&mut buf[..1])
+        }
+    }
+
+    /// Who pauses is waited for: its next packet may be the oldest.
+    #[test]
+    fn pauses_do_not_change_the_order() {
+        let a = capture(&["a"], &[(0, 1, 0), (0, 4, 1)]);
+        let b = capture(&["b"], &[(0, 2, 2), (0, 3, 3), (0, 5, 4)]);
+        let halting = |file| {
+            let (header, rest): (&[u8], &[u8]) = <[u8]>::split_at(file, 28);
+            crate::StreamReader::new(std::io::Read::chain(header, Halting(rest, false))).unwrap()
+        };
+        let mut merge = Merge::new(vec![halting(&a), halting(&b)]);
+        let (mut found, mut pauses) = (Vec::new(), 0);
+        loop {
+            match merge.advance() {
+                Ok(true) => found.push(merge.packet().unwrap().1.frame.data[0]),
+                Ok(false) => break,
+                Err((_, error)) => {
+                    assert!(error.is_pause());
+                    pauses += 1;
+                }
+            }
+        }
+        assert_eq!(found, [0, 2, 3, 1, 4]);
+        assert!(pauses > 100);
     }
 
     proptest! {

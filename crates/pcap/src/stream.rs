@@ -20,6 +20,9 @@ use crate::{Error, Interface, Packet, PacketSource, Reason, Warning, classic};
 /// ([`buffer`](Self::buffer)): reading then goes on in another one, and a buffer that nobody keeps any more is used again.
 ///
 /// Of an uncompressed file several threads may read pieces, and offer them in their order ([`offer`](Self::offer)).
+///
+/// A source may have pauses: it answers [`io::ErrorKind::WouldBlock`] while it has nothing. That is an error which
+/// [is a pause](Error::is_pause): the next step goes on where this one was, in the middle of a record as well.
 #[derive(Debug)]
 pub struct StreamReader<R> {
     source: Inflate<R>,
@@ -55,7 +58,7 @@ impl<R: Read> StreamReader<R> {
     /// Reads the first header. Blocks until enough has arrived to know the format.
     ///
     /// # Errors
-    /// Not a capture, one whose first header is cut off or unusable, or the source failed.
+    /// Not a capture, one whose first header is cut off or unusable, or the source failed, or pauses: then what it has given is lost.
     pub fn new(source: R) -> Result<Self, Error> {
         let mut source = Inflate::new(source).map_err(|source| Error::Io { offset: 0, source })?;
         let mut buffer = vec![0; BUFFER];
@@ -93,6 +96,9 @@ impl<R: Read> StreamReader<R> {
             match read_retrying(&mut source, &mut buffer[end..]) {
                 Ok(0) => complete = true,
                 Ok(n) => end += n,
+                Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(Error::Io { offset: end as u64, source });
+                }
                 Err(error) if source.is_damage() => {
                     let found = format!("compressed data that is damaged: {error}");
                     return Err(Error::NotCapture { found });
@@ -285,7 +291,12 @@ impl<R: Read> StreamReader<R> {
             if rest == 0 {
                 return Ok(());
             }
-            if !self.fill()? {
+            let filled = self.fill();
+            if filled.as_ref().is_err_and(Error::is_pause) {
+                // It goes on from here.
+                self.beyond = Some((pending + (len - rest), rest));
+            }
+            if !filled? {
                 if !self.ended {
                     // The block started before what has just been skipped.
                     let skipped = len - rest;
@@ -331,6 +342,9 @@ impl<R: Read> StreamReader<R> {
             Ok(n) => {
                 self.end += n;
                 Ok(true)
+            }
+            Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
+                Err(Error::Io { offset: self.offset + self.end as u64, source })
             }
             Err(error) if self.source.is_damage() => {
                 let offset = self.offset + (self.end - self.start) as u64;
@@ -446,6 +460,58 @@ mod tests {
         assert_eq!(error.to_string(), format!("reading at offset {}: cable pulled", file.len() - 1));
         assert!(reader.next_packet().unwrap().is_none());
         assert!(matches!(StreamReader::new(Failing(b"\x0a\x0d")), Err(Error::Io { .. })));
+    }
+
+    /// Gives so many bytes at a time, with a pause after each time.
+    struct Halting<'a>(&'a [u8], usize, bool);
+
+    impl Read for Halting<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.2 = !self.2;
+            if self.2 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let most = self.1.min(buf.len());
+            self.0.read(&mut buf[..most])
+        }
+    }
+
+    /// Packets, warnings and the end are the same wherever the source has pauses.
+    #[test]
+    fn pauses_change_nothing() {
+        let mut file = capture(3);
+        // A block that is skipped.
+        for word in [0x0bad_u32, 800].into_iter().chain([7; 197]).chain([800]) {
+            file.extend_from_slice(&word.to_le_bytes());
+        }
+        file.extend_from_slice(&capture(2)[..]);
+        for cut in [0, 1, 100, 140, 500, 1_000] {
+            let file = &file[..file.len() - cut];
+            let mut plain = StreamReader::new(file).unwrap();
+            let mut expected = Vec::new();
+            while let Some(packet) = plain.next_packet().unwrap() {
+                expected.push((packet.offset, packet.frame.timestamp, packet.frame.interface));
+            }
+            for step in [1, 5, 64, 130, 4_096] {
+                let (header, rest) = file.split_at(200);
+                let mut reader = StreamReader::new(header.chain(Halting(rest, step, false))).unwrap();
+                let (mut found, mut pauses) = (Vec::new(), 0);
+                loop {
+                    match reader.next_packet() {
+                        Ok(Some(packet)) => {
+                            found.push((packet.offset, packet.frame.timestamp, packet.frame.interface));
+                        }
+                        Ok(None) => break,
+                        Err(error) => {
+                            assert!(error.is_pause(), "{error}");
+                            pauses += 1;
+                        }
+                    }
+                }
+                assert_eq!((found, reader.warning()), (expected.clone(), plain.warning()), "{cut} {step}");
+                assert!(pauses >= rest.len() / step, "{cut} {step}");
+            }
+        }
     }
 
     /// Whoever keeps the buffers has the packets, and no buffer is kept for longer.
