@@ -15,6 +15,14 @@ pub(crate) enum Parcel {
     Records(Records),
 }
 
+/// Batches, their records for one output, and the bytes that these keep in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) batches: usize,
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
 /// Records of the events of one batch, made for one output.
 pub(crate) struct Records {
     /// That of the batch.
@@ -113,14 +121,19 @@ impl Parcel {
         }
     }
 
-    /// How many records it has for an output that takes `events`, and the bytes that they keep in memory.
-    pub(crate) fn load(&self, events: EventKinds) -> (usize, usize) {
+    /// What it is for an output that takes `events`.
+    pub(crate) fn load(&self, events: EventKinds) -> Load {
+        let mut load = Load { batches: 1, records: 0, bytes: 0 };
         match self {
-            Self::Events(batch) => batch
-                .taken(events)
-                .fold((0, 0), |(records, bytes), event| (records + 1, bytes + event.held_bytes())),
-            Self::Records(records) => (records.ends.len(), records.bytes.len()),
+            Self::Events(batch) => {
+                for event in batch.taken(events) {
+                    load.records += 1;
+                    load.bytes += event.held_bytes();
+                }
+            }
+            Self::Records(records) => (load.records, load.bytes) = (records.ends.len(), records.bytes.len()),
         }
+        load
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file could not be opened for appending.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot write to {}: {source}", path.display())]
     Open {
         /// Its path.
         path: PathBuf,

@@ -1,9 +1,9 @@
 //! The threads of the outputs, and the way to them.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gannet_record::RecordOptions;
 
@@ -96,6 +96,9 @@ pub struct Hub {
     /// Waiting for their threads.
     opened: Vec<(Arc<Sink>, Writer)>,
     threads: Vec<(Arc<Sink>, JoinHandle<()>)>,
+    ends: Arc<Ends>,
+    /// Those that a lane writes itself.
+    by_lane: Vec<Arc<Sink>>,
     worker_writes: bool,
     /// What records show, if lanes make them.
     for_makers: Option<RecordOptions>,
@@ -147,7 +150,7 @@ impl Hub {
         let sinks: Arc<[_]> = sinks
             .into_iter()
             .map(|spec| {
-                let queue = Queue::new(spec.events, order, when_full, workers);
+                let queue = Queue::new(order, when_full, workers);
                 Arc::new(Sink::new(spec, queue))
             })
             .collect();
@@ -161,7 +164,16 @@ impl Hub {
         }
         let worker_writes = writing == Writing::ByWorkers && workers == 1;
         let for_makers = (writing == Writing::ByWorkers && workers > 1).then_some(options);
-        Ok(Self { sinks, opened, threads: Vec::new(), worker_writes, for_makers, for_lane: Mutex::default() })
+        Ok(Self {
+            sinks,
+            opened,
+            threads: Vec::new(),
+            ends: Arc::default(),
+            by_lane: Vec::new(),
+            worker_writes,
+            for_makers,
+            for_lane: Mutex::default(),
+        })
     }
 
     /// Starts the threads.
@@ -173,11 +185,16 @@ impl Hub {
                 if writer.begin().is_ok() {
                     for_lane.push(writer);
                 }
+                self.by_lane.push(sink);
                 continue;
             }
+            let end = End::of_thread(&self.ends, self.threads.len());
             let name = format!("sink-{}", sink.spec().format.name());
-            let thread =
-                thread::Builder::new().name(name).spawn(move || writer.run()).map_err(Error::Thread)?;
+            let run = move || {
+                let _end = end;
+                writer.run();
+            };
+            let thread = thread::Builder::new().name(name).spawn(run).map_err(Error::Thread)?;
             self.threads.push((sink, thread));
         }
         Ok(())
@@ -213,6 +230,13 @@ impl Hub {
         self.sinks.iter().map(|sink| sink.report()).collect()
     }
 
+    /// Nothing more will come: waits, at most that long, until the outputs have written what is queued and have ended. All lanes must be
+    /// gone. True if nothing is left to be waited for; [`Hub::finish`] must follow all the same.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        self.queues().for_each(Queue::end);
+        self.ends.wait(timeout)
+    }
+
     /// Writes what is queued and ends the outputs. All lanes must be gone.
     ///
     /// Where lanes do not wait (live, or after [`Hub::hurry`]) this takes 2 s at most: the thread of an output that nobody
@@ -227,13 +251,16 @@ impl Hub {
         for (sink, _) in self.opened.drain(..) {
             sink.settle();
         }
-        let deadline = Instant::now() + MAX_END;
-        for (sink, thread) in self.threads.drain(..) {
-            let is_patient = sink.queue().is_some_and(Queue::is_patient);
-            while !is_patient && !thread.is_finished() && Instant::now() < deadline {
-                thread::sleep(POLL_DELAY);
-            }
-            if !is_patient && !thread.is_finished() {
+        // A worker that panicked has left behind what it was to write.
+        for sink in self.by_lane.drain(..) {
+            sink.settle();
+        }
+        let is_patient = self.queues().any(Queue::is_patient);
+        if !is_patient && !self.threads.is_empty() {
+            self.ends.wait(MAX_END);
+        }
+        for (number, (sink, thread)) in self.threads.drain(..).enumerate() {
+            if !is_patient && !self.ends.has_ended(number) {
                 sink.leave(NOT_READ);
             } else if thread.join().is_err() {
                 sink.settle();
@@ -249,6 +276,53 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Which threads have ended, or are about to: all that is left to them is to be joined.
+#[derive(Default)]
+struct Ends {
+    threads: Mutex<Vec<bool>>,
+    changed: Condvar,
+}
+
+/// A thread's own. Dropping it tells that the thread has ended.
+struct End {
+    ends: Arc<Ends>,
+    number: usize,
+}
+
+impl Ends {
+    /// Waits until all have ended, at most that long. True if they have.
+    fn wait(&self, timeout: Duration) -> bool {
+        let is_running = |threads: &mut Vec<bool>| threads.contains(&false);
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, is_running);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    fn has_ended(&self, number: usize) -> bool {
+        self.lock().get(number).is_none_or(|has_ended| *has_ended)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl End {
+    /// Of a thread that is about to begin; threads come in the order of their numbers.
+    fn of_thread(ends: &Arc<Ends>, number: usize) -> Self {
+        ends.lock().push(false);
+        Self { ends: Arc::clone(ends), number }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(has_ended) = self.ends.lock().get_mut(self.number) {
+            *has_ended = true;
+        }
+        self.ends.changed.notify_all();
     }
 }
 
@@ -285,7 +359,9 @@ impl Drop for Lane {
         for queue in self.sinks.iter().filter_map(|sink| sink.queue()) {
             queue.end_lane(self.number);
         }
-        if !self.writers.is_empty() && !thread::panicking() {
+        if thread::panicking() {
+            self.writers.iter().for_each(Writer::abandon);
+        } else if !self.writers.is_empty() {
             // It is the only lane.
             self.sinks.iter().filter_map(|sink| sink.queue()).for_each(Queue::end);
             self.catch_up();
@@ -295,5 +371,4 @@ impl Drop for Lane {
 
 /// What a reader gets for the rest at the end of a run, all outputs together.
 const MAX_END: Duration = Duration::from_secs(2);
-const POLL_DELAY: Duration = Duration::from_millis(1);
 const NOT_READ: &str = "nobody read it within 2 s of the end";

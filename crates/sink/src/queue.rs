@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::batch::Parcel;
-use crate::{EventKinds, Order, WhenFull};
+use crate::batch::{Load, Parcel};
+use crate::{Order, WhenFull};
 
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -26,8 +26,6 @@ pub(crate) struct Queue {
     ready: Condvar,
     /// Lanes wait here.
     space: Condvar,
-    /// Says which events count.
-    events: EventKinds,
     order: Order,
     when_full: WhenFull,
     /// How many lanes the merge waits for.
@@ -53,13 +51,6 @@ pub(crate) enum Next {
 pub(crate) enum Pushed {
     Queued,
     Shed,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Load {
-    batches: usize,
-    records: usize,
-    bytes: usize,
 }
 
 /// A batch in the queue, with its lane and what it adds to the load.
@@ -91,7 +82,7 @@ struct Lane {
 }
 
 impl Queue {
-    pub(crate) fn new(events: EventKinds, order: Order, when_full: WhenFull, workers: usize) -> Self {
+    pub(crate) fn new(order: Order, when_full: WhenFull, workers: usize) -> Self {
         let bounds = match when_full {
             WhenFull::Wait => WAITING,
             WhenFull::Shed => BOUNDS,
@@ -108,7 +99,6 @@ impl Queue {
             state: Mutex::default(),
             ready: Condvar::new(),
             space: Condvar::new(),
-            events,
             order,
             when_full,
             workers,
@@ -132,10 +122,9 @@ impl Queue {
         self.wake(&state);
     }
 
-    /// Takes a batch, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
-    pub(crate) fn push(&self, lane: usize, batch: Parcel) -> Pushed {
-        let (records, bytes) = batch.load(self.events);
-        let (number, load) = (batch.number(), Load { batches: 1, records, bytes });
+    /// Takes a batch of this load, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
+    pub(crate) fn push(&self, lane: usize, batch: Parcel, load: Load) -> Pushed {
+        let number = batch.number();
         let mut state = self.lock();
         let is_empty = load.records == 0;
         while !is_empty && !self.has_room(&state, lane, &load) && self.when_full == WhenFull::Wait {
@@ -319,17 +308,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample;
+    use crate::{EventKinds, sample};
 
     fn queue(order: Order, when_full: WhenFull, workers: usize, batches: usize, records: usize) -> Queue {
         Queue {
             bounds: Load { batches, records, bytes: usize::MAX },
-            ..Queue::new(EventKinds::EXCHANGES, order, when_full, workers)
+            ..Queue::new(order, when_full, workers)
         }
     }
 
     fn batch(number: u64, count: usize) -> Parcel {
         Parcel::Events(Arc::new(sample::batch(0, number, count)))
+    }
+
+    fn push(queue: &Queue, lane: usize, batch: Parcel) -> Pushed {
+        let load = batch.load(EventKinds::EXCHANGES);
+        queue.push(lane, batch, load)
     }
 
     /// The numbers of the batches of everything that can be taken now.
@@ -345,7 +339,7 @@ mod tests {
     fn both_bounds_hold() {
         let queue = queue(Order::Arrival, WhenFull::Shed, 1, 2, 10);
         let lane = queue.add_lane();
-        let push = |count| queue.push(lane, batch(0, count));
+        let push = |count| push(&queue, lane, batch(0, count));
         // More than ever fits, but nothing else is there.
         assert_eq!(push(11), Pushed::Queued);
         assert_eq!(push(1), Pushed::Shed);
@@ -373,30 +367,30 @@ mod tests {
         let bounds = Load { batches: 9, records: 9, bytes: 1_000 };
         let queue = Queue { bounds, ..queue(Order::Arrival, WhenFull::Shed, 1, 9, 9) };
         let lane = queue.add_lane();
-        assert_eq!(queue.push(lane, large(2_000)), Pushed::Queued, "one always fits");
-        assert_eq!(queue.push(lane, large(1)), Pushed::Shed);
+        assert_eq!(push(&queue, lane, large(2_000)), Pushed::Queued, "one always fits");
+        assert_eq!(push(&queue, lane, large(1)), Pushed::Shed);
         assert_eq!(taken(&queue).len(), 1);
         assert_eq!(
-            [600, 600, 200].map(|bytes| queue.push(lane, large(bytes))),
+            [600, 600, 200].map(|bytes| push(&queue, lane, large(bytes))),
             [Pushed::Queued, Pushed::Shed, Pushed::Queued]
         );
         assert_eq!(taken(&queue).len(), 2);
-        assert_eq!(queue.push(lane, large(900)), Pushed::Queued, "all room has come back");
+        assert_eq!(push(&queue, lane, large(900)), Pushed::Queued, "all room has come back");
     }
 
     #[test]
     fn a_number_waits_for_all_lanes() {
         let queue = queue(Order::ByKey, WhenFull::Wait, 2, 10, 100);
         let first = queue.add_lane();
-        queue.push(first, batch(0, 1));
+        push(&queue, first, batch(0, 1));
         assert!(taken(&queue).is_empty(), "the second lane is not there yet");
         let second = queue.add_lane();
         assert!(taken(&queue).is_empty());
-        queue.push(second, batch(0, 0));
-        queue.push(second, batch(1, 1));
-        queue.push(second, batch(2, 1));
+        push(&queue, second, batch(0, 0));
+        push(&queue, second, batch(1, 1));
+        push(&queue, second, batch(2, 1));
         assert_eq!(taken(&queue), [[0]]);
-        queue.push(first, batch(1, 1));
+        push(&queue, first, batch(1, 1));
         assert_eq!(taken(&queue), [[1, 1]]);
         queue.end_lane(first);
         assert_eq!(taken(&queue), [[2]]);
@@ -406,10 +400,10 @@ mod tests {
     fn a_shed_batch_still_moves_its_lane_on() {
         let queue = queue(Order::ByKey, WhenFull::Shed, 2, 1, 10);
         let lanes = [queue.add_lane(), queue.add_lane()];
-        assert_eq!(queue.push(lanes[0], batch(0, 1)), Pushed::Queued);
-        assert_eq!(queue.push(lanes[0], batch(1, 1)), Pushed::Shed);
-        queue.push(lanes[1], batch(0, 0));
-        queue.push(lanes[1], batch(1, 1));
+        assert_eq!(push(&queue, lanes[0], batch(0, 1)), Pushed::Queued);
+        assert_eq!(push(&queue, lanes[0], batch(1, 1)), Pushed::Shed);
+        push(&queue, lanes[1], batch(0, 0));
+        push(&queue, lanes[1], batch(1, 1));
         assert_eq!(taken(&queue), [[0], [1]]);
     }
 
@@ -417,9 +411,9 @@ mod tests {
     fn a_hurried_queue_sheds_what_would_have_waited() {
         let queue = queue(Order::Arrival, WhenFull::Wait, 1, 1, 10);
         let lane = queue.add_lane();
-        assert_eq!(queue.push(lane, batch(0, 1)), Pushed::Queued);
+        assert_eq!(push(&queue, lane, batch(0, 1)), Pushed::Queued);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.push(lane, batch(1, 1)));
+            let waiting = scope.spawn(|| push(&queue, lane, batch(1, 1)));
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished() && queue.is_patient());
             queue.hurry();
@@ -428,9 +422,9 @@ mod tests {
             assert_eq!(waiting.join().unwrap(), Pushed::Queued);
         });
         assert!(!queue.is_patient());
-        assert_eq!(queue.push(lane, batch(2, 1)), Pushed::Shed);
+        assert_eq!(push(&queue, lane, batch(2, 1)), Pushed::Shed);
         assert_eq!(taken(&queue), [[1]]);
-        assert_eq!(queue.push(lane, batch(3, 1)), Pushed::Queued, "there is room again");
+        assert_eq!(push(&queue, lane, batch(3, 1)), Pushed::Queued, "there is room again");
     }
 
     proptest! {
@@ -451,7 +445,7 @@ mod tests {
                     scope.spawn(move || {
                         for (number, count) in counts.iter().enumerate() {
                             std::thread::sleep(Duration::from_micros(pauses[(number + lane) % pauses.len()] * 10));
-                            assert_eq!(queue.push(*lane, batch(number as u64, *count)), Pushed::Queued);
+                            assert_eq!(push(queue, *lane, batch(number as u64, *count)), Pushed::Queued);
                         }
                         queue.end_lane(*lane);
                     });
@@ -461,7 +455,7 @@ mod tests {
                     for batch in batches {
                         assert!(batch.number() >= last, "{} after {last}", batch.number());
                         last = batch.number();
-                        arrived += batch.load(EventKinds::EXCHANGES).0;
+                        arrived += batch.load(EventKinds::EXCHANGES).records;
                     }
                 }
             });

@@ -105,7 +105,7 @@ fn files_are_appended_to_and_private() {
 fn what_cannot_be_opened_is_said() {
     let Err(error) = Hub::open(config(vec![jsonl("/nowhere/at/all")])) else { panic!("it was opened") };
     assert!(matches!(&error, Error::Open { .. }));
-    assert!(error.to_string().starts_with("/nowhere/at/all: "), "{error}");
+    assert!(error.to_string().starts_with("cannot write to /nowhere/at/all: "), "{error}");
 }
 
 #[test]
@@ -362,6 +362,27 @@ fn a_worker_writes_what_keeps_nobody_waiting() {
     let shown: Vec<_> = reports.iter().map(|report| (report.made, report.written, report.shed)).collect();
     assert_eq!(shown, [(500, 500, 0), (500, 0, 500), (500, 500, 0)]);
     assert_eq!((ids(&old).len(), ids(&path).len(), read.join().unwrap()), (300, 200, 500));
+}
+
+/// What a worker that panics was to write itself is lost, and said to be.
+#[test]
+fn a_worker_that_fails_leaves_an_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let hub =
+        started(HubConfig { order: Order::ByKey, writing: Writing::ByWorkers, ..config(vec![jsonl(&path)]) });
+    let mut lane = hub.lane();
+    let worker = thread::spawn(move || {
+        lane.send(batch(0, 0, 300));
+        // Some are still in the buffer.
+        lane.send(batch(0, 1, 1));
+        panic!("as the test wants it");
+    });
+    assert!(worker.join().is_err());
+    assert!(hub.is_closed());
+    let report = only(hub.finish());
+    assert_eq!((report.made, report.written as usize), (301, ids(&path).len()));
+    assert!(report.shed != 0 && report.failure.is_some(), "{report:?}");
 }
 
 #[test]

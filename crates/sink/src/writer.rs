@@ -70,9 +70,10 @@ impl Sink {
     }
 
     pub(crate) fn send(&self, lane: usize, parcel: Parcel) {
-        let records = parcel.load(self.spec.events).0 as u64;
+        let load = parcel.load(self.spec.events);
+        let records = load.records as u64;
         self.made.fetch_add(records, Ordering::Relaxed);
-        match self.queue.as_ref().map(|queue| queue.push(lane, parcel)) {
+        match self.queue.as_ref().map(|queue| queue.push(lane, parcel, load)) {
             None => self.written.fetch_add(records, Ordering::Relaxed),
             Some(Pushed::Shed) => self.shed.fetch_add(records, Ordering::Relaxed),
             Some(Pushed::Queued) => return,
@@ -228,6 +229,12 @@ impl Writer {
                 next => self.follow(next)?,
             }
         }
+    }
+
+    /// The worker that writes it has panicked.
+    pub(crate) fn abandon(&self) {
+        self.sink.note(|notes| notes.failure = Some("its worker failed".to_owned()));
+        self.sink.end_early(0);
     }
 
     /// Whether the output takes at once whatever is written to it.
@@ -443,7 +450,7 @@ mod tests {
     fn a_thread_that_fails_keeps_nobody_waiting() {
         let events = EventKinds::EXCHANGES;
         let spec = SinkSpec { format: Format::Jsonl, target: Target::Stdout, events };
-        let sink = Arc::new(Sink::new(spec, Queue::new(events, Order::Arrival, WhenFull::Wait, 1)));
+        let sink = Arc::new(Sink::new(spec, Queue::new(Order::Arrival, WhenFull::Wait, 1)));
         let lane = sink.queue().unwrap().add_lane();
         let thread = std::thread::spawn({
             let sink = Arc::clone(&sink);
