@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -133,21 +133,39 @@ impl Gannet {
     }
 
     /// Starts it and waits for the line that says that the capture is open.
-    pub(crate) fn capture(mut self) -> Capture {
-        let mut child = self.command.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut capture = Capture { child, lines, seen: Vec::new() };
+    pub(crate) fn capture(self) -> Capture {
+        let mut capture = self.start();
         capture.wait_for("capturing on ");
         capture
     }
+
+    /// Starts it; its standard input is a pipe that the test writes to.
+    pub(crate) fn start_fed(mut self) -> (Capture, ChildStdin) {
+        self.command.stdin(Stdio::piped());
+        let mut capture = self.start();
+        let stdin = capture.child.stdin.take().unwrap();
+        (capture, stdin)
+    }
+
+    /// Starts it.
+    pub(crate) fn start(mut self) -> Capture {
+        let mut child = self.command.spawn().unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        Capture { child, lines, seen: Vec::new() }
+    }
+}
+
+/// The lines of a stream as they come.
+fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// How a command ended.
@@ -191,9 +209,25 @@ impl Capture {
         self.child.id()
     }
 
+    /// The lines of its standard output as they come, instead of all of them at its end.
+    pub(crate) fn follow_stdout(&mut self) -> Receiver<String> {
+        lines_of(self.child.stdout.take().unwrap())
+    }
+
     /// Waits for a line that begins with these words, at most 20 seconds.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
+        self.wait_for_line(words, |line| line.starts_with(words))
+    }
+
+    /// The same for a line with these words in it.
+    #[track_caller]
+    pub(crate) fn wait_for_part(&mut self, words: &str) -> String {
+        self.wait_for_line(words, |line| line.contains(words))
+    }
+
+    #[track_caller]
+    fn wait_for_line(&mut self, words: &str, is_it: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let rest = deadline.saturating_duration_since(Instant::now());
@@ -201,7 +235,7 @@ impl Capture {
                 panic!("no line '{words}' came; there were:\n{}", self.seen.join("\n"));
             };
             self.seen.push(line.clone());
-            if line.starts_with(words) {
+            if is_it(&line) {
                 return line;
             }
         }
@@ -209,6 +243,18 @@ impl Capture {
 
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end, and reads nothing of its standard output.
+    pub(crate) fn end_unread(mut self) -> Outcome {
+        let stdout = self.child.stdout.take();
+        let outcome = self.end();
+        drop(stdout);
+        outcome
     }
 
     /// Waits for its end; the lines are everything that it said since it was started.

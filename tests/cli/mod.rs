@@ -13,6 +13,7 @@ mod httpry;
 mod impairment;
 mod live;
 mod messages;
+mod pauses;
 mod selection;
 mod stats;
 mod tunnels;

@@ -132,7 +132,7 @@ pub(super) fn cases() -> Vec<Case> {
                 })));
                 frames
             },
-            &["GET h/b 0 > 200 5 complete high", "GET h/a 0 > 200 10 truncated (idle) high"],
+            &["GET h/a 0 > 200 10 truncated (idle) high", "GET h/b 0 > 200 5 complete high"],
         )
         .gannet("tshark waits for the rest of a body and shows no answer while it does not come."),
         Case::talk(

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::num::NonZeroU32;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,13 +101,21 @@ impl Control {
     /// Sleeps until there is a command or the run is to end, at most for `timeout`. Returns the next command, like
     /// [`Self::take`]. May return early with nothing.
     pub fn wait(&self, timeout: Duration) -> Option<Command> {
+        self.wait_beside(None, timeout)
+    }
+
+    /// As [`Self::wait`], but not when `input` has something to read, or has come to its end.
+    pub(crate) fn wait_beside(&self, input: Option<BorrowedFd<'_>>, timeout: Duration) -> Option<Command> {
         if let Some(command) = self.take() {
             return Some(command);
         }
         if !self.stopping() {
             let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
             // An interrupted sleep is as good as one that ended: the caller looks at everything anyway.
-            let _ = poll(&mut [PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)], timeout);
+            let _ = match input.map(|input| [self.woken.as_fd(), input]) {
+                None => poll(&mut [PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)], timeout),
+                Some(both) => poll(&mut both.map(|fd| PollFd::new(fd, PollFlags::POLLIN)), timeout),
+            };
         }
         let mut bytes = [0; 64];
         while (&self.woken).read(&mut bytes).is_ok_and(|count| count == bytes.len()) {}
@@ -153,6 +161,8 @@ pub enum Event {
         /// Which of them, if there is a filter.
         filter: Option<String>,
     },
+    /// Nothing has come yet from the pipe that is to be read; `-` is standard input.
+    Awaiting(PathBuf),
     /// The kernel granted less ring memory than was asked for.
     RingShrunk {
         /// Bytes asked for, per worker.
@@ -235,6 +245,8 @@ impl fmt::Display for Event {
                 write!(f, "reading {}, to {output}", path.display())?;
                 write_filter(f, filter.as_deref())
             }
+            Self::Awaiting(path) if path.as_os_str() == "-" => f.write_str("waiting for standard input"),
+            Self::Awaiting(path) => write!(f, "waiting for {}", path.display()),
             Self::RingShrunk { asked, obtained } => write!(
                 f,
                 "ring of {} per worker could not be had, got {}: free memory, or ask for less with --ring-size",

@@ -1,6 +1,7 @@
 //! Capture files in, a recording out: `-r`. Formats are converted, frames cut, several files merged by time.
 
-use std::time::Instant;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use caps::Capability;
 use gannet_packet::LinkType;
@@ -10,7 +11,7 @@ use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Ta
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{advance, buffered_reader, path_of};
+use crate::files::{Opened, Step, advance, open_early, path_of};
 use crate::filter::{Selection, Taken};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
@@ -28,11 +29,32 @@ pub(crate) fn run(
         return Err(Error::Usage(text.to_owned()));
     }
     let begun = Instant::now();
-    let readers = files.iter().map(buffered_reader).collect::<Result<_, _>>()?;
+    // Until there is a packet.
+    let report = || nothing(capture, begun);
+    let (mut readers, mut arrivals) = (Vec::new(), Vec::new());
+    for input in files {
+        let opened = open_early(input, control, events, &report)?;
+        let Some(Opened { reader, arrivals: paused, .. }) = opened else { return Ok(report()) };
+        readers.push(reader);
+        arrivals.push(paused);
+    }
     let destination = destination(config, "file")?;
     refuse_overwriting(files, &destination)?;
     let mut merge = Merge::new(readers);
-    let mut more = advance(&mut merge, files)?;
+    let wait = |source: usize| {
+        let input = arrivals.get(source).and_then(Option::as_ref).map(AsFd::as_fd);
+        control.wait_beside(input, LOOK_AROUND)
+    };
+    let mut step = advance(&mut merge, files)?;
+    while let Step::Pause(source) = step {
+        if let Some(Command::Report) = wait(source) {
+            events(Event::Report(Box::new(report())));
+        }
+        if control.stopping() {
+            return Ok(report());
+        }
+        step = advance(&mut merge, files)?;
+    }
     let selection = Selection::new(capture, files);
     let link_type = main_link_type(&merge, &selection)?;
     let needs_override = needs_override(&destination, true);
@@ -57,17 +79,24 @@ pub(crate) fn run(
         writer: Writer::new(&output, writer_plan(config, capture, 0, 1, false))?,
     };
     let mut turn = 0_u32;
-    while more && !conversion.selection.is_full() {
-        conversion.take(&merge)?;
-        turn = turn.wrapping_add(1);
-        if turn.is_multiple_of(PACKETS_PER_TURN) {
+    while !conversion.selection.is_full() {
+        let paused = match step {
+            Step::Packet => {
+                conversion.take(&merge)?;
+                turn = turn.wrapping_add(1);
+                None
+            }
+            Step::Pause(source) => Some(source),
+            Step::End => break,
+        };
+        if paused.is_some() || turn.is_multiple_of(PACKETS_PER_TURN) {
             conversion.writer.complete(None);
             conversion.writer.housekeeping();
             conversion.book();
             for notice in output.notices().try_iter() {
                 events(event_of(notice));
             }
-            match control.take() {
+            match paused.map_or_else(|| control.take(), wait) {
                 Some(Command::Report) => events(Event::Report(Box::new(conversion.report(begun)))),
                 Some(Command::Rotate) => output.rotate(),
                 Some(Command::Snaplen(_) | Command::Direction(_)) | None => {}
@@ -76,7 +105,7 @@ pub(crate) fn run(
                 break;
             }
         }
-        more = advance(&mut merge, files)?;
+        step = advance(&mut merge, files)?;
     }
     for (source, warning) in merge.warnings() {
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
@@ -93,6 +122,17 @@ pub(crate) fn run(
         report.ledger.failure = Some(format!("the output did not take {shed} packets: is the disk full?"));
     }
     Ok(report)
+}
+
+/// The report of a run that was ended before there was a packet.
+fn nothing(capture: &CaptureConfig, begun: Instant) -> Report {
+    Report {
+        ledger: Ledger::files(0, 0, &[]),
+        filter: capture.filter_text(),
+        cpu: CpuTime::of_process(),
+        duration: begun.elapsed(),
+        ..Report::default()
+    }
 }
 
 /// What a conversion carries from packet to packet.
@@ -176,6 +216,9 @@ fn refuse_overwriting(files: &[FileInput], destination: &gannet_recorder::Destin
 
 /// Packets between two looks at the disk, the accounts and the commands.
 const PACKETS_PER_TURN: u32 = 1024;
+
+/// The same in time, while there are none.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

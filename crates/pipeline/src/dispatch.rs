@@ -20,6 +20,7 @@ mod sorter;
 mod stretch;
 mod worker;
 
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, Thread};
 use std::time::{Duration, Instant};
@@ -33,10 +34,11 @@ use self::relay::Relay;
 use self::sorter::Sorter;
 use self::worker::FileWorker;
 use crate::analysis::{Aim, Analysis, AnalysisPlan};
+use crate::arrivals::Bell;
 use crate::config::{CaptureConfig, FileInput};
 use crate::control::{Command, Control, Event};
 use crate::error::Error;
-use crate::files::{is_plain_file, path_of, shared_reader};
+use crate::files::{is_plain_file, open_early, path_of};
 use crate::filter::Selection;
 use crate::layer::Findings;
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
@@ -53,8 +55,15 @@ pub(crate) fn run(
     events: &dyn Fn(Event),
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let (readers, pieces): (Vec<_>, Vec<_>) =
-        files.iter().map(shared_reader).collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let (mut readers, mut pieces, mut arrivals) = (Vec::new(), None, Vec::new());
+    for input in files {
+        let report = || early_report(capture, begun);
+        let Some(opened) = open_early(input, control, events, &report)? else { return Ok(report()) };
+        readers.push(opened.reader);
+        // Pieces are of one file: of several the next packet may be in any.
+        pieces = opened.pieces.filter(|_| files.len() == 1);
+        arrivals.push(opened.arrivals);
+    }
     let selection = Selection::new(capture, files);
     for (source, reader) in readers.iter().enumerate() {
         // What is known before the first packet.
@@ -88,18 +97,23 @@ pub(crate) fn run(
     let counters: Vec<_> = (0..workers).map(|_| Counters::new()).collect();
     let plan =
         AnalysisPlan { aim, seed: seed(), workers, interfaces: names, skew: Duration::ZERO, live: false };
-    let reading = Reading::new(selection, Merge::new(readers), files, plan.interfaces.clone());
+    let inputs = (Merge::new(readers), arrivals);
+    let reading = Reading::new(selection, inputs, files, plan.interfaces.clone());
     let mut desk = Desk { control, hub: &hub, events, counters: &counters, begun, told: None };
     let done = if is_alone {
         alone(reading, &plan, &mut desk)
     } else {
-        // Pieces are of one file: of several the next packet may be in any.
-        let pieces = pieces.into_iter().next().flatten().filter(|_| files.len() == 1);
+        let bell = Bell::new().map_err(Error::Thread)?;
         let sorter = Sorter::new(plan.aim, plan.seed, workers);
         let runners = workers.max(cpus.min(READERS));
-        let relay = Relay::new((reading, sorter), pieces, control, &hub, (runners, workers), cpus <= 1);
+        let relay =
+            Relay::new((reading, sorter), (pieces, bell), control, &hub, (runners, workers), cpus <= 1);
         together(relay, runners, &plan, &mut desk)
     };
+    if done.is_err() {
+        // What has been found is written all the same.
+        await_outputs(&hub, control, events, || early_report(capture, begun));
+    }
     let Done { reading, findings, sorted } = done?;
     for (source, warning) in reading.merge.warnings() {
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
@@ -109,6 +123,10 @@ pub(crate) fn run(
         ledger.add_dispatch(*processed, analysis);
     }
     ledger.recording = false;
+    await_outputs(&hub, control, events, || {
+        let (ledger, cpu) = (Ledger { sinks: hub.reports(), ..ledger.clone() }, CpuTime::of_process());
+        Report { ledger, filter: capture.filter_text(), cpu, duration: begun.elapsed(), ..Report::default() }
+    });
     finish_records(hub, &mut ledger);
     Ok(Report {
         ledger,
@@ -120,6 +138,28 @@ pub(crate) fn run(
         duration: begun.elapsed(),
         ..Report::default()
     })
+}
+
+/// Waits until the outputs have written everything, for as long as the run is not told to end. `report` is what there is to tell.
+fn await_outputs(hub: &Hub, control: &Control, events: &dyn Fn(Event), report: impl Fn() -> Report) {
+    while !hub.wait(LOOK_AROUND) && !control.stopping() {
+        match control.take() {
+            Some(Command::Report) => events(Event::Report(Box::new(report()))),
+            Some(Command::Rotate) => hub.reopen(),
+            Some(Command::Snaplen(_) | Command::Direction(_)) | None => {}
+        }
+    }
+    if control.stopping() {
+        hub.hurry();
+    }
+}
+
+/// Before there is a packet.
+fn early_report(capture: &CaptureConfig, begun: Instant) -> Report {
+    let mut ledger = Ledger::files(0, 0, &[]);
+    ledger.recording = false;
+    let (filter, cpu, duration) = (capture.filter_text(), CpuTime::of_process(), begun.elapsed());
+    Report { ledger, filter, cpu, duration, ..Report::default() }
 }
 
 /// What a run leaves.
@@ -140,25 +180,36 @@ fn alone<'a>(
     let Some(counters) = desk.counters.first() else { return Err(Error::Worker(0)) };
     let mut worker = FileWorker::new(Analysis::new(plan, 0, desk.hub.lane()), counters);
     let ended = AtomicBool::new(false);
-    let result = std::thread::scope(|scope| {
+    let findings = std::thread::scope(|scope| {
+        // Also while the last records are handed on.
         let _watch = Watch::start(scope, desk.control, desk.hub, &ended)?;
         loop {
             let reached = reading.read_on(&mut worker, Pause::Never);
-            worker.end_batch(reading.now());
-            if let Some(command) = desk.control.take() {
+            match reached {
+                Ok(Reached::Silence { news: true }) => worker.hand_on(),
+                Ok(Reached::Silence { news: false }) => {}
+                _ => worker.end_batch(reading.now()),
+            }
+            let command = match reading.awaited() {
+                Some(arrivals) => desk.control.wait_beside(Some(arrivals.as_fd()), LOOK_AROUND),
+                None => desk.control.take(),
+            };
+            if let Some(command) = command {
                 desk.carry_out(command, &reading, None);
             }
             desk.look_around();
             if reached? == Reached::End || desk.control.stopping() || desk.hub.is_closed() {
-                return Ok(());
+                // A pause is no end of a batch.
+                worker.end_batch(reading.now());
+                break;
             }
         }
-    });
-    if desk.control.stopping() {
-        desk.hub.hurry();
-    }
-    let findings = worker.finish();
-    result.map(|()| Done { reading, findings, sorted: None })
+        if desk.control.stopping() {
+            desk.hub.hurry();
+        }
+        Ok::<_, Error>(worker.finish())
+    })?;
+    Ok(Done { reading, findings, sorted: None })
 }
 
 /// Several threads read in turns, and each analyses what is its worker's. This one sees to commands.
@@ -186,21 +237,18 @@ fn together<'a>(
                 })?;
             threads.push(thread);
         }
-        let mut asked = false;
-        while relay.is_running() && !desk.control.stopping() {
-            let timeout = if asked { LOOK_AGAIN } else { LOOK_AROUND };
-            match desk.control.wait(timeout) {
-                Some(Command::Report) => asked = true,
+        while relay.is_running() && !desk.control.stopping() && !hub.is_closed() {
+            match desk.control.wait(LOOK_AROUND) {
+                Some(Command::Report) => {
+                    let relay::Baton { reading, sorter, .. } = &mut *relay.baton();
+                    desk.report(reading, Some(sorter.so_far()));
+                }
                 Some(command) => desk.carry_out_without_reading(command),
                 None => {}
             }
-            if asked && let Some(mut baton) = relay.try_baton() {
-                asked = false;
-                let relay::Baton { reading, sorter, .. } = &mut *baton;
-                desk.report(reading, Some(sorter.so_far()));
-            }
             desk.look_around();
         }
+        relay.ring();
         if desk.control.stopping() {
             // A worker may wait for an output that nobody reads: nobody waits for that any more.
             hub.hurry();
@@ -314,9 +362,6 @@ impl Drop for Watch<'_> {
 
 /// How often it is looked whether the run is to end, where nobody says so.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
-
-/// The same where it is waited for the end of a turn.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Threads for a single worker: one more than there is work for would only wait.
 const READERS: usize = 2;

@@ -1,17 +1,23 @@
 //! Capture files as input: opened, read in the order of time.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use gannet_packet::PacketType;
 use gannet_pcap::{Merge, Packet, PacketSource, Piece, StreamReader};
+use nix::fcntl::OFlag;
 
+use crate::arrivals::Arrivals;
 use crate::config::{CaptureConfig, Direction, FileInput};
+use crate::control::{Command, Control, Event};
 use crate::error::Error;
+use crate::ledger::Report;
 
 /// A source of bytes that any thread may read.
 pub(crate) type Bytes = Box<dyn Read + Send>;
@@ -21,27 +27,70 @@ pub(crate) type Bytes = Box<dyn Read + Send>;
 pub(crate) fn buffered_reader(input: &FileInput) -> Result<StreamReader<Bytes>, Error> {
     let bytes: Bytes = match input {
         FileInput::Stdin => Box::new(io::stdin()),
-        FileInput::Path(path) => Box::new(open_file(path)?),
+        FileInput::Path(path) => Box::new(open_file(path, OFlag::empty())?),
     };
-    reader_of(bytes, input)
+    StreamReader::new(bytes).map_err(failed(input))
 }
 
-/// The same, and the way to its pieces if others may read those for it.
-pub(crate) fn shared_reader(input: &FileInput) -> Result<(StreamReader<Bytes>, Option<Pieces>), Error> {
-    let FileInput::Path(path) = input else { return Ok((buffered_reader(input)?, None)) };
-    let file = open_file(path)?;
+/// A file or a pipe whose header has been read.
+pub(crate) struct Opened {
+    /// As [`buffered_reader`].
+    pub(crate) reader: StreamReader<Bytes>,
+    /// The way to its pieces if others may read those for it.
+    pub(crate) pieces: Option<Pieces>,
+    /// Set for what has pauses: where to wait for more.
+    pub(crate) arrivals: Option<Arrivals>,
+}
+
+/// Opens an input, and reads its header. Of what has pauses the header may be long in coming: `wait` sleeps until there may be
+/// more of it; if that says `false`, nobody wants it any more, and `None` is returned.
+fn open(input: &FileInput, wait: &mut dyn FnMut(BorrowedFd<'_>) -> bool) -> Result<Option<Opened>, Error> {
+    let file = match input {
+        FileInput::Stdin => {
+            let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+            file.map_err(|source| Error::Open { path: path_of(input).to_owned(), source })?
+        }
+        // A pipe is to be open before anybody writes to it.
+        FileInput::Path(path) => open_file(path, OFlag::O_NONBLOCK)?,
+    };
     if !file.metadata().is_ok_and(|facts| facts.is_file()) {
-        return Ok((reader_of(Box::new(file), input)?, None));
+        let arrivals = Arrivals::new(file);
+        let reader = arrivals.reader(wait).map_err(failed(input))?;
+        return Ok(reader.map(|reader| Opened { reader, pieces: None, arrivals: Some(arrivals) }));
+    }
+    if *input == FileInput::Stdin {
+        // Whoever had it before us may have read some of it.
+        let reader = StreamReader::new(Box::new(file) as Bytes).map_err(failed(input))?;
+        return Ok(Some(Opened { reader, pieces: None, arrivals: None }));
     }
     let pieces = Pieces { file: Arc::new(file), read: Arc::default(), first: 0 };
-    let reader = reader_of(Box::new(pieces.clone()), input)?;
+    let reader = StreamReader::new(Box::new(pieces.clone()) as Bytes).map_err(failed(input))?;
     let first = reader.bytes_read();
     let pieces = (!reader.is_compressed()).then_some(Pieces { first, ..pieces });
-    Ok((reader, pieces))
+    Ok(Some(Opened { reader, pieces, arrivals: None }))
 }
 
-fn reader_of(bytes: Bytes, input: &FileInput) -> Result<StreamReader<Bytes>, Error> {
-    StreamReader::new(bytes).map_err(|source| Error::Input { path: path_of(input).to_owned(), source })
+/// As [`open`], before there is anything else in a run: `report` is what there is to tell. `None` if the run is to end.
+pub(crate) fn open_early(
+    input: &FileInput,
+    control: &Control,
+    events: &dyn Fn(Event),
+    report: &dyn Fn() -> Report,
+) -> Result<Option<Opened>, Error> {
+    let mut told = false;
+    open(input, &mut |fd| {
+        if !std::mem::replace(&mut told, true) {
+            events(Event::Awaiting(path_of(input).to_owned()));
+        }
+        if let Some(Command::Report) = control.wait_beside(Some(fd), LOOK_AROUND) {
+            events(Event::Report(Box::new(report())));
+        }
+        !control.stopping()
+    })
+}
+
+fn failed(input: &FileInput) -> impl Fn(gannet_pcap::Error) -> Error {
+    |source| Error::Input { path: path_of(input).to_owned(), source }
 }
 
 /// A file that several threads read for one reader, and the reader itself: a source that goes on where reading has come to.
@@ -96,9 +145,9 @@ impl Read for Pieces {
     }
 }
 
-fn open_file(path: &Path) -> Result<File, Error> {
+fn open_file(path: &Path, flags: OFlag) -> Result<File, Error> {
     let failed = |source| Error::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
@@ -113,11 +162,22 @@ pub(crate) fn is_plain_file(input: &FileInput) -> bool {
     }
 }
 
+/// How a step through the inputs ended.
+pub(crate) enum Step {
+    Packet,
+    /// This input has nothing at the moment.
+    Pause(usize),
+    End,
+}
+
 #[inline(always)]
-pub(crate) fn advance<S: PacketSource>(merge: &mut Merge<S>, files: &[FileInput]) -> Result<bool, Error> {
-    merge
-        .advance()
-        .map_err(|(source, error)| Error::Input { path: path_of(&files[source]).to_owned(), source: error })
+pub(crate) fn advance<S: PacketSource>(merge: &mut Merge<S>, files: &[FileInput]) -> Result<Step, Error> {
+    match merge.advance() {
+        Ok(true) => Ok(Step::Packet),
+        Ok(false) => Ok(Step::End),
+        Err((source, error)) if error.is_pause() => Ok(Step::Pause(source)),
+        Err((source, error)) => Err(failed(&files[source])(error)),
+    }
 }
 
 pub(crate) fn path_of(input: &FileInput) -> &Path {
@@ -141,6 +201,9 @@ pub(crate) fn wanted(config: &CaptureConfig, packet: &Packet<'_>) -> Option<Pack
     let kind = config.packet_type.is_none_or(|wanted| wanted == went);
     (direction && kind).then_some(went)
 }
+
+/// How long to wait at most before looking whether the run is to end.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Bytes of a file that a thread reads at once: little enough to be in its processor's own cache when it is walked through.
 const PIECE: usize = 256 << 10;

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod analysis;
+mod arrivals;
 mod clock;
 mod collector;
 pub mod config;

@@ -1,7 +1,8 @@
 //! The packets of files, one after the other, and where their batches end.
 //!
-//! A batch is a number of packets, or of bytes: time passes at its end, and records are put in order by it. Where it ends is
-//! part of the result, so it depends on nothing but the packets.
+//! A batch is a number of packets, or of bytes, or what came in a time by the stamps: time passes at its end, and records are put in
+//! order by it. Where it ends is part of the result, so it depends on nothing but the packets. Where input has a pause records
+//! are handed on in the middle of a batch, which changes nothing about them: what follows in the batch comes after them.
 
 use std::sync::Arc;
 
@@ -11,9 +12,10 @@ use gannet_pcap::{Merge, StreamReader};
 use gannet_record::Interfaces;
 
 use crate::analysis::Run;
+use crate::arrivals::Arrivals;
 use crate::config::FileInput;
 use crate::error::Error;
-use crate::files::{Bytes, advance};
+use crate::files::{Bytes, Step, advance};
 use crate::filter::{Selection, Taken};
 
 /// The files, and how far they have been read.
@@ -25,9 +27,16 @@ pub(super) struct Reading<'a> {
     named: u32,
     /// The newest time stamp so far.
     clock: Timestamp,
-    /// Of the batch at hand.
+    /// Of the batch at hand. As many packets as make a batch, if it is whole for another reason.
     packets: usize,
     bytes: usize,
+    /// Beyond this time stamp the batch ends.
+    due: Timestamp,
+    /// Packets have been taken since records were last handed on.
+    has_news: bool,
+    /// For each file, where to wait for it if it has pauses, and the one that has one.
+    arrivals: Vec<Option<Arrivals>>,
+    silent: Option<usize>,
 }
 
 /// Where packets go.
@@ -61,6 +70,10 @@ pub(super) enum Pause {
 pub(super) enum Reached {
     EndOfBatch,
     Pause,
+    /// An input has nothing at the moment ([`Reading::awaited`]). With `news` there are packets whose records nobody has yet.
+    Silence {
+        news: bool,
+    },
     /// The end of the input, or of what was asked for.
     End,
 }
@@ -68,11 +81,29 @@ pub(super) enum Reached {
 impl<'a> Reading<'a> {
     pub(super) fn new(
         selection: Selection<'a>,
-        merge: Merge<StreamReader<Bytes>>,
+        (merge, arrivals): (Merge<StreamReader<Bytes>>, Vec<Option<Arrivals>>),
         files: &'a [FileInput],
         names: Interfaces,
     ) -> Self {
-        Self { selection, merge, files, names, named: 0, clock: Timestamp::default(), packets: 0, bytes: 0 }
+        Self {
+            selection,
+            merge,
+            files,
+            names,
+            named: 0,
+            clock: Timestamp::default(),
+            packets: 0,
+            bytes: 0,
+            due: Timestamp::default(),
+            has_news: false,
+            arrivals,
+            silent: None,
+        }
+    }
+
+    /// What has to be waited for before there is more to read.
+    pub(super) fn awaited(&self) -> Option<&Arrivals> {
+        self.arrivals.get(self.silent?)?.as_ref()
     }
 
     /// The clock, and the position behind the last packet.
@@ -83,24 +114,35 @@ impl<'a> Reading<'a> {
     /// Reads on to the end of the batch at hand, or where there is to be a pause.
     pub(super) fn read_on(&mut self, to: &mut impl Taker, pause: Pause) -> Result<Reached, Error> {
         let begun = self.selection.read;
+        self.silent = None;
         loop {
             if !self.is_full() {
                 self.run(to)?;
             }
             if self.is_full() {
                 (self.packets, self.bytes) = (0, 0);
+                self.due = Timestamp(self.clock.0.saturating_add(BATCH_NS));
+                self.has_news = false;
                 return Ok(Reached::EndOfBatch);
             }
+            self.has_news |= self.selection.read != begun;
             if pause == Pause::AtOnce || pause == Pause::AfterSome && self.selection.read != begun {
                 let source = self.merge.only();
                 if source.is_some_and(|(reader, _)| reader.is_used_up()) && !self.selection.is_full() {
                     return Ok(Reached::Pause);
                 }
             }
-            if self.selection.is_full() || !advance(&mut self.merge, self.files)? {
+            if self.selection.is_full() {
                 return Ok(Reached::End);
             }
-            self.one(to)?;
+            match advance(&mut self.merge, self.files)? {
+                Step::Packet => self.one(to)?,
+                Step::End => return Ok(Reached::End),
+                Step::Pause(source) => {
+                    self.silent = Some(source);
+                    return Ok(Reached::Silence { news: std::mem::take(&mut self.has_news) });
+                }
+            }
         }
     }
 
@@ -112,6 +154,9 @@ impl<'a> Reading<'a> {
             return Ok(());
         };
         self.clock = self.clock.max(frame.timestamp);
+        if self.clock > self.due {
+            self.packets = BATCH_PACKETS;
+        }
         // Numbers of the merge run without gaps, so that the names get the same ones.
         while self.named <= frame.interface {
             let interface = self.merge.interface(self.named);
@@ -133,7 +178,7 @@ impl<'a> Reading<'a> {
     /// Takes what comes next of a single file as far as it can be taken without asking what it is.
     #[inline]
     fn run(&mut self, to: &mut impl Taker) -> Result<(), Error> {
-        let Self { selection, merge, named, clock, packets, bytes, .. } = self;
+        let Self { selection, merge, named, clock, packets, bytes, due, .. } = self;
         let Some((reader, numbers)) = merge.only() else { return Ok(()) };
         let mut gathered = Run::default();
         let mut failed = Ok(());
@@ -150,6 +195,9 @@ impl<'a> Reading<'a> {
                 Ok(Some(mut frame)) => {
                     frame.interface = number;
                     *clock = (*clock).max(frame.timestamp);
+                    if *clock > *due {
+                        *packets = BATCH_PACKETS;
+                    }
                     *bytes += frame.data.len();
                     to.take(&mut gathered, &frame, Place { buffer, offset }, position);
                     true
@@ -182,3 +230,7 @@ const BATCH_PACKETS: usize = 512;
 
 /// Captured bytes after which a batch ends: super-frames of 64 KiB would make it large.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// The time after which a batch ends, in nanoseconds of time stamps: where packets are few, what waits for time to pass (requests without an
+/// answer, lost segments, flows that are idle) waits as long as it would live.
+const BATCH_NS: u64 = 100_000_000;

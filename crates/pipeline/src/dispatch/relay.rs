@@ -11,7 +11,8 @@
 //! came before says where its first record begins. What has been walked through is a [`Stretch`], which all workers get. A
 //! thread prefers what others wait for: its turn, then its worker's part of stretches, then reading.
 //!
-//! Files that cannot be read in pieces (pipes, compressed files, several files at once) are read in the turn, too.
+//! Files that cannot be read in pieces (pipes, compressed files, several files at once) are read in the turn, too. Where input has a
+//! pause, what has been read is handed on; who has the next turn waits for more, and nobody with it.
 //!
 //! What is under way is bounded. Who has nothing to do sleeps. A worker that waits for an output holds up the others at most once
 //! everything is under way that may be; what it waits for does not depend on them before they have taken what it has taken.
@@ -19,7 +20,7 @@
 use std::collections::VecDeque;
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::utils::CachePadded;
 use gannet_pcap::Piece;
@@ -29,6 +30,7 @@ use super::reading::{Pause, Reached, Reading};
 use super::sorter::{Sorter, Sorting};
 use super::stretch::Stretch;
 use super::worker::FileWorker;
+use crate::arrivals::Bell;
 use crate::control::Control;
 use crate::error::Error;
 use crate::files::Pieces;
@@ -45,6 +47,8 @@ pub(super) struct Relay<'a> {
     baton: CachePadded<Mutex<Baton<'a>>>,
     /// `None` where reading is part of the turn.
     pieces: Option<Pieces>,
+    /// Rings when nobody needs to wait for input any more.
+    bell: Bell,
     control: &'a Control,
     hub: &'a Hub,
     workers: usize,
@@ -112,7 +116,7 @@ impl<'a> Relay<'a> {
     /// For so many threads, the first of which have a worker each. `alone`: on a single processor.
     pub(super) fn new(
         (reading, sorter): (Reading<'a>, Sorter),
-        pieces: Option<Pieces>,
+        (pieces, bell): (Option<Pieces>, Bell),
         control: &'a Control,
         hub: &'a Hub,
         (runners, workers): (usize, usize),
@@ -137,6 +141,7 @@ impl<'a> Relay<'a> {
             baton: CachePadded::new(Mutex::new(Baton { reading, sorter, runner: 0 })),
             claims: if pieces.is_some() { (runners * CLAIMS) as u64 } else { 1 },
             pieces,
+            bell,
             control,
             hub,
             workers,
@@ -182,15 +187,17 @@ impl<'a> Relay<'a> {
         let mut board = self.board();
         board.ended = true;
         self.tell(&board);
+        self.bell.ring();
     }
 
-    /// What has to be done in order, if it is nobody's turn right now.
-    pub(super) fn try_baton(&self) -> Option<MutexGuard<'_, Baton<'a>>> {
-        match self.baton.try_lock() {
-            Ok(baton) => Some(baton),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    /// Wakes whoever waits for input: the run is to end.
+    pub(super) fn ring(&self) {
+        self.bell.ring();
+    }
+
+    /// What has to be done in order, after whoever's turn it is. Nobody waits in a turn.
+    pub(super) fn baton(&self) -> MutexGuard<'_, Baton<'a>> {
+        self.baton.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it was all about, when all threads have ended, and what went wrong with reading.
@@ -268,7 +275,13 @@ impl<'a> Relay<'a> {
 
     /// Walks through a piece, or reads what is next, and hands on what is found. The next turn is another one's.
     fn take_turn(&self, runner: usize, claim: Option<Claim>, mut stretch: Stretch) {
-        let mut baton = self.baton.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.pieces.is_none() {
+            let awaited = self.baton().reading.awaited().cloned();
+            if let Some(arrivals) = awaited {
+                arrivals.wait(&self.bell);
+            }
+        }
+        let mut baton = self.baton();
         let Baton { reading, sorter, runner: filled } = &mut *baton;
         let mut pause = Pause::AfterSome;
         let mut free = None;
@@ -289,6 +302,12 @@ impl<'a> Relay<'a> {
             }
             match reading.read_on(&mut Sorting { sorter, stretch: &mut stretch }, pause) {
                 Ok(Reached::Pause) => break false,
+                Ok(Reached::Silence { news }) => {
+                    if news {
+                        stretch.pause();
+                    }
+                    break false;
+                }
                 Ok(Reached::EndOfBatch) => {
                     let end = reading.now();
                     sorter.tick(end);
@@ -356,7 +375,10 @@ impl Drop for Leaving<'_, '_> {
     fn drop(&mut self) {
         let mut board = self.0.board();
         board.running -= 1;
-        board.ended |= std::thread::panicking();
+        if std::thread::panicking() {
+            board.ended = true;
+            self.0.bell.ring();
+        }
         self.0.tell(&board);
         if board.running == 0 {
             self.0.control.wake();

@@ -51,8 +51,8 @@ struct Part {
     /// Of segments that have it.
     unusual: Vec<Unusual>,
     others: Vec<Unsegmented>,
-    /// Ends of batches, and how many items are in front of each.
-    ends: Vec<(usize, Moment)>,
+    /// Where records are handed on, with how many items in front of it: at ends of batches, where time passes, and at pauses.
+    ends: Vec<(usize, Option<Moment>)>,
 }
 
 /// Datagrams that were put together from fragments.
@@ -274,7 +274,14 @@ impl Stretch {
     /// A batch ends here, for all workers.
     pub(super) fn end_batch(&mut self, end: Moment) {
         for part in &mut self.parts {
-            part.ends.push((part.items.len(), end));
+            part.ends.push((part.items.len(), Some(end)));
+        }
+    }
+
+    /// There is a pause here: all workers hand on what they have.
+    pub(super) fn pause(&mut self) {
+        for part in &mut self.parts {
+            part.ends.push((part.items.len(), None));
         }
     }
 
@@ -295,7 +302,10 @@ impl Stretch {
         let (mut from, mut options) = (0, part.options.as_slice());
         for &(until, end) in &part.ends {
             self.give_items(part, part.items.get(from..until).unwrap_or_default(), &mut options, worker);
-            worker.end_batch(end);
+            match end {
+                Some(end) => worker.end_batch(end),
+                None => worker.hand_on(),
+            }
             from = until;
         }
         self.give_items(part, part.items.get(from..).unwrap_or_default(), &mut options, worker);

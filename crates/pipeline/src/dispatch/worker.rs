@@ -77,9 +77,15 @@ impl<'env> FileWorker<'env> {
 
     /// Time passes, records go out.
     pub(super) fn end_batch(&mut self, end: Moment) {
-        self.counters.processed(self.packets, self.bytes);
-        (self.packets, self.bytes, self.end) = (0, 0, end);
+        self.end = end;
         self.analysis.tick(end);
+        self.hand_on();
+    }
+
+    /// Records go out.
+    pub(super) fn hand_on(&mut self) {
+        self.counters.processed(self.packets, self.bytes);
+        (self.packets, self.bytes) = (0, 0);
         self.analysis.send();
         self.analysis.publish(self.counters);
     }
