@@ -605,11 +605,9 @@ impl<L: Layer> Engine<L> {
 
     /// Hands on a batch, also an empty one: the end of an input batch, where records are put in order.
     pub(crate) fn send(&mut self) {
-        let events = self.table.handler().events();
-        // The next batch is likely to have as many: growing step by step would move each of them several times.
-        let next = Vec::with_capacity(events.len());
-        let events = std::mem::replace(events, next);
-        self.lane.send(Batch { worker: self.worker, number: self.batch, events });
+        let events = std::mem::take(self.table.handler().events());
+        let room = self.lane.send(Batch { worker: self.worker, number: self.batch, events });
+        *self.table.handler().events() = room;
         self.batch += 1;
     }
 

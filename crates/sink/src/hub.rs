@@ -11,7 +11,7 @@ use crate::batch::Parcel;
 use crate::output::Output;
 use crate::queue::Queue;
 use crate::writer::{Lines, Maker, Sink, Writer};
-use crate::{Batch, Error, EventKinds, Format, HttpryOptions};
+use crate::{Batch, Error, Event, EventKinds, Format, HttpryOptions};
 
 /// What a run's outputs are.
 #[derive(Clone, Debug)]
@@ -333,10 +333,9 @@ impl Lane {
     }
 
     /// Hands over a batch; blocks or sheds when the queue is full, as configured. By key: one batch for each number.
-    pub fn send(&mut self, batch: Batch) {
-        if self.sinks.is_empty() {
-            return;
-        }
+    ///
+    /// Returns room for the events of the next one: that of this one, if all of it is written.
+    pub fn send(&mut self, batch: Batch) -> Vec<Event> {
         let batch = Arc::new(batch);
         for (sink, maker) in self.sinks.iter().zip(&mut self.makers) {
             let parcel = match maker {
@@ -346,6 +345,15 @@ impl Lane {
             sink.send(self.number, parcel);
         }
         self.catch_up();
+        // The next batch is likely to have as many: growing step by step would move each of them several times.
+        let next = batch.events.len().min(ROOM_MAX);
+        match Arc::into_inner(batch) {
+            Some(Batch { mut events, .. }) if events.capacity() <= ROOM_MAX => {
+                events.clear();
+                events
+            }
+            _ => Vec::with_capacity(next),
+        }
     }
 
     /// Writes what has no thread to write it.
@@ -369,6 +377,8 @@ impl Drop for Lane {
     }
 }
 
+/// For so many events room is kept ready: more come when thousands of connections end at once.
+const ROOM_MAX: usize = 4_096;
 /// What a reader gets for the rest at the end of a run, all outputs together.
 const MAX_END: Duration = Duration::from_secs(2);
 const NOT_READ: &str = "nobody read it within 2 s of the end";

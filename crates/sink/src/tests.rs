@@ -231,7 +231,7 @@ fn a_reader_that_does_not_read_outlives_no_hurried_run() {
     let (reader, path, _keep) = pipe();
     let hub = started(config(vec![jsonl(path)]));
     let mut lane = hub.lane();
-    let sender = thread::spawn(move || (0..1_000).for_each(|number| lane.send(batch(0, number, 10))));
+    let sender = thread::spawn(move || (0..1_000).for_each(|number| drop(lane.send(batch(0, number, 10)))));
     wait_until(|| hub.reports()[0].made > 320);
     thread::sleep(Duration::from_millis(50));
     assert!(!sender.is_finished(), "it waits");
