@@ -162,7 +162,11 @@ fn mistakes_end_with_status_2() {
             "url.pth == '/'",
             "there is no field url.pth: did you mean url.path?\n    url.pth == '/'\n    ^\n",
         ),
-        ("--where", "url.path == ", "unexpected the end\n    url.path == \n                ^\n"),
+        (
+            "--where",
+            "url.path == ",
+            "the expression ends where more is wanted\n    url.path == \n                ^\n",
+        ),
         (
             "--status",
             "5x",

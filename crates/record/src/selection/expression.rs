@@ -54,7 +54,10 @@ impl Expression {
             // One mistake often makes several errors, of which the first is where it is.
             let first = errors.errors.into_iter().next();
             let (what, pos) = first.map_or((String::new(), (1, 1)), |error| (error.msg, error.pos));
-            wrong(in_short(&what), place_of(text, pos))
+            if text.trim().is_empty() {
+                return wrong("the expression is empty".to_owned(), 0);
+            }
+            wrong(in_words(&what), place_of(text, pos))
         })?;
         let (tree, source) = parsed;
         let compiled = compile(&tree, &source).map_err(|Wrong { what, at }| {
@@ -89,17 +92,34 @@ impl fmt::Display for ExpressionError {
 
 impl std::error::Error for ExpressionError {}
 
-/// The parser's message without the list of all that it would have taken.
-fn in_short(message: &str) -> String {
+/// The parser's message as a sentence, without the list of all that it would have taken.
+fn in_words(message: &str) -> String {
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
     let message = match message.find(" expecting ") {
         Some(at) => message.get(..at).unwrap_or(message),
         None => message,
     };
-    message
-        .replace("'<EOF>'", "the end")
-        .replace("<EOF>", "the end")
-        .replace("mismatched input", "unexpected")
+    let ends = || "the expression ends where more is wanted".to_owned();
+    if let Some(input) =
+        ["mismatched input ", "extraneous input "].iter().find_map(|way| message.strip_prefix(way))
+    {
+        return if input.contains("<EOF>") { ends() } else { format!("{input} is not expected here") };
+    }
+    if let Some((missing, _)) = message.strip_prefix("missing ").and_then(|rest| rest.split_once(" at ")) {
+        return format!("{missing} is missing here");
+    }
+    if let Some(input) = message.strip_prefix("token recognition error at: '") {
+        let input = input.strip_suffix('\'').unwrap_or(input).trim_end();
+        return if input.starts_with(['\'', '"']) {
+            "the text that begins here has no closing quote".to_owned()
+        } else {
+            format!("{input} means nothing here")
+        };
+    }
+    if message.starts_with("no viable alternative at input") {
+        return if message.contains("<EOF>") { ends() } else { "this is not understood".to_owned() };
+    }
+    message.replace("<EOF>", "the end")
 }
 
 /// Line and column, both from 1, as characters from the beginning.

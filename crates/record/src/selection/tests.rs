@@ -144,11 +144,17 @@ fn mistakes_are_found_and_shown() {
              \x20                                            ^",
         ),
         ("url.path", "the expression is a text, where yes or no is wanted\n    url.path\n    ^"),
-        ("url.path >= 5 &&", "unexpected the end\n    url.path >= 5 &&\n                    ^"),
-        ("url.path == 'x", "token recognition error at: ''x'\n    url.path == 'x\n                ^"),
+        (
+            "url.path >= 5 &&",
+            "the expression ends where more is wanted\n    url.path >= 5 &&\n                    ^",
+        ),
+        (
+            "url.path == 'x",
+            "the text that begins here has no closing quote\n    url.path == 'x\n                ^",
+        ),
         (
             "timing.total_ns > 5 ms",
-            "extraneous input 'ms'\n    timing.total_ns > 5 ms\n                        ^",
+            "'ms' is not expected here\n    timing.total_ns > 5 ms\n                        ^",
         ),
         (
             "'ä' == url.path ||\n  url.pth == 'ö'",
@@ -212,7 +218,14 @@ fn mistakes_are_found_and_shown() {
             "a list holds what is alike: a number comes first, and this is a text\n    [1, 'a'] == []\n        ^",
         ),
         ("{'a': 1} == null", "nothing of a record can be compared with this\n    {'a': 1} == null\n    ^"),
-        ("", "unexpected the end\n    \n    ^"),
+        ("", "the expression is empty\n    \n    ^"),
+        ("status >", "the expression ends where more is wanted\n    status >\n            ^"),
+        ("(1 == 1", "')' is missing here\n    (1 == 1\n           ^"),
+        ("1 == 1)", "')' is not expected here\n    1 == 1)\n          ^"),
+        ("1 == #2", "# means nothing here\n    1 == #2\n         ^"),
+        ("1 = 2", "= means nothing here\n    1 = 2\n      ^"),
+        ("> 1", "'>' is not expected here\n    > 1\n    ^"),
+        ("[1, ", "']' is missing here\n    [1, \n        ^"),
     ] {
         assert_eq!(Expression::new(expression).unwrap_err().to_string(), expected, "{expression}");
     }
