@@ -195,3 +195,19 @@ fn a_second_interrupt_ends_at_once() {
     capture.end().exits(128 + Signal::SIGINT as i32);
     drop(held_open);
 }
+
+/// A FIFO waits for its reader, and the first signal ends that.
+#[test]
+fn a_fifo_without_a_reader_can_be_interrupted() {
+    let Ok(()) = lab::require() else { return };
+    let (lab, dir) = (Lab::new().unwrap(), Dir::new());
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for words in ["http -i lo -o jsonl:fifo", "record -i lo -w fifo", "http -i lo -o none --record fifo"] {
+        let mut run = gannet(&lab, &dir, words).start();
+        run.wait_for("waiting for a reader of fifo");
+        run.signal(Signal::SIGUSR1);
+        run.wait_for("0 packets");
+        run.signal(Signal::SIGTERM);
+        run.end().exits(0);
+    }
+}

@@ -236,3 +236,35 @@ impl<'a> Iterator for Records<'a> {
         Some(packet)
     }
 }
+
+/// As tcpdump does, a run waits for the readers of its FIFOs; meanwhile it can be asked and ended.
+#[test]
+fn a_fifo_that_nobody_reads_yet() {
+    let dir = Dir::new();
+    let fifo = dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    dir.write("in.pcap", &exchanges(3).finish().pcap());
+    for words in [
+        "http -r in.pcap -o jsonl:fifo",
+        "http -r in.pcap -o jsonl:file -o text:fifo --workers 3",
+        "stats -r in.pcap -o jsonl:fifo",
+        "record -r in.pcap -w fifo --format pcap",
+    ] {
+        let mut run = dir.gannet(words).start();
+        run.wait_for("waiting for a reader of fifo");
+        report_until(&mut run, "0 packets read");
+        run.signal(Signal::SIGINT);
+        run.end().exits(0);
+
+        let mut run = dir.gannet(words).start();
+        run.wait_for("waiting for a reader of fifo");
+        let bytes = std::fs::read(&fifo).unwrap();
+        run.end().exits(0);
+        assert!(!bytes.is_empty(), "{words}");
+    }
+    // Whoever is there already is not waited for.
+    let reader = std::thread::spawn(move || std::fs::read(fifo).unwrap());
+    let outcome = dir.gannet("http -r in.pcap -o jsonl:fifo").run().exits(0);
+    assert!(outcome.stderr.contains("3 records written"), "{}", outcome.stderr);
+    assert_eq!(reader.join().unwrap().split(|byte| *byte == b'\n').count(), 4);
+}

@@ -163,6 +163,8 @@ pub enum Event {
     },
     /// Nothing has come yet from the pipe that is to be read; `-` is standard input.
     Awaiting(PathBuf),
+    /// Nobody reads yet from the FIFO that is to be written to.
+    AwaitingReader(PathBuf),
     /// The kernel granted less ring memory than was asked for.
     RingShrunk {
         /// Bytes asked for, per worker.
@@ -247,6 +249,7 @@ impl fmt::Display for Event {
             }
             Self::Awaiting(path) if path.as_os_str() == "-" => f.write_str("waiting for standard input"),
             Self::Awaiting(path) => write!(f, "waiting for {}", path.display()),
+            Self::AwaitingReader(path) => write!(f, "waiting for a reader of {}", path.display()),
             Self::RingShrunk { asked, obtained } => write!(
                 f,
                 "ring of {} per worker could not be had, got {}: free memory, or ask for less with --ring-size",

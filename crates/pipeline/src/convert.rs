@@ -16,6 +16,7 @@ use crate::filter::{Selection, Taken};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
+use crate::readers::await_readers;
 
 pub(crate) fn run(
     capture: &CaptureConfig,
@@ -58,8 +59,12 @@ pub(crate) fn run(
     let selection = Selection::new(capture, files);
     let link_type = main_link_type(&merge, &selection)?;
     let needs_override = needs_override(&destination, true);
+    let Some(held) = await_readers(None, Some(&destination), control, events, &report) else {
+        return Ok(report());
+    };
     let mut output =
         Output::open(output_plan(config, capture, destination, link_type, "file")?, Box::new(|_| None))?;
+    drop(held);
     // Everything is open: foreign bytes are read without privileges.
     if let Some(user) = &capture.user {
         privileges::become_user(user)?;

@@ -43,6 +43,7 @@ use crate::filter::Selection;
 use crate::layer::Findings;
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
 use crate::privileges;
+use crate::readers::await_readers;
 use crate::records::{
     finish_records, http_report, merged, pending_after, records_hub, seed, tell_of_reopening,
 };
@@ -78,7 +79,10 @@ pub(crate) fn run(
     // Input that has pauses would leave in the buffers of outputs what was written before them.
     let by_workers = workers >= cpus && files.iter().all(is_plain_file);
     let writing = if by_workers { Writing::ByWorkers } else { Writing::ByThreads };
+    let report = || early_report(capture, begun);
+    let Some(held) = await_readers(Some(aim), None, control, events, &report) else { return Ok(report()) };
     let mut hub = records_hub(aim, &names, workers, false, writing)?;
+    drop(held);
     // Everything is open: foreign bytes are read without privileges.
     if let Some(user) = &capture.user {
         privileges::become_user(user)?;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::FileTypeExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -34,6 +33,7 @@ use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger
 use crate::mailbox::{Post, PostOffice};
 use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
 use crate::privileges;
+use crate::readers::await_readers;
 use crate::records::{
     finish_records, http_report, merged, pending_after, records_hub, seed, tell_of_reopening,
 };
@@ -73,8 +73,21 @@ pub(crate) fn run(
     // Frames of a further link type get a file of their own.
     let several = specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any);
     let needs_override = destination.as_ref().is_some_and(|destination| needs_override(destination, several));
-    let mut outputs =
-        Outputs::open(config, aim, destination, &interfaces, &sources[0][0], &name, workers, events)?;
+    let implied = implied_of(config);
+    let opened = Instant::now();
+    let report = || Report {
+        ledger: Ledger { recording: destination.is_some(), ..Ledger::live(Vec::new(), []) },
+        filter: capture.filter_text(),
+        implied: implied.clone(),
+        cpu: CpuTime::of_process(),
+        duration: opened.elapsed(),
+        ..Report::default()
+    };
+    let Some(held) = await_readers(aim, destination.as_ref(), control, events, &report) else {
+        return Ok(report());
+    };
+    let mut outputs = Outputs::open(config, aim, destination, &interfaces, &sources[0][0], &name, workers)?;
+    drop(held);
 
     let devices_before = device_counters(&interfaces);
     give_up_privileges(capture, needs_override, &interfaces)?;
@@ -85,7 +98,6 @@ pub(crate) fn run(
         counters: (0..workers).map(|_| Counters::new()).collect(),
     });
     let (news_sender, news) = unbounded();
-    let implied = implied_of(config);
     let mut running = Running { common, interfaces, implied, orders: Vec::new(), threads: Vec::new(), news };
     let capturing = capturing(config, &running.interfaces, &sources[0], &outputs, workers);
     let seed = seed();
@@ -154,7 +166,6 @@ struct Outputs {
 }
 
 impl Outputs {
-    #[expect(clippy::too_many_arguments, reason = "what the outputs of one run depend on")]
     fn open(
         config: &RunConfig,
         aim: Option<Aim<'_>>,
@@ -163,7 +174,6 @@ impl Outputs {
         first: &Source,
         name: &str,
         workers: usize,
-        events: &dyn Fn(Event),
     ) -> Result<Self, Error> {
         let names = Interfaces::default();
         let records =
@@ -172,14 +182,6 @@ impl Outputs {
         let (Some(record), Some(destination)) = (&config.record, destination) else {
             return Ok(Self { packets: None, records, names, post, told: RefCell::default() });
         };
-        if let Destination::Special(path) = &destination
-            && std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo())
-        {
-            events(Event::Warning(format!(
-                "opening {}, which waits until somebody reads from it",
-                path.display()
-            )));
-        }
         let link_type = main_link_type(first)?;
         let plan = output_plan(record, &config.capture, destination, link_type, name)?;
         let packets = Some(Output::open(plan, kernel_counts(interfaces))?);

@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
 use crate::behind::{Behind, is_regular};
 use crate::{Error, Target};
 
@@ -38,17 +40,21 @@ impl Output {
                 let fd = io::stdout().as_fd().try_clone_to_owned();
                 fd.map(File::from).map_err(|source| Error::Open { path: "standard output".into(), source })?
             }
-            Target::File(path) => append(path)?,
+            Target::File(path) => append(path, OFlag::empty())?,
         };
         let full = full(&file);
         let buffer = Vec::with_capacity(full + ROOM_BEYOND);
         Ok(Self { behind: Behind::new(&file), file, buffer, full, ends: Vec::new(), since: Instant::now() })
     }
 
-    /// Goes on with the file that is there now under the same name; the buffer must have been flushed.
+    /// Goes on with the file that is there now under the same name; the buffer must have been flushed. A FIFO that nobody
+    /// reads from is an error here, and nothing that is waited for.
     pub(crate) fn reopen(&mut self, target: &Target) -> Result<(), Error> {
         if let Target::File(path) = target {
-            self.file = append(path)?;
+            let file = append(path, OFlag::O_NONBLOCK)?;
+            // Whoever reads a pipe is waited for when it is written to. Fails on no file that has just been opened.
+            let _ = fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND));
+            self.file = file;
             self.full = full(&self.file);
             self.behind = Behind::new(&self.file);
         }
@@ -133,8 +139,9 @@ impl Output {
 }
 
 /// Opens for appending. A file that is made here can be read by its owner alone: records name who asked for what.
-fn append(path: &Path) -> Result<File, Error> {
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+fn append(path: &Path, flags: OFlag) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    let opened = options.append(true).create(true).mode(0o600).custom_flags(flags.bits()).open(path);
     opened.map_err(|source| Error::Open { path: path.to_owned(), source })
 }
 
