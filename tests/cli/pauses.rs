@@ -268,3 +268,26 @@ fn a_fifo_that_nobody_reads_yet() {
     assert!(outcome.stderr.contains("3 records written"), "{}", outcome.stderr);
     assert_eq!(reader.join().unwrap().split(|byte| *byte == b'\n').count(), 4);
 }
+
+/// Records go on into the file that was there when its directory has gone: that is said when it is found, and in the report.
+#[test]
+fn an_output_whose_directory_has_gone() {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.join("d")).unwrap();
+    let (mut run, mut stdin) = dir.gannet("http -r - -o jsonl:d/log --stats-json ledger.json").start_fed();
+    let bytes = exchanges(2).finish().pcap();
+    feed(&mut stdin, &bytes);
+    run.wait_for("reading -");
+    report_until(&mut run, &format!("{} packets read", exchanges(2).packets()));
+    std::fs::rename(dir.join("d"), dir.join("e")).unwrap();
+    run.signal(Signal::SIGHUP);
+    run.wait_for_part("could not be opened again, so the old file goes on");
+    drop(stdin);
+    run.end()
+        .exits(0)
+        .says("2 records written to d/log")
+        .says("into the old file since it could not be opened again");
+    assert_eq!(dir.read("e/log").split(|byte| *byte == b'\n').count(), 3);
+    let ledger: Value = serde_json::from_slice(&dir.read("ledger.json")).unwrap();
+    assert!(ledger.to_string().contains("reopen_failure\":\"cannot write to d/log"), "{ledger}");
+}

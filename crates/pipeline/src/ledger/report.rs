@@ -240,6 +240,9 @@ fn outputs(f: &mut fmt::Formatter<'_>, sinks: &[SinkReport]) -> fmt::Result {
         if let Some(failure) = &sink.failure {
             write!(f, ": {failure}")?;
         }
+        if let Some(failure) = &sink.reopen_failure {
+            write!(f, "\n  into the old file since it could not be opened again: {failure}")?;
+        }
     }
     Ok(())
 }
@@ -312,7 +315,7 @@ struct SinkJson<'a>(&'a SinkReport);
 
 impl Serialize for SinkJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(8))?;
+        let mut map = serializer.serialize_map(Some(9))?;
         map.serialize_entry("name", &self.0.name)?;
         map.serialize_entry("made", &self.0.made)?;
         map.serialize_entry("written", &self.0.written)?;
@@ -321,6 +324,7 @@ impl Serialize for SinkJson<'_> {
         map.serialize_entry("hosts_beyond", &self.0.hosts_beyond)?;
         map.serialize_entry("closed", &self.0.closed)?;
         map.serialize_entry("failure", &self.0.failure)?;
+        map.serialize_entry("reopen_failure", &self.0.reopen_failure)?;
         map.end()
     }
 }
