@@ -4,8 +4,9 @@
 //! first half clap writes (`invalid value 'x' for '--ring-size <SIZE>': ...`).
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ pub(crate) fn kib(text: &str) -> Result<NonZeroU64, String> {
 /// A time: `100ms`, `30s`, `5m`, `12h`, `7d`. Longer than zero.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     const HINT: &str = "a time is a number with ms, s, m, h or d";
+    const ZERO: &str = "a time above zero is wanted, such as 500ms or 2s";
     let (number, unit) = split(text).ok_or(HINT)?;
     let ms_per_unit: u64 = match unit {
         "ms" => 1,
@@ -64,10 +66,12 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
+        // Zero is zero in every unit.
+        "" if number == 0 => return Err(ZERO.to_owned()),
         _ => return Err(HINT.to_owned()),
     };
     match number.checked_mul(ms_per_unit) {
-        Some(0) => Err("must be longer than 0".to_owned()),
+        Some(0) => Err(ZERO.to_owned()),
         Some(ms) => Ok(Duration::from_millis(ms)),
         None => Err("too large".to_owned()),
     }
@@ -144,6 +148,8 @@ pub(crate) fn rotate(text: &str) -> Result<Rotate, String> {
             return Err(format!("'{part}': rotation by packets is not built yet"));
         } else if let (true, Ok(bytes)) = (part.ends_with(|last: char| !last.is_ascii_digit()), size(part)) {
             rotate.bytes.replace(bytes).is_some()
+        } else if matches!(split(part), Some((0, _))) {
+            return Err(format!("'{part}': a size or a time above zero is wanted, such as 64MiB or 5m"));
         } else if let Ok(period) = time(part) {
             rotate.period.replace(period).is_some()
         } else {
@@ -185,6 +191,13 @@ pub(crate) struct OutputSpec {
     pub(crate) file: Option<PathBuf>,
 }
 
+impl fmt::Display for OutputSpec {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_format_and_file(f, self.format.name(), self.file.as_deref())
+    }
+}
+
 /// The formats of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FormatName {
@@ -193,6 +206,18 @@ pub(crate) enum FormatName {
     Httpry,
     Messages,
     None,
+}
+
+impl FormatName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Jsonl => "jsonl",
+            Self::Httpry => "httpry",
+            Self::Messages => "messages",
+            Self::None => "none",
+        }
+    }
 }
 
 /// `FORMAT[:FILE]`.
@@ -220,6 +245,13 @@ pub(crate) struct FlowOutputSpec {
     pub(crate) file: Option<PathBuf>,
 }
 
+impl fmt::Display for FlowOutputSpec {
+    /// As it is typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_format_and_file(f, self.format.name(), self.file.as_deref())
+    }
+}
+
 /// The formats of records of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FlowFormatName {
@@ -227,6 +259,17 @@ pub(crate) enum FlowFormatName {
     Csv,
     Zeek,
     None,
+}
+
+impl FlowFormatName {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Zeek => "zeek",
+            Self::None => "none",
+        }
+    }
 }
 
 /// `FORMAT[:FILE]` of flows.
@@ -248,6 +291,13 @@ fn format_and_file(text: &str) -> Result<(&str, Option<PathBuf>), String> {
         Some((_, "")) => Err("the file's name is missing behind the colon".to_owned()),
         Some((name, file)) => Ok((name, Some(PathBuf::from(file)))),
         None => Ok((text, None)),
+    }
+}
+
+fn write_format_and_file(f: &mut fmt::Formatter<'_>, format: &str, file: Option<&Path>) -> fmt::Result {
+    match file {
+        Some(file) => write!(f, "{format}:{}", file.display()),
+        None => f.write_str(format),
     }
 }
 
@@ -370,6 +420,12 @@ mod tests {
         assert_eq!(seconds("7d"), 604_800);
         for text in ["", "5", "s", "0s", "1.5s", "5M", "5min", "999999999999999999d"] {
             assert!(time(text).is_err(), "{text}");
+        }
+        for zero in ["0", "0s", "00ms", "0d"] {
+            assert!(time(zero).unwrap_err().starts_with("a time above zero is wanted"), "{zero}");
+        }
+        for zero in ["0", "0s", "0MiB", "64MiB,0m"] {
+            assert!(rotate(zero).unwrap_err().contains("a size or a time above zero is wanted"), "{zero}");
         }
     }
 

@@ -109,3 +109,34 @@ fn a_full_disk_ends_a_conversion_with_the_status_of_the_output() {
     dir.write("in.pcap", &Pcap::sample(3).to_bytes());
     dir.gannet("record -r in.pcap -w /dev/full --format pcap").run().exits(5).says("/dev/full");
 }
+
+#[test]
+fn files_that_cannot_be_say_what_to_do() {
+    let dir = Dir::new();
+    dir.write("in.pcap", &Pcap::sample(3).to_bytes());
+    std::fs::create_dir(dir.join("captures")).unwrap();
+    for command in ["http", "stats", "record -w out.pcap"] {
+        dir.gannet(&format!("{command} -r captures"))
+            .run()
+            .exits(2)
+            .says("cannot read captures: it is a directory; name the capture files in it, each with -r");
+    }
+    for (words, named) in [
+        ("http -o jsonl:no/x", "-o jsonl:no/x"),
+        ("http -o none --summary=no/x", "--summary=no/x"),
+        ("http -o none --histograms no/x", "--histograms no/x"),
+        ("http -o none --stats-json no/x", "--stats-json no/x"),
+        ("stats -o csv:no/x", "-o csv:no/x"),
+        ("record -w no/x", "-w no/x"),
+    ] {
+        dir.gannet(&format!("{words} -r in.pcap"))
+            .run()
+            .exits(5)
+            .says(&format!("{named}: there is no directory no; make it first"));
+    }
+    dir.gannet("http -r in.pcap -o text:x -o jsonl:./x")
+        .run()
+        .exits(2)
+        .says("-o text:x and -o jsonl:./x name the same file");
+    dir.gannet("http -r in.pcap --pending 0").run().exits(2).says("a time above zero is wanted, such as");
+}

@@ -13,8 +13,8 @@ use gannet_sink::{EventKind, EventKinds, Format, SinkSpec, Target};
 
 use super::fitting::fitting;
 use super::{
-    Run, Summary, around, capture, files_of_capture, flow, httpry, refuse_rotation_of_a_file,
-    refuse_same_files, selection,
+    Named, Run, Summary, around, capture, files_of_capture, flow, httpry, refuse_files,
+    refuse_rotation_of_a_file, selection,
 };
 use crate::args::HttpArgs;
 use crate::exit::Error;
@@ -93,13 +93,14 @@ pub(crate) fn http(
         return Err(Error::usage(text));
     }
     let mut named = files_of_capture(&args.capture);
-    named.extend(args.record.as_deref().map(|path| ("--record", path)));
-    named.extend(args.output.iter().filter_map(|output| Some(("-o", output.file.as_deref()?))));
+    named.extend(args.record.as_deref().map(|path| Named::new("--record", path)));
+    named
+        .extend(args.output.iter().filter_map(|output| Some(Named::output(output, output.file.as_deref()?))));
     if let Some(Summary::File(path)) = &summary {
-        named.push(("--summary", path));
+        named.push(Named::summary(path));
     }
-    named.extend(args.histograms.as_deref().map(|path| ("--histograms", path)));
-    refuse_same_files(&named)?;
+    named.extend(args.histograms.as_deref().map(|path| Named::new("--histograms", path)));
+    refuse_files(&named)?;
     let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
     Ok(Run { summary, histograms: args.histograms.clone(), ..run })
 }
@@ -299,13 +300,17 @@ mod tests {
         // Tests have no terminal.
         assert_eq!(config("").sinks, [sink(Format::Jsonl, Target::Stdout)]);
         assert!(refusal("-o text -o jsonl").contains("two outputs go to standard output"));
-        assert!(refusal("-o text:a -o jsonl:./a").contains("-o and -o name the same file"));
-        assert!(refusal("-o text:a --summary=a").contains("-o and --summary name the same file"));
+        assert!(refusal("-o text:a -o jsonl:./a").contains("-o text:a and -o jsonl:./a name the same file"));
+        assert!(refusal("-o text:a --summary=a").contains("-o text:a and --summary=a name the same file"));
         assert!(
-            refusal("--histograms a --summary=a").contains("--summary and --histograms name the same file")
+            refusal("--histograms a --summary=a")
+                .contains("--summary=a and --histograms a name the same file")
         );
-        assert!(refusal("-o text:a --record a").contains("--record and -o name the same file"));
-        assert!(refusal("-r Cargo.toml -o text:./Cargo.toml").contains("-r and -o name the same file"));
+        assert!(refusal("-o text:a --record a").contains("--record a and -o text:a name the same file"));
+        assert!(
+            refusal("-r Cargo.toml -o text:./Cargo.toml")
+                .contains("-r Cargo.toml and -o text:./Cargo.toml name the same file")
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ mod selection;
 mod stats;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{self, IsTerminal};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ pub(crate) use self::stats::stats;
 use crate::args::{
     CaptureArgs, DirectionArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
 };
-use crate::exit::Error;
+use crate::exit::{Error, Exit};
 use crate::units::SnaplenArg;
 
 /// A run and what the program does around it.
@@ -91,8 +92,9 @@ pub(crate) fn recording(
     };
     refuse_contradictions(&capture, &record)?;
     let mut named = files_of_capture(&args.capture);
-    named.extend(args.write.as_deref().filter(|path| *path != Path::new("-")).map(|path| ("-w", path)));
-    refuse_same_files(&named)?;
+    let write = args.write.as_deref().filter(|path| *path != Path::new("-"));
+    named.extend(write.map(|path| Named::new("-w", path)));
+    refuse_files(&named)?;
     Ok(around(RunConfig { capture, record: Some(record), http: None, stats: None }, &args.capture))
 }
 
@@ -274,7 +276,7 @@ fn output(args: &RecordArgs) -> Result<Output, Error> {
     match &args.write {
         None => Ok(Output::Automatic),
         Some(path) if path == Path::new("-") => {
-            if std::io::stdout().is_terminal() {
+            if io::stdout().is_terminal() {
                 return Err(Error::usage(
                     "-w -: standard output is a terminal; redirect it to a file or a program",
                 ));
@@ -326,22 +328,59 @@ fn refuse_rotation_of_a_file(config: &RecordConfig, flag: &str) -> Result<(), Er
     Ok(())
 }
 
-/// Two flags must not name one file: whoever writes last would overwrite the other, or what is still to be read.
-fn refuse_same_files(named: &[(&str, &Path)]) -> Result<(), Error> {
-    for (index, (flag, path)) in named.iter().enumerate() {
+/// A file that the command line names.
+struct Named<'a> {
+    path: &'a Path,
+    /// The flag with it, as it is typed.
+    words: String,
+    is_read: bool,
+}
+
+impl<'a> Named<'a> {
+    /// By a flag that has it as its value.
+    fn new(flag: &str, path: &'a Path) -> Self {
+        Self { path, words: format!("{flag} {}", path.display()), is_read: flag == "-r" }
+    }
+
+    /// As an output in a format.
+    fn output(words: impl fmt::Display, path: &'a Path) -> Self {
+        Self { path, words: format!("-o {words}"), is_read: false }
+    }
+
+    /// By `--summary`, whose value stands behind an equals sign.
+    fn summary(path: &'a Path) -> Self {
+        Self { path, words: format!("--summary={}", path.display()), is_read: false }
+    }
+}
+
+/// Two flags must not name one file: whoever writes last would overwrite the other, or what is still to be read. And files are
+/// made, but for directories the user is asked.
+fn refuse_files(named: &[Named<'_>]) -> Result<(), Error> {
+    for (index, one) in named.iter().enumerate() {
         // Files may be read twice.
-        let others = named[..index].iter().filter(|(other, _)| (*other, *flag) != ("-r", "-r"));
-        if let Some((other, _)) = others.into_iter().find(|(_, other)| same_file(path, other)) {
-            return Err(Error::usage(format!("{other} and {flag} name the same file, {}", path.display())));
+        let mut others = named[..index].iter().filter(|other| !(other.is_read && one.is_read));
+        if let Some(other) = others.find(|other| same_file(one.path, other.path)) {
+            let text = format!("{} and {} name the same file: each needs its own", other.words, one.words);
+            return Err(Error::usage(text));
+        }
+    }
+    for Named { path, words, .. } in named.iter().filter(|one| !one.is_read) {
+        let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) else {
+            continue;
+        };
+        if std::fs::metadata(directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            let text = format!("{words}: there is no directory {}; make it first", directory.display());
+            return Err(Error::new(Exit::Output, text));
         }
     }
     Ok(())
 }
 
 /// The files that a run reads and those that the flags of every capture make it write.
-fn files_of_capture(capture: &CaptureArgs) -> Vec<(&str, &Path)> {
-    let read = capture.read.iter().filter(|path| *path != Path::new("-")).map(|path| ("-r", path.as_path()));
-    read.chain(capture.stats_json.as_deref().map(|path| ("--stats-json", path))).collect()
+fn files_of_capture(capture: &CaptureArgs) -> Vec<Named<'_>> {
+    let read = capture.read.iter().filter(|path| *path != Path::new("-"));
+    let read = read.map(|path| Named::new("-r", path));
+    read.chain(capture.stats_json.as_deref().map(|path| Named::new("--stats-json", path))).collect()
 }
 
 /// Whether both paths lead to one file, by whatever names, also to one that is not there yet.
@@ -395,7 +434,7 @@ mod tests {
 
     pub(super) fn refusal(line: &str) -> String {
         let error = resolve(line).unwrap_err();
-        assert_eq!(error.exit, crate::exit::Exit::Usage, "{line}");
+        assert_eq!(error.exit, Exit::Usage, "{line}");
         error.cause.to_string()
     }
 

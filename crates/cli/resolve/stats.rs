@@ -9,7 +9,7 @@ use gannet_pipeline::config::{RunConfig, StatsConfig};
 use gannet_record::FlowFormat;
 use gannet_sink::{EventKinds, Format, SinkSpec, Target};
 
-use super::{Run, Summary, around, capture, files_of_capture, flow, refuse_same_files};
+use super::{Named, Run, Summary, around, capture, files_of_capture, flow, refuse_files};
 use crate::args::StatsArgs;
 use crate::exit::Error;
 use crate::units::{FlowFormatName, FlowOutputSpec};
@@ -35,11 +35,12 @@ pub(crate) fn stats(
         None => terminal.then_some(Summary::Stderr),
     };
     let mut named = files_of_capture(&args.capture);
-    named.extend(args.output.iter().filter_map(|output| Some(("-o", output.file.as_deref()?))));
+    named
+        .extend(args.output.iter().filter_map(|output| Some(Named::output(output, output.file.as_deref()?))));
     if let Some(Summary::File(path)) = &summary {
-        named.push(("--summary", path));
+        named.push(Named::summary(path));
     }
-    refuse_same_files(&named)?;
+    refuse_files(&named)?;
     let config = RunConfig { capture, record: None, http: None, stats: Some(stats) };
     Ok(Run { summary, ..around(config, &args.capture) })
 }
@@ -124,7 +125,7 @@ mod tests {
         assert_eq!(sinks(""), [sink(Format::Jsonl, Target::Stdout)]);
         assert!(sinks("-o none").is_empty());
         assert!(refusal("-o zeek -o jsonl").contains("two outputs go to standard output"));
-        assert!(refusal("-o zeek:a -o jsonl:./a").contains("-o and -o name the same file"));
-        assert!(refusal("-o csv:a --summary=a").contains("-o and --summary name the same file"));
+        assert!(refusal("-o zeek:a -o jsonl:./a").contains("-o zeek:a and -o jsonl:./a name the same file"));
+        assert!(refusal("-o csv:a --summary=a").contains("-o csv:a and --summary=a name the same file"));
     }
 }

@@ -37,6 +37,12 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// A directory where a file is to be read.
+    #[error("cannot read {}: it is a directory; name the capture files in it, each with -r", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A filter that does not go with what is captured or read.
     #[error("{}{}", place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default(), source.render(text))]
     Filter {
@@ -64,7 +70,7 @@ impl Error {
         match self {
             Self::Ring(_) | Self::Privileges(_) | Self::Thread(_) | Self::Worker(_) => Failure::Open,
             Self::Output(_) | Self::Records(_) => Failure::Output,
-            Self::Input { .. } | Self::Open { .. } => Failure::Input,
+            Self::Input { .. } | Self::Open { .. } | Self::Directory { .. } => Failure::Input,
             Self::Usage(_) | Self::Filter { .. } => Failure::Usage,
         }
     }

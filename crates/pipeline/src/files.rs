@@ -149,7 +149,7 @@ fn open_file(path: &Path, flags: OFlag) -> Result<File, Error> {
     let failed = |source| Error::Open { path: path.to_owned(), source };
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
-        return Err(failed(io::ErrorKind::IsADirectory.into()));
+        return Err(Error::Directory { path: path.to_owned() });
     }
     Ok(file)
 }
