@@ -50,9 +50,18 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         report.http.as_ref().and_then(|http| Some(http.summary.as_ref()? as _)),
         report.traffic.as_ref().map(|traffic| traffic as _),
     ];
+    // One that cannot be written is no reason to leave out the others.
+    let mut failed = false;
+    let mut note = |result: Result<(), Error>| match result {
+        Err(error) if !error.is_closed_pipe() => {
+            say(&format_args!("gannet: {}", error.sentence()));
+            failed = true;
+        }
+        Ok(()) | Err(_) => {}
+    };
     if let Some(tables) = tables.into_iter().flatten().next() {
         match (&run.summary, summary) {
-            (_, Some(file)) => file.write(tables)?,
+            (_, Some(file)) => note(file.write(tables)),
             // Asked for by name or for a person who looks: not what --quiet is about.
             (Some(Summary::Stderr), None) => match terminal_width(&io::stderr()) {
                 Some(width) => say(&format_args!("\n{tables:width$}")),
@@ -63,12 +72,13 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
     }
     let log = report.http.as_ref().and_then(|http| http.histogram_log.as_deref());
     if let (Some(file), Some(log)) = (histograms, log) {
-        file.write_bytes(log)?;
+        note(file.write_bytes(log));
     }
     if let Some(ledger) = ledger {
-        ledger.write(&as_json(&report)?)?;
+        note(as_json(&report).and_then(|json| ledger.write(&json)));
     }
-    Ok(conclude(run, &report))
+    let exit = conclude(run, &report);
+    Ok(if failed { Exit::Output } else { exit })
 }
 
 /// The status of a run that came to its end.

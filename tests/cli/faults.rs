@@ -1,5 +1,7 @@
 //! What goes wrong before a capture is open, or instead of a conversion: the status, and a sentence that helps.
 
+use gannet_testkit::conversation::{Body, Builder, Request, Response, Setup};
+
 use crate::util::{Dir, Pcap, is_root};
 
 #[test]
@@ -139,4 +141,28 @@ fn files_that_cannot_be_say_what_to_do() {
         .exits(2)
         .says("-o text:x and -o jsonl:./x name the same file");
     dir.gannet("http -r in.pcap --pending 0").run().exits(2).says("a time above zero is wanted, such as");
+}
+
+/// What comes at the end of a run goes into several files, and one that fails leaves the others as they are.
+#[test]
+fn a_full_disk_at_the_end_of_a_run() {
+    let dir = Dir::new();
+    let mut builder = Builder::new(Setup::default());
+    builder.handshake();
+    builder.request(&Request::new("GET", "/", "h"));
+    builder.response(&Response::new(200, Body::length(&b"hello"[..])));
+    dir.write("in.pcap", &builder.finish().pcap());
+    let flags = [("--summary=", "summary"), ("--histograms ", "histograms"), ("--stats-json ", "ledger")];
+    for (full, _) in flags {
+        let words =
+            flags.map(|(flag, name)| format!("{flag}{}", if flag == full { "/dev/full" } else { name }));
+        dir.gannet(&format!("http -r in.pcap -o none {}", words.join(" "))).run().exits(5).says(&format!(
+            "gannet: {} /dev/full: No space left on device",
+            full.trim_end_matches(['=', ' '])
+        ));
+        for (_, name) in flags.into_iter().filter(|(flag, _)| *flag != full) {
+            assert!(!dir.read(name).is_empty(), "{name} beside {full}");
+            std::fs::remove_file(dir.join(name)).unwrap();
+        }
+    }
 }
