@@ -333,6 +333,32 @@ fn files_are_reopened_by_name() {
     assert_eq!((ids(&old).len(), ids(&newer).len()), (2, 4));
 }
 
+/// A FIFO whose reader has gone is not waited for when it is to be opened again.
+#[test]
+fn a_fifo_is_reopened_without_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = thread::spawn({
+        let path = path.clone();
+        move || File::open(path).unwrap()
+    });
+    let hub = started(config(vec![jsonl(&path)]));
+    let mut lane = hub.lane();
+    let reader = reader.join().unwrap();
+    // Opened again while somebody reads, it is a pipe that is waited for when it is full.
+    hub.reopen();
+    lane.send(batch(0, 0, 1));
+    wait_until(|| hub.reports()[0].written == 1);
+    drop(reader);
+    hub.reopen();
+    wait_until(|| hub.reports()[0].reopen_failure.is_some());
+    lane.send(batch(0, 1, 1));
+    drop(lane);
+    let report = only(hub.finish());
+    assert_eq!((report.made, report.written, report.closed), (2, 1, true));
+}
+
 /// Beside a pipe, which has a thread.
 #[test]
 fn a_worker_writes_what_keeps_nobody_waiting() {
