@@ -58,8 +58,9 @@ pub fn streams(bytes: &[u8]) {
     };
     let paired =
         |found: &Found| found.exchanges.iter().all(|exchange| exchange.request.is_some() && asked(exchange));
-    // A line that begins like a request and does not end like one is known by its end alone, which may be too far away.
-    let both_known = first.http1 == second.http1;
+    // A line that begins like a request and does not end like one is known by its end alone, which may be too far away. Then it is
+    // passed over in one of the two, and the other side may still say that this is HTTP.
+    let both_known = (first.http1, first.skipped) == (second.http1, second.skipped);
     // A body that begins like a response is taken for one while its request is not known, if enough of it is in the segment.
     let certain = requests.clean && responses.clean && !like_a_head;
     if certain && both_known && paired(&first) && paired(&second) {

@@ -170,11 +170,13 @@ fn check(seed: u64, loss: u64, traffic: &Traffic) -> [Doubts; 2] {
         assert!(!untrusted.gap && !untrusted.midstream, "{context}: {untrusted:?}");
         let edges = untrusted.retransmitted || untrusted.early_answer;
         assert!(!edges || sent.disturbed, "{context}: {untrusted:?}");
-        // What comes before the first loss shows what a client does: a turn, and the request that opens the next one.
+        // What comes before the first loss shows what a client does: a turn, and the request that opens the next one. Of one that
+        // pipelines it takes a few: one that never waits for all answers has them now and then.
         let first = number - number % EXCHANGES;
         let shown = match sent.pace {
             Pace::Single => 2,
-            Pace::Batches(count) => count + 1,
+            Pace::Batches(1) => 2,
+            Pace::Batches(count) => 3 * count + 1,
             Pace::Mixed | Pace::Window(_) => EXCHANGES,
         };
         let shown = traffic.sent[first..first + shown].iter().all(|one| one.whole && !one.too_late);

@@ -53,7 +53,9 @@
 //!
 //! A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end of the turn.
 //! It need not if a response with `A` at or behind its first byte begins before its `B`: the server had all that is in the hole when it
-//! sent that response, so it had been sent before the client received it, and the request after that. The request opens a turn.
+//! sent that response, so it had been sent before the client received it, and the request after that. The request opens a turn. Unless
+//! that response answers a request before the hole, and is the last that the client had: then what is in the hole had no answer yet, and
+//! a client that goes on all the same is not believed to wait ([`Http1::opens_turn`]).
 
 use std::ops::Range;
 
@@ -73,9 +75,9 @@ pub(super) struct Witness {
     pub(super) step: Option<Step>,
     /// A request was sent while the one before it had no answer.
     pub(super) pipelined: bool,
-    /// The client has opened a turn when everything was answered, and this was seen: after a turn of one request, after one
-    /// of several.
-    turns: [bool; 2],
+    /// How often the client has opened a turn when everything was answered, and this was seen: after a turn of one request, after
+    /// one of several.
+    turns: [u8; 2],
     /// Requests of the turn so far.
     pub(super) in_turn: u32,
     /// It has sent a request having received something since the one before, but not every answer.
@@ -84,8 +86,8 @@ pub(super) struct Witness {
     last_request: Option<(Option<u64>, u32)>,
     /// Where the last final response began.
     pub(super) answer_start: Option<u64>,
-    /// Of the last final response that has been reported or paired: how much of the client its server had had, and where it began.
-    heard: Option<(u64, u64)>,
+    /// The last final response that has been reported or paired.
+    heard: Option<Heard>,
     /// Where the last final response that is over and has its request ended.
     pub(super) answered_to: u64,
     /// The last final response was seen to its end.
@@ -96,6 +98,17 @@ pub(super) struct Witness {
     pub(super) unseen: Option<Box<Unseen>>,
     /// How sure the count is when nothing is missing.
     pub(super) grounds: Confidence,
+}
+
+/// What is kept of a response.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// How much of the client its server had had.
+    acknowledged: u64,
+    /// Where it began.
+    start: u64,
+    /// Its server had another request besides that which it answers.
+    owes: bool,
 }
 
 /// A pair, and how many losses there had been in each stream.
@@ -113,7 +126,7 @@ impl Witness {
         Self {
             step: from_start.then_some(step),
             pipelined: false,
-            turns: [false; 2],
+            turns: [0; 2],
             in_turn: 0,
             strays: false,
             last_request: None,
@@ -140,7 +153,8 @@ impl Witness {
 
     /// It has been seen to take turns as it does.
     pub(super) fn takes_turns(&self) -> bool {
-        !self.strays && self.turns[usize::from(self.pipelined)]
+        let needed = if self.pipelined { EVEN_TURNS_MIN } else { 1 };
+        !self.strays && self.turns[usize::from(self.pipelined)] >= needed
     }
 
     /// Takes note of how `request` was sent, if it is the next one by the count.
@@ -164,7 +178,8 @@ impl Witness {
         if let (1.., Some(step)) = (self.in_turn, &self.step)
             && step.confidence > Confidence::Low
         {
-            self.turns[usize::from(self.in_turn > 1)] = true;
+            let turns = &mut self.turns[usize::from(self.in_turn > 1)];
+            *turns = turns.saturating_add(1);
         }
     }
 
@@ -234,12 +249,18 @@ impl Http1 {
                 .is_some_and(|acknowledged| received_since_the_hole(at, acknowledged, after.start))
         };
         let heard = self.witness.heard;
-        let heard =
-            heard.is_some_and(|(acknowledged, start)| received_since_the_hole(at, acknowledged, start));
+        let heard = heard.filter(|heard| received_since_the_hole(at, heard.acknowledged, heard.start));
+        // What is in the hole had no answer in all that it had: it goes on before it has its answers, now and then at least.
+        let owed = hole_before
+            && heard.is_some_and(|heard| heard.owes)
+            && had.is_some_and(|had| had <= self.witness.answered_to);
+        if owed {
+            self.witness.turns = [0; 2];
+        }
         if !received_more {
             self.witness.pipelined = true;
             Opens::No
-        } else if hole_before && !self.waiting.iter().any(received) && !heard {
+        } else if hole_before && (owed || heard.is_none() && !self.waiting.iter().any(received)) {
             Opens::Perhaps
         } else {
             Opens::Yes
@@ -355,7 +376,8 @@ impl Http1 {
         resolution: Resolution,
         now: Moment,
     ) -> Open {
-        self.witness.heard = answer.part.at.acknowledged.map(|had| (had, answer.part.at.start));
+        let (acknowledged, start) = (answer.part.at.acknowledged, answer.part.at.start);
+        self.witness.heard = acknowledged.map(|acknowledged| Heard { acknowledged, start, owes: false });
         let Resolution::Pair(index) = resolution else {
             // Of a request before the capture nothing was seen; one after it would have been, unless its direction
             // is not captured at all.
@@ -388,6 +410,11 @@ impl Http1 {
         let request = self.next_pending();
         if let Some(request) = &request {
             self.waits_no_more(context, request, now);
+            if let Some(heard) = &mut self.witness.heard {
+                heard.owes =
+                    request.fate == Fate::Whole && request.at.end + REQUEST_MIN <= heard.acknowledged;
+                self.witness.pipelined |= heard.owes;
+            }
         }
         if self.out_of_step && answer.part.at.acknowledged.is_some() && !self.witness.pipelined {
             // The response acknowledges the request: sent after it, and everything before was answered before.
@@ -607,3 +634,10 @@ impl Hole {
 
 /// Length of `HTTP/1.1 204 No Content` and two line ends. What is shorter is an interim response: `100 Continue` has 25 bytes.
 pub(super) const FINAL_MIN: u64 = 27;
+
+/// The shortest request: `GET / HTTP/1.1` and the ends of two lines.
+const REQUEST_MIN: u64 = 16;
+
+/// So many turns of several requests have to come out even before a client that sends several is believed to wait for all answers:
+/// one that always keeps a few under way does so now and then by chance, as when its first ones are answered together.
+const EVEN_TURNS_MIN: u8 = 3;

@@ -433,6 +433,42 @@ fn joined_before_an_answer() {
     assert_eq!(reasons(&mut lane), [Reason::OneSided]);
 }
 
+/// It went on with the answer to the first of two requests, of which the second one is in a hole.
+#[test]
+fn who_goes_on_before_the_answers_is_not_believed() {
+    let mut lane = Lane::new();
+    for _ in 0..4 {
+        lane.client([get("/1"), get("/2")].concat()).server([answer(201), answer(202)].concat());
+    }
+    lane.client(get("/3")).gap(CLIENT, get("/4").len() as u64).server(answer(203));
+    lane.client(get("/5")).server(answer(204)).server(answer(205)).client(get("/6")).server(answer(206));
+    for exchange in lane.finish().iter().filter(|one| one.request.is_some() && one.response.is_some()) {
+        let (asked, answered) =
+            (line(exchange), exchange.response.as_ref().and_then(|one| one.head.status()));
+        let is_right = asked.starts_with(&format!("GET /{} ", answered.unwrap() - 200));
+        assert!(is_right || exchange.confidence == Confidence::Low, "{asked}: {:?}", exchange.confidence);
+    }
+}
+
+/// A client that keeps a few requests under way has all its answers now and then, by chance.
+#[test]
+fn a_client_that_pipelines_is_believed_after_a_few_turns() {
+    for turns in 1..6 {
+        let mut lane = Lane::new();
+        let [two_requests, two_answers] =
+            [[get("/1"), get("/2")].concat(), [answer(201), answer(202)].concat()];
+        for _ in 0..turns {
+            lane.client(&two_requests).server(&two_answers);
+        }
+        // What opens the turn behind the hole was seen; how many there were before it was not.
+        lane.gap(CLIENT, 500).gap(SERVER, 500).client(&two_requests).server(&two_answers);
+        let exchanges = lane.finish();
+        let last = exchanges.last().map(|one| (line(one), one.confidence));
+        let confidence = if turns < 3 { Confidence::Low } else { Confidence::High };
+        assert_eq!(last, Some(("GET /2 0 > 202 0 complete".to_owned(), confidence)), "{turns}");
+    }
+}
+
 /// A client with a fixed number of requests under way looks like one that waits, until its server answers before it has had the
 /// last request.
 #[test]
