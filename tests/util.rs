@@ -147,6 +147,12 @@ impl Gannet {
         (capture, stdin)
     }
 
+    /// Starts it with this as its standard input.
+    pub(crate) fn start_reading(mut self, stdin: impl Into<Stdio>) -> Capture {
+        self.command.stdin(stdin);
+        self.start()
+    }
+
     /// Starts it.
     pub(crate) fn start(mut self) -> Capture {
         let mut child = self.command.spawn().unwrap();

@@ -1,6 +1,8 @@
 //! Input that has pauses, and output that nobody reads: what is there is handed on, signals are heard, the end comes when it is asked for.
 
 use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::process::ChildStdin;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -98,6 +100,34 @@ fn a_slow_pipe_of_compressed_packets() {
         run.end().exits(0).says("1 record written");
         // The trailer finds nobody.
         drop(encoder);
+    }
+}
+
+/// Reading fails in the middle: what was found until then is told all the same, and so is what was still open. On one processor
+/// that was dropped without a word.
+#[test]
+fn an_input_that_breaks() {
+    let dir = Dir::new();
+    let mut builder = exchanges(2);
+    builder.request(&Request::new("GET", "/open", "h"));
+    let bytes = builder.finish().pcap();
+    let packets = Records(&bytes[24..]).count();
+    for gannet in ways(&dir, "http -r - -o jsonl") {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut feeder = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut stdin, _) = listener.accept().unwrap();
+        // Whoever closes a connection without having read all of it resets it.
+        stdin.write_all(b"never read").unwrap();
+        let mut run = gannet.start_reading(OwnedFd::from(stdin));
+        let lines = run.follow_stdout();
+        feeder.write_all(&bytes).unwrap();
+        run.wait_for("reading -");
+        report_until(&mut run, &format!("{packets} packets read"));
+        drop(feeder);
+        run.end().exits(2).says("Connection reset by peer");
+        let paths: Vec<_> = lines.iter().map(|line| serde_json::from_str::<Value>(&line).unwrap()).collect();
+        let paths: Vec<_> = paths.iter().map(|record| &record["url"]["path"]).collect();
+        assert_eq!(paths, ["/0", "/1", "/open"]);
     }
 }
 

@@ -184,10 +184,10 @@ fn alone<'a>(
     let Some(counters) = desk.counters.first() else { return Err(Error::Worker(0)) };
     let mut worker = FileWorker::new(Analysis::new(plan, 0, desk.hub.lane()), counters);
     let ended = AtomicBool::new(false);
-    let findings = std::thread::scope(|scope| {
+    let (read, findings) = std::thread::scope(|scope| {
         // Also while the last records are handed on.
         let _watch = Watch::start(scope, desk.control, desk.hub, &ended)?;
-        loop {
+        let read = loop {
             let reached = reading.read_on(&mut worker, Pause::Never);
             match reached {
                 Ok(Reached::Silence { news: true }) => worker.hand_on(),
@@ -202,17 +202,20 @@ fn alone<'a>(
                 desk.carry_out(command, &reading, None);
             }
             desk.look_around();
-            if reached? == Reached::End || desk.control.stopping() || desk.hub.is_closed() {
-                // A pause is no end of a batch.
-                worker.end_batch(reading.now());
-                break;
+            let is_over = matches!(reached, Ok(Reached::End) | Err(_));
+            if is_over || desk.control.stopping() || desk.hub.is_closed() {
+                break reached;
             }
-        }
+        };
+        // A pause is no end of a batch.
+        worker.end_batch(reading.now());
         if desk.control.stopping() {
             desk.hub.hurry();
         }
-        Ok::<_, Error>(worker.finish())
+        // Of what was open when reading failed there are records as well.
+        Ok::<_, Error>((read, worker.finish()))
     })?;
+    read?;
     Ok(Done { reading, findings, sorted: None })
 }
 
