@@ -23,16 +23,42 @@ pub(crate) use self::chosen::write_chosen;
 use crate::sheet::{Full, append, behind, piece, put, put_all, put_byte};
 use crate::{decimal, wire_text, words};
 
-/// Appends `value` to `out` as JSON; it is asked again for what it says if that is long. Fails, and appends nothing, if there
-/// is something in it that records have not, such as a float.
-pub(crate) fn write(value: &impl Serialize, out: &mut Vec<u8>) -> fmt::Result {
-    on_sheet(out, |room| value.serialize(Json::on(room)))
+/// Appends `value` to `out` as JSON. It is asked again for what it says if that takes more than a usual record and `more` bytes
+/// ([`room_for`]). Fails, and appends nothing, if there is something in it that records have not, such as a float.
+pub(crate) fn write(value: &impl Serialize, more: usize, out: &mut Vec<u8>) -> fmt::Result {
+    on_sheet(out, more, |room| value.serialize(Json::on(room)))
 }
 
 /// Lets `write` put something behind `out`, again if there was no room for it. It returns what it left of the room.
-fn on_sheet(out: &mut Vec<u8>, write: impl FnMut(&mut [u8]) -> Result<&mut [u8], Failed>) -> fmt::Result {
-    append(out, SHEET_BYTES, write, |failed| *failed == Failed::Full).map_err(|_| fmt::Error)
+fn on_sheet(
+    out: &mut Vec<u8>,
+    more: usize,
+    write: impl FnMut(&mut [u8]) -> Result<&mut [u8], Failed>,
+) -> fmt::Result {
+    append(out, SHEET_BYTES + more, write, |failed| *failed == Failed::Full).map_err(|_| fmt::Error)
 }
+
+/// How many bytes a long text is likely to take, by a look at a sixteenth of it: all of it would be written again if there were
+/// no room for its end.
+pub(crate) fn room_for(text: &str) -> usize {
+    let (mut looked_at, mut beyond) = (1, 0);
+    for chunk in text.as_bytes().chunks(16 * LOOK) {
+        let chunk = chunk.get(..LOOK).unwrap_or(chunk);
+        looked_at += chunk.len();
+        for byte in chunk {
+            beyond += match byte {
+                b'"' | b'\\' | b'\x08' | b'\t' | b'\n' | b'\x0c' | b'\r' => 1,
+                0..=0x1f => 5,
+                _ => 0,
+            };
+        }
+    }
+    // What was not looked at may have a little more of them.
+    text.len() + text.len() / 16 + text.len() / looked_at * beyond * 9 / 8
+}
+
+/// A line of the cache.
+const LOOK: usize = 64;
 
 /// A usual record has room on a sheet of this size; larger ones cost filling up bytes that are not used.
 const SHEET_BYTES: usize = 2_048;
@@ -510,7 +536,7 @@ mod tests {
 
     fn written(value: &impl Serialize) -> String {
         let mut out = b"before".to_vec();
-        write(value, &mut out).unwrap();
+        write(value, 0, &mut out).unwrap();
         String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
     }
 
@@ -539,12 +565,31 @@ mod tests {
         }
     }
 
+    /// Whatever a long text is made of, it is written once, and its room is not much larger than it.
+    #[test]
+    fn long_texts_find_the_room_they_need() {
+        for unit in ["plain", "\"a\": 1,\n", "\u{1}\u{fffd}89", "é", "words \\ and others that are long\t\n"]
+        {
+            for count in [1, 100, 1_000, 40_000] {
+                let text = unit.repeat(count);
+                let (mut times, mut out) = (0, Vec::new());
+                let more = room_for(&text);
+                let done = on_sheet(&mut out, more, |room| {
+                    times += 1;
+                    Json::on(room).serialize_str(&text)
+                });
+                assert_eq!((done, times), (Ok(()), 1), "{count} times {unit:?}");
+                assert!(more <= out.len() * 5 / 4, "{more} for {}: {count} times {unit:?}", out.len());
+            }
+        }
+    }
+
     #[test]
     fn what_records_have_not_is_refused() {
         let mut out = b"before".to_vec();
-        assert!(write(&("a", -1), &mut out).is_err() && out == b"before");
-        assert!(write(&1.5, &mut Vec::new()).is_err());
-        assert!(write(&[("a", -1)], &mut Vec::new()).is_err());
+        assert!(write(&("a", -1), 0, &mut out).is_err() && out == b"before");
+        assert!(write(&1.5, 0, &mut Vec::new()).is_err());
+        assert!(write(&[("a", -1)], 0, &mut Vec::new()).is_err());
     }
 
     #[test]
@@ -578,7 +623,7 @@ mod tests {
         #[test]
         fn bytes(bytes in proptest::collection::vec(prop_oneof![4 => b' '..=b'~', 1 => any::<u8>()], 0..60)) {
             let mut out = Vec::new();
-            on_sheet(&mut out, |room| Json::on(room).serialize_bytes(&bytes)).unwrap();
+            on_sheet(&mut out, 0, |room| Json::on(room).serialize_bytes(&bytes)).unwrap();
             prop_assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&wire_text(&bytes)).unwrap());
         }
     }

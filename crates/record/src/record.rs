@@ -123,7 +123,7 @@ impl<'a> Record<'a> {
     /// in half the time; of them those fields that the options choose. Fails, as that would, if `Serialize` says something that
     /// this JSON has no way to write; nothing in a record does.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
-        self.with_line(|line| write_line(line, self.options, out))
+        self.with_line(|line| write_line(line, line.http.room(), self.options, out))
     }
 
     /// What it is the record of.
@@ -218,13 +218,24 @@ impl Record<'_> {
     }
 }
 
-/// The fields that the options choose, as JSON.
-fn write_line(line: &impl Serialize, options: &RecordOptions, out: &mut Vec<u8>) -> fmt::Result {
+/// The fields that the options choose, as JSON. All of them take `more` bytes than those of a usual record, or about that many.
+fn write_line(line: &impl Serialize, more: usize, options: &RecordOptions, out: &mut Vec<u8>) -> fmt::Result {
     match &options.fields {
-        None => json::write(line, out),
-        Some(choice) => json::write_chosen(line, choice, out),
+        None => json::write(line, more, out),
+        Some(choice) => {
+            let is_large = more != 0 && LARGE.iter().any(|name| choice.has(name));
+            json::write_chosen(line, choice, if is_large { more } else { 0 }, out)
+        }
     }
 }
+
+/// The fields that make records large.
+const LARGE: [&str; 4] = [
+    "http.request.body.content",
+    "http.response.body.content",
+    "http.request.header",
+    "http.response.header",
+];
 
 /// The path asked for, without query.
 fn path_of<'a>(url: Url<'a>, options: &RecordOptions) -> Option<Cow<'a, str>> {

@@ -135,7 +135,7 @@ impl FlowFormat {
 impl FlowEnd {
     /// Appends the record as a line of JSON, without the line's end. Fails only if a field is of a kind that no record has.
     pub fn write_json(&self, interfaces: &Interfaces, out: &mut Vec<u8>) -> fmt::Result {
-        crate::json::write(&Line::new(self, interfaces), out)
+        crate::json::write(&Line::new(self, interfaces), 0, out)
     }
 
     /// Appends the record as a line, with the line's end.

@@ -10,9 +10,14 @@ use super::{Failed, Json, Members, Written, no_record_has, on_sheet};
 use crate::fields::{Choice, Node, below};
 use crate::sheet::{behind, put_byte};
 
-/// Appends what `choice` leaves of `value`, an object, to `out` as JSON.
-pub(crate) fn write_chosen(value: &impl Serialize, choice: &Choice, out: &mut Vec<u8>) -> fmt::Result {
-    on_sheet(out, |room| value.serialize(Chosen { room, nodes: choice.nodes() }))
+/// Appends what `choice` leaves of `value`, an object, to `out` as JSON. `more` is as for [`write`](super::write).
+pub(crate) fn write_chosen(
+    value: &impl Serialize,
+    choice: &Choice,
+    more: usize,
+    out: &mut Vec<u8>,
+) -> fmt::Result {
+    on_sheet(out, more, |room| value.serialize(Chosen { room, nodes: choice.nodes() }))
 }
 
 /// Writes one value of which some is chosen: an object.

@@ -114,7 +114,7 @@ impl<'a> EventRecord<'a> {
 
     /// Appends the record to `out` as a line of `jsonl`, without the line's end.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
-        self.with_line(|line| write_line(line, self.options, out))
+        self.with_line(|line| write_line(line, line.http.room(), self.options, out))
     }
 
     /// `request`, `interim`, `response` or `pending`.
@@ -274,6 +274,21 @@ struct HttpPart<'a> {
     response: Option<ResponseSide<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<Cow<'a, str>>,
+}
+
+impl HttpPart<'_> {
+    /// As that of an exchange's record.
+    fn room(&self) -> usize {
+        let request = self.request.as_ref().map_or(0, |request| match request {
+            RequestSide::Message(message) => message.room,
+            RequestSide::Head { .. } => 0,
+        });
+        let response = self.response.as_ref().map_or(0, |response| match response {
+            ResponseSide::Message(message) => message.room,
+            ResponseSide::Head { .. } => 0,
+        });
+        request + response
+    }
 }
 
 /// A request, or its head.

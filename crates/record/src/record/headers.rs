@@ -72,6 +72,10 @@ impl HeaderSelection {
         Self { all: true, ..Self::named([""; 0]) }
     }
 
+    pub(super) fn is_all(&self) -> bool {
+        self.all
+    }
+
     /// What is to be known of fields of a name, which is added if it is not there.
     fn facts(&mut self, name: &str) -> &mut Facts {
         let number = self.names.add(name);

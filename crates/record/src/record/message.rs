@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::headers::{HeaderPart, Scan, TrailerPart};
 use super::{OTHER_METHOD, RecordOptions, known_method};
-use crate::json::Plain;
+use crate::json::{Plain, room_for};
 use crate::text::{Wire, wire_string};
 use crate::wire_text;
 
@@ -24,6 +24,9 @@ pub(super) struct RequestPart<'a> {
     body: BodyPart<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trailer: Option<TrailerPart<'a>>,
+    /// What it is likely to take beyond the room that a usual message has in a line of JSON.
+    #[serde(skip)]
+    pub(super) room: usize,
 }
 
 impl<'a> RequestPart<'a> {
@@ -36,14 +39,16 @@ impl<'a> RequestPart<'a> {
     ) -> Self {
         let original = message.head.method();
         let known = known_method(original);
+        let body = BodyPart::new(message, options);
         Self {
             method: Plain::name(known.unwrap_or(OTHER_METHOD)),
             method_original: known.is_none().then_some(Wire(original)),
             id: id.map(Wire),
             header: HeaderPart::new(scan, options),
             size: message.wire_bytes,
-            body: BodyPart::new(message, options),
             trailer: trailer(message, options),
+            room: room(message, &body, options),
+            body,
         }
     }
 }
@@ -60,20 +65,34 @@ pub(super) struct ResponsePart<'a> {
     body: BodyPart<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trailer: Option<TrailerPart<'a>>,
+    /// What it is likely to take beyond the room that a usual message has in a line of JSON.
+    #[serde(skip)]
+    pub(super) room: usize,
 }
 
 impl<'a> ResponsePart<'a> {
     pub(super) fn new(message: &'a Message, scan: &'a Scan<'a>, options: &'a RecordOptions) -> Self {
+        let body = BodyPart::new(message, options);
         Self {
             status_code: message.head.status(),
             reason_phrase: reason_phrase(&message.head),
             header: HeaderPart::new(scan, options),
             size: message.wire_bytes,
-            body: BodyPart::new(message, options),
             trailer: trailer(message, options),
+            room: room(message, &body, options),
+            body,
         }
     }
 }
+
+/// Of a head the usual fields take little, however long the others are: room that is not used has to be filled all the same.
+fn room(message: &Message, body: &BodyPart<'_>, options: &RecordOptions) -> usize {
+    let head_bytes = if options.headers.is_all() { message.head.raw().len() } else { 0 };
+    head_bytes.saturating_sub(USUAL_HEAD_BYTES) + body.content.as_deref().map_or(0, room_for)
+}
+
+/// The room for a usual record has room for a head of this size.
+const USUAL_HEAD_BYTES: usize = 512;
 
 pub(super) fn reason_phrase(head: &Head) -> Option<Wire<'_>> {
     Some(head.reason()).filter(|reason| !reason.is_empty()).map(Wire)

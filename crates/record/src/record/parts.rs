@@ -51,6 +51,14 @@ pub(super) struct HttpPart<'a> {
     pub(super) route: Option<Cow<'a, str>>,
 }
 
+impl HttpPart<'_> {
+    /// What the messages are likely to take beyond the room that a usual record has.
+    pub(super) fn room(&self) -> usize {
+        let request = self.request.as_ref().map_or(0, |request| request.room);
+        request + self.response.as_ref().map_or(0, |response| response.room)
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct UrlPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
