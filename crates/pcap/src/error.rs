@@ -86,6 +86,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: Reason,
     },
+    /// No header has come in a stream that is compressed, and what has come is as much as is kept of one.
+    #[error(
+        "compressed, and no header of a capture in the first {} MiB: decompress it first, or save it as a file and read that",
+        beyond >> 20
+    )]
+    HeaderFar {
+        /// Bytes that have come.
+        beyond: u64,
+    },
     /// The source failed.
     #[error("reading at offset {offset}: {source}")]
     Io {

@@ -32,7 +32,8 @@ impl Arrivals {
         let _ = poll(&mut wanted, PollTimeout::NONE);
     }
 
-    /// A reader of it, when as much has arrived as tells the format. `wait` sleeps until there may be something to read; `false` says
+    /// A reader of it, when as much has arrived as tells the format: what has is kept until then, and refused if it is more than
+    /// [`START_MAX`]. `wait` sleeps until there may be something to read; `false` says
     /// that nobody wants it any more, and there is no reader.
     pub(crate) fn reader(
         &self,
@@ -40,37 +41,37 @@ impl Arrivals {
     ) -> Result<Option<StreamReader<Bytes>>, Error> {
         let mut start = Vec::new();
         let mut chunk = vec![0; CHUNK];
-        let mut enough = 0;
+        // How much there was when the header was last looked for, and how much is worth the next look.
+        let (mut tried, mut enough) = (0, 0);
         loop {
-            let is_whole = match self.clone().read(&mut chunk) {
+            let is_pause = match self.clone().read(&mut chunk) {
+                Ok(0) => return StreamReader::new(Box::new(io::Cursor::new(start)) as Bytes).map(Some),
                 Ok(read) => {
                     start.extend_from_slice(chunk.get(..read).unwrap_or_default());
-                    read == 0
+                    false
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if wait(self.as_fd()) {
-                        continue;
-                    }
-                    return Ok(None);
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => true,
                 Err(source) => return Err(Error::Io { offset: start.len() as u64, source }),
             };
-            if is_whole {
-                return StreamReader::new(Box::new(io::Cursor::new(start)) as Bytes).map(Some);
-            }
-            // What tells the format is short, unless it is compressed: then it is tried less often the more there is.
-            if start.len() < enough {
-                continue;
-            }
-            match StreamReader::new(start.as_slice().chain(Pause)) {
-                Err(error) if error.is_pause() => {
-                    enough = if start.len() < CHUNK { 0 } else { 2 * start.len() }
+            // What tells the format is short, unless it is compressed: then it is looked for less often the more there is. A pause is
+            // time for it, and may be a long one.
+            let is_full = start.len() >= START_MAX;
+            if start.len() > tried && (start.len() >= enough || is_pause || is_full) {
+                tried = start.len();
+                match StreamReader::new(start.as_slice().chain(Pause)) {
+                    Err(error) if error.is_pause() && is_full => {
+                        return Err(Error::HeaderFar { beyond: start.len() as u64 });
+                    }
+                    Err(error) if error.is_pause() => enough = if tried < CHUNK { 0 } else { 2 * tried },
+                    _ => {
+                        let source = io::Cursor::new(start).chain(self.clone());
+                        return StreamReader::new(Box::new(source) as Bytes).map(Some);
+                    }
                 }
-                _ => {
-                    return StreamReader::new(Box::new(io::Cursor::new(start).chain(self.clone())) as Bytes)
-                        .map(Some);
-                }
+            }
+            if is_pause && !wait(self.as_fd()) {
+                return Ok(None);
             }
         }
     }
@@ -124,6 +125,9 @@ impl Read for Pause {
 
 /// As much as a pipe gives at once.
 const CHUNK: usize = 64 << 10;
+/// In front of a capture's header there may be anything that decompressors pass over, such as Zstandard's skippable frames.
+/// Nobody has written as much there as the longest block of a capture.
+const START_MAX: usize = gannet_pcap::MAX_BLOCK as usize;
 
 #[cfg(test)]
 mod tests {
@@ -131,6 +135,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    /// Of a classic capture.
+    const HEADER: [u8; 24] =
+        [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
 
     fn pair() -> (Arrivals, File) {
         let (read, write) = nix::unistd::pipe().unwrap();
@@ -152,9 +160,8 @@ mod tests {
     /// Byte by byte, whatever it is compressed with: as soon as the header is there, and not asked for more than there is.
     #[test]
     fn a_header_that_comes_in_pieces() {
-        let header = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
         let (arrivals, mut writer) = pair();
-        let mut bytes = header.iter();
+        let mut bytes = HEADER.iter();
         let reader = arrivals.reader(&mut |_| writer.write_all(&[*bytes.next().unwrap()]).is_ok()).unwrap();
         assert_eq!(reader.unwrap().interfaces().len(), 1);
         assert_eq!(bytes.len(), 0);
@@ -162,11 +169,61 @@ mod tests {
         writer.write_all(b"no capture").unwrap();
         assert!(matches!(arrivals.reader(&mut |_| false), Err(Error::NotCapture { .. })));
         let (arrivals, mut writer) = pair();
-        writer.write_all(&header[..9]).unwrap();
+        writer.write_all(&HEADER[..9]).unwrap();
         assert!(arrivals.reader(&mut |_| false).unwrap().is_none());
-        writer.write_all(&header[..9]).unwrap();
+        writer.write_all(&HEADER[..9]).unwrap();
         drop(writer);
         assert!(matches!(arrivals.reader(&mut |_| false), Err(Error::HeaderCut { .. })));
+    }
+
+    /// Bytes that a decompressor of Zstandard passes over (RFC 8878, section 3.1.2).
+    fn skippable(len: usize) -> Vec<u8> {
+        let mut frame = 0x184d_2a50_u32.to_le_bytes().to_vec();
+        frame.extend_from_slice(&(len as u32).to_le_bytes());
+        frame.resize(8 + len, 0);
+        frame
+    }
+
+    /// Much of it had to come until it was looked for again, though it was there and nothing came.
+    #[test]
+    fn a_header_behind_much_else_is_found_in_a_pause() {
+        let (arrivals, mut writer) = pair();
+        // A frame that says how long it is, and one block as it is, the last.
+        let mut header = vec![0x28, 0xb5, 0x2f, 0xfd, 0x20, 24, 24 << 3 | 1, 0, 0];
+        header.extend_from_slice(&HEADER);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                // The header has come with the second pause.
+                let mut pauses = 0;
+                let reader = arrivals.reader(&mut |fd| {
+                    pauses += 1;
+                    let mut wanted = [PollFd::new(fd, PollFlags::POLLIN)];
+                    poll(&mut wanted, PollTimeout::from(10_000_u16)).unwrap() != 0
+                });
+                (reader, pauses)
+            });
+            writer.write_all(&skippable(70_000)).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            writer.write_all(&header).unwrap();
+            let (reader, pauses) = reading.join().unwrap();
+            assert!(reader.unwrap().is_some(), "not found in {pauses} pauses");
+        });
+    }
+
+    #[test]
+    fn what_goes_on_without_a_header_is_refused() {
+        let (arrivals, mut writer) = pair();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let frame = skippable(1 << 20);
+                // Until nobody reads.
+                while writer.write_all(&frame).is_ok() {}
+            });
+            let refused = arrivals.reader(&mut |_| true).map(|_| ());
+            let beyond = START_MAX as u64..=(START_MAX + CHUNK) as u64;
+            assert!(matches!(refused, Err(Error::HeaderFar { beyond: there }) if beyond.contains(&there)));
+            drop(arrivals);
+        });
     }
 
     #[test]
