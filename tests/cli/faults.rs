@@ -166,3 +166,38 @@ fn a_full_disk_at_the_end_of_a_run() {
         }
     }
 }
+
+/// A file that may not grow takes part of a record: that part is cut off again, so that the records of the next run begin a line of
+/// their own. It was joined to the first of them.
+#[test]
+fn a_file_that_takes_part_of_a_record() {
+    let dir = Dir::new();
+    let mut builder = Builder::new(Setup::default());
+    builder.handshake();
+    for number in 0..10 {
+        builder.request(&Request::new("GET", format!("/{number}"), "h"));
+        builder.response(&Response::new(200, Body::length(&b"hello"[..])));
+    }
+    dir.write("in.pcap", &builder.finish().pcap());
+    let words = "http -r in.pcap -o jsonl:out";
+    dir.gannet(words).run().exits(0);
+    let whole = dir.read("out");
+    let ends: Vec<_> =
+        whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+    assert_eq!(ends.len(), 10);
+    // Nothing of the first record, part of it, part of others, and all of some.
+    for limit in [0, 1, ends[0] - 1, ends[0], ends[3] + 7, ends[8], ends[9] - 1] {
+        std::fs::remove_file(dir.join("out")).unwrap();
+        let kept = ends.iter().filter(|end| **end <= limit).count();
+        // Whoever ignores the signal gets an error instead (setrlimit(2), RLIMIT_FSIZE).
+        let limited =
+            format!("--fsize={limit} env --ignore-signal=XFSZ {} {words}", env!("CARGO_BIN_EXE_gannet"));
+        dir.program("prlimit", &limited)
+            .run()
+            .exits(5)
+            .says(&format!("{kept} record{} written", if kept == 1 { "" } else { "s" }));
+        assert_eq!(dir.read("out"), whole[..kept.checked_sub(1).map_or(0, |last| ends[last])], "{limit}");
+        dir.gannet(words).run().exits(0);
+        assert_eq!(dir.read("out").split(|byte| *byte == b'\n').count(), kept + 11, "{limit}");
+    }
+}

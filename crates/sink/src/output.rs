@@ -1,7 +1,7 @@
 //! Where a sink writes to, with an account of every record.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -114,11 +114,31 @@ impl Output {
         let (bytes, error) = self.write_out();
         self.behind.wrote(&self.file, bytes);
         let written = self.ends.partition_point(|end| *end <= bytes);
+        if error.is_some() {
+            let whole = written.checked_sub(1).and_then(|last| self.ends.get(last)).copied();
+            self.take_back(bytes - whole.unwrap_or(0));
+        }
         let flushed = Flushed { written: written as u64, lost: (self.ends.len() - written) as u64, error };
         self.buffer.clear();
         self.ends.clear();
         self.since = Instant::now();
         flushed
+    }
+
+    /// Cuts from a file the last `bytes` that were written to it, part of a record: whoever goes on with the file, as the next run
+    /// does, would write the next one behind them on the same line. If others have written behind us, it stays as it is; so it
+    /// does if that fails.
+    fn take_back(&mut self, bytes: usize) {
+        let Ok(facts) = self.file.metadata() else { return };
+        if bytes == 0 || !facts.is_file() || self.file.stream_position().ok() != Some(facts.len()) {
+            return;
+        }
+        if let Some(end) = facts.len().checked_sub(bytes as u64)
+            && self.file.set_len(end).is_ok()
+        {
+            // For those who have the same open file, such as the rest of a script, and do not append to it.
+            let _ = self.file.seek(SeekFrom::Start(end));
+        }
     }
 
     /// How many bytes could be written, and what then happened.
