@@ -373,7 +373,8 @@ fn a_worker_writes_what_keeps_nobody_waiting() {
         all.lines().count()
     });
     let mut lane = hub.lane();
-    lane.send(batch(0, 0, 300));
+    // More than the buffer of a file.
+    lane.send(batch(0, 0, 1_000));
     // Nobody has to be waited for.
     let reports = hub.reports();
     assert!(reports[0].written != 0 && reports[1].failure.is_some(), "{reports:?}");
@@ -386,8 +387,8 @@ fn a_worker_writes_what_keeps_nobody_waiting() {
     let reports = hub.finish();
     drop(keep);
     let shown: Vec<_> = reports.iter().map(|report| (report.made, report.written, report.shed)).collect();
-    assert_eq!(shown, [(500, 500, 0), (500, 0, 500), (500, 500, 0)]);
-    assert_eq!((ids(&old).len(), ids(&path).len(), read.join().unwrap()), (300, 200, 500));
+    assert_eq!(shown, [(1_200, 1_200, 0), (1_200, 0, 1_200), (1_200, 1_200, 0)]);
+    assert_eq!((ids(&old).len(), ids(&path).len(), read.join().unwrap()), (1_000, 200, 1_200));
 }
 
 /// What a worker that panics was to write itself is lost, and said to be.
@@ -399,7 +400,7 @@ fn a_worker_that_fails_leaves_an_account() {
         started(HubConfig { order: Order::ByKey, writing: Writing::ByWorkers, ..config(vec![jsonl(&path)]) });
     let mut lane = hub.lane();
     let worker = thread::spawn(move || {
-        lane.send(batch(0, 0, 300));
+        lane.send(batch(0, 0, 1_000));
         // Some are still in the buffer.
         lane.send(batch(0, 1, 1));
         panic!("as the test wants it");
@@ -407,7 +408,7 @@ fn a_worker_that_fails_leaves_an_account() {
     assert!(worker.join().is_err());
     assert!(hub.is_closed());
     let report = only(hub.finish());
-    assert_eq!((report.made, report.written as usize), (301, ids(&path).len()));
+    assert_eq!((report.made, report.written as usize), (1_001, ids(&path).len()));
     assert!(report.shed != 0 && report.failure.is_some(), "{report:?}");
 }
 
