@@ -254,6 +254,7 @@ mod tests {
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
+    use crate::testing::Halting;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -276,20 +277,6 @@ mod tests {
         (out, result.err().map(|_| source.is_damage()))
     }
 
-    /// Gives so many bytes at a time, with a pause after each time.
-    struct Halting<'a>(&'a [u8], usize, bool);
-
-    impl Read for Halting<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            self.2 = !self.2;
-            if self.2 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let most = self.1.min(buf.len());
-            self.0.read(&mut buf[..most])
-        }
-    }
-
     /// Wherever a source has a pause, reading goes on behind it, and damage is damage.
     #[test]
     fn pauses_change_nothing() {
@@ -306,7 +293,7 @@ mod tests {
             for step in [1, 2, 3, 7, 1_000] {
                 // What tells the format is read before there can be pauses.
                 let (start, rest) = compressed.split_at(4);
-                let mut source = Inflate::new(start.chain(Halting(rest, step, false))).unwrap();
+                let mut source = Inflate::new(start.chain(Halting::new(rest, step))).unwrap();
                 let (mut out, mut buffer) = (Vec::new(), [0; 3_000]);
                 let damage = loop {
                     match source.read(&mut buffer) {

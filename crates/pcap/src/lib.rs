@@ -25,6 +25,8 @@ pub mod ng;
 mod packet;
 mod slice;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod walk;
 
 pub use error::{Error, Format, Reason, Warning};

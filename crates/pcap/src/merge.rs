@@ -157,6 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::Halting;
     use crate::{SliceReader, ng};
 
     /// A capture with an interface per entry and the packets (interface, time, value).
@@ -219,19 +220,6 @@ mod tests {
         assert_eq!(merged(Vec::<SliceReader<'_>>::new()), []);
     }
 
-    /// Gives its bytes one by one, with a pause before each.
-    struct Halting<'a>(&'a [u8], bool);
-
-    impl std::io::Read for Halting<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-            self.1 = !self.1;
-            if self.1 {
-                return Err(std::io::ErrorKind::WouldBlock.into());
-            }
-            self.0.read(&mut buf[..1])
-        }
-    }
-
     /// Who pauses is waited for: its next packet may be the oldest.
     #[test]
     fn pauses_do_not_change_the_order() {
@@ -239,7 +227,7 @@ mod tests {
         let b = capture(&["b"], &[(0, 2, 2), (0, 3, 3), (0, 5, 4)]);
         let halting = |file| {
             let (header, rest): (&[u8], &[u8]) = <[u8]>::split_at(file, 28);
-            crate::StreamReader::new(std::io::Read::chain(header, Halting(rest, false))).unwrap()
+            crate::StreamReader::new(std::io::Read::chain(header, Halting::new(rest, 1))).unwrap()
         };
         let mut merge = Merge::new(vec![halting(&a), halting(&b)]);
         let (mut found, mut pauses) = (Vec::new(), 0);

@@ -420,6 +420,7 @@ const BUFFER: usize = 256 << 10;
 mod tests {
     use super::*;
     use crate::ng;
+    use crate::testing::Halting;
     use gannet_packet::{LinkType, Timestamp};
 
     /// Gives some bytes, then an error.
@@ -462,20 +463,6 @@ mod tests {
         assert!(matches!(StreamReader::new(Failing(b"\x0a\x0d")), Err(Error::Io { .. })));
     }
 
-    /// Gives so many bytes at a time, with a pause after each time.
-    struct Halting<'a>(&'a [u8], usize, bool);
-
-    impl Read for Halting<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            self.2 = !self.2;
-            if self.2 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let most = self.1.min(buf.len());
-            self.0.read(&mut buf[..most])
-        }
-    }
-
     /// Packets, warnings and the end are the same wherever the source has pauses.
     #[test]
     fn pauses_change_nothing() {
@@ -494,7 +481,7 @@ mod tests {
             }
             for step in [1, 5, 64, 130, 4_096] {
                 let (header, rest) = file.split_at(200);
-                let mut reader = StreamReader::new(header.chain(Halting(rest, step, false))).unwrap();
+                let mut reader = StreamReader::new(header.chain(Halting::new(rest, step))).unwrap();
                 let (mut found, mut pauses) = (Vec::new(), 0);
                 loop {
                     match reader.next_packet() {

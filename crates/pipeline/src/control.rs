@@ -330,6 +330,9 @@ pub fn link_type_name(link_type: LinkType) -> String {
     name.to_owned()
 }
 
+/// How long who waits for something else waits at most before looking whether the run is to end.
+pub(crate) const LOOK_AROUND: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Capture files in, a recording out: `-r`. Formats are converted, frames cut, several files merged by time.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use caps::Capability;
 use gannet_packet::LinkType;
@@ -9,7 +9,7 @@ use gannet_pcap::{Merge, PacketSource};
 use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
 
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
-use crate::control::{Command, Control, Event};
+use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::error::Error;
 use crate::files::{Opened, Step, advance, open_early, path_of};
 use crate::filter::{Selection, Taken};
@@ -221,9 +221,6 @@ fn refuse_overwriting(files: &[FileInput], destination: &gannet_recorder::Destin
 
 /// Packets between two looks at the disk, the accounts and the commands.
 const PACKETS_PER_TURN: u32 = 1024;
-
-/// The same in time, while there are none.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

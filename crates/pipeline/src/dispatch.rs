@@ -36,7 +36,7 @@ use self::worker::FileWorker;
 use crate::analysis::{Aim, Analysis, AnalysisPlan};
 use crate::arrivals::Bell;
 use crate::config::{CaptureConfig, FileInput};
-use crate::control::{Command, Control, Event};
+use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::error::Error;
 use crate::files::{is_plain_file, open_early, path_of};
 use crate::filter::Selection;
@@ -366,9 +366,6 @@ impl Drop for Watch<'_> {
         self.thread.unpark();
     }
 }
-
-/// How often it is looked whether the run is to end, where nobody says so.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Threads for a single worker: one more than there is work for would only wait.
 const READERS: usize = 2;

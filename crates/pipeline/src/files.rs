@@ -7,7 +7,6 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use gannet_packet::PacketType;
 use gannet_pcap::{Merge, Packet, PacketSource, Piece, StreamReader};
@@ -15,7 +14,7 @@ use nix::fcntl::OFlag;
 
 use crate::arrivals::Arrivals;
 use crate::config::{CaptureConfig, Direction, FileInput};
-use crate::control::{Command, Control, Event};
+use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::error::Error;
 use crate::ledger::Report;
 
@@ -201,9 +200,6 @@ pub(crate) fn wanted(config: &CaptureConfig, packet: &Packet<'_>) -> Option<Pack
     let kind = config.packet_type.is_none_or(|wanted| wanted == went);
     (direction && kind).then_some(went)
 }
-
-/// How long to wait at most before looking whether the run is to end.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Bytes of a file that a thread reads at once: little enough to be in its processor's own cache when it is walked through.
 const PIECE: usize = 256 << 10;

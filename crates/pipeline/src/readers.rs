@@ -6,7 +6,6 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
 
 use gannet_recorder::Destination;
 use gannet_sink::Target;
@@ -14,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::analysis::Aim;
-use crate::control::{Command, Control, Event};
+use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::ledger::Report;
 
 /// FIFOs that have readers. While this is there, opening them for writing does not wait, even if a reader has gone meanwhile.
@@ -78,6 +77,3 @@ fn is_fifo(path: &Path) -> bool {
 fn open(path: &Path, options: &mut OpenOptions) -> std::io::Result<File> {
     options.custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
-
-/// Between two looks whether there is a reader.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
