@@ -7,8 +7,9 @@
 //! ```
 //!
 //! HTTP/1.0 and 1.1 are found by content on any port; HTTP/2 is recognised by its preface and counted, TLS by its
-//! record header. A handshake of SOCKS or a header of the PROXY protocol in front is passed over. Bodies are framed without touching their bytes, unless some of them are to be kept. No bytes make this
-//! crate panic, and what a connection may hold in memory is bounded. What it refuses to do: look into packet headers, read
+//! record header. A handshake of SOCKS or a header of the PROXY protocol in front is passed over. Bodies are framed
+//! without touching their bytes, unless some of them are to be kept. No bytes make this crate panic, and what a
+//! connection may hold in memory is bounded. What it refuses to do: look into packet headers, read
 //! a clock, look into what a tunnel carries beyond its first bytes and WebSocket's frame headers.
 #![forbid(unsafe_code)]
 
