@@ -194,6 +194,7 @@ pub(super) fn beside(what: Ancillary) -> Meaning {
 pub(super) fn part(offset: u32, width: Width) -> String {
     match width {
         Width::Byte => format!("byte {offset}"),
-        _ => format!("bytes {offset}-{}", offset + width.bytes() - 1),
+        // An opcode may name any offset; one behind all packets is a mistake of whoever wrote it, not ours.
+        _ => format!("bytes {offset}-{}", u64::from(offset) + u64::from(width.bytes()) - 1),
     }
 }

@@ -535,6 +535,12 @@ mod tests {
         assert_eq!(listing(&program, Link::Ethernet), expected);
     }
 
+    /// Found by fuzzing: the last byte of four at the last offset has a number beyond 32 bits.
+    #[test]
+    fn an_offset_may_be_any_number() {
+        assert_eq!(fields::part(u32::MAX, Width::Word), "bytes 4294967295-4294967298");
+    }
+
     #[test]
     fn trees_are_written_out() {
         let written = |text: &str| tree(&crate::resolve::resolve(text, &crate::Names::default()).unwrap());
