@@ -75,8 +75,8 @@ pub(super) struct Witness {
     pub(super) step: Option<Step>,
     /// A request was sent while the one before it had no answer.
     pub(super) pipelined: bool,
-    /// How often the client has opened a turn when everything was answered, and this was seen: after a turn of one request, after
-    /// one of several.
+    /// How often it was seen that the client opened a turn when everything was answered: after a turn of one request, after one of
+    /// several. See [`EVEN_TURNS_MIN`].
     turns: [u8; 2],
     /// Requests of the turn so far.
     pub(super) in_turn: u32,
@@ -638,6 +638,7 @@ pub(super) const FINAL_MIN: u64 = 27;
 /// The shortest request: `GET / HTTP/1.1` and the ends of two lines.
 const REQUEST_MIN: u64 = 16;
 
-/// So many turns of several requests have to come out even before a client that sends several is believed to wait for all answers:
-/// one that always keeps a few under way does so now and then by chance, as when its first ones are answered together.
+/// So often it has to be seen that a turn of several requests came out even before a client that sends several is believed to wait for
+/// all answers: one that always keeps a few under way does so now and then by chance, as when its first ones are answered together.
+/// It is seen when the next turn opens, and again when the request that opened it is paired by the count: so of two turns at least.
 const EVEN_TURNS_MIN: u8 = 3;
