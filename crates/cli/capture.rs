@@ -1,14 +1,13 @@
 //! What every command that takes packets does around its run: signals, messages, the report, the exit status.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Context;
 use gannet_pipeline::control::{Control, Event};
 use gannet_pipeline::ledger::Report;
 
+use crate::end_files::EndFiles;
 use crate::exit::{Error, Exit};
 use crate::resolve::{Run, Summary};
 use crate::signals;
@@ -16,52 +15,64 @@ use crate::statistics::Statistics;
 
 /// Runs the pipeline, shows what it says, writes the report.
 pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
-    // Opened before the capture: a run of hours should not end with a report that cannot be written, and the user
-    // of -Z may not be allowed to create it.
-    let ledger = run.stats_json.as_deref().map(|path| EndFile::create("--stats-json", path)).transpose()?;
-    let summary = match &run.summary {
-        Some(Summary::File(path)) => Some(EndFile::create("--summary", path)?),
-        Some(Summary::Stderr) | None => None,
-    };
-    let histograms =
-        run.histograms.as_deref().map(|path| EndFile::create("--histograms", path)).transpose()?;
     let control =
         Control::new().map_err(|error| Error::new(Exit::Open, format!("preparing for signals: {error}")))?;
     signals::install(&control)
         .map_err(|error| Error::new(Exit::Open, format!("installing signal handlers: {error}")))?;
 
     let show = |event: Event| show(&event, run.quiet);
+    let began = Instant::now();
+    let early = || Report::before_packets(&run.config.capture, run.config.record.is_some(), began);
+    // Before the capture: a run of hours should not end with a report that cannot be written, and the user of -Z may not be
+    // allowed to create it.
+    let Some(files) = EndFiles::open(run, &control, &show, &early)? else {
+        tell(run, &early(), &control);
+        return Ok(Exit::Done);
+    };
     let report = gannet_pipeline::run(&run.config, &control, &show)
         .map_err(|error| Error { exit: error.failure().into(), cause: error.into() });
     let report = match report {
         Err(error) if error.is_closed_pipe() => return Ok(Exit::Done),
         report => report?,
     };
-    if !run.quiet {
-        // On a terminal the cursor stands behind the ^C that ended the run.
-        let begin = if io::stderr().is_terminal() && control.stopping() { "\n" } else { "" };
-        if run.statistics_of_httpry {
-            say(&format_args!("{begin}{}", Statistics { run, report: &report }));
-        } else {
-            say(&format_args!("{begin}{report}"));
-        }
+    tell(run, &report, &control);
+    let written = write_ends(run, &report, files);
+    let exit = conclude(run, &report);
+    Ok(if written { exit } else { Exit::Output })
+}
+
+/// The report, unless nobody wants it.
+fn tell(run: &Run, report: &Report, control: &Control) {
+    if run.quiet {
+        return;
     }
+    // On a terminal the cursor stands behind the ^C that ended the run.
+    let begin = if io::stderr().is_terminal() && control.stopping() { "\n" } else { "" };
+    if run.statistics_of_httpry {
+        say(&format_args!("{begin}{}", Statistics { run, report }));
+    } else {
+        say(&format_args!("{begin}{report}"));
+    }
+}
+
+/// What comes beside the report: tables, histograms, the ledger. False if some of it could not be written.
+fn write_ends(run: &Run, report: &Report, files: EndFiles<'_>) -> bool {
     let tables: [Option<&dyn std::fmt::Display>; 2] = [
         report.http.as_ref().and_then(|http| Some(http.summary.as_ref()? as _)),
         report.traffic.as_ref().map(|traffic| traffic as _),
     ];
     // One that cannot be written is no reason to leave out the others.
-    let mut failed = false;
+    let mut written = true;
     let mut note = |result: Result<(), Error>| match result {
         Err(error) if !error.is_closed_pipe() => {
             say(&format_args!("gannet: {}", error.sentence()));
-            failed = true;
+            written = false;
         }
         Ok(()) | Err(_) => {}
     };
     if let Some(tables) = tables.into_iter().flatten().next() {
-        match (&run.summary, summary) {
-            (_, Some(file)) => note(file.write(tables)),
+        match (&run.summary, files.summary) {
+            (_, Some(file)) => note(file.write_lines(tables)),
             // Asked for by name or for a person who looks: not what --quiet is about.
             (Some(Summary::Stderr), None) => match terminal_width(&io::stderr()) {
                 Some(width) => say(&format_args!("\n{tables:width$}")),
@@ -71,14 +82,13 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         }
     }
     let log = report.http.as_ref().and_then(|http| http.histogram_log.as_deref());
-    if let (Some(file), Some(log)) = (histograms, log) {
-        note(file.write_bytes(log));
+    if let (Some(file), Some(log)) = (files.histograms, log) {
+        note(file.write(log));
     }
-    if let Some(ledger) = ledger {
-        note(as_json(&report).and_then(|json| ledger.write(&json)));
+    if let Some(ledger) = files.ledger {
+        note(as_json(report).and_then(|json| ledger.write_lines(&json)));
     }
-    let exit = conclude(run, &report);
-    Ok(if failed { Exit::Output } else { exit })
+    written
 }
 
 /// The status of a run that came to its end.
@@ -121,43 +131,10 @@ fn terminal_width(stream: &io::Stderr) -> Option<usize> {
     Some(usize::from(columns.0)).filter(|columns| *columns > 0)
 }
 
-/// A file for what comes at the end of a run.
-struct EndFile {
-    flag: &'static str,
-    path: PathBuf,
-    file: File,
-}
-
-impl EndFile {
-    fn create(flag: &'static str, path: &Path) -> Result<Self, Error> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| failed(flag, path, error))?;
-        Ok(Self { flag, path: path.to_owned(), file })
-    }
-
-    fn write_bytes(mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|error| failed(self.flag, &self.path, error))
-    }
-
-    fn write(mut self, text: &dyn std::fmt::Display) -> Result<(), Error> {
-        writeln!(self.file, "{text}").map_err(|error| failed(self.flag, &self.path, error))
-    }
-}
-
 fn as_json(report: &Report) -> Result<String, Error> {
     serde_json::to_string_pretty(report)
         .context("writing the report as JSON")
         .map_err(|cause| Error { exit: Exit::Output, cause })
-}
-
-fn failed(flag: &str, path: &Path, error: io::Error) -> Error {
-    let cause = anyhow::Error::new(error).context(format!("{flag} {}", path.display()));
-    Error { exit: Exit::Output, cause }
 }
 
 #[cfg(test)]
@@ -230,22 +207,5 @@ mod tests {
         let files =
             serde_json::to_value(Report { ledger: Ledger::files(9, 2, &[]), ..Report::default() }).unwrap();
         assert_eq!(files["packets"]["filtered"], 2);
-    }
-
-    #[test]
-    fn the_ledger_file_is_private_and_replaced() {
-        use std::os::unix::fs::PermissionsExt;
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ledger.json");
-        for dropped in [3, 0] {
-            let json = as_json(&report(dropped)).unwrap();
-            EndFile::create("--stats-json", &path).unwrap().write(&json).unwrap();
-            let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            assert_eq!(json["packets"]["dropped"], dropped);
-            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        }
-        let error =
-            EndFile::create("--stats-json", &directory.path().join("missing/ledger.json")).err().unwrap();
-        assert_eq!(error.exit, Exit::Output);
     }
 }

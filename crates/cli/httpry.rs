@@ -101,8 +101,12 @@ fn words(args: &HttpryArgs, several: bool) -> Vec<OsString> {
     words
 }
 
-/// Makes the output file the user's, so that it can be opened again after privileges are gone.
+/// Makes the output file the user's, so that it can be opened again after privileges are gone. What exists and is no file (a
+/// FIFO, a device) belongs to others.
 fn give(path: &Path, name: &str) -> Result<(), Error> {
+    if std::fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+        return Ok(());
+    }
     let user = User::find(name).map_err(|error| Error::usage(format!("-u: {error}")))?;
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     file.and_then(|file| fchown(file, Some(user.uid.as_raw()), Some(user.gid.as_raw())))

@@ -10,6 +10,7 @@
 
 mod args;
 mod capture;
+mod end_files;
 mod exit;
 mod extract;
 mod filter;

@@ -279,6 +279,12 @@ fn a_fifo_that_nobody_reads_yet() {
         "http -r in.pcap -o jsonl:file -o text:fifo --workers 3",
         "stats -r in.pcap -o jsonl:fifo",
         "record -r in.pcap -w fifo --format pcap",
+        "http -r in.pcap -o none --stats-json fifo",
+        "http -r in.pcap -o none --summary=fifo --stats-json file.json",
+        "http -r in.pcap -o none --histograms fifo",
+        "stats -r in.pcap -o none --summary=fifo",
+        "record -r in.pcap -w out.pcap --stats-json fifo",
+        "httpry -r in.pcap -u root -o fifo",
     ] {
         let mut run = dir.gannet(words).start();
         run.wait_for("waiting for a reader of fifo");

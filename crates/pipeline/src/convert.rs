@@ -31,7 +31,7 @@ pub(crate) fn run(
     }
     let begun = Instant::now();
     // Until there is a packet.
-    let report = || nothing(capture, begun);
+    let report = || Report::before_packets(capture, true, begun);
     let (mut readers, mut arrivals) = (Vec::new(), Vec::new());
     for input in files {
         let opened = open_early(input, control, events, &report)?;
@@ -127,17 +127,6 @@ pub(crate) fn run(
         report.ledger.failure = Some(format!("the output did not take {shed} packets: is the disk full?"));
     }
     Ok(report)
-}
-
-/// The report of a run that was ended before there was a packet.
-fn nothing(capture: &CaptureConfig, begun: Instant) -> Report {
-    Report {
-        ledger: Ledger::files(0, 0, &[]),
-        filter: capture.filter_text(),
-        cpu: CpuTime::of_process(),
-        duration: begun.elapsed(),
-        ..Report::default()
-    }
 }
 
 /// What a conversion carries from packet to packet.

@@ -58,7 +58,7 @@ pub(crate) fn run(
     let begun = Instant::now();
     let (mut readers, mut pieces, mut arrivals) = (Vec::new(), None, Vec::new());
     for input in files {
-        let report = || early_report(capture, begun);
+        let report = || Report::before_packets(capture, false, begun);
         let Some(opened) = open_early(input, control, events, &report)? else { return Ok(report()) };
         readers.push(opened.reader);
         // Pieces are of one file: of several the next packet may be in any.
@@ -79,7 +79,7 @@ pub(crate) fn run(
     // Input that has pauses would leave in the buffers of outputs what was written before them.
     let by_workers = workers >= cpus && files.iter().all(is_plain_file);
     let writing = if by_workers { Writing::ByWorkers } else { Writing::ByThreads };
-    let report = || early_report(capture, begun);
+    let report = || Report::before_packets(capture, false, begun);
     let Some(held) = await_readers(Some(aim), None, control, events, &report) else { return Ok(report()) };
     let mut hub = records_hub(aim, &names, workers, false, writing)?;
     drop(held);
@@ -116,7 +116,7 @@ pub(crate) fn run(
     };
     if done.is_err() {
         // What has been found is written all the same.
-        await_outputs(&hub, control, events, || early_report(capture, begun));
+        await_outputs(&hub, control, events, || Report::before_packets(capture, false, begun));
     }
     let Done { reading, findings, sorted } = done?;
     for (source, warning) in reading.merge.warnings() {
@@ -159,13 +159,6 @@ fn await_outputs(hub: &Hub, control: &Control, events: &dyn Fn(Event), report: i
 }
 
 /// Before there is a packet.
-fn early_report(capture: &CaptureConfig, begun: Instant) -> Report {
-    let mut ledger = Ledger::files(0, 0, &[]);
-    ledger.recording = false;
-    let (filter, cpu, duration) = (capture.filter_text(), CpuTime::of_process(), begun.elapsed());
-    Report { ledger, filter, cpu, duration, ..Report::default() }
-}
-
 /// What a run leaves.
 struct Done<'a> {
     reading: Reading<'a>,

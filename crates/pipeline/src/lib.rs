@@ -33,7 +33,7 @@ mod mailbox;
 mod plan;
 pub mod privileges;
 mod raw_heads;
-mod readers;
+pub mod readers;
 mod records;
 mod services;
 mod source;

@@ -75,13 +75,9 @@ pub(crate) fn run(
     let needs_override = destination.as_ref().is_some_and(|destination| needs_override(destination, several));
     let implied = implied_of(config);
     let opened = Instant::now();
-    let report = || Report {
-        ledger: Ledger { recording: destination.is_some(), ..Ledger::live(Vec::new(), []) },
-        filter: capture.filter_text(),
-        implied: implied.clone(),
-        cpu: CpuTime::of_process(),
-        duration: opened.elapsed(),
-        ..Report::default()
+    let report = || {
+        let report = Report::before_packets(capture, destination.is_some(), opened);
+        Report { implied: implied.clone(), ..report }
     };
     let Some(held) = await_readers(aim, destination.as_ref(), control, events, &report) else {
         return Ok(report());

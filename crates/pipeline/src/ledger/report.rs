@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -12,6 +12,7 @@ use gannet_http::ServerNames;
 use gannet_record::{Condition, Summary, TrafficSummary, counted};
 use gannet_sink::SinkReport;
 
+use crate::config::{CaptureConfig, Input};
 use crate::filter::in_words;
 
 use super::{Account, Amount, Analysed, AnalysisLedger, Ledger, WorkerLedger, exchanges};
@@ -85,6 +86,23 @@ impl CpuTime {
         getrusage(UsageWho::RUSAGE_SELF)
             .map(|usage| Self { user_s: seconds(usage.user_time()), sys_s: seconds(usage.system_time()) })
             .unwrap_or_default()
+    }
+}
+
+impl Report {
+    /// Of a run that has had no packet since it `began`, and is to write packets to disk if it is `recording`.
+    pub fn before_packets(capture: &CaptureConfig, recording: bool, began: Instant) -> Self {
+        let ledger = match &capture.input {
+            Input::Files(_) => Ledger::files(0, 0, []),
+            Input::Live { .. } => Ledger::live(Vec::new(), []),
+        };
+        Self {
+            ledger: Ledger { recording, ..ledger },
+            filter: capture.filter_text(),
+            cpu: CpuTime::of_process(),
+            duration: began.elapsed(),
+            ..Self::default()
+        }
     }
 }
 
@@ -431,7 +449,7 @@ mod tests {
     #[test]
     fn the_process_has_used_some_cpu() {
         let used = || CpuTime::of_process().user_s + CpuTime::of_process().sys_s;
-        let (before, begun) = (used(), std::time::Instant::now());
+        let (before, begun) = (used(), Instant::now());
         while used() <= before {
             assert!(begun.elapsed() < Duration::from_secs(60), "busy for a minute without CPU time");
         }
