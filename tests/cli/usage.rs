@@ -2,7 +2,7 @@
 
 use gannet_testkit::capture::{Plan, generate};
 
-use crate::util::Dir;
+use crate::util::{Dir, Pcap};
 
 #[test]
 fn help_and_version_are_no_mistakes() {
@@ -81,6 +81,9 @@ fn mistakes_name_the_flag() {
         ("record -i lo -F no-such-file", "-F no-such-file"),
         ("record -i lo -n --resolve port 80", "-n and --resolve"),
         ("record -Z no-such-user", "-Z: no user no-such-user"),
+        ("http -r - -r -", "-r - is given twice, and there is only one standard input"),
+        ("stats -r - -r -", "-r - is given twice"),
+        ("record -r - -r - -w out.pcap", "-r - is given twice"),
         ("extract file", "--repair"),
         ("extract --verify --repair file", "--repair"),
         ("man no-such-command", "no-such-command"),
@@ -89,6 +92,21 @@ fn mistakes_name_the_flag() {
         assert!(outcome.stdout.is_empty(), "{words}");
         assert!(!outcome.stderr.contains("panicked"), "{words}: {}", outcome.stderr);
     }
+}
+
+/// A pipe gives its packets once; a file that is named twice gives them twice.
+#[test]
+fn a_pipe_is_read_once_and_a_file_as_often_as_it_is_named() {
+    let dir = Dir::new();
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    dir.gannet("http -r fifo -r ./fifo").run().exits(2).says("-r fifo and -r ./fifo are one pipe");
+    dir.gannet("http -r - -r /dev/stdin")
+        .stdin(b"")
+        .run()
+        .exits(2)
+        .says("-r - and -r /dev/stdin are one pipe");
+    dir.write("a.pcap", &Pcap::sample(7).to_bytes());
+    dir.gannet("http -r a.pcap -r a.pcap").run().exits(0).says("14 packets read");
 }
 
 #[test]

@@ -217,6 +217,7 @@ fn input(
         return Err(Error::usage("-i and -r exclude each other: packets are either live or read from files"));
     }
     if files && !typed("interface") {
+        refuse_pipes_read_twice(&capture.read)?;
         return Ok(Input::Files(capture.read.iter().map(|path| file_input(path)).collect()));
     }
     let mut interfaces = interfaces(capture, matches)?;
@@ -268,6 +269,30 @@ pub(crate) fn netns(text: &str) -> NetnsSpec {
     spec
 }
 
+/// A file may be read twice, and its packets then come twice; what comes through a pipe comes once.
+fn refuse_pipes_read_twice(paths: &[PathBuf]) -> Result<(), Error> {
+    use std::os::unix::fs::MetadataExt;
+    let pipe = |path: &Path| {
+        let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+        let facts = std::fs::metadata(path).ok().filter(|facts| !facts.is_file())?;
+        Some((facts.dev(), facts.ino()))
+    };
+    for (index, path) in paths.iter().enumerate() {
+        let mut earlier = paths[..index].iter();
+        if path == Path::new("-") && earlier.clone().any(|other| other == path) {
+            return Err(Error::usage("-r - is given twice, and there is only one standard input"));
+        }
+        if let Some(this) = pipe(path)
+            && let Some(other) = earlier.find(|other| pipe(other) == Some(this))
+        {
+            let (one, two) = (other.display(), path.display());
+            let text = format!("-r {one} and -r {two} are one pipe, and what comes through it comes once");
+            return Err(Error::usage(text));
+        }
+    }
+    Ok(())
+}
+
 fn file_input(path: &Path) -> FileInput {
     if path == Path::new("-") { FileInput::Stdin } else { FileInput::Path(path.to_owned()) }
 }
@@ -301,13 +326,7 @@ fn refuse_contradictions(capture: &CaptureConfig, config: &RecordConfig) -> Resu
             return Err(Error::usage(format!("--writer zero-copy does not go with {with}")));
         }
     }
-    refuse_rotation_of_a_file(config, "-w")?;
-    if let Input::Files(files) = &capture.input
-        && files.iter().filter(|file| **file == FileInput::Stdin).count() > 1
-    {
-        return Err(Error::usage("-r - is given twice, and there is only one standard input"));
-    }
-    Ok(())
+    refuse_rotation_of_a_file(config, "-w")
 }
 
 fn names_a_directory(path: &Path) -> bool {
