@@ -170,8 +170,15 @@ fn mistakes_end_with_status_2() {
         (
             "--status",
             "5x",
-            "\"5x\" is no status: give a code (404), a range (400-499), a class (5xx) or none",
+            "\"5x\" is no status: give a code from 100 to 999 (404), a range (400-499), a class (1xx to 5xx) or none",
         ),
+        (
+            "--status",
+            "200,6xx",
+            "there are 1xx, 2xx, 3xx, 4xx and 5xx (codes beyond them can be given as a range: 600-699)",
+        ),
+        ("--status", "0xx", "\"0xx\" is no class of statuses"),
+        ("--status", "1000", "\"1000\" is no status"),
         ("--path", "/[", "unclosed character class"),
         ("--method", "get,p ut", "\"p ut\" is no method"),
         ("--slower", "soon", "--slower"),

@@ -1,4 +1,7 @@
 //! `--status`: codes, ranges and classes of them.
+//!
+//! "The first digit of the status code defines the class of response [...] There are five values for the first digit" (RFC
+//! 9110, section 15). Codes beyond them are in use all the same, 999 for one, and can be asked for as codes and ranges.
 
 /// A set of status codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,18 +13,15 @@ pub struct StatusSet {
 }
 
 impl StatusSet {
-    /// A list of `404`, `400-499`, `5xx` and `none`, which is for exchanges without a response.
+    /// A list of `404`, `400-499`, `5xx` and `none`, which is for exchanges without a response. What is wrong with another one
+    /// is said for the user.
     pub fn new(list: &str) -> Result<Self, String> {
         let mut set = Self::default();
         for item in list.split(',').map(str::trim) {
             if item.eq_ignore_ascii_case("none") {
                 set.none = true;
             } else {
-                set.ranges.push(range(item).ok_or_else(|| {
-                    format!(
-                        "{item:?} is no status: give a code (404), a range (400-499), a class (5xx) or none"
-                    )
-                })?);
+                set.ranges.push(range(item).ok_or_else(|| refusal(item))?);
             }
         }
         Ok(set)
@@ -42,7 +42,7 @@ fn range(item: &str) -> Option<(u16, u16)> {
         return (from <= to).then_some((from, to));
     }
     match item.as_bytes() {
-        [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] => {
+        [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] => {
             let class = u16::from(class - b'0') * 100;
             Some((class, class + 99))
         }
@@ -50,10 +50,28 @@ fn range(item: &str) -> Option<(u16, u16)> {
     }
 }
 
-/// Three digits (RFC 9110, section 15).
+/// Three digits, of which the first is no 0.
 fn code(text: &str) -> Option<u16> {
     let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
+    digits.then(|| text.parse().ok()).flatten().filter(|code| *code >= 100)
+}
+
+/// Why an item is refused, and what can be said instead.
+fn refusal(item: &str) -> String {
+    match item.as_bytes() {
+        [class @ b'0'..=b'9', b'x' | b'X', b'x' | b'X'] => {
+            let instead = match class {
+                b'6'..=b'9' => {
+                    format!(" (codes beyond them can be given as a range: {0}00-{0}99)", *class as char)
+                }
+                _ => String::new(),
+            };
+            format!("{item:?} is no class of statuses: there are 1xx, 2xx, 3xx, 4xx and 5xx{instead}")
+        }
+        _ => format!(
+            "{item:?} is no status: give a code from 100 to 999 (404), a range (400-499), a class (1xx to 5xx) or none"
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -67,18 +85,33 @@ mod tests {
         let outside = [200, 399, 403, 405, 499, 600];
         assert!(inside.iter().all(|code| set.contains(Some(*code))));
         assert!(outside.iter().all(|code| !set.contains(Some(*code))) && !set.contains(None));
+        let beyond = StatusSet::new("999,600-699").unwrap();
+        assert!([600, 699, 999].iter().all(|code| beyond.contains(Some(*code))));
+        assert!(!beyond.contains(Some(599)) && !beyond.contains(Some(998)));
         let set = StatusSet::new("none").unwrap();
         assert!(set.contains(None) && !set.contains(Some(200)));
     }
 
     #[test]
     fn what_is_no_status_is_named() {
-        for wrong in ["", "5x", "0xx", "x", "40", "4040", "499-400", "4xx-5xx", "+40", "200;404"] {
+        let wrong =
+            ["", "5x", "x", "40", "099", "4040", "499-400", "4xx-5xx", "7..9", "+40", "200;404", "000-100"];
+        for wrong in wrong {
             let list = format!("200,{wrong}");
             assert!(
                 StatusSet::new(&list).unwrap_err().starts_with(&format!("{wrong:?} is no status")),
                 "{wrong}"
             );
+        }
+    }
+
+    #[test]
+    fn classes_that_are_not_there_are_refused() {
+        for (class, instead) in [("0xx", None), ("6xx", Some("600-699")), ("9XX", Some("900-999"))] {
+            let text = StatusSet::new(class).unwrap_err();
+            assert!(text.contains("is no class of statuses: there are 1xx, 2xx, 3xx, 4xx and 5xx"), "{text}");
+            assert_eq!(instead.is_some(), text.contains('-'), "{text}");
+            assert!(instead.is_none_or(|range| text.contains(range) && StatusSet::new(range).is_ok()));
         }
     }
 }
