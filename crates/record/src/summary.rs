@@ -2,12 +2,16 @@
 //!
 //! The last column is a picture of the distribution: one character for each step of a logarithmic scale from the shortest
 //! to the longest duration of all routes, so that rows compare; the scale's ends are its heading.
+//!
+//! A name that is too long for the table has `…` for what lies between its beginning and its end. Names that differ nowhere
+//! else are whole, on lines above their numbers.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::text::plural;
+use crate::text::{plural, wrapped};
 use crate::{ShortDuration, columns, printable, shortened};
 
 /// The latency table: `Display` is what the terminal shows, `Serialize` all of it.
@@ -231,8 +235,13 @@ impl Block {
 
     fn write(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
         self.heading.write(f, widths)?;
-        for line in &self.lines {
-            line.write(f, widths)?;
+        let names: Vec<_> = self.lines.iter().map(|line| widths.shortened(&line.name)).collect();
+        for (line, name) in self.lines.iter().zip(&names) {
+            if names.iter().filter(|other| *other == name).count() > 1 {
+                line.write_below_name(f, widths)?;
+            } else {
+                line.write(f, widths)?;
+            }
         }
         let (rows, exchanges) = self.hidden;
         if rows != 0 {
@@ -253,6 +262,7 @@ struct Line {
 
 /// Widths of the columns, in characters.
 struct Widths {
+    table: usize,
     name: usize,
     /// 0 where there is no room.
     numbers: [usize; 9],
@@ -273,7 +283,8 @@ impl Widths {
         };
         let numbers = std::array::from_fn(|at| widest(|line, at| &line.numbers[at], at));
         let picture = widest(|line, _| &line.picture, 0);
-        let mut widths = Self { name: widest(|line, _| &line.name, 0), numbers, picture: GUTTER + picture };
+        let name = widest(|line, _| &line.name, 0);
+        let mut widths = Self { table: width, name, numbers, picture: GUTTER + picture };
         // What is missed least goes first, until there is room for the names.
         let wanted = widths.name.min(GOOD_NAME_WIDTH);
         let mut left_out = LEFT_OUT_FIRST.iter();
@@ -286,6 +297,11 @@ impl Widths {
         }
         let room = width.saturating_sub(widths.others()).max(MIN_ROUTE_WIDTH);
         Self { name: widths.name.min(room), ..widths }
+    }
+
+    /// What there is room for of a name: its beginning and its end.
+    fn shortened<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        shortened(name, self.name, self.name.saturating_sub(1) / 2)
     }
 
     /// Columns besides the name; one without a width is not there.
@@ -319,8 +335,21 @@ impl Line {
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
-        let name = shortened(&self.name, widths.name, widths.name.saturating_sub(1) / 2);
-        let mut line = name.into_owned();
+        self.write_as(&widths.shortened(&self.name), f, widths)
+    }
+
+    /// With the whole name on lines of its own: that of another line is the same but for what there is no room for.
+    fn write_below_name(&self, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
+        let room = widths.table.saturating_sub(GUTTER);
+        for (at, piece) in wrapped(&self.name, room).enumerate() {
+            let indent = if at == 0 { 0 } else { GUTTER };
+            writeln!(f, "{:indent$}{piece}", "")?;
+        }
+        self.write_as("", f, widths)
+    }
+
+    fn write_as(&self, name: &str, f: &mut fmt::Formatter<'_>, widths: &Widths) -> fmt::Result {
+        let mut line = name.to_owned();
         line.extend(std::iter::repeat_n(' ', widths.name.saturating_sub(columns(line.chars()))));
         for (number, width) in self.numbers.iter().zip(widths.numbers).filter(|(_, width)| *width != 0) {
             line.push_str(&format!("{:GUTTER$}{number:>width$}", ""));
@@ -507,6 +536,46 @@ hosts are not told apart in 1 exchange: there are too many
         let routes: Vec<_> =
             text.lines().filter_map(|line| line.split_once("  ")).map(|(route, _)| route).collect();
         assert!(routes[1].starts_with("GET /static/") && routes.contains(&"total"), "{text}");
+    }
+
+    #[test]
+    fn names_that_would_look_the_same_are_whole() {
+        let routes = [
+            "/api/v2/tenants/alpha/reports/quarterly/summary/items/latest",
+            "/api/v2/tenants/beta/reports/quarterly/summary/items/latest",
+            "/api/v2/users/{id}/orders/of/the/last/three/months/and/their/items",
+        ];
+        let rows: Vec<_> = routes.iter().map(|route| row("GET", route, 2, Some(1_000), &[])).collect();
+        let hosts = ["eu", "us"].map(|zone| group(&format!("{0}.{zone}.{0}", "shop".repeat(10)), 3));
+        let summary = Summary {
+            rows,
+            hosts: hosts.into(),
+            classes: Vec::new(),
+            total: row("", "", 6, Some(1_000), &[]),
+            span_ns: 1,
+            left_out: Vec::new(),
+            other: OtherKeys::default(),
+            scale: None,
+        };
+        let expected = "\
+ROUTE                           COUNT  RATE/S  ERR  4XX     P50    P99     MAX
+GET /api/v2/tenants/alpha/reports/quarterly/summary/items/latest
+                                    2    0.29    0    0  1.0 µs  10 µs  1.0 ms
+GET /api/v2/tenants/beta/reports/quarterly/summary/items/latest
+                                    2    0.29    0    0  1.0 µs  10 µs  1.0 ms
+GET /api/v2/use…nd/their/items      2    0.29    0    0  1.0 µs  10 µs  1.0 ms
+total                               6    0.86    0    0  1.0 µs  10 µs  1.0 ms
+HOST
+shopshopshopshopshopshopshopshopshopshop.eu.shopshopshopshopshopshopshopshop
+  shopshop
+                                    3    0.43    0    0  1.3 ms  13 ms   1.3 s
+shopshopshopshopshopshopshopshopshopshop.us.shopshopshopshopshopshopshopshop
+  shopshop
+                                    3    0.43    0    0  1.3 ms  13 ms   1.3 s
+";
+        let text = format!("{summary:78}");
+        assert_eq!(text, expected);
+        assert!(text.lines().all(|line| line.chars().count() <= 78), "{text}");
     }
 
     #[test]

@@ -136,6 +136,19 @@ pub fn shortened(text: &str, room: usize, tail: usize) -> Cow<'_, str> {
     format!("{}…{}", &text[..head_end], &text[tail_start..]).into()
 }
 
+/// The text in pieces of at most `room` columns each, or of a character that is wider.
+pub fn wrapped(text: &str, room: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let after = |(at, char): (usize, char)| (at + char.len_utf8(), char);
+        let end = fitting(rest.char_indices().map(after), room).unwrap_or(first.len_utf8());
+        let (piece, left) = rest.split_at(end);
+        rest = left;
+        Some(piece)
+    })
+}
+
 /// Columns on a terminal. East Asian scripts and pictures take two; what lies between them, but for punctuation and
 /// blocks, is taken for wide, too, and makes a line shorter than it could be.
 pub fn columns(chars: impl IntoIterator<Item = char>) -> usize {
@@ -191,6 +204,10 @@ mod tests {
     fn what_is_too_long_is_cut_in_the_middle() {
         assert_eq!(shortened("shop.example/a/long/path.js", 15, 4), "shop.examp…h.js");
         assert_eq!(shortened("日本語日本語", 9, 2), "日本語…語");
+        assert_eq!(wrapped("abcdefg", 3).collect::<Vec<_>>(), ["abc", "def", "g"]);
+        assert_eq!(wrapped("日本a語", 3).collect::<Vec<_>>(), ["日", "本a", "語"]);
+        assert_eq!(wrapped("日本", 1).collect::<Vec<_>>(), ["日", "本"]);
+        assert_eq!(wrapped("", 3).count(), 0);
         assert_eq!(shortened("short", 5, 1), "short");
         assert_eq!(shortened("▁█▁ short", 9, 1), "▁█▁ short");
     }
