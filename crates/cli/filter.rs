@@ -70,7 +70,8 @@ fn count_in_files(args: &FilterArgs, source: Source) -> Result<Exit, Error> {
         Source::Opcodes(program) => FileFilter::of_program(&program),
         Source::Expression(text) => {
             let names = Arc::new(names(args));
-            let options = FileOptions { snaplen: snaplen(args.snaplen), optimise: !args.no_optimize, names };
+            let (snaplen, optimise) = (snaplen(args.snaplen), !args.no_optimize);
+            let options = FileOptions { snaplen, optimise, names, pass_other_links: false };
             // What is wrong with it whatever the link type is told before any file is opened.
             resolve::resolve(&text, &options.names).map_err(|error| match file_among(&args.expression) {
                 Some(word) => Error::usage(format!("'{word}' is a file: write --run before each of them")),

@@ -249,7 +249,11 @@ fn a_file_without_exchanges_says_why() {
     let other = connection(3_001, b"SSH-2.0-OpenSSH_9.6\r\nmore of it, and more of it\r\n");
     let other = [other];
     says(&other, "", &["no exchange was found in 1 connection of other protocols"]);
-    says(&other, "--ports 8080", &["no exchange was found in 1 connection on other ports than --ports"]);
+    says(
+        &other,
+        "--ports 8080",
+        &["no exchange was found in 1 connection on other ports than those asked for"],
+    );
     says(&[connection(3_002, b"")], "", &["1 connection without data"]);
     let half = ["on 1 connection", "no exchange was found in 1 start line cut off too early to say"];
     let ledger = says(&[connection(3_003, b"GET /")], "", &half);

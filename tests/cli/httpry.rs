@@ -26,6 +26,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gannet_testkit::conversation::{Body, Builder, Request, Response, Setup};
 use gannet_testkit::random::Random;
 
 use super::http::corpus;
@@ -42,6 +43,56 @@ fn httpry() -> Option<PathBuf> {
     }
     found
 }
+
+/// Frames of link types that filters are not made for: the lines are those of the same packets on Ethernet, and the ports are
+/// those of httpry all the same.
+#[test]
+fn link_types_without_filters() {
+    let dir = Dir::new();
+    let capture = |port: u16| {
+        let mut setup = Setup::default();
+        setup.route.server.set_port(port);
+        let mut builder = Builder::new(setup);
+        for n in 0..3 {
+            builder.request(&Request::new("GET", format!("/{port}/{n}"), "h"));
+            builder.response(&Response::new(200, Body::length(&b"x"[..])));
+        }
+        Pcap::parse(&builder.finish().pcap())
+    };
+    let (mut pcap, other) = (capture(80), capture(81));
+    pcap.records.extend(other.records);
+    dir.write("ethernet.pcap", &pcap.to_bytes());
+    let expected = ours(&dir, "httpry -q -r ethernet.pcap");
+    assert_eq!(expected.lines().filter(|line| !line.starts_with('#')).count(), 6, "{expected}");
+    for link_type in [LINKTYPE_C_HDLC, LINKTYPE_PPP_HDLC, LINKTYPE_NFLOG] {
+        let header = |len: usize| match (link_type, u16::try_from(4 + len).unwrap().to_le_bytes()) {
+            (LINKTYPE_C_HDLC, _) => vec![0x0f, 0, 8, 0],
+            (LINKTYPE_PPP_HDLC, _) => vec![0xff, 3, 0, 0x21],
+            (_, [low, high]) => vec![2, 0, 0, 0, low, high, 9, 0],
+        };
+        let records = pcap.records.iter().map(|record| {
+            let packet = &record.data[ETHERNET_LEN..];
+            let data = [&header(packet.len()), packet].concat();
+            Record { orig_len: data.len() as u32, data, ..*record }
+        });
+        let pcap = Pcap { link_type, records: records.collect(), ..pcap };
+        dir.write("other.pcap", &pcap.to_bytes());
+        for words in ["httpry -q", "http -q -o httpry"] {
+            same(
+                &format!("{words}, link type {link_type}"),
+                &ours(&dir, &format!("{words} -r other.pcap")),
+                &expected,
+            );
+        }
+        // A filter that somebody asks for is not left out.
+        dir.gannet("http -o httpry -r other.pcap tcp port 80").run().exits(2).says("link type");
+    }
+}
+
+const ETHERNET_LEN: usize = 14;
+const LINKTYPE_PPP_HDLC: u32 = 50;
+const LINKTYPE_C_HDLC: u32 = 104;
+const LINKTYPE_NFLOG: u32 = 239;
 
 /// What httpry prints with these words.
 fn theirs(httpry: &Path, dir: &Dir, words: &[&str]) -> String {

@@ -301,7 +301,7 @@ fn a_run_that_finds_nothing_says_why() {
     let capture = start(&bench, "-o none --ports 8080");
     server.client("curl -s -o /dev/null http://SERVER/1000.txt").unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    end(capture).says("0 HTTP exchanges").says("1 connection on other ports than --ports");
+    end(capture).says("0 HTTP exchanges").says("1 connection on other ports than those asked for");
     let capture = start(&bench, "-o none -Q in");
     server.client("curl -s -o /dev/null http://SERVER/1000.txt").unwrap();
     std::thread::sleep(Duration::from_millis(300));

@@ -36,7 +36,8 @@ pub(crate) struct HttpArgs {
     /// control characters are shown as \x1b.
     ///
     /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's: `tcp port 80 or 8080`
-    /// (and what follows in fragments).
+    /// (and what follows in fragments). Frames in files for which no filter can be made, such as those of NFLOG, PPP and
+    /// wireless networks, are chosen by these ports.
     #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::output, env = "GANNET_OUTPUT",
           value_delimiter = None, help_heading = OUTPUT)]
     pub(crate) output: Vec<OutputSpec>,

@@ -32,7 +32,7 @@ pub(super) fn filter(
         )),
         (Some(words), file) if file.is_none() || typed("filter") => expression(&words, names, None).map(Some),
         (_, Some(path)) => from_file(path, names),
-        (_, None) => default.map(|words| expression(words, names, None)).transpose(),
+        (_, None) => default.map(|words| expression(words, names, None).map(Filter::by_default)).transpose(),
     }
 }
 

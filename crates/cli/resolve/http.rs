@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::ArgMatches;
 use gannet_http::DecodeLimits;
-use gannet_pipeline::config::{HttpConfig, Input, Output, RecordConfig, RunConfig};
+use gannet_pipeline::config::{Filter, HttpConfig, Input, Output, RecordConfig, RunConfig};
 use gannet_record::fields::Choice;
 use gannet_record::{HeaderSelection, Routes};
 use gannet_sink::{EventKind, EventKinds, Format, SinkSpec, Target};
@@ -57,7 +57,7 @@ pub(crate) fn http(
         Some(path) => Some(Summary::File(path.clone())),
         None => terminal.then_some(Summary::Stderr),
     };
-    let http = HttpConfig {
+    let mut http = HttpConfig {
         httpry,
         methods,
         analysis: gannet_http::HttpConfig {
@@ -87,6 +87,9 @@ pub(crate) fn http(
     };
     let record = record(args)?;
     let capture = capture(&args.capture, matches, environment, default_filter)?;
+    if capture.filter.as_ref().is_some_and(Filter::is_default) {
+        http.analysis.ports = Some(httpry::default_ports());
+    }
     if record.is_some() && matches!(capture.input, Input::Files(_)) {
         let text =
             "--record is for live captures: the packets of -r are in a file already (see gannet record -r)";

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use gannet_http::PortSet;
 use gannet_record::fields::Choice;
 use gannet_record::{Fields, Methods, name_in_httpry};
 use gannet_sink::{Format, HttpryOptions, RateOptions, SinkSpec};
@@ -48,6 +49,11 @@ fn of_records(name: &str) -> Option<(&str, &str)> {
 pub(super) fn default_filter(sinks: &[SinkSpec], has_ports: bool) -> Option<&'static str> {
     let all = !sinks.is_empty() && sinks.iter().all(|sink| sink.format == Format::Httpry);
     (all && !has_ports).then_some(DEFAULT_FILTER)
+}
+
+/// The same by ports: what of the filter can be told of frames that filters are not made for, and of a whole datagram.
+pub(super) fn default_ports() -> PortSet {
+    PortSet::new(vec![80..=80, 8080..=8080])
 }
 
 /// httpry's, and the fragments behind a first one, which have no ports: httpry looks at the first alone, we at the whole.

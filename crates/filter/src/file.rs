@@ -40,12 +40,15 @@ pub struct FileOptions {
     pub optimise: bool,
     /// Where names of hosts, networks, ports and protocols come from.
     pub names: Arc<Names>,
+    /// Frames of link types that filters are not made for pass, instead of being an error. For [`Snaplen::Fixed`] alone.
+    pub pass_other_links: bool,
 }
 
 impl Default for FileOptions {
     /// All of a frame that passes, optimised, names from this machine's files.
     fn default() -> Self {
-        Self { snaplen: Snaplen::Fixed(WHOLE_FRAME), optimise: true, names: Arc::default() }
+        let (snaplen, names) = (Snaplen::Fixed(WHOLE_FRAME), Arc::default());
+        Self { snaplen, optimise: true, names, pass_other_links: false }
     }
 }
 
@@ -141,7 +144,7 @@ impl FileFilter {
 
     #[cold]
     fn compile(&self, text: &str, link: Option<Link>) -> Result<Machine, Error> {
-        let FileOptions { snaplen, optimise, names } = &self.options;
+        let FileOptions { snaplen, optimise, names, .. } = &self.options;
         match (link, *snaplen) {
             (Some(link), snaplen) => {
                 let made = |text, snaplen| {
@@ -155,7 +158,7 @@ impl FileFilter {
                     }
                 })
             }
-            (None, Snaplen::Fixed(keep)) if text.trim().is_empty() => {
+            (None, Snaplen::Fixed(keep)) if text.trim().is_empty() || self.options.pass_other_links => {
                 Ok(Machine::new(&Program::constant(keep)))
             }
             (None, _) => {

@@ -30,6 +30,7 @@ use crate::files::{path_of, wanted};
 pub struct Filter {
     text: String,
     form: Form,
+    is_default: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,12 +48,23 @@ impl Filter {
     pub fn expression(text: impl Into<String>, names: Names) -> Result<Self, gannet_filter::Error> {
         let text = text.into();
         gannet_filter::resolve::resolve(&text, &names)?;
-        Ok(Self { text, form: Form::Expression(Arc::new(names)) })
+        Ok(Self { text, form: Form::Expression(Arc::new(names)), is_default: false })
+    }
+
+    /// The same, but that nobody asked for it: frames in files whose link type filters are not made for pass.
+    #[must_use]
+    pub fn by_default(self) -> Self {
+        Self { is_default: true, ..self }
+    }
+
+    /// True for a filter that nobody asked for.
+    pub fn is_default(&self) -> bool {
+        self.is_default
     }
 
     /// A program for frames of whatever link type it was made for: it is run as it is. `text` is what messages call it.
     pub fn opcodes(text: impl Into<String>, program: Program) -> Self {
-        Self { text: text.into(), form: Form::Opcodes(Arc::new(program)) }
+        Self { text: text.into(), form: Form::Opcodes(Arc::new(program)), is_default: false }
     }
 
     /// True for a program that was made elsewhere: what it keeps of a packet is its own business.
@@ -109,7 +121,7 @@ fn compile_live(capture: &CaptureConfig, netmask: u32) -> Result<Option<Arc<Prog
     let nobody = Names::default();
     let (text, names) = match (&capture.filter, capture.headers) {
         (Some(Filter { form: Form::Opcodes(program), .. }), _) => return Ok(Some(Arc::clone(program))),
-        (Some(Filter { form: Form::Expression(names), text }), _) => (text.as_str(), names.as_ref()),
+        (Some(Filter { form: Form::Expression(names), text, .. }), _) => (text.as_str(), names.as_ref()),
         (None, Some(_)) => ("", &nobody),
         (None, None) => return Ok(None),
     };
@@ -183,10 +195,16 @@ pub(crate) struct Selection<'a> {
 
 impl<'a> Selection<'a> {
     pub(crate) fn new(capture: &'a CaptureConfig, files: &'a [FileInput]) -> Self {
-        let options = |names| FileOptions { snaplen: capture.keep(), names, ..FileOptions::default() };
+        let pass_other_links = capture.filter.as_ref().is_some_and(Filter::is_default);
+        let options = |names| FileOptions {
+            snaplen: capture.keep(),
+            names,
+            pass_other_links,
+            ..FileOptions::default()
+        };
         let filter = match &capture.filter {
             Some(Filter { form: Form::Opcodes(program), .. }) => Some(FileFilter::of_program(program)),
-            Some(Filter { form: Form::Expression(names), text }) => {
+            Some(Filter { form: Form::Expression(names), text, .. }) => {
                 Some(FileFilter::new(text.clone(), options(Arc::clone(names))))
             }
             None => capture.headers.map(|_| FileFilter::new("", options(Arc::default()))),

@@ -171,7 +171,7 @@ fn why_none(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Repo
     };
     reason(http.start_lines_cut, "start line", "cut off too early to say");
     reason(http.other, "connection", "of other protocols");
-    reason(http.excluded, "connection", "on other ports than --ports");
+    reason(http.excluded, "connection", "on other ports than those asked for");
     reason(http.empty, "connection", "without data");
     reason(http.midstream_unknown, "connection", "that began before the capture");
     reason(analysis.account(Analysed::Cut).packets, "packet", "cut by the snapshot length");
