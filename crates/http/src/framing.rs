@@ -19,6 +19,7 @@
 mod beyond;
 mod heads;
 mod memory;
+mod missing;
 
 use gannet_flow::{Flow, Moment, Peer};
 use gannet_packet::Timestamp;
@@ -33,6 +34,7 @@ use crate::parse::{self, Fast, Parsed, Role};
 use crate::timing;
 use crate::{HeadArrival, TcpFacts};
 use beyond::{Beyond, Newline};
+pub(crate) use missing::{AfterGap, Cut, Half};
 
 /// The state of one direction. What a segment within a body changes comes first and fits in one line of the cache.
 #[derive(Debug)]
@@ -123,47 +125,6 @@ pub(crate) enum Event {
     Skipped(u64),
     /// So many bytes belong to another protocol.
     Switched(u64),
-}
-
-/// What missing bytes have led to.
-#[derive(Debug)]
-pub(crate) enum AfterGap {
-    /// They lie within a body: framing goes on.
-    Inside,
-    /// They contain the end of the body and nothing else.
-    End,
-    /// They contain the end of the body and more.
-    EndAndMore,
-    /// They contain framing of the message whose body was under way.
-    Broken,
-    /// They contain some of a head, of which this was seen.
-    Head(Result<Parsed, Half>),
-    /// They lie between messages.
-    Unknown,
-    /// They belong to another protocol.
-    Switched,
-}
-
-/// What was under way when a stream ended.
-#[derive(Debug)]
-pub(crate) enum Cut {
-    Nothing,
-    /// A head, of which this was seen.
-    Head(Result<Parsed, Half>),
-    /// A body that should have gone on.
-    Body,
-    /// A body that ends like this.
-    Closed,
-    /// A body that was over.
-    Over,
-}
-
-/// Bytes that did not make a start line.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Half {
-    pub(crate) bytes: u64,
-    /// They may have been the beginning of one, where one was due.
-    pub(crate) of_start_line: bool,
 }
 
 #[derive(Debug)]
@@ -260,175 +221,182 @@ impl Stream {
         budget: &mut Budget,
     ) -> Option<Event> {
         let before = rest.len();
-        let start = self.position;
-        let mut boundary = at.boundary;
-        let mut again = false;
+        // What has been taken already counts as taken now.
+        let again = matches!(self.phase, Phase::Again);
         let mut event = loop {
             if self.is_done(rest) {
                 break None;
             }
-            match &mut self.phase {
-                Phase::Idle if self.simple && detect::status_line(rest) != Line::Unsure => {
-                    self.simple = false;
-                    if detect::status_line(rest) == Line::No {
-                        self.begin(start, at, limits);
-                        self.phase = Phase::Decide;
-                        break Some(Event::Head(parse::simple_response()));
-                    }
-                }
-                Phase::Idle => {
-                    let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-                    if blank > 0 {
-                        *rest = &rest[blank..];
-                        self.blank = true;
-                        break Some(Event::Skipped(blank as u64));
-                    }
-                    self.begin(start + (before - rest.len()) as u64, at, limits);
-                    match parse::fast(self.role, rest, limits.max_head_bytes, limits.max_fields) {
-                        Fast::Head(parsed, len) => {
-                            *rest = &rest[len..];
-                            self.phase = Phase::Decide;
-                            break Some(Event::Head(parsed));
-                        }
-                        Fast::Partial | Fast::Refused => {
-                            self.buffer.clear();
-                            self.phase = Phase::Reading { newline: Newline::None, start_line: false };
-                        }
-                    }
-                }
-                Phase::Reading { .. } => {
-                    if let Some(event) = self.read(rest, at, limits, budget) {
-                        break Some(event);
-                    }
-                }
-                Phase::Again => {
-                    again = true;
-                    let bytes = std::mem::take(&mut self.buffer);
-                    self.phase = Phase::Reading { newline: Newline::None, start_line: false };
-                    // An empty line is at the end of them or nowhere, so all of them are taken.
-                    if let Some(event) = self.read(&mut &bytes[..], at, limits, budget) {
-                        break Some(event);
-                    }
-                }
-                Phase::Beyond(beyond) => {
-                    if beyond.take(rest) {
-                        let Phase::Beyond(mut beyond) = std::mem::replace(&mut self.phase, Phase::Decide)
-                        else {
-                            break None;
-                        };
-                        beyond.head.framing.finish(beyond.head.head.start());
-                        break Some(Event::Head(beyond.head));
-                    }
-                }
-                // Nobody said what follows: nothing does.
-                Phase::Decide => self.phase = Phase::Idle,
-                Phase::Perhaps => {
-                    let at_rest = start + (before - rest.len()) as u64;
-                    if let Some(event) = self.perhaps(rest, at_rest, at, budget) {
-                        break Some(event);
-                    }
-                }
-                Phase::Begun => {
-                    self.keep.begin(limits.body, limits.max_head_bytes);
-                    if let Some(begun) = self.begun.take() {
-                        self.message = *begun;
-                    }
-                    self.phase = Phase::Reading { newline: Newline::None, start_line: false };
-                }
-                Phase::Counted { left } => {
-                    let take = (*left).min(rest.len() as u64);
-                    *left -= take;
-                    self.message.body_bytes += take;
-                    self.keep.body(&rest[..take as usize], budget);
-                    *rest = &rest[take as usize..];
-                    if *left == 0 {
-                        self.phase = Phase::Verify;
-                        if !self.doubtful || !rest.is_empty() {
-                            break Some(self.verified(rest));
-                        }
-                    }
-                }
-                Phase::Verify => break Some(self.verified(rest)),
-                Phase::Chunked(chunk) => {
-                    match chunk.step(rest, &mut self.message.body_bytes, &mut self.keep, budget) {
-                        Step::More => {}
-                        Step::End => {
-                            self.phase = Phase::Idle;
-                            break Some(Event::End);
-                        }
-                        Step::Bad => {
-                            self.keep.oddities.add(Oddities::BAD_CHUNK);
-                            self.phase = Phase::Search;
-                            break Some(Event::Broken);
-                        }
-                    }
-                }
-                Phase::Close => {
-                    self.message.body_bytes += rest.len() as u64;
-                    self.keep.body(rest, budget);
-                    *rest = &[];
-                }
-                Phase::Search => {
-                    let found = detect::find_start(self.role, rest, self.line_start, boundary);
-                    let skipped = found.unwrap_or(rest.len());
-                    if found.is_some() {
-                        self.phase = Phase::Idle;
-                        self.searched = true;
-                        // At the beginning of a segment as well: that may be the last letter of a body.
-                        self.within_line = match skipped {
-                            0 => !self.line_start,
-                            _ => rest[skipped - 1] != b'\n',
-                        };
-                        self.line_start = false;
-                    } else {
-                        self.line_start = rest.ends_with(b"\n");
-                    }
-                    *rest = &rest[skipped..];
-                    if skipped > 0 {
-                        break Some(Event::Skipped(skipped as u64));
-                    }
-                }
-                Phase::Switched => {
-                    let switched = rest.len() as u64;
-                    *rest = &[];
-                    break Some(Event::Switched(switched));
-                }
+            let event = self.turn(rest, before - rest.len(), at, limits, budget);
+            if event.is_some() {
+                break event;
             }
-            boundary &= rest.len() == before;
         };
         let taken = (before - rest.len()) as u64;
-        self.position = start + taken;
+        self.position += taken;
         self.keeping = self.keep.wants_body();
-        let is_head = matches!(event, Some(Event::Head(_)));
         let undecided = matches!(self.phase, Phase::Perhaps) && self.begun.is_some();
-        if (taken > 0 && !undecided || again)
-            && !matches!(event, Some(Event::Skipped(_) | Event::Switched(_)))
-        {
-            let message = &mut self.message;
-            message.end = self.position;
-            message.last = at.seen.time;
-            message.last_again = at.late;
-            message.last_missing = false;
-            if is_head {
-                message.head_end = at.seen.time;
-                message.body = self.position;
-            }
-            if matches!(event, Some(Event::Head(_)))
-                || matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_))
-            {
-                message.arrival.split |= at.seen.position != message.first_position;
-            }
+        let of_message = !matches!(event, Some(Event::Skipped(_) | Event::Switched(_)));
+        if of_message && (taken > 0 && !undecided || again) {
+            self.arrived(at, matches!(event, Some(Event::Head(_))));
         }
         if let Some(Event::Head(parsed)) = &mut event {
-            (self.searched, self.simple) = (false, false);
-            self.doubtful = parsed.framing.oddities.has(Oddities::CONFLICTING_LENGTH);
-            if *parsed.head.start() == StartLine::SimpleResponse {
-                // What was taken to find that out is body.
-                self.message.body = self.message.start;
-            }
-            parsed.framing.oddities.add_if(std::mem::take(&mut self.blank), Oddities::BLANK_LINES);
+            self.head_is_whole(parsed);
         }
         event
+    }
+
+    /// Lets the phase have what is left, of which `taken` bytes have been taken before.
+    #[inline(always)]
+    fn turn(
+        &mut self,
+        rest: &mut &[u8],
+        taken: usize,
+        at: &Arrival<'_>,
+        limits: &HttpConfig,
+        budget: &mut Budget,
+    ) -> Option<Event> {
+        let offset = self.position + taken as u64;
+        match &mut self.phase {
+            Phase::Idle => return self.idle(rest, offset, at, limits),
+            Phase::Reading { .. } => return self.read(rest, at, limits, budget),
+            Phase::Again => return self.read_again(at, limits, budget),
+            Phase::Beyond(_) => return self.beyond(rest),
+            // Nobody said what follows: nothing does.
+            Phase::Decide => self.phase = Phase::Idle,
+            Phase::Perhaps => return self.perhaps(rest, offset, at, budget),
+            Phase::Begun => self.go_on_with_begun(limits),
+            Phase::Counted { .. } => return self.counted(rest, budget),
+            Phase::Verify => return Some(self.verified(rest)),
+            Phase::Chunked(_) => return self.chunked(rest, budget),
+            Phase::Close => {
+                self.message.body_bytes += rest.len() as u64;
+                self.keep.body(rest, budget);
+                *rest = &[];
+            }
+            Phase::Search => return self.search(rest, at.boundary && taken == 0),
+            Phase::Switched => return Some(Event::Switched(std::mem::take(rest).len() as u64)),
+        }
+        None
+    }
+
+    /// Between messages: empty lines, or the beginning of a message, whose head may be whole.
+    #[inline(always)]
+    fn idle(
+        &mut self,
+        rest: &mut &[u8],
+        offset: u64,
+        at: &Arrival<'_>,
+        limits: &HttpConfig,
+    ) -> Option<Event> {
+        if self.simple {
+            let line = detect::status_line(rest);
+            self.simple = line == Line::Unsure;
+            if line == Line::No {
+                self.begin(offset, at, limits);
+                self.phase = Phase::Decide;
+                return Some(Event::Head(parse::simple_response()));
+            }
+        }
+        let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        if blank > 0 {
+            *rest = &rest[blank..];
+            self.blank = true;
+            return Some(Event::Skipped(blank as u64));
+        }
+        self.begin(offset, at, limits);
+        match parse::fast(self.role, rest, limits.max_head_bytes, limits.max_fields) {
+            Fast::Head(parsed, len) => {
+                *rest = &rest[len..];
+                self.phase = Phase::Decide;
+                Some(Event::Head(parsed))
+            }
+            Fast::Partial | Fast::Refused => {
+                self.buffer.clear();
+                self.phase = Phase::Reading { newline: Newline::None, start_line: false };
+                None
+            }
+        }
+    }
+
+    /// In a body of stated length.
+    #[inline(always)]
+    fn counted(&mut self, rest: &mut &[u8], budget: &mut Budget) -> Option<Event> {
+        let Phase::Counted { left } = &mut self.phase else { return None };
+        let (body, behind) = rest.split_at((*left).min(rest.len() as u64) as usize);
+        *left -= body.len() as u64;
+        self.message.body_bytes += body.len() as u64;
+        self.keep.body(body, budget);
+        *rest = behind;
+        if *left > 0 {
+            return None;
+        }
+        self.phase = Phase::Verify;
+        (!self.doubtful || !behind.is_empty()).then(|| self.verified(behind))
+    }
+
+    /// In a body of chunks.
+    #[inline(always)]
+    fn chunked(&mut self, rest: &mut &[u8], budget: &mut Budget) -> Option<Event> {
+        let Phase::Chunked(chunk) = &mut self.phase else { return None };
+        match chunk.step(rest, &mut self.message.body_bytes, &mut self.keep, budget) {
+            Step::More => None,
+            Step::End => {
+                self.phase = Phase::Idle;
+                Some(Event::End)
+            }
+            Step::Bad => {
+                self.keep.oddities.add(Oddities::BAD_CHUNK);
+                self.phase = Phase::Search;
+                Some(Event::Broken)
+            }
+        }
+    }
+
+    /// Looking for a start line; `boundary` says that `rest` begins a segment.
+    fn search(&mut self, rest: &mut &[u8], boundary: bool) -> Option<Event> {
+        let found = detect::find_start(self.role, rest, self.line_start, boundary);
+        let (skipped, behind) = rest.split_at(found.unwrap_or(rest.len()));
+        *rest = behind;
+        if found.is_some() {
+            self.phase = Phase::Idle;
+            self.searched = true;
+            // At the beginning of a segment as well: that may be the last letter of a body.
+            self.within_line = if skipped.is_empty() { !self.line_start } else { !skipped.ends_with(b"\n") };
+            self.line_start = false;
+        } else {
+            self.line_start = skipped.ends_with(b"\n");
+        }
+        (!skipped.is_empty()).then_some(Event::Skipped(skipped.len() as u64))
+    }
+
+    /// Bytes of the message under way have come, up to the position.
+    #[inline(always)]
+    fn arrived(&mut self, at: &Arrival<'_>, end_of_head: bool) {
+        let message = &mut self.message;
+        message.end = self.position;
+        message.last = at.seen.time;
+        message.last_again = at.late;
+        message.last_missing = false;
+        if end_of_head {
+            message.head_end = at.seen.time;
+            message.body = self.position;
+        }
+        if end_of_head || matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_)) {
+            message.arrival.split |= at.seen.position != message.first_position;
+        }
+    }
+
+    /// What was under way turned out to be a message, whose head has ended.
+    #[inline(always)]
+    fn head_is_whole(&mut self, parsed: &mut Parsed) {
+        (self.searched, self.simple) = (false, false);
+        self.doubtful = parsed.framing.oddities.has(Oddities::CONFLICTING_LENGTH);
+        if *parsed.head.start() == StartLine::SimpleResponse {
+            // What was taken to find that out is body.
+            self.message.body = self.message.start;
+        }
+        parsed.framing.oddities.add_if(std::mem::take(&mut self.blank), Oddities::BLANK_LINES);
     }
 
     /// The message is over; `rest` is what is known of what follows it.
@@ -530,84 +498,6 @@ impl Stream {
     /// A head has begun and is not whole.
     pub(crate) fn in_head(&self) -> bool {
         matches!(self.phase, Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun)
-    }
-
-    /// Takes a hole of `len` bytes.
-    pub(crate) fn gap(&mut self, len: u64, limits: &HttpConfig) -> AfterGap {
-        self.decide_for_body();
-        let after = match &mut self.phase {
-            Phase::Idle | Phase::Decide | Phase::Search | Phase::Again => AfterGap::Unknown,
-            Phase::Switched => AfterGap::Switched,
-            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => {
-                AfterGap::Head(self.half_head(limits, false))
-            }
-            // Whether there is a body at all depends on a request that is not known: if there is none, what is missing begins
-            // with another head, and to count on would pass over all that follow it.
-            Phase::Perhaps => AfterGap::Broken,
-            Phase::Counted { left } => match (*left).checked_sub(len) {
-                Some(0) => AfterGap::End,
-                Some(rest) => {
-                    *left = rest;
-                    AfterGap::Inside
-                }
-                None => AfterGap::EndAndMore,
-            },
-            Phase::Chunked(Chunk::Data { left }) if len < *left => {
-                *left -= len;
-                AfterGap::Inside
-            }
-            Phase::Chunked(Chunk::Data { left }) if len == *left => {
-                self.phase = Phase::Chunked(Chunk::AfterData { cr: false });
-                AfterGap::Inside
-            }
-            Phase::Chunked(_) => AfterGap::Broken,
-            Phase::Verify => AfterGap::EndAndMore,
-            Phase::Close => AfterGap::Inside,
-        };
-        let within = match (&after, &self.phase) {
-            (AfterGap::Inside | AfterGap::End, _) => len,
-            (AfterGap::EndAndMore, Phase::Counted { left }) => *left,
-            _ => 0,
-        };
-        if len > 0 {
-            self.keep.hole();
-            self.keeping = false;
-        }
-        if within > 0 {
-            self.message.body_bytes += within;
-            self.message.gap_bytes += within;
-            self.message.end = self.position.saturating_add(within);
-            self.message.last_missing = true;
-        }
-        match after {
-            AfterGap::Inside | AfterGap::Switched => {}
-            AfterGap::End => self.phase = Phase::Idle,
-            _ => {
-                self.phase = Phase::Search;
-                (self.searched, self.line_start) = (false, false);
-            }
-        }
-        self.position = self.position.saturating_add(len);
-        after
-    }
-
-    /// Nothing more comes.
-    pub(crate) fn cut(&mut self, limits: &HttpConfig) -> Cut {
-        self.decide_for_body();
-        let cut = match &self.phase {
-            Phase::Idle | Phase::Decide | Phase::Search | Phase::Again | Phase::Switched => Cut::Nothing,
-            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => {
-                Cut::Head(self.half_head(limits, true))
-            }
-            Phase::Close => Cut::Closed,
-            Phase::Perhaps if self.otherwise == Otherwise::Close => Cut::Closed,
-            Phase::Perhaps | Phase::Counted { .. } | Phase::Chunked(_) => Cut::Body,
-            Phase::Verify => Cut::Over,
-        };
-        if !matches!(self.phase, Phase::Switched) {
-            self.phase = Phase::Search;
-        }
-        cut
     }
 
     /// Bytes have been sent again: marks the first byte of the message under way if it is among them.

@@ -1,6 +1,6 @@
 //! Heads that do not lie within one segment, or are not plain; and what is no head.
 
-use super::beyond::Beyond;
+use super::beyond::{Beyond, Newline};
 use super::{Arrival, Event, Half, KEPT_BUFFER, Phase, Progress, Stream};
 use crate::body::{Chunk, Otherwise};
 use crate::detect::{self, Line};
@@ -47,8 +47,13 @@ impl Stream {
             Otherwise::Close => Phase::Close,
             Otherwise::Length(left) => Phase::Counted { left },
         };
-        let mut begun = self.begun.take()?;
-        // What was taken already is body.
+        let begun = self.begun.take()?;
+        self.begun_is_body(begun, budget)
+    }
+
+    /// What is in the buffer, and seemed to begin a message, is body, or as much of it as a stated length leaves.
+    fn begun_is_body(&mut self, mut begun: Box<Progress>, budget: &mut Budget) -> Option<Event> {
+        let had = self.buffer.len();
         let taken = match &mut self.phase {
             Phase::Counted { left } => {
                 let taken = (*left).min(had as u64);
@@ -94,72 +99,130 @@ impl Stream {
         limits: &HttpConfig,
         budget: &mut Budget,
     ) -> Option<Event> {
-        let Phase::Reading { newline, start_line } = &mut self.phase else { return None };
-        let room = limits.max_head_bytes.saturating_sub(self.buffer.len());
+        let Phase::Reading { mut newline, mut start_line } = self.phase else { return None };
+        let had = self.buffer.len();
+        let room = limits.max_head_bytes.saturating_sub(had);
         let piece = &rest[..rest.len().min(room)];
         let end = newline.find_end(piece);
-        let piece = &piece[..end.unwrap_or(piece.len())];
-        let had = self.buffer.len();
+        let (piece, behind) = rest.split_at(end.unwrap_or(piece.len()));
         self.buffer.extend_from_slice(piece);
         // What begins with a status line is no response of HTTP/0.9, however odd it goes on.
         if self.simple && detect::status_line(&self.buffer) == Line::Yes {
             self.simple = false;
         }
-        let due = !self.searched && !self.simple;
-        if !*start_line {
+        if !start_line {
             // Looked at while it is short, and when it is whole: never the same bytes again and again.
             let whole = memchr::memchr(b'\n', piece).is_some();
             if whole || had <= detect::METHOD_MAX {
-                let line = match (self.role, due) {
-                    (role, true) => detect::due_line(role, &self.buffer),
-                    (Role::Requests, false)
-                        if self.searched && self.within_line && !detect::is_common_request(&self.buffer) =>
-                    {
-                        Line::No
-                    }
-                    (Role::Requests, false) => detect::request_line(&self.buffer),
-                    (Role::Responses, false) => detect::status_line(&self.buffer),
-                };
-                if line == Line::No {
+                if self.start_line() == Line::No {
                     return Some(match self.simple_head(piece.len(), budget) {
                         Some((parsed, taken)) => {
                             *rest = &rest[taken..];
                             Event::Head(parsed)
                         }
                         None => {
-                            *rest = &rest[piece.len()..];
+                            *rest = behind;
                             self.garbage(had, at, limits)
                         }
                     });
                 }
-                *start_line = whole;
+                start_line = whole;
             }
         }
-        *rest = &rest[piece.len()..];
+        *rest = behind;
+        self.phase = Phase::Reading { newline, start_line };
         if end.is_some() {
-            let parsed = parse::whole(self.role, &self.buffer, limits.max_head_bytes, limits.max_fields, due);
-            // What only looks like a head: text that quotes one, for instance.
-            let doubtful =
-                Oddities::NO_COLON.and(Oddities::SPACE_BEFORE_COLON).and(Oddities::BLANKS_IN_TARGET);
-            let searched = self.searched;
-            let parsed = parsed.filter(|parsed| !(searched && parsed.framing.oddities.has(doubtful)));
-            let Some(parsed) = parsed else { return Some(self.garbage(had, at, limits)) };
-            self.empty_buffer();
-            self.phase = Phase::Decide;
-            return Some(Event::Head(parsed));
+            return Some(self.head_in_buffer(had, at, limits));
         }
-        if self.buffer.len() >= limits.max_head_bytes {
-            let Some(head) = parse::partial(self.role, &self.buffer, limits.max_fields, due) else {
-                return Some(self.garbage(had, at, limits));
-            };
-            let newline = *newline;
-            let line = memchr::memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1);
-            let mut beyond = Beyond { newline, head, line: Vec::new(), in_start_line: line == 0 };
-            beyond.keep(&self.buffer[line..]);
-            self.empty_buffer();
-            self.phase = Phase::Beyond(Box::new(beyond));
+        if self.buffer.len() < limits.max_head_bytes {
+            return None;
         }
+        self.go_beyond(newline, had, at, limits)
+    }
+
+    /// Whether what is in the buffer begins with a start line.
+    fn start_line(&self) -> Line {
+        match self.role {
+            role if self.is_due() => detect::due_line(role, &self.buffer),
+            Role::Requests
+                if self.searched && self.within_line && !detect::is_common_request(&self.buffer) =>
+            {
+                Line::No
+            }
+            Role::Requests => detect::request_line(&self.buffer),
+            Role::Responses => detect::status_line(&self.buffer),
+        }
+    }
+
+    /// The head in the buffer is whole, if it is one; `had` bytes of it came with earlier segments.
+    fn head_in_buffer(&mut self, had: usize, at: &Arrival<'_>, limits: &HttpConfig) -> Event {
+        let HttpConfig { max_head_bytes, max_fields, .. } = *limits;
+        let parsed = parse::whole(self.role, &self.buffer, max_head_bytes, max_fields, self.is_due());
+        // What only looks like a head: text that quotes one, for instance.
+        let doubtful = Oddities::NO_COLON.and(Oddities::SPACE_BEFORE_COLON).and(Oddities::BLANKS_IN_TARGET);
+        let searched = self.searched;
+        match parsed.filter(|parsed| !(searched && parsed.framing.oddities.has(doubtful))) {
+            Some(parsed) => {
+                self.empty_buffer();
+                self.phase = Phase::Decide;
+                Event::Head(parsed)
+            }
+            None => self.garbage(had, at, limits),
+        }
+    }
+
+    /// The buffer is full and the head goes on: what follows is looked at and not kept.
+    fn go_beyond(
+        &mut self,
+        newline: Newline,
+        had: usize,
+        at: &Arrival<'_>,
+        limits: &HttpConfig,
+    ) -> Option<Event> {
+        let Some(head) = parse::partial(self.role, &self.buffer, limits.max_fields, self.is_due()) else {
+            return Some(self.garbage(had, at, limits));
+        };
+        let line = memchr::memrchr(b'\n', &self.buffer).map_or(0, |at| at + 1);
+        let mut beyond = Beyond { newline, head, line: Vec::new(), in_start_line: line == 0 };
+        beyond.keep(&self.buffer[line..]);
+        self.empty_buffer();
+        self.phase = Phase::Beyond(Box::new(beyond));
         None
+    }
+
+    /// The same of what is in the buffer and has been taken: what it seemed to begin was no message.
+    pub(super) fn read_again(
+        &mut self,
+        at: &Arrival<'_>,
+        limits: &HttpConfig,
+        budget: &mut Budget,
+    ) -> Option<Event> {
+        let bytes = std::mem::take(&mut self.buffer);
+        self.phase = Phase::Reading { newline: Newline::None, start_line: false };
+        // An empty line is at the end of them or nowhere, so all of them are taken.
+        self.read(&mut &bytes[..], at, limits, budget)
+    }
+
+    /// In what is beyond the limit of a head.
+    pub(super) fn beyond(&mut self, rest: &mut &[u8]) -> Option<Event> {
+        let Phase::Beyond(beyond) = &mut self.phase else { return None };
+        if !beyond.take(rest) {
+            return None;
+        }
+        let Phase::Beyond(mut beyond) = std::mem::replace(&mut self.phase, Phase::Decide) else {
+            return None;
+        };
+        beyond.head.framing.finish(beyond.head.head.start());
+        Some(Event::Head(beyond.head))
+    }
+
+    /// What was told from a body is under way.
+    pub(super) fn go_on_with_begun(&mut self, limits: &HttpConfig) {
+        self.keep.begin(limits.body, limits.max_head_bytes);
+        if let Some(begun) = self.begun.take() {
+            self.message = *begun;
+        }
+        self.phase = Phase::Reading { newline: Newline::None, start_line: false };
     }
 
     /// The head of HTTP/0.9 that what is in the buffer is, if it is one, and how many of the last `last` bytes belong to it.
