@@ -1,10 +1,11 @@
-//! What the flow table costs per segment: a thousand flows, their segments by turns, as a busy server's link has them; a
-//! million; and with old ones expiring while new ones come.
+//! What the flow table costs per segment: a thousand flows, their segments by turns, as a busy server's link has
+//! them; a million; and with old ones expiring while new ones come.
 //!
 //! And what decoding and reassembly of a whole capture cost beside a bare walk over it.
 //!
-//! `cargo bench --bench flow`; with `-- --test` each runs once, to see that it still works. Memory is printed to stderr. The
-//! capture is the file that `GANNET_CAPTURE` names, best on one core (`taskset -c 0`); a small one is made without.
+//! `cargo bench --bench flow`; with `-- --test` each runs once, to see that it still works. Memory is printed to
+//! stderr. The capture is the file that `GANNET_CAPTURE` names, best on one core (`taskset -c 0`); a small one is
+//! made without.
 #![allow(clippy::unwrap_used, reason = "a panic of a bench is its report")]
 
 use std::fs::File;
@@ -80,7 +81,8 @@ const GO: u32 = 1_000_000;
 /// As the pipeline gives them.
 const BLOCK: usize = 32;
 
-/// Established flows whose segments come interleaved: each sends one in every round, in an order that caches cannot foresee.
+/// Established flows whose segments come interleaved: each sends one in every round, in an order that caches cannot
+/// foresee.
 #[bench(args = [1_000, 100_000, 1_000_000], sample_count = 8, sample_size = 1)]
 fn interleaved(bencher: Bencher, flows: u32) {
     let before = resident_bytes();
@@ -93,8 +95,8 @@ fn interleaved(bencher: Bencher, flows: u32) {
     report("interleaved", flows, before, table.memory());
 }
 
-/// A copy of a packet in each of a million flows, then a segment of each sent again: what a mirror of both ports and a bad link
-/// do to every flow.
+/// A copy of a packet in each of a million flows, then a segment of each sent again: what a mirror of both ports and
+/// a bad link do to every flow.
 #[bench(args = [1_000_000], sample_count = 1, sample_size = 1)]
 fn disturbed(bencher: Bencher, flows: u32) {
     let before = resident_bytes();
@@ -133,8 +135,8 @@ fn one_by_one(bencher: Bencher, flows: u32) {
     assert_eq!(table.open_flows(), flows as usize);
 }
 
-/// HTTP connections that have had an exchange, and on which nothing but acknowledgements comes. They have the memory they
-/// need: what is reported is what they take.
+/// HTTP connections that have had an exchange, and on which nothing but acknowledgements comes. They have the memory
+/// they need: what is reported is what they take.
 #[bench(args = [1_000_000], sample_count = 2, sample_size = 1)]
 fn idle_http(bencher: Bencher, flows: u32) {
     let before = resident_bytes();

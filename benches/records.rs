@@ -113,7 +113,8 @@ fn selects(bencher: Bencher, asked: Asked) {
     bencher.bench_local(|| assert!(selector.selects(black_box(next.next().unwrap()))));
 }
 
-/// A batch by way of an output's thread, from start to end: the time of a line, the hand-over, and some of the thread's own.
+/// A batch by way of an output's thread, from start to end: the time of a line, the hand-over, and some of the
+/// thread's own.
 #[bench(args = [Format::Text { colour: false }, Format::Jsonl, Format::None])]
 fn outputs(bencher: Bencher, format: Format) {
     let events = EventKinds::EXCHANGES;

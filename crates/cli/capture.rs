@@ -23,8 +23,8 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
     let show = |event: Event| show(&event, run.quiet);
     let began = Instant::now();
     let early = || Report::before_packets(&run.config.capture, run.config.record.is_some(), began);
-    // Before the capture: a run of hours should not end with a report that cannot be written, and the user of -Z may not be
-    // allowed to create it.
+    // Before the capture: a run of hours should not end with a report that cannot be written, and the user of -Z may
+    // not be allowed to create it.
     let Some(files) = EndFiles::open(run, &control, &show, &early)? else {
         tell(run, &early(), &control);
         return Ok(Exit::Done);

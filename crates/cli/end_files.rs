@@ -23,8 +23,8 @@ pub(crate) struct EndFiles<'c> {
 }
 
 impl<'c> EndFiles<'c> {
-    /// Opens them, which waits for the readers of FIFOs; `None` if the run is to end instead. `report` is what there is to tell
-    /// meanwhile.
+    /// Opens them, which waits for the readers of FIFOs; `None` if the run is to end instead. `report` is what there
+    /// is to tell meanwhile.
     pub(crate) fn open(
         run: &Run,
         control: &'c Control,

@@ -57,8 +57,8 @@ fn refuse(args: &HttpryArgs) -> Result<(), Error> {
     Err(Error::usage(sentence))
 }
 
-/// The command line of `gannet http`. Live, the lines of `several` workers come as each has them; of one they are in the order of
-/// their packets, as httpry's are.
+/// The command line of `gannet http`. Live, the lines of `several` workers come as each has them; of one they are in
+/// the order of their packets, as httpry's are.
 fn words(args: &HttpryArgs, several: bool) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["gannet".into(), "http".into(), "-o".into()];
     let mut output = OsString::from("httpry");
@@ -101,8 +101,8 @@ fn words(args: &HttpryArgs, several: bool) -> Vec<OsString> {
     words
 }
 
-/// Makes the output file the user's, so that it can be opened again after privileges are gone. What exists and is no file (a
-/// FIFO, a device) belongs to others.
+/// Makes the output file the user's, so that it can be opened again after privileges are gone. What exists and is no
+/// file (a FIFO, a device) belongs to others.
 fn give(path: &Path, name: &str) -> Result<(), Error> {
     if std::fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
         return Ok(());

@@ -77,8 +77,8 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// tcpdump's `-s`: a number of bytes, 0 for the default, or `headers`, `headers+N`. More than the default is refused, because
-/// libpcap's readers refuse such a file.
+/// tcpdump's `-s`: a number of bytes, 0 for the default, or `headers`, `headers+N`. More than the default is refused,
+/// because libpcap's readers refuse such a file.
 pub(crate) fn snaplen(text: &str) -> Result<SnaplenArg, String> {
     const HINT: &str = "a number of bytes, headers, or headers+N";
     let number = |text: &str| match text.parse::<u32>() {

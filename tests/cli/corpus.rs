@@ -6,7 +6,8 @@
 //! | Suricata | method, status, protocol of each `http` event that a test counts | `test.yaml` |
 //! | tshark | method, host, URI, status, `Content-Length`, which request a response answers | rows of `-Y http` |
 //!
-//! Every difference is in [`DIFFERENCES`], with the reason; a line of that table that does not apply any more fails as well.
+//! Every difference is in [`DIFFERENCES`], with the reason; a line of that table that does not apply any more fails
+//! as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -123,8 +123,8 @@ fn lines_for_people() {
     assert!(rows[10].ends_with("GET h/never [truncated]"));
 }
 
-/// Of many connections the order of events is the same for any number of workers, each request before its response before their
-/// exchange, and every sum holds.
+/// Of many connections the order of events is the same for any number of workers, each request before its response
+/// before their exchange, and every sum holds.
 #[test]
 fn order_and_sums() {
     let dir = Dir::new();

@@ -167,8 +167,8 @@ fn a_full_disk_at_the_end_of_a_run() {
     }
 }
 
-/// A file that may not grow takes part of a record: that part is cut off again, so that the records of the next run begin a line of
-/// their own. It was joined to the first of them.
+/// A file that may not grow takes part of a record: that part is cut off again, so that the records of the next run
+/// begin a line of their own. It was joined to the first of them.
 #[test]
 fn a_file_that_takes_part_of_a_record() {
     let dir = Dir::new();

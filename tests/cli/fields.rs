@@ -1,5 +1,5 @@
-//! The fields of records: the schema that the binary prints holds for all that it writes, `--fields` takes names from it, the
-//! manual page lists them.
+//! The fields of records: the schema that the binary prints holds for all that it writes, `--fields` takes names from
+//! it, the manual page lists them.
 
 use gannet_record::fields::FIELDS;
 use gannet_testkit::conversation::variants;

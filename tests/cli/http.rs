@@ -221,9 +221,9 @@ fn a_generated_capture_equals_its_truth() {
     }
 }
 
-/// Between the packets of connections lie others of all lengths, so that every part of a record is met where one piece of the
-/// file ends and the next one begins, also of records longer than what a piece has room for in front. However it
-/// is read the records are the same, to the end of the file, which is cut.
+/// Between the packets of connections lie others of all lengths, so that every part of a record is met where one
+/// piece of the file ends and the next one begins, also of records longer than what a piece has room for in front.
+/// However it is read the records are the same, to the end of the file, which is cut.
 #[test]
 fn pieces_of_a_file_end_anywhere() {
     let dir = Dir::new();
@@ -282,9 +282,9 @@ fn all(differences: &[gannet_testkit::truth::Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Conversations with every kind of damage, to the connection or to the capture. Where every byte was captured the records
-/// are the truth, but for what TCP went through, which exchanges that overlap share. All of them are compared with what has
-/// been read and found right before: `GANNET_BLESS=1` writes it anew.
+/// Conversations with every kind of damage, to the connection or to the capture. Where every byte was captured the
+/// records are the truth, but for what TCP went through, which exchanges that overlap share. All of them are compared
+/// with what has been read and found right before: `GANNET_BLESS=1` writes it anew.
 #[test]
 fn damaged_conversations() {
     let dir = Dir::new();

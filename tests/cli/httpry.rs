@@ -1,8 +1,8 @@
 //! `gannet http -o httpry` against httpry itself, and against what it printed of the corpus.
 //!
-//! On every capture of the corpus that httpry prints anything of, the output is the same, byte for byte. So it is on 3 GB of generated
-//! traffic (`tools/compare http --parts lines`) but for 10 of 343,996 lines: heads that begin within a segment and end in the next, which httpry
-//! does not see. What differs, and why:
+//! On every capture of the corpus that httpry prints anything of, the output is the same, byte for byte. So it is on
+//! 3 GB of generated traffic (`tools/compare http --parts lines`) but for 10 of 343,996 lines: heads that begin
+//! within a segment and end in the next, which httpry does not see. What differs, and why:
 //!
 //! | what | httpry 0.1.8 | here | who is right |
 //! | --- | --- | --- | --- |
@@ -18,10 +18,11 @@
 //! | rates of hosts with capitals or bytes beyond ASCII at first sight | an entry for each message | one entry | here |
 //! | rates of more than 131,072 hosts at a time | kept | counted in the total alone | httpry, while it has memory |
 //!
-//! What is the same, though one might wish otherwise: copies of a segment give a line each; of several heads in one segment the first
-//! alone does; a status line without a second blank gives none; `Method: x` in a head is the method of its line; of a head beyond
-//! 8 KiB in one segment the first 8 KiB count; a packet within a body that begins like a head and holds an empty line has a line;
-//! HTTP on other ports than 80 and 8080 has none unless a filter or `--ports` is given.
+//! What is the same, though one might wish otherwise: copies of a segment give a line each; of several heads in one
+//! segment the first alone does; a status line without a second blank gives none; `Method: x` in a head is the method
+//! of its line; of a head beyond 8 KiB in one segment the first 8 KiB count; a packet within a body that begins like
+//! a head and holds an empty line has a line; HTTP on other ports than 80 and 8080 has none unless a filter or
+//! `--ports` is given.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,8 +45,8 @@ fn httpry() -> Option<PathBuf> {
     found
 }
 
-/// Frames of link types that filters are not made for: the lines are those of the same packets on Ethernet, and the ports are
-/// those of httpry all the same.
+/// Frames of link types that filters are not made for: the lines are those of the same packets on Ethernet, and the
+/// ports are those of httpry all the same.
 #[test]
 fn link_types_without_filters() {
     let dir = Dir::new();

@@ -12,8 +12,8 @@ fn number(text: Option<&str>) -> Option<usize> {
     text?.rsplit('/').next()?.parse().ok()
 }
 
-/// What was captured whole is told exactly, and nobody's answer is told to be another's. The crate's own test of this has more to
-/// say about the rest.
+/// What was captured whole is told exactly, and nobody's answer is told to be another's. The crate's own test of this
+/// has more to say about the rest.
 #[test]
 fn what_was_captured_whole_is_told_exactly() {
     let first = std::env::var("GANNET_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);

@@ -25,8 +25,8 @@ fn connection() -> Builder {
     builder
 }
 
-/// What is printed of a capture with this conversation, with `TIME` and `ID` in the place of what differs from one connection
-/// to the next.
+/// What is printed of a capture with this conversation, with `TIME` and `ID` in the place of what differs from one
+/// connection to the next.
 fn messages(builder: &Builder, words: &str) -> String {
     let dir = Dir::new();
     dir.write("a.pcap", &builder.finish().pcap());
@@ -49,8 +49,8 @@ fn messages(builder: &Builder, words: &str) -> String {
 const CLIENT: &str = "198.18.0.7:40007 > 198.51.100.10:80";
 const SERVER: &str = "198.51.100.10:80 > 198.18.0.7:40007";
 
-/// Each message under its line, in the order in which they end; codings and chunks are gone, trailers and interim responses are
-/// there.
+/// Each message under its line, in the order in which they end; codings and chunks are gone, trailers and interim
+/// responses are there.
 #[test]
 fn whole_messages() {
     let mut builder = connection();

@@ -1,4 +1,5 @@
-//! Input that has pauses, and output that nobody reads: what is there is handed on, signals are heard, the end comes when it is asked for.
+//! Input that has pauses, and output that nobody reads: what is there is handed on, signals are heard, the end comes
+//! when it is asked for.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -59,8 +60,8 @@ fn report_until(run: &mut Capture, words: &str) {
     panic!("no report says '{words}'");
 }
 
-/// Nothing follows an exchange, then half a packet does: its record is there, the report can be had, and one signal ends it all.
-/// With 512 packets to a batch, records, report and end waited for those.
+/// Nothing follows an exchange, then half a packet does: its record is there, the report can be had, and one signal
+/// ends it all. With 512 packets to a batch, records, report and end waited for those.
 #[test]
 fn a_slow_pipe() {
     let dir = Dir::new();
@@ -103,8 +104,8 @@ fn a_slow_pipe_of_compressed_packets() {
     }
 }
 
-/// Reading fails in the middle: what was found until then is told all the same, and so is what was still open. On one processor
-/// that was dropped without a word.
+/// Reading fails in the middle: what was found until then is told all the same, and so is what was still open. On one
+/// processor that was dropped without a word.
 #[test]
 fn an_input_that_breaks() {
     let dir = Dir::new();
@@ -232,7 +233,8 @@ fn a_request_without_an_answer_is_told_of_in_time() {
     assert!(matches!(waited[..], [ns] if (300..=510).contains(&(ns / MILLISECOND))), "{waited:?}");
 }
 
-/// All is read, and the pipe that nobody reads is full: reports can be had, and the first signal ends it within the time for that.
+/// All is read, and the pipe that nobody reads is full: reports can be had, and the first signal ends it within the
+/// time for that.
 #[test]
 fn an_end_that_only_an_unread_pipe_keeps() {
     let dir = Dir::new();
@@ -305,7 +307,8 @@ fn a_fifo_that_nobody_reads_yet() {
     assert_eq!(reader.join().unwrap().split(|byte| *byte == b'\n').count(), 4);
 }
 
-/// Records go on into the file that was there when its directory has gone: that is said when it is found, and in the report.
+/// Records go on into the file that was there when its directory has gone: that is said when it is found, and in the
+/// report.
 #[test]
 fn an_output_whose_directory_has_gone() {
     let dir = Dir::new();

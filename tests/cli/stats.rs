@@ -300,7 +300,8 @@ fn records_of_a_small_capture() {
     assert_eq!((zeek.matches("#fields").count(), rows(&zeek).len()), (1, 8));
 }
 
-/// Errors of one router about many connections: one conversation, and told of each connection, whichever workers those have.
+/// Errors of one router about many connections: one conversation, and told of each connection, whichever workers
+/// those have.
 #[test]
 fn errors_are_told_of_their_connections_and_are_a_conversation() {
     let dir = Dir::new();
@@ -334,7 +335,8 @@ fn errors_are_told_of_their_connections_and_are_a_conversation() {
     }
 }
 
-/// What a connection is named after what its ends say first, the server before the client, whatever the port; and what is none.
+/// What a connection is named after what its ends say first, the server before the client, whatever the port; and
+/// what is none.
 #[test]
 fn services_are_told_by_content() {
     let dir = Dir::new();

@@ -82,8 +82,8 @@ fn every_kind_of_tunnel_is_among_the_cases() {
     assert_eq!(names, TunnelKind::ALL.map(TunnelKind::name).into());
 }
 
-/// Conversations with every trouble, but those that are in VLANs already, and those of which the snapshot length has cut
-/// frames: what is put around these would say that they are whole.
+/// Conversations with every trouble, but those that are in VLANs already, and those of which the snapshot length has
+/// cut frames: what is put around these would say that they are whole.
 fn whole() -> Vec<Conversation> {
     let is_whole = |packet: &Packet| {
         packet.orig_len as usize == packet.frame.len()
@@ -167,7 +167,8 @@ fn check_way([tunnel, vlan, _]: &[Value; 3], names: Option<[&str; 2]>, v6: bool,
     assert_eq!(vlan.is_number(), tagged, "{carriage:?}");
 }
 
-/// Any tunnel, whole and in fragments within it and of it, with one, two and four workers: the records of the bare packets.
+/// Any tunnel, whole and in fragments within it and of it, with one, two and four workers: the records of the bare
+/// packets.
 #[test]
 fn tunnels_make_no_difference() {
     let dir = Dir::new();
@@ -250,7 +251,8 @@ fn datagrams(first_ns: u64) -> Vec<Packet> {
     packets
 }
 
-/// What `gannet stats` finds: the records of flows without what tells the way of their packets, those ways, and the output.
+/// What `gannet stats` finds: the records of flows without what tells the way of their packets, those ways, and the
+/// output.
 fn find_flows(dir: &Dir, file: &[u8], words: &str) -> (Vec<Value>, Vec<[Value; 3]>, String) {
     let path = dir.write("carried.pcap", file);
     let command = format!("stats -o jsonl --strict {words} -r {}", path.display());

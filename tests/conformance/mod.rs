@@ -50,8 +50,8 @@ fn groups() -> Vec<(&'static str, Vec<Case>)> {
     ]
 }
 
-/// Where the case of this number plays: every case has a client of its own, and hours of its own, so that all of them can
-/// stand in one capture. What is drawn depends on its name alone.
+/// Where the case of this number plays: every case has a client of its own, and hours of its own, so that all of them
+/// can stand in one capture. What is drawn depends on its name alone.
 fn stage(number: usize, name: &str) -> Stage {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
@@ -74,8 +74,8 @@ fn records(dir: &Dir, frames: &[Frame], words: &str) -> Vec<Value> {
     outcome.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A record in one line: method, host and path, body, status, body, state, its reason if that is not the framing, confidence;
-/// then what not all have.
+/// A record in one line: method, host and path, body, status, body, state, its reason if that is not the framing,
+/// confidence; then what not all have.
 fn line(record: &Value) -> String {
     let text = |pointer: &str| match record.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
@@ -157,8 +157,8 @@ fn lines(records: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// A line without what depends on times and on how the capture was cut: unless a length is in doubt, that it was wrong can be
-/// seen only while its message is at hand.
+/// A line without what depends on times and on how the capture was cut: unless a length is in doubt, that it was
+/// wrong can be seen only while its message is at hand.
 fn essence(line: &str) -> String {
     let lasting = |word: &str| match word.strip_prefix("notes=") {
         Some(notes) if !notes.contains("conflicting-length") => {
@@ -229,8 +229,8 @@ fn differences(dir: &Dir, number: usize, case: &Case) -> Vec<String> {
     wrong
 }
 
-/// The same frames in another order, as queues between two capture points make it: a frame is overtaken by at most two that
-/// come within 50 ms; none overtakes a frame that opens or closes the connection.
+/// The same frames in another order, as queues between two capture points make it: a frame is overtaken by at most
+/// two that come within 50 ms; none overtakes a frame that opens or closes the connection.
 fn in_disorder(frames: &[Frame], seed: u64) -> Vec<Frame> {
     let mut random = Random::new(seed);
     let mut frames = frames.to_vec();

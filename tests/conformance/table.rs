@@ -34,8 +34,8 @@ fn every_statement_has_a_case() {
     }
 }
 
-/// `GANNET_BLESS=1` writes the file, `GANNET_CONFORMANCE_CAPTURES` the captures, each under the name of its case, into a
-/// directory.
+/// `GANNET_BLESS=1` writes the file, `GANNET_CONFORMANCE_CAPTURES` the captures, each under the name of its case,
+/// into a directory.
 #[test]
 fn the_table_is_true() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/README.md");

@@ -1,7 +1,7 @@
 //! What tshark says of the same packets.
 //!
-//! Taken from its PDML, where each HTTP message is an element of its own: in columns, messages that share a frame get mixed up.
-//! With its settings as they come.
+//! Taken from its PDML, where each HTTP message is an element of its own: in columns, messages that share a frame get
+//! mixed up. With its settings as they come.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! Requests that nobody answers, live: they are reported at once, again when they have waited for long, and at their end.
+//! Requests that nobody answers, live: they are reported at once, again when they have waited for long, and at their
+//! end.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

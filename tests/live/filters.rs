@@ -1,4 +1,5 @@
-//! Filters in the kernel: interfaces of several link types at once, tags, lists of opcodes, commands while a capture runs.
+//! Filters in the kernel: interfaces of several link types at once, tags, lists of opcodes, commands while a capture
+//! runs.
 //!
 //! The judge is tcpdump on the same interface at the same time.
 

@@ -1,5 +1,5 @@
-//! Two workers and traffic whose flow the kernel's fanout program does not see: in tunnels and in fragments. What it gives to
-//! the wrong worker is handed over, and the records are those of the bare traffic.
+//! Two workers and traffic whose flow the kernel's fanout program does not see: in tunnels and in fragments. What it
+//! gives to the wrong worker is handed over, and the records are those of the bare traffic.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -288,7 +288,8 @@ fn datagrams(sample: &Packet) -> [Vec<Packet>; 2] {
     [packets, errors]
 }
 
-/// What `gannet stats` finds in these frames: the ledger, and the records without times and what tells the way of packets.
+/// What `gannet stats` finds in these frames: the ledger, and the records without times and what tells the way of
+/// packets.
 fn find_flows(bench: &Bench, parts: &[Vec<Vec<u8>>]) -> (Value, Vec<Value>) {
     for old in ["records.jsonl", "ledger.json"] {
         let _ = std::fs::remove_file(bench.dir.join(old));
@@ -332,8 +333,8 @@ fn find_flows(bench: &Bench, parts: &[Vec<Vec<u8>>]) -> (Value, Vec<Value>) {
     (ledger, records)
 }
 
-/// Each conversation is one record, whichever worker its packets and their fragments came to, and an error is told of the
-/// connection that it is about.
+/// Each conversation is one record, whichever worker its packets and their fragments came to, and an error is told of
+/// the connection that it is about.
 #[test]
 fn flows_of_all_kinds_are_in_one_place() {
     let Some(bench) = Bench::new() else { return };

@@ -13,15 +13,15 @@ use crate::units::{self, SnaplenArg};
 pub(crate) struct FilterArgs {
     /// The expression, in one word or several; none accepts every packet
     ///
-    /// Quote what the shell would take for itself, as in `'tcp[tcpflags] & tcp-syn != 0'`. Flags may stand before and behind; what
-    /// follows -- is expression to the end.
+    /// Quote what the shell would take for itself, as in `'tcp[tcpflags] & tcp-syn != 0'`. Flags may stand before and
+    /// behind; what follows -- is expression to the end.
     #[arg(value_name = "EXPR", allow_negative_numbers = true, value_delimiter = None)]
     pub(crate) expression: Vec<String>,
 
     /// Read the expression, or a list of opcodes, from a file; - is standard input
     ///
-    /// Lists are those of `tcpdump -ddd`, `tcpdump -dd`, bpfc and bpf_asm. In an expression a comment goes from # to the end of
-    /// the line. Excludes EXPR.
+    /// Lists are those of `tcpdump -ddd`, `tcpdump -dd`, bpfc and bpf_asm. In an expression a comment goes from # to
+    /// the end of the line. Excludes EXPR.
     #[arg(short = 'F', long, value_name = "FILE")]
     pub(crate) filter_file: Option<PathBuf>,
 
@@ -37,8 +37,8 @@ pub(crate) struct FilterArgs {
 
     /// What frames begin with
     ///
-    /// `kernel` is for live capture on any interface: the program finds headers, VLAN tags and interfaces by what the kernel knows
-    /// of the packet. tcpdump's names (EN10MB, LINUX_SLL ...) are understood as well.
+    /// `kernel` is for live capture on any interface: the program finds headers, VLAN tags and interfaces by what the
+    /// kernel knows of the packet. tcpdump's names (EN10MB, LINUX_SLL ...) are understood as well.
     #[arg(
         short = 'y',
         long,
@@ -59,7 +59,8 @@ pub(crate) struct FilterArgs {
 
     /// What the program returns for a packet that passes: N bytes, or its headers [default: 262144]
     ///
-    /// `headers` is computed: up to the end of the TCP, UDP or other layer-4 header, and with `headers+N` so many bytes more.
+    /// `headers` is computed: up to the end of the TCP, UDP or other layer-4 header, and with `headers+N` so many
+    /// bytes more.
     #[arg(short, long, value_name = "N|headers[+N]", value_parser = units::snaplen, env = "GANNET_SNAPLEN")]
     pub(crate) snaplen: Option<SnaplenArg>,
 
@@ -71,8 +72,8 @@ pub(crate) struct FilterArgs {
 
     /// Print how many packets of a capture file match instead; may repeat; - is standard input
     ///
-    /// pcap and pcapng of any kind, also compressed with gzip or zstd. The expression is compiled for each link type in the file.
-    /// With several files, each on a line: NAME:COUNT.
+    /// pcap and pcapng of any kind, also compressed with gzip or zstd. The expression is compiled for each link type
+    /// in the file. With several files, each on a line: NAME:COUNT.
     #[arg(short = 'r', long, value_name = "FILE", conflicts_with = "dump")]
     pub(crate) run: Vec<PathBuf>,
 }

@@ -22,37 +22,38 @@ pub(crate) struct HttpArgs {
 
     /// Where records go and how: `FORMAT[:FILE]`; may repeat [default: text on a terminal, else jsonl]
     ///
-    /// `text` is a line for people, `jsonl` a JSON object per line with OpenTelemetry's names, `messages` whole messages, `httpry`
-    /// what httpry 0.1.8 prints, a line for each request and each response, `none` nothing (for the summary alone). Without
-    /// FILE, standard output. A FILE is appended to and created with mode 0600.
+    /// `text` is a line for people, `jsonl` a JSON object per line with OpenTelemetry's names, `messages` whole
+    /// messages, `httpry` what httpry 0.1.8 prints, a line for each request and each response, `none` nothing (for
+    /// the summary alone). Without FILE, standard output. A FILE is appended to and created with mode 0600.
     ///
     /// `messages` shows each request and each response as soon as it is over, under a line with time, addresses and the
-    /// exchange's id: the head as it was on the wire, the body (up to --body, else 1 MiB) without chunks and compression,
-    /// trailers. In a file or pipe bytes are as they were, and `body N` in the line says how many of them are the body. On
-    /// a terminal control characters are shown as \x1b, and bodies that are no text are described. Credentials in heads
-    /// are masked, unless --no-redact is given.
+    /// exchange's id: the head as it was on the wire, the body (up to --body, else 1 MiB) without chunks and
+    /// compression, trailers. In a file or pipe bytes are as they were, and `body N` in the line says how many of
+    /// them are the body. On a terminal control characters are shown as \x1b, and bodies that are no text are
+    /// described. Credentials in heads are masked, unless --no-redact is given.
     ///
-    /// Lines of `httpry` are the same byte for byte, and nothing is masked in them: who asks for them chooses that. Only on a terminal
-    /// control characters are shown as \x1b.
+    /// Lines of `httpry` are the same byte for byte, and nothing is masked in them: who asks for them chooses that.
+    /// Only on a terminal control characters are shown as \x1b.
     ///
-    /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's: `tcp port 80 or 8080`
-    /// (and what follows in fragments). Frames in files for which no filter can be made, such as those of NFLOG, PPP and
-    /// wireless networks, are chosen by these ports.
+    /// If httpry is the only format and neither FILTER nor --ports is given, the filter is httpry's:
+    /// `tcp port 80 or 8080` (and what follows in fragments). Frames in files for which no filter can be made, such
+    /// as those of NFLOG, PPP and wireless networks, are chosen by these ports.
     #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::output, env = "GANNET_OUTPUT",
           value_delimiter = None, help_heading = OUTPUT)]
     pub(crate) output: Vec<OutputSpec>,
 
     /// Fields of a line: of -o jsonl by their names, like timestamp,url.path; of -o httpry like timestamp,method,host
     ///
-    /// jsonl: only these, where a record has them; all of them otherwise. The name of an object, like timing, stands for all that is
-    /// in it; a header field is named behind its object, as http.request.header.referer, and need not be named by --header
-    /// then. The manual page (`gannet man http`) lists all names.
+    /// jsonl: only these, where a record has them; all of them otherwise. The name of an object, like timing, stands
+    /// for all that is in it; a header field is named behind its object, as http.request.header.referer, and need not
+    /// be named by --header then. The manual page (`gannet man http`) lists all names.
     ///
-    /// httpry: [default: timestamp,source-ip,dest-ip,direction,method,host,request-uri,http-version,status-code,reason-phrase].
-    /// Besides these, source-port and dest-port; any other name is that of a header field. Values are separated by a TAB; `-` stands
-    /// for one that is not there. `timestamp` is local time; addresses and ports are those of the packet, so that they change
-    /// places in a response; `direction` is > for a request and < for a response; of several header fields of a name the last
-    /// counts, and one named like a part of the start line takes its place.
+    /// httpry:
+    /// [default: timestamp,source-ip,dest-ip,direction,method,host,request-uri,http-version,status-code,reason-phrase].
+    /// Besides these, source-port and dest-port; any other name is that of a header field. Values are separated by a
+    /// TAB; `-` stands for one that is not there. `timestamp` is local time; addresses and ports are those of the
+    /// packet, so that they change places in a response; `direction` is > for a request and < for a response; of
+    /// several header fields of a name the last counts, and one named like a part of the start line takes its place.
     #[arg(short, long, value_name = "LIST", value_delimiter = ',', env = "GANNET_FIELDS", help_heading = OUTPUT)]
     pub(crate) fields: Vec<String>,
 
@@ -64,8 +65,8 @@ pub(crate) struct HttpArgs {
 
     /// With -o httpry, the requests per second of each host, this often; of a file once, at the end
     ///
-    /// As httpry -s prints them: `TIME <TAB> host <TAB> N rps`, where N is the number of requests over the time since the host's
-    /// first one, rounded up, then the total. A host below the threshold is left out and begins anew.
+    /// As httpry -s prints them: `TIME <TAB> host <TAB> N rps`, where N is the number of requests over the time since
+    /// the host's first one, rounded up, then the total. A host below the threshold is left out and begins anew.
     #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_RATES", help_heading = OUTPUT)]
     pub(crate) rates: Option<Duration>,
 
@@ -75,43 +76,45 @@ pub(crate) struct HttpArgs {
 
     /// What becomes a record: `exchange`, `request`, `response`, `interim`, or several of them [default: exchange]
     ///
-    /// Each is written as soon as it is complete: a request that hangs is there before its answer. Of a response the record has
-    /// the head of its request as well, if that is known; `interim` are responses like 100 and 103. In JSON `gannet.event`
-    /// says what a record is (exchanges lack it), and `gannet.id` is the same for all that belongs to one exchange. For
-    /// `messages`, which has all but exchanges otherwise, it says which of them are shown.
+    /// Each is written as soon as it is complete: a request that hangs is there before its answer. Of a response the
+    /// record has the head of its request as well, if that is known; `interim` are responses like 100 and 103. In
+    /// JSON `gannet.event` says what a record is (exchanges lack it), and `gannet.id` is the same for all that
+    /// belongs to one exchange. For `messages`, which has all but exchanges otherwise, it says which of them are
+    /// shown.
     #[arg(long, value_name = "LIST", value_parser = units::events, env = "GANNET_EVENTS", help_heading = OUTPUT)]
     pub(crate) events: Option<EventKinds>,
 
     /// Report requests that have had no answer for TIME, like 500ms or 10s, and count them
     ///
-    /// Once each, beside the other records; in JSON `gannet.event` is `pending` and `gannet.waited_ns` the time until it was
-    /// reported. The clock starts with the request's first byte and ends with the answer's. A lower TIME reports what is merely
-    /// slow. It costs memory for each request that waits.
+    /// Once each, beside the other records; in JSON `gannet.event` is `pending` and `gannet.waited_ns` the time until
+    /// it was reported. The clock starts with the request's first byte and ends with the answer's. A lower TIME
+    /// reports what is merely slow. It costs memory for each request that waits.
     #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_PENDING", help_heading = OUTPUT)]
     pub(crate) pending: Option<Duration>,
 
     /// Show up to SIZE bytes of each body, without chunks and compression [default: 0; messages: 1MiB]
     ///
-    /// gzip, deflate, br and zstd are undone, also on top of one another. More than SIZE is neither kept nor decoded, and a
-    /// body that grows a thousandfold is given up. It costs memory for each message under way; bodies are cut, and counted,
-    /// when those of a worker have 256 MiB. Bodies are not masked.
+    /// gzip, deflate, br and zstd are undone, also on top of one another. More than SIZE is neither kept nor decoded,
+    /// and a body that grows a thousandfold is given up. It costs memory for each message under way; bodies are cut,
+    /// and counted, when those of a worker have 256 MiB. Bodies are not masked.
     #[arg(long, value_name = "SIZE", value_parser = units::size_or_zero, env = "GANNET_BODY", help_heading = OUTPUT)]
     pub(crate) body: Option<usize>,
 
     /// Print the latency table by route at the end, to FILE or stderr [default: on a terminal]
     ///
-    /// Durations from a request's first byte to its response's last, by method and route, by host and by status class. Exchanges
-    /// whose times are not to be trusted (after a loss, begun before the capture, without an answer) are counted only.
+    /// Durations from a request's first byte to its response's last, by method and route, by host and by status
+    /// class. Exchanges whose times are not to be trusted (after a loss, begun before the capture, without an answer)
+    /// are counted only.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-",
           env = "GANNET_SUMMARY", help_heading = OUTPUT)]
     pub(crate) summary: Option<PathBuf>,
 
     /// Write the latency histograms to FILE at the end, as an HdrHistogram log (V2)
     ///
-    /// For HistogramLogProcessor, HistogramLogAnalyzer and the like. One line for each combination of method, status class, host
-    /// and route, tagged `method=GET;status=2xx;host=shop.example;route=/users/{id}`; the interval is the whole run, values are
-    /// nanoseconds within 1 %. The line without a tag is all of the others together. What was left out, and why, is in the
-    /// comments. An existing FILE is replaced; it is created with mode 0600.
+    /// For HistogramLogProcessor, HistogramLogAnalyzer and the like. One line for each combination of method, status
+    /// class, host and route, tagged `method=GET;status=2xx;host=shop.example;route=/users/{id}`; the interval is the
+    /// whole run, values are nanoseconds within 1 %. The line without a tag is all of the others together. What was
+    /// left out, and why, is in the comments. An existing FILE is replaced; it is created with mode 0600.
     #[arg(long, value_name = "FILE", env = "GANNET_HISTOGRAMS", help_heading = OUTPUT)]
     pub(crate) histograms: Option<PathBuf>,
 
@@ -128,7 +131,8 @@ pub(crate) struct HttpArgs {
 
     /// Show credentials too: authorization, cookies, signatures in URLs
     ///
-    /// They are masked otherwise, but for the lines of -o httpry, which are httpry's byte for byte: nothing is masked there.
+    /// They are masked otherwise, but for the lines of -o httpry, which are httpry's byte for byte: nothing is masked
+    /// there.
     #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_NO_REDACT", help_heading = OUTPUT)]
     pub(crate) no_redact: bool,
 

@@ -31,7 +31,8 @@ use crate::units::{self, CpuList, SnaplenArg};
 
 /// The command line as it is understood in this environment, of which `environment` looks a variable up.
 ///
-/// `http` and `stats` share a variable for their outputs but not the formats: one that only the other knows is meant for that.
+/// `http` and `stats` share a variable for their outputs but not the formats: one that only the other knows is meant
+/// for that.
 pub(crate) fn command(environment: impl Fn(&str) -> Option<OsString>) -> clap::Command {
     let command = Cli::command();
     let Some(output) = environment("GANNET_OUTPUT").and_then(|value| value.into_string().ok()) else {
@@ -98,32 +99,33 @@ pub(crate) enum Command {
     Record(Box<RecordArgs>),
     /// HTTP exchanges with their latencies, from live packets or capture files
     ///
-    /// Finds HTTP/1 on any port by content, puts requests and responses together, and writes a record for each exchange:
-    /// who asked whom for what, the status, sizes, and how long each part took, measured at the packets. At the end comes
-    /// a table of latencies by route. TLS is not looked into.
+    /// Finds HTTP/1 on any port by content, puts requests and responses together, and writes a record for each
+    /// exchange: who asked whom for what, the status, sizes, and how long each part took, measured at the packets. At
+    /// the end comes a table of latencies by route. TLS is not looked into.
     ///
     /// Ctrl-C ends the capture: what is under way is still reported, and the report says where every packet and record
     /// went. SIGUSR1 prints the report, SIGHUP opens the output files again.
     Http(Box<HttpArgs>),
     /// What `gannet http -o httpry` does, by httpry's own letters
     ///
-    /// A line for each HTTP request and each response, as httpry 0.1.8 prints them; at the end its statistics on stderr. Nothing is masked in the lines;
-    /// only on a terminal control characters are shown as \x1b.
+    /// A line for each HTTP request and each response, as httpry 0.1.8 prints them; at the end its statistics on
+    /// stderr. Nothing is masked in the lines; only on a terminal control characters are shown as \x1b.
     /// `gannet http --help` tells about fields, methods and rates, and has more to offer.
     Httpry(HttpryArgs),
     /// Conversations, endpoints and protocols, from live packets or capture files
     ///
-    /// Writes a record for each flow when it is over: who talked to whom, how much each way, for how long, what was lost, how it
-    /// ended, and for TCP the times of the handshake, Zeek's state and history, and what a TLS greeting said. Flows are TCP
-    /// connections, and conversations of UDP, ICMP and other protocols. At the end come tables of who talks most.
+    /// Writes a record for each flow when it is over: who talked to whom, how much each way, for how long, what was
+    /// lost, how it ended, and for TCP the times of the handshake, Zeek's state and history, and what a TLS greeting
+    /// said. Flows are TCP connections, and conversations of UDP, ICMP and other protocols. At the end come tables of
+    /// who talks most.
     ///
-    /// Ctrl-C ends the capture: flows that go on are reported as they are, and the report says where every packet and record
-    /// went. SIGUSR1 prints the report, SIGHUP opens the output files again.
+    /// Ctrl-C ends the capture: flows that go on are reported as they are, and the report says where every packet and
+    /// record went. SIGUSR1 prints the report, SIGHUP opens the output files again.
     Stats(Box<StatsArgs>),
     /// What a filter becomes, and what it takes
     ///
-    /// Compiles an expression of the pcap-filter language, as tcpdump takes it, to a program for the kernel's classic BPF machine, and
-    /// prints that, explains it, or counts the packets of capture files that match.
+    /// Compiles an expression of the pcap-filter language, as tcpdump takes it, to a program for the kernel's classic
+    /// BPF machine, and prints that, explains it, or counts the packets of capture files that match.
     Filter(FilterArgs),
     /// What can be captured on this machine
     ///
@@ -218,15 +220,16 @@ pub(crate) struct CaptureArgs {
 
     /// Which packets: a filter as tcpdump takes it, in one word or several
     ///
-    /// Live it runs in the kernel, on interfaces of every kind at once. Quote what the shell would take for itself, as in
-    /// `'tcp[tcpflags] & tcp-syn != 0'`. Flags may stand before and behind; what follows -- is filter to the end.
+    /// Live it runs in the kernel, on interfaces of every kind at once. Quote what the shell would take for itself,
+    /// as in `'tcp[tcpflags] & tcp-syn != 0'`. Flags may stand before and behind; what follows -- is filter to the
+    /// end.
     #[arg(value_name = "FILTER", env = "GANNET_FILTER", allow_negative_numbers = true, value_delimiter = None)]
     pub(crate) filter: Vec<String>,
 
     /// Read the filter from a file: an expression, or a list of opcodes
     ///
-    /// Lists are those of `tcpdump -ddd`, `tcpdump -dd` and bpfc; they are run as they are, on frames from the link header on.
-    /// In an expression a comment goes from # to the end of the line. Excludes FILTER.
+    /// Lists are those of `tcpdump -ddd`, `tcpdump -dd` and bpfc; they are run as they are, on frames from the link
+    /// header on. In an expression a comment goes from # to the end of the line. Excludes FILTER.
     #[arg(short = 'F', long, value_name = "FILE", env = "GANNET_FILTER_FILE")]
     pub(crate) filter_file: Option<PathBuf>,
 
@@ -248,8 +251,9 @@ pub(crate) struct CaptureArgs {
 
     /// Keep at most N bytes of each packet, or its headers; 0 is the default [default: 262144]
     ///
-    /// `headers` keeps up to the end of the TCP, UDP or other layer-4 header, `headers+N` so many bytes more; live the kernel
-    /// finds the place. The default is the most that other tools can read, and above any frame a network card delivers.
+    /// `headers` keeps up to the end of the TCP, UDP or other layer-4 header, `headers+N` so many bytes more; live
+    /// the kernel finds the place. The default is the most that other tools can read, and above any frame a network
+    /// card delivers.
     #[arg(short, long, value_name = "N|headers[+N]", value_parser = units::snaplen, env = "GANNET_SNAPLEN")]
     pub(crate) snaplen: Option<SnaplenArg>,
 

@@ -13,8 +13,8 @@ use crate::units;
 pub(crate) struct SelectionArgs {
     /// Only exchanges with one of these methods, like get,post
     ///
-    /// In whatever case. As with the other conditions, what is not selected is counted, and is in no output, neither in the latency
-    /// table nor in the histograms. All conditions that are given have to hold.
+    /// In whatever case. As with the other conditions, what is not selected is counted, and is in no output, neither
+    /// in the latency table nor in the histograms. All conditions that are given have to hold.
     ///
     /// With -o httpry the requests that begin like one of these, and all responses, as httpry has it
     /// [default there: get,post,put,head,options,delete,trace,connect,patch]; no other condition goes with that format.
@@ -23,8 +23,9 @@ pub(crate) struct SelectionArgs {
 
     /// Only exchanges with this host, like *.example.com; may repeat
     ///
-    /// The host that was asked for, without port and in whatever case; the server's address where none was named. `*` stands for
-    /// any characters, `?` for one, `[a-z]` for one of these, `{a,b}` for either. Of several one has to fit.
+    /// The host that was asked for, without port and in whatever case; the server's address where none was named. `*`
+    /// stands for any characters, `?` for one, `[a-z]` for one of these, `{a,b}` for either. Of several one has to
+    /// fit.
     #[arg(long, value_name = "GLOB", value_parser = Glob::of_host, value_delimiter = None, env = "GANNET_HOST")]
     pub(crate) host: Vec<Glob>,
 
@@ -36,31 +37,31 @@ pub(crate) struct SelectionArgs {
 
     /// Only exchanges with one of these statuses, like 5xx,404,400-499
     ///
-    /// Codes, ranges, and classes, of which there are five: 1xx to 5xx. What servers send beyond them (999, for one) is asked
-    /// for as a code or a range. `none` is for exchanges without a response.
+    /// Codes, ranges, and classes, of which there are five: 1xx to 5xx. What servers send beyond them (999, for one)
+    /// is asked for as a code or a range. `none` is for exchanges without a response.
     #[arg(long, value_name = "LIST", value_parser = StatusSet::new, env = "GANNET_STATUS")]
     pub(crate) status: Option<StatusSet>,
 
     /// Only exchanges that took longer than this
     ///
-    /// From the request's first byte to the response's last. Without an answer, how long it has been waited for until the
-    /// connection or the capture ended.
+    /// From the request's first byte to the response's last. Without an answer, how long it has been waited for until
+    /// the connection or the capture ended.
     #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_SLOWER")]
     pub(crate) slower: Option<Duration>,
 
     /// Only exchanges for which this holds, like 'http.response.status_code >= 500'
     ///
-    /// An expression over the names of the JSON record's fields, in the Common Expression Language (CEL): `&& || ! == != < <= > >=
-    /// in ?:`, `+ - * / %` and parentheses; text in quotes, lists in brackets; TEXT.contains(), startsWith(), endsWith(), matches()
-    /// with a regular expression, lowerAscii(), size(), duration("250ms"), which is a number of nanoseconds; has(FIELD);
-    /// LIST.exists(x, ...) and LIST.all(x, ...).
+    /// An expression over the names of the JSON record's fields, in the Common Expression Language (CEL):
+    /// `&& || ! == != < <= > >= in ?:`, `+ - * / %` and parentheses; text in quotes, lists in brackets;
+    /// TEXT.contains(), startsWith(), endsWith(), matches() with a regular expression, lowerAscii(), size(),
+    /// duration("250ms"), which is a number of nanoseconds; has(FIELD); LIST.exists(x, ...) and LIST.all(x, ...).
     ///
-    /// Header fields are lists: `http.request.header["user-agent"][0]`; those that are asked for here need not be in --header.
-    /// Credentials are masked here as in records.
+    /// Header fields are lists: `http.request.header["user-agent"][0]`; those that are asked for here need not
+    /// be in --header. Credentials are masked here as in records.
     ///
-    /// A field that a record lacks is null: equal to null only, and neither more nor less than anything, nor is there any text to be
-    /// found in it. So `http.response.status_code < 500` does not hold for a request without an answer, and
-    /// `!(http.response.status_code < 500)` does.
+    /// A field that a record lacks is null: equal to null only, and neither more nor less than anything, nor is there
+    /// any text to be found in it. So `http.response.status_code < 500` does not hold for a request without an
+    /// answer, and `!(http.response.status_code < 500)` does.
     #[arg(long, value_name = "EXPR", value_delimiter = None, env = "GANNET_WHERE")]
     pub(crate) r#where: Option<String>,
 }

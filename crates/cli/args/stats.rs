@@ -17,14 +17,15 @@ pub(crate) struct StatsArgs {
 
     /// Where records go and how: `FORMAT[:FILE]`; may repeat [default: none on a terminal, else jsonl]
     ///
-    /// A record for each flow when it is over. `jsonl` is a JSON object per line, `csv` has a line of names first, `zeek` is
-    /// Zeek's conn.log, `none` nothing (for the tables alone). Without FILE, standard output. A FILE is appended to and
-    /// created with mode 0600.
+    /// A record for each flow when it is over. `jsonl` is a JSON object per line, `csv` has a line of names first,
+    /// `zeek` is Zeek's conn.log, `none` nothing (for the tables alone). Without FILE, standard output. A FILE is
+    /// appended to and created with mode 0600.
     #[arg(short, long, value_name = "FORMAT[:FILE]", value_parser = units::flow_output, env = "GANNET_OUTPUT",
           value_delimiter = None, help_heading = OUTPUT)]
     pub(crate) output: Vec<FlowOutputSpec>,
 
-    /// Print the tables of conversations, endpoints and protocols at the end, to FILE or stderr [default: on a terminal]
+    /// Print the tables of conversations, endpoints and protocols at the end, to FILE or stderr
+    /// [default: on a terminal]
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-",
           env = "GANNET_SUMMARY", help_heading = OUTPUT)]
     pub(crate) summary: Option<PathBuf>,

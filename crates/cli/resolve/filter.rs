@@ -44,7 +44,8 @@ fn from_file(path: &Path, names: Names) -> Result<Option<Filter>, Error> {
         }
         Source::Expression(text) => text,
     };
-    // One line, as it is shown in reports and kept in recordings. A blank for each line feed, so that places stay where they are.
+    // One line, as it is shown in reports and kept in recordings. A blank for each line feed, so that places stay
+    // where they are.
     let text = text.replace(['\n', '\r'], " ");
     match text.trim_end() {
         blank if blank.trim().is_empty() => Ok(None),

@@ -1,7 +1,7 @@
 //! What the environment says, as far as it fits what was typed.
 //!
-//! A variable is set for many runs, also for those whose outputs it has no meaning for. On the command line such a flag is a
-//! mistake and refused; from the environment it is for other runs, and left out of this one.
+//! A variable is set for many runs, also for those whose outputs it has no meaning for. On the command line such a
+//! flag is a mistake and refused; from the environment it is for other runs, and left out of this one.
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;

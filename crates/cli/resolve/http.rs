@@ -218,8 +218,8 @@ fn events(format: Format, args: &HttpArgs) -> Result<EventKinds, Error> {
     Ok(events.union(pending.into_iter().collect()))
 }
 
-/// How much of each body `-o messages` keeps if nobody says: pages, scripts and most of what interfaces answer, so that a
-/// person sees all of it; pictures and downloads are cut.
+/// How much of each body `-o messages` keeps if nobody says: pages, scripts and most of what interfaces answer, so
+/// that a person sees all of it; pictures and downloads are cut.
 const MESSAGES_BODY: usize = 1 << 20;
 
 /// What else limits the ports if `--ports` is not there.

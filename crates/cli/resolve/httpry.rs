@@ -56,7 +56,8 @@ pub(super) fn default_ports() -> PortSet {
     PortSet::new(vec![80..=80, 8080..=8080])
 }
 
-/// httpry's, and the fragments behind a first one, which have no ports: httpry looks at the first alone, we at the whole.
+/// httpry's, and the fragments behind a first one, which have no ports: httpry looks at the first alone, we at the
+/// whole.
 const DEFAULT_FILTER: &str = "tcp port 80 or 8080 or (tcp and ip[6:2] & 0x1fff != 0)";
 
 /// What httpry takes; its manual page says 1.

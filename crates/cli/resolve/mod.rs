@@ -372,8 +372,8 @@ impl<'a> Named<'a> {
     }
 }
 
-/// Two flags must not name one file: whoever writes last would overwrite the other, or what is still to be read. And files are
-/// made, but for directories the user is asked.
+/// Two flags must not name one file: whoever writes last would overwrite the other, or what is still to be read. And
+/// files are made, but for directories the user is asked.
 fn refuse_files(named: &[Named<'_>]) -> Result<(), Error> {
     for (index, one) in named.iter().enumerate() {
         // Files may be read twice.

@@ -1,7 +1,8 @@
 //! Refusals of the parser: what was expected, and what the writer may have meant.
 //!
-//! Advice is given where a usual slip shows: letters swapped (`prot 80`), words of other tools (`dport 80`), signs of other languages
-//! (`tcp & port 80`, `port 80,443`), a qualifier left out (`tcp 80`, `10.0.0.1`). It is always an expression that could stand there.
+//! Advice is given where a usual slip shows: letters swapped (`prot 80`), words of other tools (`dport 80`), signs of
+//! other languages (`tcp & port 80`, `port 80,443`), a qualifier left out (`tcp 80`, `10.0.0.1`). It is always an
+//! expression that could stand there.
 
 use crate::error::{Error, ErrorKind, quoted};
 use crate::lex::{Bad, Kind, Place, Sign, Token};

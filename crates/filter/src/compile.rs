@@ -40,8 +40,8 @@ pub enum Link {
     NullBigEndian,
     /// `DLT_LOOP`: 4 bytes of address family in network byte order.
     Loop,
-    /// A packet socket on any interface at once: the program runs in the kernel, finds headers through `SKF_NET_OFF` and
-    /// `SKF_LL_OFF`, and reads ethertype, VLAN tag, packet type and interface from the kernel's own records.
+    /// A packet socket on any interface at once: the program runs in the kernel, finds headers through `SKF_NET_OFF`
+    /// and `SKF_LL_OFF`, and reads ethertype, VLAN tag, packet type and interface from the kernel's own records.
     Kernel,
 }
 
@@ -73,7 +73,8 @@ impl Link {
     }
 }
 
-/// `DLT_RAW` as Linux numbers it, which old programs wrote into files in place of `LINKTYPE_RAW`; libpcap reads it as raw IP too.
+/// `DLT_RAW` as Linux numbers it, which old programs wrote into files in place of `LINKTYPE_RAW`; libpcap reads it as
+/// raw IP too.
 const OLD_RAW: LinkType = LinkType(12);
 
 /// What a program returns for a packet that passes: how many bytes of it to keep.
@@ -114,8 +115,8 @@ fn of_all(text: &str, mut error: Error) -> Error {
     error
 }
 
-/// Whether libpcap optimises this, and so refuses it if no packet can pass and takes out loads that nobody needs. It does not where
-/// a program has loops or moves headers by what it reads.
+/// Whether libpcap optimises this, and so refuses it if no packet can pass and takes out loads that nobody needs. It
+/// does not where a program has loops or moves headers by what it reads.
 fn is_optimised_by_libpcap(tree: &Tree) -> bool {
     !tree.steps.iter().any(|step| {
         matches!(step.op, Op::Test(Test::ProtocolChain { .. } | Test::Geneve(_) | Test::Vxlan(_)))

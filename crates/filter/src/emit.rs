@@ -1,8 +1,8 @@
 //! From blocks to a program.
 //!
-//! Jumps only go forward, so a block must lie behind every block that goes on at it. Of the many orders that do this, the one
-//! of libpcap is taken: walk the graph depth first, the `otherwise` way before the `then` way, and put down each block, from
-//! the end of the program backward, when both of its ways are down.
+//! Jumps only go forward, so a block must lie behind every block that goes on at it. Of the many orders that do this,
+//! the one of libpcap is taken: walk the graph depth first, the `otherwise` way before the `then` way, and put down
+//! each block, from the end of the program backward, when both of its ways are down.
 //!
 //! ```text
 //!        1                walked              put down           program
@@ -13,8 +13,8 @@
 //!      4   5              and the block that most ways end in, as a rule the rejecting `ret`, comes last.
 //! ```
 //!
-//! Jumps farther than 255 instructions are the [`Assembler`]'s business. The walk keeps its own stack: the blocks of a long
-//! expression form a chain as deep as the expression is long.
+//! Jumps farther than 255 instructions are the [`Assembler`]'s business. The walk keeps its own stack: the blocks of
+//! a long expression form a chain as deep as the expression is long.
 
 use std::collections::HashMap;
 
@@ -29,11 +29,12 @@ use crate::ir::{Block, BlockId, End, Graph};
 ///
 /// # Errors
 /// [`TooLarge`](ErrorKind::TooLarge) if the program would be longer than the kernel takes;
-/// [`Internal`](ErrorKind::Internal) if the graph breaks its invariants or holds an instruction that the kernel would refuse.
+/// [`Internal`](ErrorKind::Internal) if the graph breaks its invariants or holds an instruction that the kernel would
+/// refuse.
 pub fn emit(graph: &Graph) -> Result<Program, Error> {
     let order = layout(graph);
-    // A block has one instruction at its end, except a `Goto` to the block behind it: counting none for any of those can only
-    // let a graph through to the check of the finished program.
+    // A block has one instruction at its end, except a `Goto` to the block behind it: counting none for any of those
+    // can only let a graph through to the check of the finished program.
     let least: usize = order
         .iter()
         .map(|&id| graph.block(id))
@@ -44,7 +45,8 @@ pub fn emit(graph: &Graph) -> Result<Program, Error> {
     }
     let fills = fills(graph, &order);
     let mut assembler = Assembler::new();
-    // A is 0 when a program begins, so that words that a way leaves unset are 0 as well, which the kernel wants to see stored.
+    // A is 0 when a program begins, so that words that a way leaves unset are 0 as well, which the kernel wants to
+    // see stored.
     let unset = words_unset_on_entry(graph, &order);
     for word in (0..SCRATCH_WORDS as u32).filter(|word| unset & (1 << word) != 0) {
         assembler.st(word);
@@ -101,8 +103,8 @@ fn too_large(instructions: usize) -> Error {
     .with_help("a network in place of many hosts, or a port range in place of many ports, makes it shorter")
 }
 
-/// The blocks that can be reached, in the order of the program. Of blocks that return the same constant and do nothing else
-/// only the first one met is there.
+/// The blocks that can be reached, in the order of the program. Of blocks that return the same constant and do
+/// nothing else only the first one met is there.
 fn layout(graph: &Graph) -> Vec<BlockId> {
     let mut seen = vec![false; graph.blocks.len()];
     let mut returned = HashMap::new();
@@ -153,8 +155,8 @@ impl SharedReturns {
     }
 }
 
-/// Which scratch words some way loads before it stores them. libpcap has such programs, for `vlan or geneve` and the like, and
-/// leaves the words to chance.
+/// Which scratch words some way loads before it stores them. libpcap has such programs, for `vlan or geneve` and the
+/// like, and leaves the words to chance.
 fn words_unset_on_entry(graph: &Graph, order: &[BlockId]) -> u16 {
     let mut wanted = vec![0_u16; graph.blocks.len()];
     for &id in order.iter().rev() {
@@ -175,10 +177,10 @@ fn words_unset_on_entry(graph: &Graph, order: &[BlockId]) -> u16 {
 
 /// Before which places in the row stores must be put that nothing ever runs, one bit for each scratch word.
 ///
-/// The kernel wants every scratch word stored before it is loaded, and takes what it knows before a `ret` as known behind it,
-/// although nothing goes on there (`check_load_and_stores` in `net/core/filter.c`). So a block that loads a word and happens
-/// to lie behind a `ret` that was reached without the word would have the program refused. A store between the two, never
-/// run, contents the kernel. This is rare: as a rule the `ret`s come last.
+/// The kernel wants every scratch word stored before it is loaded, and takes what it knows before a `ret` as known
+/// behind it, although nothing goes on there (`check_load_and_stores` in `net/core/filter.c`). So a block that loads
+/// a word and happens to lie behind a `ret` that was reached without the word would have the program refused. A store
+/// between the two, never run, contents the kernel. This is rare: as a rule the `ret`s come last.
 fn fills(graph: &Graph, order: &[BlockId]) -> Vec<u16> {
     const ALL: u16 = u16::MAX;
     let mut set_at = vec![ALL; graph.blocks.len()];
@@ -205,8 +207,8 @@ fn fills(graph: &Graph, order: &[BlockId]) -> Vec<u16> {
     fills
 }
 
-/// Which of the scratch words `asked` any block from `from` on loads; words that are stored first are named as well, which
-/// costs a store that nothing runs.
+/// Which of the scratch words `asked` any block from `from` on loads; words that are stored first are named as well,
+/// which costs a store that nothing runs.
 fn words_loaded_from(graph: &Graph, from: BlockId, asked: u16) -> u16 {
     let mut loaded = 0;
     let mut seen = vec![false; graph.blocks.len()];

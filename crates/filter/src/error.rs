@@ -61,8 +61,8 @@ impl Error {
     /// help: did you mean `port 80`?
     /// ```
     ///
-    /// Lines are ASCII and do not end in a line break. Of a long expression the part around the place is shown; line breaks and tabs are
-    /// spaces there, other control characters and letters beyond ASCII are escaped.
+    /// Lines are ASCII and do not end in a line break. Of a long expression the part around the place is shown; line
+    /// breaks and tabs are spaces there, other control characters and letters beyond ASCII are escaped.
     pub fn render(&self, text: &str) -> String {
         let start = floor_boundary(text, self.span.start);
         let end = floor_boundary(text, self.span.end).max(start);

@@ -1,14 +1,15 @@
 //! A filter for capture files, whose frames may be of several link types.
 //!
-//! An expression means other bytes for every [`Link`], and a pcapng file tells the link types of its interfaces as it goes. So the
-//! expression is compiled for a link type when the first of its frames arrives, once, and kept:
+//! An expression means other bytes for every [`Link`], and a pcapng file tells the link types of its interfaces as it
+//! goes. So the expression is compiled for a link type when the first of its frames arrives, once, and kept:
 //!
 //! ```text
 //!   frame, link type, byte order ──► Link ──► [ compiled | refused | not met yet ──compile──► ... ] ──► bytes to keep
 //! ```
 //!
-//! Frames of files may have been cut by whoever captured them. That takes nothing away from a verdict but what lies behind the cut, and with
-//! [`Snaplen::Headers`] such a frame is kept up to the cut at least ([`Machine::of_cut_frames`]).
+//! Frames of files may have been cut by whoever captured them. That takes nothing away from a verdict but what lies
+//! behind the cut, and with [`Snaplen::Headers`] such a frame is kept up to the cut at least
+//! ([`Machine::of_cut_frames`]).
 //!
 //! A [`FileFilter`] is shared by threads as it is: after the first frame of a link type nothing is written any more.
 
@@ -40,7 +41,8 @@ pub struct FileOptions {
     pub optimise: bool,
     /// Where names of hosts, networks, ports and protocols come from.
     pub names: Arc<Names>,
-    /// Frames of link types that filters are not made for pass, instead of being an error. For [`Snaplen::Fixed`] alone.
+    /// Frames of link types that filters are not made for pass, instead of being an error. For [`Snaplen::Fixed`]
+    /// alone.
     pub pass_other_links: bool,
 }
 
@@ -59,8 +61,8 @@ enum Source {
 }
 
 impl FileFilter {
-    /// A filter by an expression, which is not looked at before [`check`](Self::check) or the first frame. The empty one
-    /// passes every frame of every link type.
+    /// A filter by an expression, which is not looked at before [`check`](Self::check) or the first frame. The empty
+    /// one passes every frame of every link type.
     pub fn new(expression: impl Into<String>, options: FileOptions) -> Self {
         Self::of(Source::Expression(expression.into()), options)
     }
@@ -70,7 +72,8 @@ impl FileFilter {
         Self::of(Source::Opcodes(Machine::new(program)), FileOptions::default())
     }
 
-    /// A filter by the contents of a file: a list of opcodes, or an expression with comments from `#` to the end of a line.
+    /// A filter by the contents of a file: a list of opcodes, or an expression with comments from `#` to the end of a
+    /// line.
     ///
     /// # Errors
     /// A list of opcodes that is none; expressions are not looked at yet.
@@ -93,8 +96,8 @@ impl FileFilter {
         }
     }
 
-    /// Compiles for one link type, to refuse a bad expression before the first frame. An expression may be good for this link type
-    /// and refused for another.
+    /// Compiles for one link type, to refuse a bad expression before the first frame. An expression may be good for
+    /// this link type and refused for another.
     ///
     /// # Errors
     /// Why the expression was refused.
@@ -244,7 +247,8 @@ mod tests {
         frame
     }
 
-    /// What a frame's headers are is asked for after the verdict, and may lie behind the cut: then all that is there is kept.
+    /// What a frame's headers are is asked for after the verdict, and may lie behind the cut: then all that is there
+    /// is kept.
     #[test]
     fn frames_cut_within_their_headers_pass_all_the_same() {
         let headers = FileOptions { snaplen: Snaplen::Headers { extra: 4 }, ..FileOptions::default() };

@@ -168,8 +168,8 @@ fn known_opcodes() -> Vec<u16> {
 /// Of the input, for each instruction of [`draw`].
 const INSTRUCTION_BYTES: usize = 5;
 
-/// For one text and all link types. An expression of 100 kB takes less than a second for one of them; a fuzzer's machine is
-/// slowed down by its counters and its neighbours.
+/// For one text and all link types. An expression of 100 kB takes less than a second for one of them; a fuzzer's
+/// machine is slowed down by its counters and its neighbours.
 const SLOW: Duration = Duration::from_secs(8);
 
 #[cfg(test)]

@@ -10,16 +10,17 @@
 //!          Return 0                Return 0
 //! ```
 //!
-//! A block is a run of statements without jumps, then one way out. The graph has no cycle. Statements are instructions of the
-//! classic machine that do not jump, so that nothing can be said here that the machine could not do; what is abstract is where
-//! blocks lie and how far jumps reach, which [`emit`](crate::emit) decides.
+//! A block is a run of statements without jumps, then one way out. The graph has no cycle. Statements are
+//! instructions of the classic machine that do not jump, so that nothing can be said here that the machine could not
+//! do; what is abstract is where blocks lie and how far jumps reach, which [`emit`](crate::emit) decides.
 
 use crate::bpf::Instruction;
 use crate::bpf::insn::{JEQ, JGE, JGT, JMP, JSET, K, X};
 
 /// A filter as blocks.
 ///
-/// Invariants: every [`BlockId`] in it is an index of `blocks`; there is no cycle; a block that nothing reaches is allowed and is not emitted.
+/// Invariants: every [`BlockId`] in it is an index of `blocks`; there is no cycle; a block that nothing reaches is
+/// allowed and is not emitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     /// All blocks, in any order.

@@ -6,11 +6,13 @@
 //!    protocol  named number
 //! ```
 //!
-//! The rules are libpcap's, down to their corners, because they decide what an expression means: the *longest* token wins (`tcp-1` is a name and
-//! not a subtraction, `1-2` is a range and `fe80::1` not a slice), and among equally long ones the order keyword, sign, MAC address, number,
-//! IPv4, IPv6, named number, name. Which keyword a word is says [`words`](crate::words).
+//! The rules are libpcap's, down to their corners, because they decide what an expression means: the *longest* token
+//! wins (`tcp-1` is a name and not a subtraction, `1-2` is a range and `fe80::1` not a slice), and among equally long
+//! ones the order keyword, sign, MAC address, number, IPv4, IPv6, named number, name. Which keyword a word is says
+//! [`words`](crate::words).
 //!
-//! Nothing fails here: what is no token becomes [`Kind::Bad`] and is refused when the parser comes to it, so that an earlier mistake is reported first.
+//! Nothing fails here: what is no token becomes [`Kind::Bad`] and is refused when the parser comes to it, so that an
+//! earlier mistake is reported first.
 
 use std::net::Ipv6Addr;
 
@@ -309,7 +311,8 @@ fn hex_run(bytes: &[u8], most: usize) -> usize {
     bytes.iter().take(most).take_while(|byte| byte.is_ascii_hexdigit()).count()
 }
 
-/// The five forms of an Ethernet address: six bytes with colons, dashes or dots between, three pairs with dots, twelve digits.
+/// The five forms of an Ethernet address: six bytes with colons, dashes or dots between, three pairs with dots,
+/// twelve digits.
 fn mac(bytes: &[u8]) -> usize {
     let six = |separator| groups(bytes, 6, separator, 1, 2);
     six(b':')
@@ -356,7 +359,8 @@ fn mac_bytes(token: &[u8]) -> [u8; 6] {
     address
 }
 
-/// Two or more groups of one or two hexadecimal digits, each with colons behind it: an Ethernet address that lacks its end.
+/// Two or more groups of one or two hexadecimal digits, each with colons behind it: an Ethernet address that lacks
+/// its end.
 fn colons(bytes: &[u8]) -> usize {
     let mut at = 0;
     let mut groups = 0;
@@ -378,7 +382,8 @@ fn colons(bytes: &[u8]) -> usize {
     }
 }
 
-/// Up to eight groups of one to four hexadecimal digits with colons between, `::` once for those left out, the last two perhaps as IPv4.
+/// Up to eight groups of one to four hexadecimal digits with colons between, `::` once for those left out, the last
+/// two perhaps as IPv4.
 fn ip6(bytes: &[u8]) -> usize {
     let mut at = 0;
     let mut groups = 0;

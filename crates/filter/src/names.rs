@@ -1,7 +1,8 @@
 //! Where names come from: the files below `/etc`, and for hosts the resolver if it may be asked.
 //!
-//! A file is read when the first name that it could have is met, once, and the resolver is asked once for each name. A machine without the files of Debian's netbase (containers often have
-//! none) knows the common services and protocols all the same: what the files do not give is looked for in a small table of IANA's assignments.
+//! A file is read when the first name that it could have is met, once, and the resolver is asked once for each name.
+//! A machine without the files of Debian's netbase (containers often have none) knows the common services and
+//! protocols all the same: what the files do not give is looked for in a small table of IANA's assignments.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
@@ -22,8 +23,8 @@ pub struct Names {
     ethers: OnceLock<HashMap<String, [u8; 6]>>,
     services: OnceLock<HashMap<String, Vec<(Transport, u16)>>>,
     protocols: OnceLock<HashMap<String, u32>>,
-    /// What the resolver has answered, also that it knows nothing: an expression is compiled more than once in a run, and must mean the same
-    /// each time.
+    /// What the resolver has answered, also that it knows nothing: an expression is compiled more than once in a run,
+    /// and must mean the same each time.
     answers: Mutex<HashMap<String, Vec<IpAddr>>>,
 }
 
@@ -37,7 +38,8 @@ pub struct Service {
 }
 
 impl Names {
-    /// Names from the files `hosts`, `networks`, `ethers`, `services` and `protocols` of that folder; one that is not there has no names.
+    /// Names from the files `hosts`, `networks`, `ethers`, `services` and `protocols` of that folder; one that is not
+    /// there has no names.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: Some(folder.into()), ..Self::default() }
     }
@@ -72,7 +74,8 @@ impl Names {
         self.ethers.get_or_init(|| self.read("ethers", ethers_line)).get(&name.to_ascii_lowercase()).copied()
     }
 
-    /// The port of a service. A name that TCP and UDP have at different ports is TCP's; SCTP's alone are not looked for (libpcap's rules).
+    /// The port of a service. A name that TCP and UDP have at different ports is TCP's; SCTP's alone are not looked
+    /// for (libpcap's rules).
     pub fn service(&self, name: &str) -> Option<Service> {
         let services = self.services.get_or_init(|| self.read("services", services_line));
         let known: Vec<(Transport, u16)> = match services.get(name) {
@@ -212,8 +215,8 @@ fn protocols_line(protocols: &mut HashMap<String, u32>, fields: &[&str]) {
     }
 }
 
-/// An address written in digits where a name is expected, as the C library reads it: one to four numbers, also octal and hexadecimal ones, the
-/// last of them filling the bytes that are left; or IPv6.
+/// An address written in digits where a name is expected, as the C library reads it: one to four numbers, also octal
+/// and hexadecimal ones, the last of them filling the bytes that are left; or IPv6.
 pub(crate) fn numeric_host(name: &str) -> Option<IpAddr> {
     if let Ok(address) = name.split('%').next().unwrap_or_default().parse::<Ipv6Addr>() {
         return Some(IpAddr::V6(address));
@@ -250,7 +253,8 @@ const TCP: &[Transport] = &[Transport::Tcp];
 const UDP: &[Transport] = &[Transport::Udp];
 const BOTH: &[Transport] = &[Transport::Tcp, Transport::Udp];
 
-/// IANA's Service Name and Transport Protocol Port Number Registry, the entries that people filter for, with the transports in use.
+/// IANA's Service Name and Transport Protocol Port Number Registry, the entries that people filter for, with the
+/// transports in use.
 const SERVICES: &[(&str, u16, &[Transport])] = &[
     ("echo", 7, BOTH),
     ("discard", 9, BOTH),
@@ -330,7 +334,8 @@ const SERVICES: &[(&str, u16, &[Transport])] = &[
     ("git", 9418, TCP),
 ];
 
-/// IANA's Protocol Numbers registry, the entries that people filter for. In lower case and in capitals as in the usual file.
+/// IANA's Protocol Numbers registry, the entries that people filter for. In lower case and in capitals as in the
+/// usual file.
 const PROTOCOLS: &[(&str, u32)] = &[
     ("ip", 0),
     ("IP", 0),

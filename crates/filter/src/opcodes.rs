@@ -7,8 +7,8 @@
 //! | one line | `bpf_asm`, `nfbpf_compile`, for xt_bpf and tc | `4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0` |
 //!
 //! The four numbers are those of [`Instruction`]: code, jt, jf, k; decimal, or hexadecimal after `0x`. Blank lines and
-//! comments (`#`, `;`, `//` to the end of the line, `/* */`) are stepped over. What was read is a checked [`Program`], so a list
-//! that the kernel would refuse is refused here, with the line of the instruction.
+//! comments (`#`, `;`, `//` to the end of the line, `/* */`) are stepped over. What was read is a checked
+//! [`Program`], so a list that the kernel would refuse is refused here, with the line of the instruction.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! What is written: primitives with the qualifiers that hold for them, before anybody has looked up a name or asked whether they make sense.
+//! What is written: primitives with the qualifiers that hold for them, before anybody has looked up a name or asked
+//! whether they make sense.
 //!
 //! Postfix like [`Tree`](crate::tree::Tree), and for the same reasons.
 

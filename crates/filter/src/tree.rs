@@ -1,14 +1,16 @@
 //! What an expression means, before any link type: the typed tree.
 //!
-//! Names are numbers here, abbreviations are written out (`port 80 or 443` is two ports), and what makes no sense for any link type
-//! (`arp port 80`) has been refused. The tree is kept in postfix order: operands stand before their operator.
+//! Names are numbers here, abbreviations are written out (`port 80 or 443` is two ports), and what makes no sense for
+//! any link type (`arp port 80`) has been refused. The tree is kept in postfix order: operands stand before their
+//! operator.
 //!
 //! ```text
 //!   vlan 7 and not (tcp or udp)   ──►   [Vlan(7)] [tcp] [udp] [Or] [Not] [And]
 //! ```
 //!
-//! Postfix needs no recursion for an expression of any depth, and its order is the order in which libpcap generates code, which is part of
-//! the language: `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` move the headers for everything *written* after them.
+//! Postfix needs no recursion for an expression of any depth, and its order is the order in which libpcap generates
+//! code, which is part of the language: `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` move the headers for
+//! everything *written* after them.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -306,8 +308,8 @@ pub enum Value {
     Number(u32),
     /// Pushes the length of the packet.
     Length,
-    /// Takes an offset off the stack and pushes what lies there: `protocol[offset:size]`. As in libpcap the access also tests that the
-    /// packet is of this protocol.
+    /// Takes an offset off the stack and pushes what lies there: `protocol[offset:size]`. As in libpcap the access
+    /// also tests that the packet is of this protocol.
     Load {
         /// Whose header the offset counts from.
         protocol: Protocol,

@@ -1,7 +1,8 @@
-//! What the front of the compiler accepts and refuses: the shared list of expressions, and the examples of pcap-filter(7).
+//! What the front of the compiler accepts and refuses: the shared list of expressions, and the examples of
+//! pcap-filter(7).
 //!
-//! Whether an accepted expression makes sense for a link type is not asked here; an expression that some link type accepts must be read, one
-//! that all refuse may still be read if the reason lies in the frames or in the optimiser.
+//! Whether an accepted expression makes sense for a link type is not asked here; an expression that some link type
+//! accepts must be read, one that all refuse may still be read if the reason lies in the frames or in the optimiser.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,8 @@ use gannet_filter::{Error, Names};
 /// Refused by every link type, yet not for what the words mean.
 const READ_ALL_THE_SAME: &[&str] = &[];
 
-/// The examples in the text of pcap-filter(7), with names of hosts replaced by addresses and those of protocols as a shell hands them over.
+/// The examples in the text of pcap-filter(7), with names of hosts replaced by addresses and those of protocols as a
+/// shell hands them over.
 const MANUAL: &[&str] = &[
     "ether src 00:00:5e:00:53:01",
     "arp net 128.3",
@@ -131,7 +133,8 @@ const MANUAL: &[&str] = &[
     "ether[0] & 1 = 0 and ip[16] >= 224",
 ];
 
-/// Lines of [`MANUAL`] that are there to be refused: bytes without a comparison, and parentheses that the shell did not take the backslash from.
+/// Lines of [`MANUAL`] that are there to be refused: bytes without a comparison, and parentheses that the shell did
+/// not take the backslash from.
 const MANUAL_REFUSED: &[&str] = &["tcp[0]", "host 192.0.2.1 and \\( 192.0.2.2 or 192.0.2.3 \\)"];
 
 fn read(expression: &str) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! The compiler against libpcap's: generated expressions, generated and real frames, the same verdicts.
 //!
-//! `GANNET_SEED` (decimal) repeats a run, `GANNET_EXPRESSIONS` makes it longer; `tools/filters` does both for a run of a million. Without tcpdump
-//! the test says SKIPPED. What `gannet_testkit::filters::compare` calls meant is allowed, as long as it stays rare.
+//! `GANNET_SEED` (decimal) repeats a run, `GANNET_EXPRESSIONS` makes it longer; `tools/filters` does both for a run
+//! of a million. Without tcpdump the test says SKIPPED. What `gannet_testkit::filters::compare` calls meant is
+//! allowed, as long as it stays rare.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! The community id, version 1: what Zeek, Suricata and Arkime call a flow alike.
 //!
-//! `"1:" + base64(SHA-1(seed, source address, destination address, protocol, 0, source port, destination port))`, all in
-//! network byte order; source and destination are exchanged if the source is the greater, by address and then by port.
-//! ICMP has no ports: type and code take their place, or the type of the answer where there is one
+//! `"1:" + base64(SHA-1(seed, source address, destination address, protocol, 0, source port, destination port))`, all
+//! in network byte order; source and destination are exchanged if the source is the greater, by address and then by
+//! port. ICMP has no ports: type and code take their place, or the type of the answer where there is one
 //! (<https://github.com/corelight/community-id-spec>).
 
 use std::net::IpAddr;

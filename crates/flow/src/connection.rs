@@ -9,11 +9,12 @@ use sha1::{Digest, Sha1};
 
 use crate::{Flow, Peer};
 
-/// The name of one connection: of its 5-tuple and both initial sequence numbers, and of nothing that a tap or a run adds.
+/// The name of one connection: of its 5-tuple and both initial sequence numbers, and of nothing that a tap or a run
+/// adds.
 ///
-/// The first 16 bytes of SHA-1 over: both addresses as IPv6 (IPv4 mapped), both ports, the protocol, and for each end one
-/// byte (1 if its initial sequence number is known) and the number (0 if not), in network byte order, the lower end of
-/// the key first. Printed as 26 characters of base32 (RFC 4648, no padding).
+/// The first 16 bytes of SHA-1 over: both addresses as IPv6 (IPv4 mapped), both ports, the protocol, and for each end
+/// one byte (1 if its initial sequence number is known) and the number (0 if not), in network byte order, the lower
+/// end of the key first. Printed as 26 characters of base32 (RFC 4648, no padding).
 ///
 /// Two connections of the same ports have different names because initial sequence numbers differ (RFC 6528). A flow
 /// joined midstream has none: its name says that both are unknown, so it is the same at two taps that both joined

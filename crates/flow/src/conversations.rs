@@ -6,9 +6,10 @@
 //!                 idle, or room is needed ◄── from the back┘ ──► FlowRecord
 //! ```
 //!
-//! There are no streams here and nothing to put in order: a conversation is two sums of packets and bytes. Whether one has
-//! ended by silence depends on its own times and those of the ticks alone, so that any number of tables over the same
-//! input decides alike. The list makes room in constant time, and bounds what a flood of random addresses takes.
+//! There are no streams here and nothing to put in order: a conversation is two sums of packets and bytes. Whether
+//! one has ended by silence depends on its own times and those of the ticks alone, so that any number of tables over
+//! the same input decides alike. The list makes room in constant time, and bounds what a flood of random addresses
+//! takes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -141,8 +142,8 @@ impl Heard {
     }
 }
 
-/// The types of ICMP messages stand where others have ports: that of a message with its sender, and with the receiver that
-/// of the answer or, where there is none, the code.
+/// The types of ICMP messages stand where others have ports: that of a message with its sender, and with the receiver
+/// that of the answer or, where there is none, the code.
 fn icmp_name(key: &FlowKey, side: Side, kind: u8, code: u8) -> (Name, Side) {
     let answer = answer_of(key.protocol(), kind);
     let end = |side, port: u8| Endpoint { address: key.endpoint(side).address, port: port.into() };
@@ -244,8 +245,8 @@ impl Conversations {
         self.file(at);
     }
 
-    /// Lets time pass: ends what has been silent for too long and 3 s more, so that a packet whose time stamp lies that far
-    /// behind `now` finds its conversation as it would have without this call.
+    /// Lets time pass: ends what has been silent for too long and 3 s more, so that a packet whose time stamp lies
+    /// that far behind `now` finds its conversation as it would have without this call.
     pub fn tick(&mut self, now: Moment, over: &mut impl FnMut(FlowRecord, Moment)) {
         let patience = self.idle_ns.saturating_add(DISORDER_NS);
         let is_silent = |since: Timestamp| now.time.0.saturating_sub(since.0) >= patience;
@@ -359,8 +360,8 @@ impl Conversations {
 }
 
 impl Conversation {
-    /// Takes note of a packet that passed the capture point before the first one that was taken, and may be of the end that was
-    /// not heard first then: the order of arrival is not always that of the wire.
+    /// Takes note of a packet that passed the capture point before the first one that was taken, and may be of the
+    /// end that was not heard first then: the order of arrival is not always that of the wire.
     #[cold]
     fn begin_earlier(&mut self, packet: &Heard) {
         self.opened = packet.moment.time;
@@ -430,9 +431,9 @@ impl Conversation {
 /// No conversation.
 const NONE: u32 = u32::MAX;
 
-/// How far the time stamps of packets lie behind one another: rings hand blocks over 100 ms late at the most, and mirrors and
-/// merged captures are seldom worse. Lower, a tick between two such packets cuts a conversation that is not over; higher,
-/// those that are over are reported later.
+/// How far the time stamps of packets lie behind one another: rings hand blocks over 100 ms late at the most, and
+/// mirrors and merged captures are seldom worse. Lower, a tick between two such packets cuts a conversation that is
+/// not over; higher, those that are over are reported later.
 const DISORDER_NS: u64 = 3_000_000_000;
 
 /// Decoding passes type, code and checksum; "the header is eight bytes" (RFC 792, RFC 4443).

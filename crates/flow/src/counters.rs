@@ -17,7 +17,8 @@ gannet_packet::counters! {
         pub accepted: u64,
         /// Copies of one packet that the capture saw more than once.
         pub duplicates: u64,
-        /// Neither in the window of the flow nor a beginning of another: late segments of an earlier flow, blind resets.
+        /// Neither in the window of the flow nor a beginning of another: late segments of an earlier flow, blind
+        /// resets.
         pub out_of_window: u64,
         /// Segments without payload and without SYN of flows that are not known: nothing to open a flow for.
         pub without_flow: u64,

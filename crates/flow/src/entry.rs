@@ -5,8 +5,8 @@ use crate::{Flow, Peer};
 
 /// A flow in the table.
 ///
-/// A table of many flows is larger than the caches, so a segment costs what it touches. Fields lie in lines of the cache
-/// (with a state of 16 bytes):
+/// A table of many flows is larger than the caches, so a segment costs what it touches. Fields lie in lines of the
+/// cache (with a state of 16 bytes):
 ///
 /// ```text
 ///     0  state, key, interface, phase                                                   each segment

@@ -200,8 +200,8 @@ impl Flow {
         }
     }
 
-    /// For tests of handlers: a flow that was set up at these times, of which nothing else has been seen; without times it
-    /// is one joined midstream.
+    /// For tests of handlers: a flow that was set up at these times, of which nothing else has been seen; without
+    /// times it is one joined midstream.
     #[doc(hidden)]
     pub fn sample(id: u64, key: FlowKey, originator: Side, handshake: Handshake) -> Self {
         let opened = handshake.syn.unwrap_or_default();
@@ -269,8 +269,8 @@ impl Flow {
         self.streams[sender as usize].round_trip.smoothed_ns()
     }
 
-    /// True if nothing has happened in either direction but segments: all else that [`stream`](Self::stream) tells is 0.
-    /// False does not say that something has.
+    /// True if nothing has happened in either direction but segments: all else that [`stream`](Self::stream) tells is
+    /// 0. False does not say that something has.
     #[inline]
     pub fn is_undisturbed(&self) -> bool {
         self.beside.is_none()
@@ -316,8 +316,8 @@ impl Flow {
         (!self.midstream && stream.start != Start::Unknown).then(|| stream.base.wrapping_sub(1))
     }
 
-    /// The tunnel and the VLANs that its first segment came in. Those of other segments may be others: many tunnels have a
-    /// number for each direction.
+    /// The tunnel and the VLANs that its first segment came in. Those of other segments may be others: many tunnels
+    /// have a number for each direction.
     #[inline]
     pub fn around(&self) -> Surroundings {
         self.beside.as_ref().map_or(Surroundings::NONE, |beside| beside.around)

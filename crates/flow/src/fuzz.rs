@@ -10,8 +10,8 @@ use crate::{
     StreamEnd,
 };
 
-/// Takes `bytes` as the traffic of a few flows through a small table: eight bytes for each segment or tick, payload out of
-/// the same bytes.
+/// Takes `bytes` as the traffic of a few flows through a small table: eight bytes for each segment or tick, payload
+/// out of the same bytes.
 ///
 /// # Panics
 /// If offsets do not follow one another, something comes after an end, an identity of the counters does not hold, a

@@ -5,8 +5,8 @@ use crate::{Flow, Moment, Peer, Segment};
 /// What becomes of the bytes of flows: implemented by protocol analysers.
 ///
 /// For each flow: [`open`](Self::open) once, then [`data`](Self::data), [`gap`](Self::gap) and the rest in the order of
-/// the stream (of each direction; the two directions interleave as captured), then [`close`](Self::close) once. A closed
-/// flow is remembered for a while, until [`forget`](Self::forget).
+/// the stream (of each direction; the two directions interleave as captured), then [`close`](Self::close) once. A
+/// closed flow is remembered for a while, until [`forget`](Self::forget).
 pub trait Handler {
     /// What the handler keeps for each flow. Lies in the table's entry: keep it small, box what is large.
     type State;
@@ -14,8 +14,8 @@ pub trait Handler {
     /// A flow has begun.
     fn open(&mut self, flow: &Flow) -> Self::State;
 
-    /// A segment has been taken into a flow that is open; what it brings follows. For accounts of packets: an analyser of
-    /// streams has no use for it.
+    /// A segment has been taken into a flow that is open; what it brings follows. For accounts of packets: an
+    /// analyser of streams has no use for it.
     #[inline]
     fn taken(&mut self, state: &mut Self::State, flow: &Flow, segment: &Segment<'_>) {
         let _ = (state, flow, segment);
@@ -39,7 +39,8 @@ pub trait Handler {
     /// The flow is over: nothing more comes for it. `now` is the packet that ended it or, for expiry, the tick.
     fn close(&mut self, state: Self::State, flow: &Flow, reason: CloseReason, now: Moment);
 
-    /// A segment that belongs to a flow which is over and still remembered: the acknowledgement of the last FIN, something sent again.
+    /// A segment that belongs to a flow which is over and still remembered: the acknowledgement of the last FIN,
+    /// something sent again.
     #[inline]
     fn late(&mut self, flow: &Flow, segment: &Segment<'_>) {
         let _ = (flow, segment);
@@ -51,8 +52,8 @@ pub trait Handler {
         let _ = (flow, now);
     }
 
-    /// Bytes that the states of all flows hold beside the entries they lie in. Counts against [`Limits::memory`], so that flows
-    /// are evicted when it is too much; asked for each new flow, so it must be a sum that is kept.
+    /// Bytes that the states of all flows hold beside the entries they lie in. Counts against [`Limits::memory`], so
+    /// that flows are evicted when it is too much; asked for each new flow, so it must be a sum that is kept.
     ///
     /// [`Limits::memory`]: crate::Limits::memory
     #[inline]
@@ -107,11 +108,11 @@ pub struct Gap {
 
 /// Why bytes are missing.
 ///
-/// Cumulative acknowledgements are the witness. Selective ones (RFC 2018) are not asked: what they tell of a hole the cumulative one
-/// tells a round trip later, unless the flow ends before, and the data receiver "is permitted to discard data in its queue
-/// that has not been acknowledged to the data sender, even if the data has already been reported in a SACK option", so that
-/// they prove less. To ask them, options of every acknowledgement would have to be read. So of a flow that ends amid a loss what
-/// the capture missed behind that loss counts as lost, too.
+/// Cumulative acknowledgements are the witness. Selective ones (RFC 2018) are not asked: what they tell of a hole the
+/// cumulative one tells a round trip later, unless the flow ends before, and the data receiver "is permitted to
+/// discard data in its queue that has not been acknowledged to the data sender, even if the data has already been
+/// reported in a SACK option", so that they prove less. To ask them, options of every acknowledgement would have to
+/// be read. So of a flow that ends amid a loss what the capture missed behind that loss counts as lost, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum GapReason {

@@ -5,9 +5,9 @@ use gannet_packet::FlowKey;
 /// A keyed hash of flow keys: NH, the universal hash of UMAC (RFC 4418), and a keyed product that mixes its result.
 ///
 /// Whoever sends packets chooses the keys. A hash with a seed but public multipliers can be aimed at: an operand that
-/// makes a product 0 does so for every seed. Here every operand has secret bits of its own. For NH it is proven that two
-/// different keys, however chosen, have the same 128 bits under one in 2^64 secrets; and nobody is shown a hash, from
-/// which he could learn the secret. It costs 2 ns, where SipHash-1-3, made for hashes that are shown, takes 12.
+/// makes a product 0 does so for every seed. Here every operand has secret bits of its own. For NH it is proven that
+/// two different keys, however chosen, have the same 128 bits under one in 2^64 secrets; and nobody is shown a hash,
+/// from which he could learn the secret. It costs 2 ns, where SipHash-1-3, made for hashes that are shown, takes 12.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyHash {
     /// For IPv4.

@@ -7,8 +7,8 @@
 //!                      since when the first hole is acknowledged
 //! ```
 //!
-//! A stream has a hold only while it knows something beyond its next byte. Memory is bounded by the sizes of the buffers,
-//! not of the bytes in them, so that a flood of single bytes does not cost more than is allowed.
+//! A stream has a hold only while it knows something beyond its next byte. Memory is bounded by the sizes of the
+//! buffers, not of the bytes in them, so that a flood of single bytes does not cost more than is allowed.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -80,8 +80,8 @@ pub(crate) struct Hold {
     pub(crate) armed: Option<Armed>,
     /// The time under which it is queued, if it is.
     queued: Option<Timestamp>,
-    /// What the pieces cost: their buffers and the places they take, not those of a row used again that stay free. Of one
-    /// stream, so that its bound does not depend on others.
+    /// What the pieces cost: their buffers and the places they take, not those of a row used again that stay free. Of
+    /// one stream, so that its bound does not depend on others.
     cost: usize,
 }
 
@@ -103,9 +103,10 @@ impl Hold {
         }
     }
 
-    /// Whether something from `offset` on that passed the capture point at `time` was in its turn there, although what follows
-    /// has been taken before: that has a later time, and was in its turn itself. Rings are read a block at a time, datagrams
-    /// wait for their last fragment, and other workers send what they find: the order of arrival is not that of the wire.
+    /// Whether something from `offset` on that passed the capture point at `time` was in its turn there, although
+    /// what follows has been taken before: that has a later time, and was in its turn itself. Rings are read a block
+    /// at a time, datagrams wait for their last fragment, and other workers send what they find: the order of arrival
+    /// is not that of the wire.
     pub(crate) fn was_in_turn(&self, offset: u64, time: Timestamp) -> bool {
         match (self.pieces.get(self.first_behind(offset)), self.fin) {
             (Some(piece), _) => !piece.late && time < piece.seen.time,
@@ -273,7 +274,8 @@ impl Holds {
         }
     }
 
-    /// Adds to `due` the owners of holds that were armed at `before` or earlier. They are to be settled: a hold is told once.
+    /// Adds to `due` the owners of holds that were armed at `before` or earlier. They are to be settled: a hold is
+    /// told once.
     pub(crate) fn due(&mut self, before: Timestamp, due: &mut Vec<u32>) {
         while let Some(&Reverse((since, slot))) = self.armed.peek() {
             if since > before {
@@ -382,8 +384,8 @@ const PLACE_COST: usize = size_of::<Piece>();
 const PLACES_MIN: usize = 4;
 /// What a hold costs besides its pieces.
 const HOLD_COST: usize = size_of::<Hold>();
-/// Pieces of one stream. A receive buffer of 8 MiB has 6,000 full segments; single bytes are never that many, and finding
-/// their places would take ever longer.
+/// Pieces of one stream. A receive buffer of 8 MiB has 6,000 full segments; single bytes are never that many, and
+/// finding their places would take ever longer.
 const PIECES_MAX: usize = 1 << 13;
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ pub struct QuotedSegment {
 }
 
 impl IcmpError {
-    /// The error in an ICMP message, which starts with its type, and the segment it quotes. `None` if it is no error, or
-    /// not about a TCP segment.
+    /// The error in an ICMP message, which starts with its type, and the segment it quotes. `None` if it is no error,
+    /// or not about a TCP segment.
     pub fn decode(message: &[u8], v6: bool) -> Option<(Self, QuotedSegment)> {
         let &[kind, code, ..] = message else { return None };
         let errors: &[u8] = if v6 { &ERRORS_V6 } else { &ERRORS_V4 };

@@ -5,13 +5,14 @@ use std::time::Duration;
 /// Bounds and times of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Flows at once; beyond it old ones are evicted: first those that are over, then half-open ones, then by idle time.
+    /// Flows at once; beyond it old ones are evicted: first those that are over, then half-open ones, then by idle
+    /// time.
     pub flows: usize,
-    /// How many of them may be half-open: flows of which only one direction or only a SYN was seen. Beyond it the oldest
-    /// of them is evicted, however much room there is.
+    /// How many of them may be half-open: flows of which only one direction or only a SYN was seen. Beyond it the
+    /// oldest of them is evicted, however much room there is.
     pub half_open_flows: usize,
-    /// Memory of the table in bytes: entries, their index, what is rare, early bytes, and what the handler keeps of flows
-    /// ([`Handler::memory`](crate::Handler::memory)). Beyond it flows are evicted, and early bytes refused.
+    /// Memory of the table in bytes: entries, their index, what is rare, early bytes, and what the handler keeps of
+    /// flows ([`Handler::memory`](crate::Handler::memory)). Beyond it flows are evicted, and early bytes refused.
     pub memory: usize,
     /// Memory for early bytes, over all flows: whole buffers, not just the bytes in them.
     pub held_bytes: usize,
@@ -23,7 +24,8 @@ pub struct Limits {
     pub half_open: Duration,
     /// How long a flow that is over is remembered, so that its late segments do not open a new one.
     pub linger: Duration,
-    /// How long a hole that the receiver has acknowledged may still be filled: capture points see segments out of order.
+    /// How long a hole that the receiver has acknowledged may still be filled: capture points see segments out of
+    /// order.
     pub hole_patience: Duration,
     /// Packets that were captured twice are recognised and left. If not, they count as sent twice.
     pub deduplicate: bool,
@@ -39,7 +41,8 @@ impl Default for Limits {
     ///   bytes behind the hole still held. Less makes gaps of losses that were repaired; more costs memory.
     /// - Idle after 10 minutes: longer than the keep-alive time of common servers and proxies (60 to 350 s).
     /// - Half-open after a minute: Linux gives up a SYN+ACK after 63 s.
-    /// - Linger 10 s: retransmissions of a FIN come within seconds; ports are reused with a SYN, which needs no waiting.
+    /// - Linger 10 s: retransmissions of a FIN come within seconds; ports are reused with a SYN, which needs no
+    ///   waiting.
     /// - Holes 100 ms: more than any queue between two capture points, less than anybody waits for a record.
     fn default() -> Self {
         Self {

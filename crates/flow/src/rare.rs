@@ -4,9 +4,9 @@
 //!   Flow ──► Beside: surroundings, copies ──► Rare: disorder, first letters ──► More ─┬─► Unusual
 //!                                                                                   └─► hello, or its beginning
 //! ```
-//! A mirror port doubles packets of every flow, a snapshot length cuts every large segment, a bad link loses a segment of each
-//! flow: what those count is small, so that a million such flows fit where a million plain ones do. The table charges what
-//! there is of it to its memory, see [`Beside::cost`].
+//! A mirror port doubles packets of every flow, a snapshot length cuts every large segment, a bad link loses a
+//! segment of each flow: what those count is small, so that a million such flows fit where a million plain ones do.
+//! The table charges what there is of it to its memory, see [`Beside::cost`].
 
 use gannet_packet::{Surroundings, Timestamp};
 
@@ -205,8 +205,8 @@ const LETTERS_HERE: usize = 4;
 mod tests {
     use super::*;
 
-    /// What a copied packet, a loss or a cut segment in each flow costs, tunnels included: beside an entry of 256 bytes and its
-    /// place in the index, so that a million flows find room in 400 MiB.
+    /// What a copied packet, a loss or a cut segment in each flow costs, tunnels included: beside an entry of 256
+    /// bytes and its place in the index, so that a million flows find room in 400 MiB.
     #[test]
     fn what_may_befall_every_flow_is_small() {
         let beside = Beside { rare: Some(Box::default()), ..Beside::default() };

@@ -6,8 +6,8 @@ use crate::{
     CloseReason, ConnectionId, ConnectionState, Flow, Handshake, IcmpError, Peer, StreamFacts, TlsHello,
 };
 
-/// A flow from its beginning to its end: what `conn.log` has columns for, and more. Of a conversation of another protocol
-/// than TCP what only TCP has is left at its default.
+/// A flow from its beginning to its end: what `conn.log` has columns for, and more. Of a conversation of another
+/// protocol than TCP what only TCP has is left at its default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowRecord {
     /// [`Flow::id`].
@@ -42,10 +42,11 @@ pub struct FlowRecord {
     pub handshake: Handshake,
     /// What happened to each direction, indexed by `Peer as usize` of the sender.
     pub streams: [StreamFacts; 2],
-    /// Length of each direction's stream, gaps included, or payload bytes of datagrams: Zeek's `orig_bytes` and `resp_bytes`.
+    /// Length of each direction's stream, gaps included, or payload bytes of datagrams: Zeek's `orig_bytes` and
+    /// `resp_bytes`.
     pub stream_lens: [u64; 2],
-    /// Bytes of IP packets on the wire in each direction, headers included. The table does not see them: 0 unless whoever
-    /// does has counted them ([`Handler::taken`](crate::Handler::taken)).
+    /// Bytes of IP packets on the wire in each direction, headers included. The table does not see them: 0 unless
+    /// whoever does has counted them ([`Handler::taken`](crate::Handler::taken)).
     pub ip_bytes: [u64; 2],
     /// Type and code of the first message of a conversation of ICMP.
     pub icmp: Option<(u8, u8)>,

@@ -2,7 +2,8 @@
 
 use gannet_packet::Timestamp;
 
-/// From data to its acknowledgement at the capture point, smoothed (RFC 6298, section 2): the way to the receiver and back.
+/// From data to its acknowledgement at the capture point, smoothed (RFC 6298, section 2): the way to the receiver and
+/// back.
 ///
 /// One segment is timed at once, as in the classical implementations: about one measurement for each round trip.
 /// "RTT samples MUST NOT be made using segments that were retransmitted" (section 3, Karn's algorithm): whoever sees

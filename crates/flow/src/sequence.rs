@@ -42,8 +42,8 @@ mod kind {
 /// What tells a packet from all others of its stream: the upper 24 bits of a word, never 0, made of
 /// its header, its options and its length.
 ///
-/// `None` where nothing would tell a copy from a second transmission: that needs an identification in the IPv4 header, or
-/// a time in the options.
+/// `None` where nothing would tell a copy from a second transmission: that needs an identification in the IPv4
+/// header, or a time in the options.
 #[inline(always)]
 pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
     if segment.ip_id == 0 && find(segment.options, kind::TIMESTAMPS).is_none() {

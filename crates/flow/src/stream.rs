@@ -19,8 +19,8 @@ use crate::sequence::Recent;
 ///   └───────────────────┴───────────────┴────────────┴ ─ ─ ─
 /// ```
 ///
-/// As long as a line of the cache, in which its entry lets it lie. A million of these stand in a table, so what rarely grows large is kept small here and goes on
-/// elsewhere: see the carries.
+/// As long as a line of the cache, in which its entry lets it lie. A million of these stand in a table, so what
+/// rarely grows large is kept small here and goes on elsewhere: see the carries.
 #[derive(Clone, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Stream {
@@ -157,8 +157,8 @@ impl Stream {
         self.start == Start::Known && self.bits & bits::ENDED == 0 && self.hold.is_none()
     }
 
-    /// Takes note that the peer has received what is before `sequence`; `highest` is what is known of the stream. Returns
-    /// the offset, 0 before the start.
+    /// Takes note that the peer has received what is before `sequence`; `highest` is what is known of the stream.
+    /// Returns the offset, 0 before the start.
     #[inline]
     pub(crate) fn acknowledge(&mut self, sequence: u32, highest: u64) -> u64 {
         let offset = self.offset(sequence);
@@ -174,8 +174,8 @@ impl Stream {
         self.next_sequence().wrapping_sub(self.acked) as i32
     }
 
-    /// [`acknowledge`](Self::acknowledge) and [`unacknowledged`](Self::unacknowledged) of a stream without holes, for numbers
-    /// at most 1 GiB ahead. `None` for others; nothing has been done then.
+    /// [`acknowledge`](Self::acknowledge) and [`unacknowledged`](Self::unacknowledged) of a stream without holes, for
+    /// numbers at most 1 GiB ahead. `None` for others; nothing has been done then.
     #[inline(always)]
     pub(crate) fn acknowledge_near(&mut self, sequence: u32) -> Option<u64> {
         let distance = sequence.wrapping_sub(self.next_sequence()) as i32;
@@ -206,8 +206,8 @@ impl Stream {
     }
 }
 
-/// A time in half the space of one: units of 256 ns, the last bit set to tell it from none. Half of its range is 9 minutes,
-/// which is why the exact time of the flow is asked first.
+/// A time in half the space of one: units of 256 ns, the last bit set to tell it from none. Half of its range is 9
+/// minutes, which is why the exact time of the flow is asked first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Newest(u32);
 

@@ -93,8 +93,8 @@ impl<H: Handler> FlowTable<H> {
 
     /// Takes segments, one after the other; `told` is given the number of each and what became of it.
     ///
-    /// The same as one call of [`segment`](Self::segment) for each, but faster where the table is larger than the caches:
-    /// the entries are looked up ahead, so that loads from memory wait for one another no longer.
+    /// The same as one call of [`segment`](Self::segment) for each, but faster where the table is larger than the
+    /// caches: the entries are looked up ahead, so that loads from memory wait for one another no longer.
     pub fn segments(&mut self, segments: &[Segment<'_>], told: impl FnMut(usize, Outcome)) {
         self.segments_with(segments, |_, _| (), told);
     }
@@ -149,8 +149,8 @@ impl<H: Handler> FlowTable<H> {
         self.any(found, hash, segment)
     }
 
-    /// Takes a segment that goes on where its stream is, or only acknowledges, in a flow without holes that is open in both
-    /// directions: nearly all of them. False if it is no such segment; nothing has been done then.
+    /// Takes a segment that goes on where its stream is, or only acknowledges, in a flow without holes that is open
+    /// in both directions: nearly all of them. False if it is no such segment; nothing has been done then.
     ///
     /// What it does is what [`take`](Self::take) does with such a segment; what cannot be is left out.
     #[inline]
@@ -503,8 +503,9 @@ impl<H: Handler> FlowTable<H> {
         };
         let answer = has(segment, TcpFlags::ACK);
         if same {
-            // A new connection of the same ports has another initial sequence number (RFC 6528): this one is the old one's,
-            // copied or sent again. Of a flow that is over and whose sender was never heard it begins the next.
+            // A new connection of the same ports has another initial sequence number (RFC 6528): this one is the old
+            // one's, copied or sent again. Of a flow that is over and whose sender was never heard it begins the
+            // next.
             return entry.state.is_none() && !answer && stream.start == Start::Unknown;
         }
         let opened = entry.flow.opened.0;
@@ -695,7 +696,8 @@ const ENTRIES_SHARE: (usize, usize) = (3, 4);
 /// Flows whose entries lie in the caches anyway.
 const CACHED: usize = 1 << 12;
 
-/// Segments that are looked up together. More: the first are gone from the cache again. Fewer: loads wait for one another.
+/// Segments that are looked up together. More: the first are gone from the cache again. Fewer: loads wait for one
+/// another.
 const BATCH: usize = 32;
 
 mod judge;

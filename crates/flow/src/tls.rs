@@ -290,7 +290,8 @@ impl<'a> Reader<'a> {
 /// The body of the fuzz target. Takes `bytes` as the start of a stream, behind a byte that chooses where it is cut.
 ///
 /// # Panics
-/// If a hello is another one when it comes in pieces, if what is no hello says something, or if more is kept than may be.
+/// If a hello is another one when it comes in pieces, if what is no hello says something, or if more is kept than may
+/// be.
 pub fn fuzz(bytes: &[u8]) {
     let Some((&cut, stream)) = bytes.split_first() else { return };
     let mut whole = TlsHello::default();

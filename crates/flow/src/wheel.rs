@@ -120,8 +120,8 @@ impl Wheel {
         self.oldest = if self.len == 0 { u64::MAX } else { oldest };
     }
 
-    /// An entry that has not been seen for long: of the first that are filed the oldest. Those that were seen since they
-    /// were filed are filed anew on the way, a bounded number of them.
+    /// An entry that has not been seen for long: of the first that are filed the oldest. Those that were seen since
+    /// they were filed are filed anew on the way, a bounded number of them.
     pub(crate) fn oldest<S>(&mut self, slab: &mut Slab<S>) -> Option<u32> {
         let mut best: Option<(Timestamp, u32)> = None;
         for _ in 0..LOOKS {

@@ -1,11 +1,12 @@
 //! Conversations by chance through all that lies between frames and ordered bytes: decoding with every tunnel,
 //! defragmentation, the flow table.
 //!
-//! Of each direction of each flow exactly those bytes must come that the capture has, and gaps exactly where it has none: what
-//! that is `gannet-testkit` knows from how the capture was made. Where nothing is lost it is what the ends have said.
+//! Of each direction of each flow exactly those bytes must come that the capture has, and gaps exactly where it has
+//! none: what that is `gannet-testkit` knows from how the capture was made. Where nothing is lost it is what the ends
+//! have said.
 //!
-//! `GANNET_CASES` is the number of cases, `GANNET_SEED` the seed of the first: a failure prints the seed that repeats it
-//! alone, and which of the drawn features it takes. The capture is written to the file that `GANNET_PCAP` names.
+//! `GANNET_CASES` is the number of cases, `GANNET_SEED` the seed of the first: a failure prints the seed that repeats
+//! it alone, and which of the drawn features it takes. The capture is written to the file that `GANNET_PCAP` names.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
 mod common;

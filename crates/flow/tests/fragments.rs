@@ -12,8 +12,8 @@ use gannet_testkit::corpus;
 const CAPTURES: [(&str, usize); 2] =
     [("zeek/ipv6-fragmented-dns.pcap", 1), ("zeek/tunnels/gtp/gtp2_different_udp_port.pcap", 42)];
 
-/// The attack, of which tshark shows a datagram and marks it as conflicting: a first fragment of 18 bytes with more to come; a last one that ends at 164; one from 0 to 304 over both, with more
-/// to come.
+/// The attack, of which tshark shows a datagram and marks it as conflicting: a first fragment of 18 bytes with more
+/// to come; a last one that ends at 164; one from 0 to 304 over both, with more to come.
 #[test]
 fn an_attack_with_overlaps_is_refused() {
     let Some(corpus) = corpus::root() else { return };

@@ -124,8 +124,9 @@ fn resets_in_the_window_and_far_from_it() {
     assert!(matches!(close_reason(&talk.finish()), CloseReason::Reset { .. }));
 }
 
-/// Found by a case of `conversations.rs`: the SYN+ACK of a flow that had been reset began another one, which took the rest of
-/// what the server had said. The mirror of the server's side was late, and the handshake's last packet not captured.
+/// Found by a case of `conversations.rs`: the SYN+ACK of a flow that had been reset began another one, which took the
+/// rest of what the server had said. The mirror of the server's side was late, and the handshake's last packet not
+/// captured.
 #[test]
 fn a_syn_ack_that_comes_after_the_reset_begins_nothing() {
     let mut talk = dialogue(Manner { segment_bytes: [10, 10], latency_ns: 1_000, ..Manner::default() });

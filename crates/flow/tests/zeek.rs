@@ -10,8 +10,8 @@ use std::path::Path;
 use gannet_flow::{CloseReason, Data, Flow, FlowRecord, Gap, Handler, Moment, StreamEnd};
 use gannet_testkit::corpus;
 
-/// A log and its capture. The table alone is asked here; the records of the program, with IP bytes, services and what comes
-/// behind the end, are compared in `tests/cli/stats.rs`.
+/// A log and its capture. The table alone is asked here; the records of the program, with IP bytes, services and what
+/// comes behind the end, are compared in `tests/cli/stats.rs`.
 const LOGS: [(&str, &str); 12] = [
     ("core.tcp.reassembly-known-ports/conn.log", "zeek/http/get.pcap"),
     ("core.tcp.missing-syn/conn.log", "zeek/tcp/missing-syn.pcap"),

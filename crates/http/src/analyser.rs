@@ -26,7 +26,8 @@ pub struct HttpConfig {
     pub ports: Option<PortSet>,
     /// Bytes of each body that are kept with its message; 0 keeps none and costs nothing.
     pub body: usize,
-    /// Most bytes of bodies kept at a time of messages whose exchange is not over. Beyond it bodies are cut, and counted.
+    /// Most bytes of bodies kept at a time of messages whose exchange is not over. Beyond it bodies are cut, and
+    /// counted.
     pub body_memory: usize,
     /// Requests that have been without an answer for so long are reported to [`Sink::pending`]; `None` watches nothing.
     pub pending_after_ns: Option<u64>,
@@ -155,8 +156,8 @@ impl<S: Sink> Http<S> {
         &mut self.sink
     }
 
-    /// Reports requests that have had no answer for too long at `now`. To be called now and then, so that they are reported
-    /// before their answer comes.
+    /// Reports requests that have had no answer for too long at `now`. To be called now and then, so that they are
+    /// reported before their answer comes.
     pub fn report_pending(&mut self, now: Moment) {
         let Some(unanswered) = &mut self.unanswered else { return };
         while let Some(request) = unanswered.take_overdue(now) {

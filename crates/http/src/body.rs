@@ -56,8 +56,8 @@ pub(crate) struct Asked {
     pub(crate) upgrade: bool,
 }
 
-/// Where a request ends. Without a length it has no body. One whose coding does not end in chunked has no end that could
-/// be known: what its Content-Length says, if it has one, is as good as anything, and it is marked.
+/// Where a request ends. Without a length it has no body. One whose coding does not end in chunked has no end that
+/// could be known: what its Content-Length says, if it has one, is as good as anything, and it is marked.
 pub(crate) fn request_ending(framing: &Framing) -> Ending {
     if framing.chunked { Ending::Chunks } else { length(framing.length.unwrap_or(0)) }
 }
@@ -161,7 +161,8 @@ impl Chunk {
     /// At the beginning of a body.
     pub(crate) const START: Self = Self::Size { size: 0, part: SizePart::Before };
 
-    /// Takes bytes off the front of `rest`, and adds what of them is body to `body_bytes`; `keep` is shown body and trailers.
+    /// Takes bytes off the front of `rest`, and adds what of them is body to `body_bytes`; `keep` is shown body and
+    /// trailers.
     pub(crate) fn step(
         &mut self,
         rest: &mut &[u8],

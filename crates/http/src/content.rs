@@ -1,13 +1,14 @@
-//! Bodies without their codings (RFC 9110, section 8.4): gzip, deflate in both its meanings, br, zstd, several on top of one
-//! another.
+//! Bodies without their codings (RFC 9110, section 8.4): gzip, deflate in both its meanings, br, zstd, several on top
+//! of one another.
 //!
 //! ```text
 //!   Message::body ──► Transfer-Encoding but for chunked ──► Content-Encoding, last one first ──► Decoded
 //! ```
 //!
-//! Each layer's output is bounded in bytes and in its ratio to the input, so that a few bytes cannot become all of memory;
-//! the number of layers is bounded as well. What was decoded before something was wrong is kept, and [`DecodeEnd`] says what
-//! it was. Works on what was kept of a body, when a record is made: never on the way of packets.
+//! Each layer's output is bounded in bytes and in its ratio to the input, so that a few bytes cannot become all of
+//! memory; the number of layers is bounded as well. What was decoded before something was wrong is kept, and
+//! [`DecodeEnd`] says what it was. Works on what was kept of a body, when a record is made: never on the way of
+//! packets.
 
 use std::io::{BufRead, ErrorKind, Read};
 
@@ -30,7 +31,8 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        // deflate cannot do better than 1032 to 1, and text does 4 to 20 to 1; nobody has a reason for more than two layers.
+        // deflate cannot do better than 1032 to 1, and text does 4 to 20 to 1; nobody has a reason for more than two
+        // layers.
         Self { max_bytes: 16 << 20, max_ratio: 1_100, max_layers: 4 }
     }
 }
@@ -108,8 +110,8 @@ impl Message {
     }
 }
 
-/// Removes the codings named in the values of fields, in the order in which they were applied. `chunked` and `identity` are
-/// passed over: of the former nothing is left in a body.
+/// Removes the codings named in the values of fields, in the order in which they were applied. `chunked` and
+/// `identity` are passed over: of the former nothing is left in a body.
 pub fn decode<'v>(values: impl IntoIterator<Item = &'v [u8]>, body: &[u8], limits: &DecodeLimits) -> Decoded {
     let names =
         values.into_iter().flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
@@ -211,7 +213,8 @@ impl Output {
     }
 }
 
-/// Members one after another (RFC 1952, section 2.2). What follows the last one and is none is passed over, as gzip does.
+/// Members one after another (RFC 1952, section 2.2). What follows the last one and is none is passed over, as gzip
+/// does.
 fn gzip(mut input: &[u8], output: &mut Output) -> DecodeEnd {
     loop {
         let mut member = flate2::bufread::GzDecoder::new(input);
@@ -224,8 +227,8 @@ fn gzip(mut input: &[u8], output: &mut Output) -> DecodeEnd {
     }
 }
 
-/// "The 'deflate' coding is a 'zlib' data format"; "Some non-conformant implementations send the 'deflate' compressed data
-/// without the zlib wrapper" (RFC 9110, section 8.4.1.2).
+/// "The 'deflate' coding is a 'zlib' data format"; "Some non-conformant implementations send the 'deflate' compressed
+/// data without the zlib wrapper" (RFC 9110, section 8.4.1.2).
 fn deflate(input: &[u8], output: &mut Output) -> DecodeEnd {
     let zlib = match input {
         [first, second, ..] => {
@@ -327,7 +330,8 @@ fn zstd(mut input: &[u8], output: &mut Output) -> DecodeEnd {
 const PIECE: usize = 8 << 10;
 /// Output below this is no bomb, whatever its ratio.
 const RATIO_FROM: usize = 64 << 10;
-/// "a decoder ... MUST support Window_Size values up to 8 MB" and an encoder of HTTP content must not exceed it (RFC 9659).
+/// "a decoder ... MUST support Window_Size values up to 8 MB" and an encoder of HTTP content must not exceed it (RFC
+/// 9659).
 const ZSTD_WINDOW_MAX: u64 = 8 << 20;
 
 #[cfg(test)]

@@ -37,11 +37,12 @@ gannet_packet::counters! {
         pub requests: u64,
         pub responses: u64,
         pub interim_responses: u64,
-        /// Bytes on an HTTP/1 connection that belong to no message: garbage, what was skipped to find the next start line.
+        /// Bytes on an HTTP/1 connection that belong to no message: garbage, what was skipped to find the next start
+        /// line.
         pub skipped_bytes: u64,
         pub heads_cut: u64,
-        /// What may have begun a message, and got no further than into its first line, which does not say enough: their bytes are
-        /// skipped.
+        /// What may have begun a message, and got no further than into its first line, which does not say enough:
+        /// their bytes are skipped.
         pub start_lines_cut: u64,
         pub ambiguous_lengths: u64,
 
@@ -67,7 +68,8 @@ gannet_packet::counters! {
         pub bodies_cut: u64,
         /// Bodies that were kept in part, for whatever reason: longer than what was asked for, a hole, no room.
         pub bodies_partial: u64,
-        /// Requests reported as being without an answer for the time asked for, and those not watched because too many were.
+        /// Requests reported as being without an answer for the time asked for, and those not watched because too
+        /// many were.
         pub pending_reported: u64,
         pub pending_unwatched: u64,
 

@@ -1,7 +1,7 @@
 //! What the analysis tells before an exchange is complete: heads, messages, requests that wait for an answer.
 //!
-//! [`HeadEvent`] and [`MessageEvent`] are borrows of what the analysis holds, so that a sink that has no use for them pays
-//! nothing; [`HeadReport`] and [`MessageReport`] are the same to be kept, copies.
+//! [`HeadEvent`] and [`MessageEvent`] are borrows of what the analysis holds, so that a sink that has no use for them
+//! pays nothing; [`HeadReport`] and [`MessageReport`] are the same to be kept, copies.
 
 use gannet_flow::Moment;
 use gannet_packet::Timestamp;

@@ -19,8 +19,8 @@ use crate::{
 /// Reads `bytes` as sizes of segments, then the client's and the server's stream.
 ///
 /// # Panics
-/// If messages or exchanges depend on where the streams are cut, if an account does not add up, if an exchange contradicts itself, or
-/// if more memory is held than what was given explains.
+/// If messages or exchanges depend on where the streams are cut, if an account does not add up, if an exchange
+/// contradicts itself, or if more memory is held than what was given explains.
 pub fn streams(bytes: &[u8]) {
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return };
     let [options, methods, high, low, sizes @ ..] = head;
@@ -49,8 +49,8 @@ pub fn streams(bytes: &[u8]) {
     let second = connection(client, server, cuts, &config);
     // Bytes of no message are looked through segment by segment, and so is what follows a response without request.
     // So is what follows a switch that was not asked for, which is no HTTP/1.
-    // And that no message follows another one is seen in the segment where that one ends, or not: requests decide which responses
-    // have bodies, and those of the streams above are made up.
+    // And that no message follows another one is seen in the segment where that one ends, or not: requests decide
+    // which responses have bodies, and those of the streams above are made up.
     let odd = Oddities::UNASKED_SWITCH.and(Oddities::LENGTH_REFUTED);
     let asked = |exchange: &Exchange| {
         let messages = [&exchange.request, &exchange.response];
@@ -58,10 +58,11 @@ pub fn streams(bytes: &[u8]) {
     };
     let paired =
         |found: &Found| found.exchanges.iter().all(|exchange| exchange.request.is_some() && asked(exchange));
-    // A line that begins like a request and does not end like one is known by its end alone, which may be too far away. Then it is
-    // passed over in one of the two, and the other side may still say that this is HTTP.
+    // A line that begins like a request and does not end like one is known by its end alone, which may be too far
+    // away. Then it is passed over in one of the two, and the other side may still say that this is HTTP.
     let both_known = (first.http1, first.skipped) == (second.http1, second.skipped);
-    // A body that begins like a response is taken for one while its request is not known, if enough of it is in the segment.
+    // A body that begins like a response is taken for one while its request is not known, if enough of it is in the
+    // segment.
     let certain = requests.clean && responses.clean && !like_a_head;
     if certain && both_known && paired(&first) && paired(&second) {
         assert_eq!(format!("{:?}", first.exchanges), format!("{:?}", second.exchanges));
@@ -91,8 +92,8 @@ fn messages(role: Role, bytes: &[u8], cuts: Cuts<'_>, methods: u8, config: &Http
     messages_and(role, bytes, cuts, methods, config, &mut false)
 }
 
-/// The same; says besides whether what follows a head begins like the next one, though it is a body. Only in one piece it
-/// can be seen.
+/// The same; says besides whether what follows a head begins like the next one, though it is a body. Only in one
+/// piece it can be seen.
 fn messages_and(
     role: Role,
     bytes: &[u8],
@@ -265,8 +266,8 @@ fn connection(client: &[u8], server: &[u8], mut cuts: Cuts<'_>, config: &HttpCon
     Found { http1: counters.http1, skipped: counters.skipped_bytes, ..std::mem::take(http.sink()) }
 }
 
-/// One direction and then the other, so many bytes of each as `turns` say, each turn in the pieces that `cuts` make of it. Whoever
-/// sends has had all that was sent before.
+/// One direction and then the other, so many bytes of each as `turns` say, each turn in the pieces that `cuts` make
+/// of it. Whoever sends has had all that was sent before.
 fn talk(client: &[u8], server: &[u8], turns: &[u8], mut cuts: Cuts<'_>, config: &HttpConfig) -> Found {
     let mut flow = flow(false);
     for (from, bytes) in [(Peer::Originator, client), (Peer::Responder, server)] {
@@ -484,9 +485,10 @@ mod tests {
         prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat().into_bytes())
     }
 
-    /// What a failure of `cuts_do_not_matter` came from that was not seen again for long. The streams are certain on their own, where
-    /// methods are made up: a response to HEAD, and the beginning of another. On the connection the request is a GET, so that three
-    /// bytes are a body and the rest no message, which shows only where it shares the segment with the body's end.
+    /// What a failure of `cuts_do_not_matter` came from that was not seen again for long. The streams are certain on
+    /// their own, where methods are made up: a response to HEAD, and the beginning of another. On the connection the
+    /// request is a GET, so that three bytes are a body and the rest no message, which shows only where it shares the
+    /// segment with the body's end.
     #[test]
     fn what_follows_a_body_in_its_segment_refutes_its_length() {
         let client = b"GET / HTTP/1.1\r\n\r\n";
@@ -497,8 +499,8 @@ mod tests {
         }
     }
 
-    /// Found by fuzzing: an odd status line where HTTP/0.9 was asked for was a head in one segment, and no message if the segment ended
-    /// within it.
+    /// Found by fuzzing: an odd status line where HTTP/0.9 was asked for was a head in one segment, and no message if
+    /// the segment ended within it.
     #[test]
     fn an_odd_answer_to_a_simple_request_may_be_cut() {
         let client = b"GET / \n";

@@ -108,8 +108,8 @@ impl Head {
         }
     }
 
-    /// The status code; `None` for a request, for a response of HTTP/0.9, which has none, and for one where no number of three
-    /// digits stands.
+    /// The status code; `None` for a request, for a response of HTTP/0.9, which has none, and for one where no number
+    /// of three digits stands.
     pub fn status(&self) -> Option<u16> {
         match self.start {
             StartLine::Response { status, .. } => status,
@@ -125,8 +125,8 @@ impl Head {
         }
     }
 
-    /// The version as sent, without `HTTP/`: `1.0`, `1.1` or something odd; `0.9` where there is none by right. `None` if the
-    /// start line was cut before it.
+    /// The version as sent, without `HTTP/`: `1.0`, `1.1` or something odd; `0.9` where there is none by right.
+    /// `None` if the start line was cut before it.
     pub fn version(&self) -> Option<&[u8]> {
         match (&self.version, &self.start) {
             (Some(range), _) => Some(self.bytes(range)).filter(|version| !version.is_empty()),

@@ -1,8 +1,9 @@
 //! Requests that wait for an answer, by age: what `--pending` asks for.
 //!
-//! Kept only if the configuration names a time. Each request is put in when its head is whole and taken out when a response
-//! to it begins or its exchange is given up; one that is in for longer than the time is reported once and put out. Whether
-//! it is does not depend on how often somebody looks: what is late is found at the latest when its answer comes.
+//! Kept only if the configuration names a time. Each request is put in when its head is whole and taken out when a
+//! response to it begins or its exchange is given up; one that is in for longer than the time is reported once and
+//! put out. Whether it is does not depend on how often somebody looks: what is late is found at the latest when its
+//! answer comes.
 
 use std::collections::BTreeMap;
 

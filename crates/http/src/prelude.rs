@@ -1,8 +1,8 @@
-//! What may stand in front of HTTP on a connection, by agreement with somebody in between: the handshake of SOCKS 4, 4a and
-//! 5, with or without a password, and the header of the PROXY protocol, versions 1 and 2.
+//! What may stand in front of HTTP on a connection, by agreement with somebody in between: the handshake of SOCKS 4,
+//! 4a and 5, with or without a password, and the header of the PROXY protocol, versions 1 and 2.
 //!
-//! Each direction says itself where its part ends, so each is read for itself, however it is cut. Only parts that grant what was
-//! asked for count: behind a refusal nothing of interest comes.
+//! Each direction says itself where its part ends, so each is read for itself, however it is cut. Only parts that
+//! grant what was asked for count: behind a refusal nothing of interest comes.
 
 /// What the first bytes of a direction are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,8 @@ fn verdict(parsed: Parsed) -> Prelude {
     }
 }
 
-/// Version, command, port, address, user, NUL; of SOCKS 4a, which has an address that is none (0.0.0.x), a name and NUL behind it.
+/// Version, command, port, address, user, NUL; of SOCKS 4a, which has an address that is none (0.0.0.x), a name and
+/// NUL behind it.
 fn socks4_request(bytes: &[u8]) -> Parsed {
     expect(bytes, 1, |command| matches!(command, 1 | 2))?;
     let user = terminated(bytes, 8)?;
@@ -160,8 +161,8 @@ fn whole(bytes: &[u8], len: usize) -> Parsed {
     if bytes.len() >= len { Ok(len) } else { Err(End::Short) }
 }
 
-/// Longest prelude, in bytes. The longest of SOCKS have some 1,040; headers of the PROXY protocol have what their sender adds, which
-/// is the names and certificates of TLS at most.
+/// Longest prelude, in bytes. The longest of SOCKS have some 1,040; headers of the PROXY protocol have what their
+/// sender adds, which is the names and certificates of TLS at most.
 const PRELUDE_MAX: usize = 4_096;
 /// Longest user or host name of SOCKS 4 with its NUL.
 const NAME_MAX: usize = 256;

@@ -1,8 +1,9 @@
-//! Thousands of exchanges in captures that lost, reordered and doubled packets of wires that lost others: what was captured whole
-//! is reported exactly, the rest with the right state, and nothing is paired with what it does not belong to.
+//! Thousands of exchanges in captures that lost, reordered and doubled packets of wires that lost others: what was
+//! captured whole is reported exactly, the rest with the right state, and nothing is paired with what it does not
+//! belong to.
 //!
-//! `GANNET_SEED` sets the first seed, `GANNET_SEEDS` how many from there on: each draws ten thousand exchanges and the share of
-//! packets that the capture loses.
+//! `GANNET_SEED` sets the first seed, `GANNET_SEEDS` how many from there on: each draws ten thousand exchanges and
+//! the share of packets that the capture loses.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
 use std::collections::BTreeMap;
@@ -88,8 +89,8 @@ fn check(seed: u64, loss: u64, traffic: &Traffic) -> [Doubts; 2] {
         let numbers = messages.map(|one| one.as_ref().and_then(number));
         if let [Some(asked), Some(answered)] = numbers {
             let sent = &traffic.sent[asked];
-            // Of a client that does not take turns and whose first requests are missing all others look as if it did: that
-            // it was not seen to is said.
+            // Of a client that does not take turns and whose first requests are missing all others look as if it did:
+            // that it was not seen to is said.
             let marked = exchange.confidence == Confidence::Low && exchange.untrusted.pairing;
             let unproven = matches!(sent.pace, Pace::Window(_)) && marked;
             let context = context(asked, sent);
@@ -170,8 +171,8 @@ fn check(seed: u64, loss: u64, traffic: &Traffic) -> [Doubts; 2] {
         assert!(!untrusted.gap && !untrusted.midstream, "{context}: {untrusted:?}");
         let edges = untrusted.retransmitted || untrusted.early_answer;
         assert!(!edges || sent.disturbed, "{context}: {untrusted:?}");
-        // What comes before the first loss shows what a client does: a turn, and the request that opens the next one. Of one that
-        // pipelines it takes a few: one that never waits for all answers has them now and then.
+        // What comes before the first loss shows what a client does: a turn, and the request that opens the next one.
+        // Of one that pipelines it takes a few: one that never waits for all answers has them now and then.
         let first = number - number % EXCHANGES;
         let shown = match sent.pace {
             Pace::Single => 2,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Defines a struct whose fields are all `u64` counters, with what a ledger needs of one: sums of two with `+=`, and the
-/// names and values of all fields in order (`fields`), so that no report forgets one.
+/// Defines a struct whose fields are all `u64` counters, with what a ledger needs of one: sums of two with `+=`, and
+/// the names and values of all fields in order (`fields`), so that no report forgets one.
 ///
 /// ```
 /// gannet_packet::counters! {

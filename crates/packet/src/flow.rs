@@ -29,8 +29,8 @@ pub struct FlowKey {
     /// The lower halves, or the IPv4 addresses.
     lower: [u64; 2],
     ports: [u16; 2],
-    /// The protocol and, in a bit for each end, that its address is of IPv6. One number, so that no byte of a key is padding: to
-    /// leave that out, a copy would be made of odd pieces, which a processor is slow to read back.
+    /// The protocol and, in a bit for each end, that its address is of IPv6. One number, so that no byte of a key is
+    /// padding: to leave that out, a copy would be made of odd pieces, which a processor is slow to read back.
     kind: u32,
 }
 
@@ -125,8 +125,9 @@ impl FlowKey {
         IpProtocol(self.kind as u8)
     }
 
-    /// The key in numbers: the upper halves of the addresses, the lower ones (or the addresses of IPv4, of 32 bits), and all
-    /// else, which is below [`FlowKey::ALL_V4`] if both addresses are of IPv4. Equal keys have equal numbers, others do not.
+    /// The key in numbers: the upper halves of the addresses, the lower ones (or the addresses of IPv4, of 32 bits),
+    /// and all else, which is below [`FlowKey::ALL_V4`] if both addresses are of IPv4. Equal keys have equal numbers,
+    /// others do not.
     #[inline]
     pub fn numbers(&self) -> ([u64; 2], [u64; 2], u64) {
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);

@@ -3,7 +3,8 @@
 //! The vocabulary every other crate shares: a [`Frame`] (captured bytes with their [`Timestamp`], lengths,
 //! [`LinkType`] and direction), the [`Packet`] found in it (which headers, where, which flow), and the
 //! [`FlowKey`] with its direction-free hash. Nothing here knows a socket or a file: live rings and capture
-//! files meet in [`Frame`]. Nothing here allocates but an [`Audit`] that has found something, and no bytes make it panic.
+//! files meet in [`Frame`]. Nothing here allocates but an [`Audit`] that has found something, and no bytes make it
+//! panic.
 #![forbid(unsafe_code)]
 
 mod counters;

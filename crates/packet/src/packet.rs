@@ -29,7 +29,8 @@ pub struct Packet {
     pub tunnel: Option<Tunnel>,
     /// The VLAN tags passed.
     pub vlans: Vlans,
-    /// The tunnel that was recognised and left closed, as [`Decap`](crate::Decap) asks for. Decoding ended in front of it.
+    /// The tunnel that was recognised and left closed, as [`Decap`](crate::Decap) asks for. Decoding ended in front
+    /// of it.
     pub unopened: Option<TunnelKind>,
 }
 

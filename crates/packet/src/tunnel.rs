@@ -18,8 +18,8 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum TunnelKind {
-    /// MPLS labels (RFC 3032), with an IP packet or an Ethernet pseudowire (RFC 4448) below. Id: the lowest label that is
-    /// not a reserved one.
+    /// MPLS labels (RFC 3032), with an IP packet or an Ethernet pseudowire (RFC 4448) below. Id: the lowest label
+    /// that is not a reserved one.
     Mpls,
     /// A PPPoE session (RFC 2516). Id: the session's.
     Pppoe,
@@ -260,16 +260,16 @@ impl std::error::Error for UnknownTunnel {}
 pub struct Decap {
     /// The kinds that are opened.
     pub kinds: TunnelKinds,
-    /// UDP destination ports of VXLAN. The fanout program knows those of [`is_vxlan_port`] only: flows inside tunnels to other
-    /// ports reach a worker by their outer addresses and ports.
+    /// UDP destination ports of VXLAN. The fanout program knows those of [`is_vxlan_port`] only: flows inside tunnels
+    /// to other ports reach a worker by their outer addresses and ports.
     pub vxlan_ports: Cow<'static, [u16]>,
     /// UDP destination ports of Geneve.
     pub geneve_ports: Cow<'static, [u16]>,
     /// UDP destination ports of GTP user data.
     pub gtpu_ports: Cow<'static, [u16]>,
-    /// The virtual networks (VNIs of VXLAN and Geneve) that are looked into, `None` for all. A tunnel of another one is not
-    /// opened: its packet stays the outer datagram, and [`Packet::unopened`](crate::Packet::unopened) tells. Where such
-    /// tunnels lie in one another each has to be in the set. Tunnels of other kinds are not asked.
+    /// The virtual networks (VNIs of VXLAN and Geneve) that are looked into, `None` for all. A tunnel of another one
+    /// is not opened: its packet stays the outer datagram, and [`Packet::unopened`](crate::Packet::unopened) tells.
+    /// Where such tunnels lie in one another each has to be in the set. Tunnels of other kinds are not asked.
     pub vnis: Option<BTreeSet<u32>>,
 }
 

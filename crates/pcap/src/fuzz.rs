@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::{Error, Interface, Packet, PacketSource, Piece, SliceReader, StreamReader, Warning};
 
-/// Reads `bytes` as a capture with both readers, the stream in pieces of odd sizes, one by one, in runs, and in pieces that are
-/// offered.
+/// Reads `bytes` as a capture with both readers, the stream in pieces of odd sizes, one by one, in runs, and in
+/// pieces that are offered.
 ///
 /// # Panics
 /// If the readers disagree, if a packet lies outside the file or before the one before it, or if its bytes are

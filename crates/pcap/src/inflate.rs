@@ -1,6 +1,7 @@
 //! Decompression between a source and the reader: gzip of several members, Zstandard of several frames, or none.
 //!
-//! A source may have pauses: what it answers with [`io::ErrorKind::WouldBlock`] is passed on, and reading goes on later where it was.
+//! A source may have pauses: what it answers with [`io::ErrorKind::WouldBlock`] is passed on, and reading goes on
+//! later where it was.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
@@ -91,8 +92,8 @@ impl<R: Read> Read for Watched<R> {
 
 /// Decodes Zstandard frames one after the other; ruzstd's own reader stops after the first.
 ///
-/// ruzstd takes what it asks its source for and forgets it when the source then has a pause. So headers and blocks are gathered
-/// here, and given to it whole.
+/// ruzstd takes what it asks its source for and forgets it when the source then has a pause. So headers and blocks
+/// are gathered here, and given to it whole.
 ///
 /// A frame cut off gives what lies further back than its window (ruzstd keeps that much until the frame ends).
 struct ZstdDecoder<R> {
@@ -216,8 +217,8 @@ impl<R: BufRead> Read for ZstdDecoder<R> {
     }
 }
 
-/// The length of the frame header that begins so, as far as that tells (RFC 8878, section 3.1.1.1): magic number, descriptor, window,
-/// dictionary, size of the contents. Of a skippable frame, its magic number and its length.
+/// The length of the frame header that begins so, as far as that tells (RFC 8878, section 3.1.1.1): magic number,
+/// descriptor, window, dictionary, size of the contents. Of a skippable frame, its magic number and its length.
 fn header_len(unit: &[u8]) -> usize {
     match *unit {
         [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50 => 8,
@@ -232,7 +233,8 @@ fn header_len(unit: &[u8]) -> usize {
     }
 }
 
-/// The length of the block that begins so, as far as that tells (section 3.1.1.2), with the checksum behind the last one of a frame.
+/// The length of the block that begins so, as far as that tells (section 3.1.1.2), with the checksum behind the last
+/// one of a frame.
 fn block_len(unit: &[u8], has_checksum: bool) -> usize {
     let [low, middle, high, ..] = *unit else { return 3 };
     let header = u32::from_le_bytes([low, middle, high, 0]);

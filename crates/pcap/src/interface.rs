@@ -23,7 +23,8 @@ pub struct Interface {
     pub fcs_bytes: Option<u8>,
     /// Number of the section (from 0) that describes it.
     pub section: u32,
-    /// Its part of the file is big-endian, as the capturing machine was: the byte order of what `LinkType::NULL` begins with.
+    /// Its part of the file is big-endian, as the capturing machine was: the byte order of what `LinkType::NULL`
+    /// begins with.
     pub big_endian: bool,
     /// The latest statistics for it, met so far.
     pub statistics: Option<Statistics>,

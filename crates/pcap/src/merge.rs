@@ -61,8 +61,9 @@ impl<S: PacketSource> Merge<S> {
         self.advance_oldest()
     }
 
-    /// The source, if there is but one, and the numbers of its interfaces that are known here: packets may then be taken from
-    /// it itself. `None` for those that it has not delivered a packet of yet; they get theirs by [`advance`](Self::advance).
+    /// The source, if there is but one, and the numbers of its interfaces that are known here: packets may then be
+    /// taken from it itself. `None` for those that it has not delivered a packet of yet; they get theirs by
+    /// [`advance`](Self::advance).
     #[inline]
     pub fn only(&mut self) -> Option<(&mut S, &[Option<u32>])> {
         let ([source], [numbers]) = (self.sources.as_mut_slice(), self.numbers.as_slice()) else {

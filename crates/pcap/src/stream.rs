@@ -17,7 +17,8 @@ use crate::{Error, Interface, Packet, PacketSource, Reason, Warning, classic};
 /// word of a length field. A record is delivered as soon as its last byte has been read.
 ///
 /// Packets may be kept beyond the next step without a copy, by keeping the buffer they lie in
-/// ([`buffer`](Self::buffer)): reading then goes on in another one, and a buffer that nobody keeps any more is used again.
+/// ([`buffer`](Self::buffer)): reading then goes on in another one, and a buffer that nobody keeps any more is used
+/// again.
 ///
 /// Of an uncompressed file several threads may read pieces, and offer them in their order ([`offer`](Self::offer)).
 ///
@@ -58,7 +59,8 @@ impl<R: Read> StreamReader<R> {
     /// Reads the first header. Blocks until enough has arrived to know the format.
     ///
     /// # Errors
-    /// Not a capture, one whose first header is cut off or unusable, or the source failed, or pauses: then what it has given is lost.
+    /// Not a capture, one whose first header is cut off or unusable, or the source failed, or pauses: then what it
+    /// has given is lost.
     pub fn new(source: R) -> Result<Self, Error> {
         let mut source = Inflate::new(source).map_err(|source| Error::Io { offset: 0, source })?;
         let mut buffer = vec![0; BUFFER];
@@ -117,10 +119,11 @@ impl<R: Read> StreamReader<R> {
         Ok(self.packet())
     }
 
-    /// Gives `take` the packets that follow and lie in the buffer as a whole, up to the first that it refuses: that one comes
-    /// again. With each come the buffer and where in the buffer the packet's bytes start.
+    /// Gives `take` the packets that follow and lie in the buffer as a whole, up to the first that it refuses: that
+    /// one comes again. With each come the buffer and where in the buffer the packet's bytes start.
     ///
-    /// May give fewer than there are, or none: the next packet is then to be had with [`next_packet`](Self::next_packet).
+    /// May give fewer than there are, or none: the next packet is then to be had with
+    /// [`next_packet`](Self::next_packet).
     #[inline(always)]
     pub fn run<'b>(&'b mut self, mut take: impl FnMut(&Packet<'b>, &'b Arc<Vec<u8>>, usize) -> bool) {
         self.current = None;
@@ -192,11 +195,12 @@ impl<R: Read> StreamReader<R> {
         self.offset + (self.end - self.start) as u64
     }
 
-    /// Goes on in a piece of the source that somebody else has read, so that its bytes need not be read here: the source must
-    /// not give them again. For sources that are not compressed. The packet in hand is no more.
+    /// Goes on in a piece of the source that somebody else has read, so that its bytes need not be read here: the
+    /// source must not give them again. For sources that are not compressed. The packet in hand is no more.
     ///
-    /// Returns the buffer that was in use until now, or the piece if it is of no use: it does not go on where reading has come
-    /// to, or has no room in front for the part of a record that was left. The source is then to be read as ever.
+    /// Returns the buffer that was in use until now, or the piece if it is of no use: it does not go on where reading
+    /// has come to, or has no room in front for the part of a record that was left. The source is then to be read as
+    /// ever.
     ///
     /// # Errors
     /// The piece, unchanged.

@@ -1,4 +1,5 @@
-//! One worker's analysis: frames become segments, streams, exchanges or ends of flows; those go to the outputs in batches.
+//! One worker's analysis: frames become segments, streams, exchanges or ends of flows; those go to the outputs in
+//! batches.
 //!
 //! ```text
 //!   ring block ──┐                                             ┌─► Http ─► Collector ──┬─► Findings (kept here)
@@ -380,8 +381,9 @@ impl<L: Layer> Engine<L> {
         self.packet(frame, &packet, position, Account::Packet(bytes), part);
     }
 
-    /// Looks at one frame of several whose bytes stay where they are: at once, or, where the table is larger than the caches,
-    /// together with others ([`FlowTable::segments`]). [`end_run`](Self::end_run) must follow, and before anything else.
+    /// Looks at one frame of several whose bytes stay where they are: at once, or, where the table is larger than the
+    /// caches, together with others ([`FlowTable::segments`]). [`end_run`](Self::end_run) must follow, and before
+    /// anything else.
     #[inline]
     pub(crate) fn frame_of_run<'a>(
         &mut self,
@@ -567,9 +569,10 @@ impl<L: Layer> Engine<L> {
         count
     }
 
-    /// Lets time pass, live: to the newest packet, or, if the rings were empty at `idle`, to what must have been taken out of them
-    /// by then. `delay` is how long a packet may be under way from its stamp until its ring has it ready, `post` how much
-    /// longer if another worker found it. `stamped_here` says that the stamps are this machine's time.
+    /// Lets time pass, live: to the newest packet, or, if the rings were empty at `idle`, to what must have been
+    /// taken out of them by then. `delay` is how long a packet may be under way from its stamp until its ring has it
+    /// ready, `post` how much longer if another worker found it. `stamped_here` says that the stamps are this
+    /// machine's time.
     pub(crate) fn pass_time(
         &mut self,
         idle: Option<Instant>,
@@ -620,8 +623,8 @@ impl<L: Layer> Engine<L> {
         counters.publish(&self.ledger);
     }
 
-    /// Ends all flows, hands on the last events and returns what is left. `now`: the end of the input; `None` ends where this
-    /// worker is.
+    /// Ends all flows, hands on the last events and returns what is left. `now`: the end of the input; `None` ends
+    /// where this worker is.
     pub(crate) fn finish(mut self, now: Option<Moment>, counters: &Counters) -> Findings {
         let here =
             Moment { time: self.newest, position: self.packets * self.workers as u64 + self.worker as u64 };
@@ -667,8 +670,8 @@ mod tests {
         (40_000..40_040).map(frame).collect()
     }
 
-    /// A worker that does not come to its mail: what is found for it is shed once the mailbox is full, every packet is in an
-    /// account all the same, and what found room arrives.
+    /// A worker that does not come to its mail: what is found for it is shed once the mailbox is full, every packet
+    /// is in an account all the same, and what found room arrives.
     #[test]
     fn what_finds_no_room_in_a_mailbox_has_an_account() {
         let config = StatsConfig {

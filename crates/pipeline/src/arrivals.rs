@@ -1,5 +1,5 @@
-//! Input that has pauses: pipes, sockets, terminals. Nobody is stuck in reading it: who reads is told that there is nothing, does
-//! what is to be done before a pause, and waits where the end of the run is heard of, too.
+//! Input that has pauses: pipes, sockets, terminals. Nobody is stuck in reading it: who reads is told that there is
+//! nothing, does what is to be done before a pause, and waits where the end of the run is heard of, too.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -13,8 +13,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::files::Bytes;
 
-/// Such an input. Reading from it says [`ErrorKind::WouldBlock`] while it has nothing, whether or not its descriptor blocks: that is
-/// a property of what others may use as well.
+/// Such an input. Reading from it says [`ErrorKind::WouldBlock`] while it has nothing, whether or not its descriptor
+/// blocks: that is a property of what others may use as well.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrivals {
     file: Arc<File>,
@@ -32,9 +32,9 @@ impl Arrivals {
         let _ = poll(&mut wanted, PollTimeout::NONE);
     }
 
-    /// A reader of it, when as much has arrived as tells the format: what has is kept until then, and refused if it is more than
-    /// [`START_MAX`]. `wait` sleeps until there may be something to read; `false` says
-    /// that nobody wants it any more, and there is no reader.
+    /// A reader of it, when as much has arrived as tells the format: what has is kept until then, and refused if it
+    /// is more than [`START_MAX`]. `wait` sleeps until there may be something to read; `false` says that nobody wants
+    /// it any more, and there is no reader.
     pub(crate) fn reader(
         &self,
         wait: &mut dyn FnMut(BorrowedFd<'_>) -> bool,
@@ -54,8 +54,8 @@ impl Arrivals {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => true,
                 Err(source) => return Err(Error::Io { offset: start.len() as u64, source }),
             };
-            // What tells the format is short, unless it is compressed: then it is looked for less often the more there is. A pause is
-            // time for it, and may be a long one.
+            // What tells the format is short, unless it is compressed: then it is looked for less often the more
+            // there is. A pause is time for it, and may be a long one.
             let is_full = start.len() >= START_MAX;
             if start.len() > tried && (start.len() >= enough || is_pause || is_full) {
                 tried = start.len();
@@ -125,8 +125,8 @@ impl Read for Pause {
 
 /// As much as a pipe gives at once.
 const CHUNK: usize = 64 << 10;
-/// In front of a capture's header there may be anything that decompressors pass over, such as Zstandard's skippable frames.
-/// Nobody has written as much there as the longest block of a capture.
+/// In front of a capture's header there may be anything that decompressors pass over, such as Zstandard's skippable
+/// frames. Nobody has written as much there as the longest block of a capture.
 const START_MAX: usize = gannet_pcap::MAX_BLOCK as usize;
 
 #[cfg(test)]
@@ -157,7 +157,8 @@ mod tests {
         assert_eq!(arrivals.read(&mut buffer).unwrap(), 0);
     }
 
-    /// Byte by byte, whatever it is compressed with: as soon as the header is there, and not asked for more than there is.
+    /// Byte by byte, whatever it is compressed with: as soon as the header is there, and not asked for more than
+    /// there is.
     #[test]
     fn a_header_that_comes_in_pieces() {
         let (arrivals, mut writer) = pair();

@@ -6,16 +6,18 @@
 //!   ours     ──┼──┬─────┼───┬──┼───┬───────────────────────►   monotonic
 //!                 taken     taken  taken
 //! ```
-//! No packet is taken before it was stamped: so the least that our clock was ahead of a stamp when its packet was taken is at
-//! least the difference of the clocks, and what our clock says less that is never later than it is. Packets at the end of a block
-//! that has filled are taken at once, so under load it is right to a millisecond; a few packets a second make it right to
-//! within the shortest wait of the last of them. Where the kernel stamps, its time can be asked for.
+//! No packet is taken before it was stamped: so the least that our clock was ahead of a stamp when its packet was
+//! taken is at least the difference of the clocks, and what our clock says less that is never later than it is.
+//! Packets at the end of a block that has filled are taken at once, so under load it is right to a millisecond; a few
+//! packets a second make it right to within the shortest wait of the last of them. Where the kernel stamps, its time
+//! can be asked for.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gannet_packet::Timestamp;
 
-/// The two clocks, compared whenever packets are taken. What was compared long ago is forgotten: clocks drift, and are set.
+/// The two clocks, compared whenever packets are taken. What was compared long ago is forgotten: clocks drift, and
+/// are set.
 #[derive(Debug)]
 pub(crate) struct StampClock {
     begun: Instant,
@@ -59,8 +61,8 @@ impl StampClock {
     }
 }
 
-/// A comparison counts for one to two of these. Longer, and a clock that is set back runs ahead for longer; shorter, and few
-/// packets make for few comparisons. Clocks that drift by 100 millionths are 2 ms apart after both.
+/// A comparison counts for one to two of these. Longer, and a clock that is set back runs ahead for longer; shorter,
+/// and few packets make for few comparisons. Clocks that drift by 100 millionths are 2 ms apart after both.
 const SPAN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 //!               └─ StatsConfig ──── their flows, if asked for
 //! ```
 //!
-//! The command line is one way to fill a [`RunConfig`]; tests are another, so nothing here knows a flag parser. Every default is a constant with its reason. Values that depend on the machine (number of
-//! CPUs, memory) are kept as the rule that was asked for and are resolved by the methods below, which take the
-//! machine's figures as arguments.
+//! The command line is one way to fill a [`RunConfig`]; tests are another, so nothing here knows a flag parser. Every
+//! default is a constant with its reason. Values that depend on the machine (number of CPUs, memory) are kept as the
+//! rule that was asked for and are resolved by the methods below, which take the machine's figures as arguments.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -49,8 +49,8 @@ pub struct CaptureConfig {
     pub input: Input,
     /// At most this many bytes of each frame are kept, a VLAN tag that was put back included.
     pub snaplen: NonZeroU32,
-    /// Keep each frame only up to the end of its layer-4 header and so many bytes more. The frames of a [`Filter`] that was
-    /// made elsewhere are as long as that says.
+    /// Keep each frame only up to the end of its layer-4 header and so many bytes more. The frames of a [`Filter`]
+    /// that was made elsewhere are as long as that says.
     pub headers: Option<u32>,
     /// Which packets are kept, by what is in them; `None` keeps all.
     pub filter: Option<Filter>,
@@ -153,7 +153,8 @@ pub struct IntakeConfig {
 pub struct StatsConfig {
     /// What comes between packets and flows.
     pub intake: IntakeConfig,
-    /// Bounds and times of the flow tables, for each worker. Conversations without TCP have a quarter of that number besides.
+    /// Bounds and times of the flow tables, for each worker. Conversations without TCP have a quarter of that number
+    /// besides.
     pub flows: gannet_flow::Limits,
     /// The outputs of the records. None is fine: the tables are left.
     pub sinks: Vec<SinkSpec>,
@@ -417,13 +418,14 @@ fn sysconf(name: SysconfVar) -> Option<u64> {
 /// Lower cuts frames, higher is refused by libpcap.
 pub const DEFAULT_SNAPLEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(262_144 - 1);
 
-/// The default ring per worker that only records, in bytes: 0.2 s of a saturated 10 Gbit/s link, more than a disk's usual hiccup
-/// (10 to 100 ms). Lower loses packets when the disk pauses; higher costs memory that cannot be swapped.
+/// The default ring per worker that only records, in bytes: 0.2 s of a saturated 10 Gbit/s link, more than a disk's
+/// usual hiccup (10 to 100 ms). Lower loses packets when the disk pauses; higher costs memory that cannot be swapped.
 pub const DEFAULT_RING_BYTES: u64 = 256 << 20;
 
-/// The default ring per worker that analyses: it never waits for a disk (what is recorded beside is copied), and 50 ms of a saturated 10 Gbit/s link
-/// bridge what keeps a thread from its CPU. A larger one costs: where the memory of a virtual machine is backed page by page, the
-/// kernel takes 0.55 s of CPU for each 256 MiB, which was more than the analysis of 500,000 packets.
+/// The default ring per worker that analyses: it never waits for a disk (what is recorded beside is copied), and 50
+/// ms of a saturated 10 Gbit/s link bridge what keeps a thread from its CPU. A larger one costs: where the memory of
+/// a virtual machine is backed page by page, the kernel takes 0.55 s of CPU for each 256 MiB, which was more than the
+/// analysis of 500,000 packets.
 pub const DEFAULT_ANALYSIS_RING_BYTES: u64 = 64 << 20;
 
 /// Default rings take at most this part of the memory, all workers together.

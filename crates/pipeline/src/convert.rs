@@ -176,7 +176,8 @@ impl Conversion<'_> {
     }
 }
 
-/// The link type of the main file: the first packet's; a file without packets may still name one. The filter must go with it.
+/// The link type of the main file: the first packet's; a file without packets may still name one. The filter must go
+/// with it.
 fn main_link_type(merge: &Merge<impl PacketSource>, selection: &Selection<'_>) -> Result<LinkType, Error> {
     let of_packet = merge.packet().and_then(|(_, packet)| merge.interface(packet.frame.interface));
     let first = |source: usize| Some((source, merge.sources().get(source)?.interfaces().first()?));

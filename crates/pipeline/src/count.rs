@@ -20,12 +20,12 @@ pub struct Count {
     pub warning: Option<String>,
 }
 
-/// Runs a filter on every packet of a file. Several link types in a file are no hindrance as long as the filter is good for
-/// each of them.
+/// Runs a filter on every packet of a file. Several link types in a file are no hindrance as long as the filter is
+/// good for each of them.
 ///
 /// # Errors
-/// A file that cannot be read or is no capture; a filter that is refused for the link type of a packet, or, in a file without
-/// packets, for that of its interface.
+/// A file that cannot be read or is no capture; a filter that is refused for the link type of a packet, or, in a file
+/// without packets, for that of its interface.
 pub fn count(input: &FileInput, filter: &FileFilter) -> Result<Count, Error> {
     let mut reader = buffered_reader(input)?;
     let mut count = Count::default();

@@ -7,12 +7,12 @@
 //!   └───────── every thread, in turns ─────────┘                           every thread, its own worker's
 //! ```
 //!
-//! Before packets are shared out tunnels are opened and datagrams put together, so that all of a flow comes to one worker, in
-//! order. On a single processor one thread reads and analyses; its worker does all that for itself.
+//! Before packets are shared out tunnels are opened and datagrams put together, so that all of a flow comes to one
+//! worker, in order. On a single processor one thread reads and analyses; its worker does all that for itself.
 //!
-//! The result is the same for any number of workers: batches are cut without regard to it ([`reading`]), every worker gets
-//! every end of a batch, time passes there alone, and records are ordered by the packet that completed them. Packets stay
-//! in the buffers that the files are read into, which are kept for as long as a worker looks at them.
+//! The result is the same for any number of workers: batches are cut without regard to it ([`reading`]), every worker
+//! gets every end of a batch, time passes there alone, and records are ordered by the packet that completed them.
+//! Packets stay in the buffers that the files are read into, which are kept for as long as a worker looks at them.
 
 mod reading;
 mod relay;
@@ -144,7 +144,8 @@ pub(crate) fn run(
     })
 }
 
-/// Waits until the outputs have written everything, for as long as the run is not told to end. `report` is what there is to tell.
+/// Waits until the outputs have written everything, for as long as the run is not told to end. `report` is what there
+/// is to tell.
 fn await_outputs(hub: &Hub, control: &Control, events: &dyn Fn(Event), report: impl Fn() -> Report) {
     while !hub.wait(LOOK_AROUND) && !control.stopping() {
         match control.take() {
@@ -167,8 +168,8 @@ struct Done<'a> {
     sorted: Option<(Amount, AnalysisLedger)>,
 }
 
-/// One thread reads and analyses: on a single processor others would only take it from one another, and what has been read
-/// would leave its caches before they get to it (measured: a quarter more time for a capture of 3 GB).
+/// One thread reads and analyses: on a single processor others would only take it from one another, and what has been
+/// read would leave its caches before they get to it (measured: a quarter more time for a capture of 3 GB).
 fn alone<'a>(
     mut reading: Reading<'a>,
     plan: &AnalysisPlan<'_>,
@@ -277,8 +278,8 @@ struct Desk<'a> {
     events: &'a dyn Fn(Event),
     counters: &'a [Counters],
     begun: Instant,
-    /// What has been said about outputs that could not be opened again. `None` until it has been asked for: there is nothing to
-    /// tell, and asking costs more than a batch should.
+    /// What has been said about outputs that could not be opened again. `None` until it has been asked for: there is
+    /// nothing to tell, and asking costs more than a batch should.
     told: Option<Vec<String>>,
 }
 

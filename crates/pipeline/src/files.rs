@@ -21,8 +21,9 @@ use crate::ledger::Report;
 /// A source of bytes that any thread may read.
 pub(crate) type Bytes = Box<dyn Read + Send>;
 
-/// A reader whose packets can be kept without being copied: it reads ahead in buffers. Measured against a mapped file: what
-/// copying costs is less than what the faults of 4 KiB pages do, and a file that shrinks is an error instead of a signal.
+/// A reader whose packets can be kept without being copied: it reads ahead in buffers. Measured against a mapped
+/// file: what copying costs is less than what the faults of 4 KiB pages do, and a file that shrinks is an error
+/// instead of a signal.
 pub(crate) fn buffered_reader(input: &FileInput) -> Result<StreamReader<Bytes>, Error> {
     let bytes: Bytes = match input {
         FileInput::Stdin => Box::new(io::stdin()),
@@ -41,8 +42,8 @@ pub(crate) struct Opened {
     pub(crate) arrivals: Option<Arrivals>,
 }
 
-/// Opens an input, and reads its header. Of what has pauses the header may be long in coming: `wait` sleeps until there may be
-/// more of it; if that says `false`, nobody wants it any more, and `None` is returned.
+/// Opens an input, and reads its header. Of what has pauses the header may be long in coming: `wait` sleeps until
+/// there may be more of it; if that says `false`, nobody wants it any more, and `None` is returned.
 fn open(input: &FileInput, wait: &mut dyn FnMut(BorrowedFd<'_>) -> bool) -> Result<Option<Opened>, Error> {
     let file = match input {
         FileInput::Stdin => {
@@ -92,7 +93,8 @@ fn failed(input: &FileInput) -> impl Fn(gannet_pcap::Error) -> Error {
     |source| Error::Input { path: path_of(input).to_owned(), source }
 }
 
-/// A file that several threads read for one reader, and the reader itself: a source that goes on where reading has come to.
+/// A file that several threads read for one reader, and the reader itself: a source that goes on where reading has
+/// come to.
 ///
 /// The pieces have one size and begin where the reader stood when it was made. They are numbered from 0.
 #[derive(Clone, Debug)]
@@ -104,7 +106,8 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Reads a piece into a buffer. If that fails or the file has ended it is shorter, or empty: the reader then finds out why.
+    /// Reads a piece into a buffer. If that fails or the file has ended it is shorter, or empty: the reader then
+    /// finds out why.
     pub(crate) fn read(&self, number: u64, mut buffer: Arc<Vec<u8>>) -> Piece {
         let at = self.first + number * PIECE as u64;
         // A buffer that others keep is left to them.
@@ -201,9 +204,10 @@ pub(crate) fn wanted(config: &CaptureConfig, packet: &Packet<'_>) -> Option<Pack
     (direction && kind).then_some(went)
 }
 
-/// Bytes of a file that a thread reads at once: little enough to be in its processor's own cache when it is walked through.
+/// Bytes of a file that a thread reads at once: little enough to be in its processor's own cache when it is walked
+/// through.
 const PIECE: usize = 256 << 10;
 
-/// Room in front of a piece for the part of a record that the piece before ended with. A longer part, of a record that no
-/// network has seen, is read by the reader itself.
+/// Room in front of a piece for the part of a record that the piece before ended with. A longer part, of a record
+/// that no network has seen, is read by the reader itself.
 const PIECE_ROOM: usize = 128 << 10;

@@ -5,8 +5,8 @@
 //!   (text)   └─ files ─► a program for each link type, when its first packet comes ──► virtual machine
 //! ```
 //!
-//! The program's return value is how many bytes of a packet are kept, 0 rejects it; so a snapshot length that is computed
-//! (`-s headers`) is a program as well, with or without a filter.
+//! The program's return value is how many bytes of a packet are kept, 0 rejects it; so a snapshot length that is
+//! computed (`-s headers`) is a program as well, with or without a filter.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -40,8 +40,8 @@ enum Form {
 }
 
 impl Filter {
-    /// An expression of the filter language. Whether it means something is found out here; whether it does so for a link type,
-    /// when a run begins or meets it.
+    /// An expression of the filter language. Whether it means something is found out here; whether it does so for a
+    /// link type, when a run begins or meets it.
     ///
     /// # Errors
     /// What is wrong with it whatever the link type.
@@ -166,8 +166,8 @@ pub(crate) fn implied(decap: &Decap) -> String {
     format!("TCP, tunnels ({kinds}), fragments")
 }
 
-/// The mask of the network that a single interface is in, by its first address; 0 for several interfaces, which are in as many
-/// networks.
+/// The mask of the network that a single interface is in, by its first address; 0 for several interfaces, which are
+/// in as many networks.
 fn netmask(specs: &[InterfaceSpec]) -> u32 {
     let [InterfaceSpec { name: InterfaceName::Named(name), netns }] = specs else { return 0 };
     let facts = gannet_ring::netns::enter(netns.as_ref(), || {
@@ -223,8 +223,8 @@ impl<'a> Selection<'a> {
         self.capture.count.is_some_and(|count| self.read - self.filtered >= count.get())
     }
 
-    /// Makes the program for packets of an interface that are going to come, so that a filter that does not go with them is
-    /// refused before outputs are opened.
+    /// Makes the program for packets of an interface that are going to come, so that a filter that does not go with
+    /// them is refused before outputs are opened.
     pub(crate) fn expect(&self, source: usize, interface: &Interface) -> Result<(), Error> {
         let Some(filter) = &self.filter else { return Ok(()) };
         let made = filter.machine(interface.link_type, interface.big_endian);

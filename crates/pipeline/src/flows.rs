@@ -7,8 +7,8 @@
 //!   packets without TCP ──► Conversations ──► idle, end ─────────►
 //! ```
 //!
-//! A connection that has ended in order is reported when the table forgets it, a few seconds later: the acknowledgement of its
-//! last FIN belongs to it.
+//! A connection that has ended in order is reported when the table forgets it, a few seconds later: the
+//! acknowledgement of its last FIN belongs to it.
 
 use std::collections::HashMap;
 

@@ -5,8 +5,8 @@
 //!                    └─ fragment ─► Fragments ─► Datagram ─► Packet ──────┘
 //! ```
 //!
-//! It knows no flow table and no handler. Files with several workers have one intake, in front of all of them, so that every
-//! packet of a flow finds the way to the flow's worker; elsewhere each worker has its own.
+//! It knows no flow table and no handler. Files with several workers have one intake, in front of all of them, so
+//! that every packet of a flow finds the way to the flow's worker; elsewhere each worker has its own.
 
 use gannet_flow::{Datagram, Fragments, Heard, IcmpError, Moment, QuotedSegment, Segment, Taken};
 use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Timestamp, Transport};
@@ -34,8 +34,8 @@ pub(crate) enum Found<'a> {
     Nothing,
 }
 
-/// What of a packet is to be looked at. An ICMP error is of two flows: the one it is about, and its own conversation. Where those
-/// are with different workers each gets the packet, and its part.
+/// What of a packet is to be looked at. An ICMP error is of two flows: the one it is about, and its own conversation.
+/// Where those are with different workers each gets the packet, and its part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Part {
     /// All there is.
@@ -64,8 +64,8 @@ impl Intake {
         Packet::decode_inside(frame, &self.config.decap, around)
     }
 
-    /// Takes a fragment, into `ledger`, too. Returns the datagram if it is whole now. That may hold a tunnel with a fragment, so it
-    /// is looked into until there is none; the depth of tunnels bounds this.
+    /// Takes a fragment, into `ledger`, too. Returns the datagram if it is whole now. That may hold a tunnel with a
+    /// fragment, so it is looked into until there is none; the depth of tunnels bounds this.
     #[cold]
     pub(crate) fn fragment(
         &mut self,

@@ -46,8 +46,8 @@ use config::{Input, RunConfig};
 use control::{Control, Event};
 use ledger::Report;
 
-/// Runs a recording, an analysis, or both to the end: until `control` says so, the count or the duration is reached, the
-/// files are read, or the readers of all outputs have gone.
+/// Runs a recording, an analysis, or both to the end: until `control` says so, the count or the duration is reached,
+/// the files are read, or the readers of all outputs have gone.
 ///
 /// `events` is called on the calling thread. A capture that has begun ends with a report even if something failed on
 /// the way: what was lost is in its ledger.

@@ -207,8 +207,8 @@ impl Outputs {
             Writer::new(output, writer_plan(record, &config.capture, worker, workers, aim.is_some()))
         });
         let analysis = self.records.as_ref().zip(aim).map(|(hub, aim)| {
-            // A packet waits in its block for the time-out at most, then for its turn. One that is handed over did so at another
-            // worker, and waits once more until what this worker was given before it must have come.
+            // A packet waits in its block for the time-out at most, then for its turn. One that is handed over did so
+            // at another worker, and waits once more until what this worker was given before it must have come.
             let patience = config.capture.block_timeout * 2;
             let skew = if self.post.is_some() { patience * 2 } else { Duration::ZERO };
             let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone(), skew, live: true };

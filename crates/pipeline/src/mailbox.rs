@@ -1,7 +1,7 @@
 //! From worker to worker: what a worker found that is of another one's flows.
 //!
-//! The kernel gives a worker whole flows as far as its fanout program sees them. What it does not see (other tunnels, datagrams in
-//! fragments) arrives anywhere, and is copied to the worker of its flow.
+//! The kernel gives a worker whole flows as far as its fanout program sees them. What it does not see (other tunnels,
+//! datagrams in fragments) arrives anywhere, and is copied to the worker of its flow.
 //!
 //! ```text
 //!   worker 0                       ┌── filled ──► ┐                                worker 1
@@ -10,13 +10,13 @@
 //!                         over
 //! ```
 //!
-//! There is a mailbox for each pair of workers in each direction, so it has one writer and one reader. Parcels are the memory:
-//! [`PARCELS`] of [`PARCEL_BYTES`] for each mailbox, made when they are needed first and used again and again. If all are filled, the
-//! reader is behind, and what comes is shed and counted. Somebody who sleeps is woken.
+//! There is a mailbox for each pair of workers in each direction, so it has one writer and one reader. Parcels are
+//! the memory: [`PARCELS`] of [`PARCEL_BYTES`] for each mailbox, made when they are needed first and used again and
+//! again. If all are filled, the reader is behind, and what comes is shed and counted. Somebody who sleeps is woken.
 //!
-//! Blocks of all workers become ready at moments of their own. A worker lets a parcel wait until its own rings have come to the
-//! time of the parcel, so that a handshake that it was given by the kernel is in front of data that it was sent; for a bounded time,
-//! as it may be given nothing, and only while the mailbox is less than half full.
+//! Blocks of all workers become ready at moments of their own. A worker lets a parcel wait until its own rings have
+//! come to the time of the parcel, so that a handshake that it was given by the kernel is in front of data that it
+//! was sent; for a bounded time, as it may be given nothing, and only while the mailbox is less than half full.
 //!
 //! At the end everybody goes on reading until nobody writes any more.
 
@@ -140,8 +140,8 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// Of worker `worker`. `fanout` is how the kernel chooses a worker, `patience` how long a packet may be in a ring before the
-    /// worker sees it.
+    /// Of worker `worker`. `fanout` is how the kernel chooses a worker, `patience` how long a packet may be in a ring
+    /// before the worker sees it.
     pub(crate) fn new(
         office: &Arc<PostOffice>,
         worker: usize,
@@ -160,8 +160,9 @@ impl Post {
         }
     }
 
-    /// The worker of a flow, if that is another one. It is the one that the fanout program chooses for bare packets; where the
-    /// kernel chooses by itself only flows in tunnels can be shared out, and what is `bare` stays where it is.
+    /// The worker of a flow, if that is another one. It is the one that the fanout program chooses for bare packets;
+    /// where the kernel chooses by itself only flows in tunnels can be shared out, and what is `bare` stays where it
+    /// is.
     #[inline]
     pub(crate) fn other_owner(&self, key: &FlowKey, bare: bool) -> Option<usize> {
         if bare && !self.knows_bare {
@@ -217,8 +218,8 @@ impl Post {
         }
     }
 
-    /// Gives what others sent to `taker`, the letters of each in the order in which they were written. What is later than
-    /// `reached`, the time to which the own rings have come, waits for a while.
+    /// Gives what others sent to `taker`, the letters of each in the order in which they were written. What is later
+    /// than `reached`, the time to which the own rings have come, waits for a while.
     pub(crate) fn take(&mut self, reached: Timestamp, mut taker: impl FnMut(Found<'_>, End, Account)) {
         let office = &self.office;
         for (from, waiting) in self.waiting.iter_mut().enumerate().filter(|(from, _)| *from != self.worker) {
@@ -368,8 +369,8 @@ const PARCEL_BYTES: usize = 256 << 10;
 /// Letters of a parcel: packets of 64 bytes fill it as well.
 const PARCEL_LETTERS: usize = 1 << 10;
 
-/// Parcels of a mailbox: four ring blocks of large packets. Fewer shed when a worker is kept from its CPU for a moment; more
-/// keep more memory, which is 6 MiB for each of the mailboxes that are used.
+/// Parcels of a mailbox: four ring blocks of large packets. Fewer shed when a worker is kept from its CPU for a
+/// moment; more keep more memory, which is 6 MiB for each of the mailboxes that are used.
 const PARCELS: usize = 16;
 
 #[cfg(test)]

@@ -56,8 +56,8 @@ pub(crate) fn output_plan(
     })
 }
 
-/// The plan of worker `worker` of `workers`. Beside an analysis packets are copied out of the ring: the kernel fills its
-/// blocks in order, so one that waits for a slow disk would stop it, and records would be lost with packets.
+/// The plan of worker `worker` of `workers`. Beside an analysis packets are copied out of the ring: the kernel fills
+/// its blocks in order, so one that waits for a slow disk would stop it, and records would be lost with packets.
 pub(crate) fn writer_plan(
     config: &RecordConfig,
     capture: &CaptureConfig,
@@ -78,8 +78,8 @@ pub(crate) fn writer_plan(
     }
 }
 
-/// Buffers of 1 MiB that may wait for the disk beside an analysis, which waits for nothing: 0.1 s of a saturated 10 Gbit/s
-/// link. They are allocated when they are needed.
+/// Buffers of 1 MiB that may wait for the disk beside an analysis, which waits for nothing: 0.1 s of a saturated 10
+/// Gbit/s link. They are allocated when they are needed.
 const WRITES_BESIDE_ANALYSIS: usize = 128;
 
 /// True if files will be created later in a directory that the bare user could not write to. `several`: frames of

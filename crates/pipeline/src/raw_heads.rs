@@ -6,8 +6,8 @@
 //!   flow ─► stream ─► HTTP ─► head that several packets carried, or of which the end is missing ──► told
 //! ```
 //!
-//! A head within one packet is never told by the stream: the packet was, if it begins with one. So every head is told once
-//! for each time that httpry would have seen it, and those that it sees in part are told whole.
+//! A head within one packet is never told by the stream: the packet was, if it begins with one. So every head is told
+//! once for each time that httpry would have seen it, and those that it sees in part are told whole.
 
 use gannet_flow::Segment;
 use gannet_http::{HeadEvent, HeadExtent, HeadKind, PortSet};

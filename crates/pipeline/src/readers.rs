@@ -1,7 +1,8 @@
 //! FIFOs among the outputs: a run begins when each of them has its reader, as tcpdump's does.
 //!
-//! To open a FIFO for writing the plain way sleeps in the kernel until somebody reads from it, and no signal that is only
-//! noted ends that sleep. So the FIFOs are tried without sleeping, beside the control of the run, before the outputs are opened.
+//! To open a FIFO for writing the plain way sleeps in the kernel until somebody reads from it, and no signal that is
+//! only noted ends that sleep. So the FIFOs are tried without sleeping, beside the control of the run, before the
+//! outputs are opened.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -20,13 +21,14 @@ use crate::analysis::Aim;
 use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::ledger::Report;
 
-/// FIFOs that have readers. While this is there, opening them for writing does not wait, even if a reader has gone meanwhile.
+/// FIFOs that have readers. While this is there, opening them for writing does not wait, even if a reader has gone
+/// meanwhile.
 pub(crate) struct Held {
     _ends: Vec<File>,
 }
 
-/// Waits until every FIFO that the run will write to has a reader; `None` if the run is to end instead. `report` is what there
-/// is to tell meanwhile.
+/// Waits until every FIFO that the run will write to has a reader; `None` if the run is to end instead. `report` is
+/// what there is to tell meanwhile.
 pub(crate) fn await_readers(
     aim: Option<Aim<'_>>,
     destination: Option<&Destination>,
@@ -51,14 +53,15 @@ pub(crate) fn await_readers(
     for path in records.chain(packets).filter(|path| is_fifo(path)) {
         // What cannot be opened is told of by whoever opens the outputs.
         ends.extend(await_reader(path, control, events, report)?);
-        // Linux opens a FIFO for both ways at once, and as long as it is open for reading nobody waits who opens it for writing.
+        // Linux opens a FIFO for both ways at once, and as long as it is open for reading nobody waits who opens it
+        // for writing.
         ends.extend(open(path, OpenOptions::new().read(true).write(true)));
     }
     Some(Held { _ends: ends })
 }
 
-/// Opens a FIFO for writing as soon as somebody reads from it; `None` if the run is to end instead. Writing does not wait: see
-/// [`write_all`]. `events` is told of the wait, and of `report` when that is asked for meanwhile.
+/// Opens a FIFO for writing as soon as somebody reads from it; `None` if the run is to end instead. Writing does not
+/// wait: see [`write_all`]. `events` is told of the wait, and of `report` when that is asked for meanwhile.
 pub fn await_reader(
     fifo: &Path,
     control: &Control,
@@ -84,8 +87,8 @@ pub fn await_reader(
     }
 }
 
-/// Writes all of `bytes` to a file, or to a FIFO that was opened by [`await_reader`]. A reader that reads nothing is waited for
-/// until the run is to end, and then for [`MAX_END`] more.
+/// Writes all of `bytes` to a file, or to a FIFO that was opened by [`await_reader`]. A reader that reads nothing is
+/// waited for until the run is to end, and then for [`MAX_END`] more.
 pub fn write_all(mut file: &File, mut bytes: &[u8], control: &Control) -> io::Result<()> {
     let mut ending_since = None;
     while !bytes.is_empty() {

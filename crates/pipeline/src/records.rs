@@ -15,7 +15,8 @@ use crate::layer::Findings;
 use crate::ledger::{HttpReport, Ledger};
 
 /// Opens the outputs of records; their threads are not started yet. Live records are written as they come, and shed
-/// rather than waited for; those of files in the order of their packets, and waited for. `writing` is [`Writing::ByThreads`] if they are live.
+/// rather than waited for; those of files in the order of their packets, and waited for. `writing` is
+/// [`Writing::ByThreads`] if they are live.
 pub(crate) fn records_hub(
     aim: Aim<'_>,
     names: &Interfaces,

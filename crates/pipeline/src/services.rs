@@ -1,5 +1,5 @@
-//! Protocols that can be told by their first bytes, besides those that the HTTP layer knows. Only what is sure: a wrong name is
-//! worse than none.
+//! Protocols that can be told by their first bytes, besides those that the HTTP layer knows. Only what is sure: a
+//! wrong name is worse than none.
 
 use gannet_record::Service;
 
@@ -24,8 +24,8 @@ pub(crate) fn of_command(bytes: &[u8]) -> Option<Service> {
     }
 }
 
-/// Whether this is a DNS message (RFC 1035, section 4.1): an operation that exists, as many records as a message can hold, and in the
-/// first place a name with a type and a class that exist.
+/// Whether this is a DNS message (RFC 1035, section 4.1): an operation that exists, as many records as a message can
+/// hold, and in the first place a name with a type and a class that exist.
 pub(crate) fn is_dns(message: &[u8]) -> bool {
     let Some((header, mut rest)) = message.split_first_chunk::<12>() else { return false };
     let [_, _, flags, _, counts @ ..] = *header;

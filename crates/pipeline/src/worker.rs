@@ -89,8 +89,8 @@ struct Progress {
 }
 
 impl Worker {
-    /// Captures until the run is to end. The rings have been joined to their groups; the filters are opened here. Returns
-    /// what its analysis found.
+    /// Captures until the run is to end. The rings have been joined to their groups; the filters are opened here.
+    /// Returns what its analysis found.
     pub(crate) fn run(mut self) -> Option<Findings> {
         let opened = self.set_filter();
         let failed = opened.is_err();
@@ -240,8 +240,8 @@ impl Worker {
     fn pass_time(&mut self, idle: Option<Instant>) {
         let Some(analysis) = &mut self.analysis else { return };
         let stamped_here = self.sources.iter().all(|source| !source.ring.hardware_stamps());
-        // A packet waits in its block for the time-out at most. One that another worker found waits once more until what this
-        // worker was given before it must have come.
+        // A packet waits in its block for the time-out at most. One that another worker found waits once more until
+        // what this worker was given before it must have come.
         analysis.pass_time(idle, self.block_timeout + TIMER_MARGIN, self.block_timeout * 2, stamped_here);
         analysis.flush();
     }
@@ -406,8 +406,9 @@ const BLOCKS_PER_TURN: usize = 16;
 /// 15 million packets/s fill in under 5 minutes; a report wants them younger than that.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(100);
 
-/// How often the clock of an analysis goes on while no packets come. With it, the time-out and the margin a request that has to wait
-/// too long is told of within 200 ms; a worker that wakes so often and has nothing to do takes a thousandth of a CPU.
+/// How often the clock of an analysis goes on while no packets come. With it, the time-out and the margin a request
+/// that has to wait too long is told of within 200 ms; a worker that wakes so often and has nothing to do takes a
+/// thousandth of a CPU.
 const TICK_EVERY: Duration = Duration::from_millis(50);
 
 /// The kernel hands over a block at its time-out, or so much later on a busy machine.

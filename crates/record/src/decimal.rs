@@ -1,7 +1,7 @@
 //! Numbers in decimal, eight digits at a time.
 //!
-//! Half of a record's numbers are times of nineteen digits. A word holds eight, and a multiplication divides several parts of
-//! it at once:
+//! Half of a record's numbers are times of nineteen digits. A word holds eight, and a multiplication divides several
+//! parts of it at once:
 //!
 //! ```text
 //!   12345678  ►  1234 | 5678  ►  12 | 34 | 56 | 78  ►  1 | 2 | 3 | 4 | 5 | 6 | 7 | 8
@@ -11,8 +11,8 @@ use std::cell::Cell;
 
 /// Where text is put.
 pub(crate) trait Room {
-    /// Appends the first `len` of `bytes`. What is behind them may be written and is then taken back: copying a number of
-    /// bytes that is known when compiling is an instruction or two instead of a call.
+    /// Appends the first `len` of `bytes`. What is behind them may be written and is then taken back: copying a
+    /// number of bytes that is known when compiling is an instruction or two instead of a call.
     fn put<const N: usize>(&mut self, bytes: [u8; N], len: usize);
 }
 
@@ -53,7 +53,8 @@ fn write_long(value: u64, out: &mut impl Room) {
     out.put(digits, len);
 }
 
-/// Puts `value` in decimal at the start of `room`. Returns how many digits these are; what is behind them may be written, too.
+/// Puts `value` in decimal at the start of `room`. Returns how many digits these are; what is behind them may be
+/// written, too.
 #[inline]
 pub(crate) fn put(value: u64, room: &mut [u8; DIGITS_ROOM]) -> usize {
     if value < EIGHT_DIGITS {
@@ -64,8 +65,8 @@ pub(crate) fn put(value: u64, room: &mut [u8; DIGITS_ROOM]) -> usize {
     put_long(value, room)
 }
 
-/// More than eight digits. All the times of a record are likely to have the same ones before the last eight, which are a tenth
-/// of a second: these are kept.
+/// More than eight digits. All the times of a record are likely to have the same ones before the last eight, which
+/// are a tenth of a second: these are kept.
 #[inline(never)]
 fn put_long(value: u64, room: &mut [u8; DIGITS_ROOM]) -> usize {
     let (above, last) = (value / EIGHT_DIGITS, value % EIGHT_DIGITS);
@@ -127,8 +128,9 @@ fn first(value: u64) -> ([u8; 8], usize) {
 /// The eight digits of a number below [`EIGHT_DIGITS`], a byte each, the first in the lowest.
 #[inline]
 fn digits(value: u64) -> u64 {
-    // Each step leaves the quotient in the lower half of a part and puts the remainder into the upper. That a product shifted
-    // is the quotient is true of all that a part can be: 10,486 / 2^20 for numbers below 10,000, 103 / 2^10 below 100.
+    // Each step leaves the quotient in the lower half of a part and puts the remainder into the upper. That a product
+    // shifted is the quotient is true of all that a part can be: 10,486 / 2^20 for numbers below 10,000, 103 / 2^10
+    // below 100.
     let fours = (value / 10_000) | ((value % 10_000) << 32);
     let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
     let twos = hundreds | ((fours - hundreds * 100) << 16);

@@ -1,4 +1,5 @@
-//! The registry of the fields of a record: what there is, of which type, in which lines, and what it means. Said once, here.
+//! The registry of the fields of a record: what there is, of which type, in which lines, and what it means. Said
+//! once, here.
 //!
 //! ```text
 //!   FIELDS ──┬──► schema: what `gannet http --schema` prints
@@ -6,8 +7,8 @@
 //!            └──► Choice: the fields that `--fields` names, checked against it; the writer asks it what to leave out
 //! ```
 //!
-//! A name has a dot for each object around it, and `[]` behind the name of an array of objects. A test walks records of all
-//! kinds and fails if one has a key that is not here, or if one that is here is in none of them.
+//! A name has a dot for each object around it, and `[]` behind the name of an array of objects. A test walks records
+//! of all kinds and fails if one has a key that is not here, or if one that is here is in none of them.
 
 mod choice;
 mod list;

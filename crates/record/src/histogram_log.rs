@@ -12,9 +12,9 @@
 //!                                                                 └ its beginning, in seconds from StartTime
 //! ```
 //!
-//! Before them comes a line without a tag, which is all of them together: HdrHistogram's own HistogramLogProcessor looks at such
-//! lines alone unless it is told of a tag. A tag may hold neither comma nor blank nor line
-//! feed, and a value here no `;`: such characters are percent-encoded, as in URLs, so that the tag of a path is its own.
+//! Before them comes a line without a tag, which is all of them together: HdrHistogram's own HistogramLogProcessor
+//! looks at such lines alone unless it is told of a tag. A tag may hold neither comma nor blank nor line feed, and a
+//! value here no `;`: such characters are percent-encoded, as in URLs, so that the tag of a path is its own.
 
 use std::fmt::Write;
 use std::io;
@@ -27,8 +27,8 @@ use crate::Latencies;
 use crate::latency::{Key, Times};
 
 impl Latencies {
-    /// Writes the histograms as an HdrHistogram log of one interval, from the first exchange's first byte to the last one's
-    /// last. Fails only as `out` does.
+    /// Writes the histograms as an HdrHistogram log of one interval, from the first exchange's first byte to the last
+    /// one's last. Fails only as `out` does.
     pub fn write_log(&self, out: &mut impl io::Write) -> io::Result<()> {
         let (first, last) = self.span().unwrap_or_default();
         let start = SystemTime::UNIX_EPOCH + Duration::from_nanos(first);

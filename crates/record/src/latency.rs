@@ -5,9 +5,9 @@
 //!                (1,500 at most)                             └─ times: a short list, then an HDR histogram
 //! ```
 //!
-//! What is measured is `timing.total`: request's first byte to response's last. Only complete exchanges whose times are to
-//! be trusted enter the histograms; the others are counted with the reason. Tunnels (101, CONNECT) live as long as their
-//! users like, which says nothing of the server: counted, too, but not measured.
+//! What is measured is `timing.total`: request's first byte to response's last. Only complete exchanges whose times
+//! are to be trusted enter the histograms; the others are counted with the reason. Tunnels (101, CONNECT) live as
+//! long as their users like, which says nothing of the server: counted, too, but not measured.
 
 mod key;
 mod reason;
@@ -29,8 +29,8 @@ use crate::summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, Summ
 
 /// One worker's histograms: one for each method, status class, host and route. Merged at the end.
 ///
-/// The result does not depend on how exchanges are spread over workers nor on their order, as long as no worker meets more
-/// than [`MAX_KEYS`] of those: then it depends on which of them a worker met first.
+/// The result does not depend on how exchanges are spread over workers nor on their order, as long as no worker meets
+/// more than [`MAX_KEYS`] of those: then it depends on which of them a worker met first.
 pub struct Latencies {
     routes: Routes,
     /// Where the cell of a [`Key`]'s text is.
@@ -43,9 +43,10 @@ pub struct Latencies {
     span: Option<(u64, u64)>,
 }
 
-/// How many combinations of method, status class, host and route have a histogram of their own. Of those that come later the
-/// hosts are counted as one; at half as many again, the routes are, too. Hosts and paths are a stranger's: made-up ones
-/// take memory (37 KB each, once they have been asked for often) only up to here, and made-up hosts do not hide routes.
+/// How many combinations of method, status class, host and route have a histogram of their own. Of those that come
+/// later the hosts are counted as one; at half as many again, the routes are, too. Hosts and paths are a stranger's:
+/// made-up ones take memory (37 KB each, once they have been asked for often) only up to here, and made-up hosts do
+/// not hide routes.
 pub const MAX_KEYS: usize = 1_000;
 
 impl Latencies {
@@ -273,8 +274,8 @@ impl Cell {
     }
 }
 
-/// Whether something went wrong at the server's end: it said so, reset the connection, or ended it without an answer. That
-/// an answer was not captured says nothing of the server.
+/// Whether something went wrong at the server's end: it said so, reset the connection, or ended it without an answer.
+/// That an answer was not captured says nothing of the server.
 fn is_error(state: State, status: Option<u16>) -> bool {
     matches!(status, Some(500..)) || matches!(state, State::Aborted | State::OrphanRequest)
 }

@@ -7,8 +7,8 @@
 //!                                                        └─► an HdrHistogram log
 //! ```
 //!
-//! No I/O here: records are written by whoever has an output (`gannet-sink`), histograms are filled by the workers, each
-//! its own, and merged at the end.
+//! No I/O here: records are written by whoever has an output (`gannet-sink`), histograms are filled by the workers,
+//! each its own, and merged at the end.
 #![forbid(unsafe_code)]
 
 mod decimal;

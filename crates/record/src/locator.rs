@@ -5,10 +5,10 @@
 //!   ├──────── id ──────────────┤ ├── client ───┤ ├─ server ──┤ ├── first, ns ────┤ ├ ns to the last
 //! ```
 //!
-//! An index of a recording knows packets by their ends and their time; neither can be computed from an id. A locator has all
-//! three, so that extraction reads the few extents in which the exchange can be, takes the packets of these ends, and
-//! tells by the id whether it found the right connection. An address and its port have a full stop between them, as in
-//! tcpdump's lines, and nothing in the text means anything to a shell.
+//! An index of a recording knows packets by their ends and their time; neither can be computed from an id. A locator
+//! has all three, so that extraction reads the few extents in which the exchange can be, takes the packets of these
+//! ends, and tells by the id whether it found the right connection. An address and its port have a full stop between
+//! them, as in tcpdump's lines, and nothing in the text means anything to a shell.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,8 +32,8 @@ pub struct Locator {
     pub client: Endpoint,
     /// Who answered.
     pub server: Endpoint,
-    /// The first packet of it: the SYN, if it is the first exchange of a connection whose handshake was seen, else the one
-    /// with the first byte of the request, or of a response without one.
+    /// The first packet of it: the SYN, if it is the first exchange of a connection whose handshake was seen, else
+    /// the one with the first byte of the request, or of a response without one.
     pub first: Timestamp,
     /// The packet with the last byte of it; of a connection that became a tunnel, the connection's last. What only
     /// acknowledges that byte comes a round trip later.

@@ -1,5 +1,5 @@
-//! Sets of names that are looked for in heads: "Each field line consists of a case-insensitive field name" (RFC 9112, section
-//! 5).
+//! Sets of names that are looked for in heads: "Each field line consists of a case-insensitive field name" (RFC 9112,
+//! section 5).
 
 use crate::words::AnyCase;
 

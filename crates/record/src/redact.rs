@@ -1,11 +1,11 @@
 //! Masking of credentials: header fields that carry them, signatures in queries, user names and passwords in URLs.
 //!
-//! As OpenTelemetry has it for `url.full` and `url.query`: the key stays, the value becomes `REDACTED`. The keys, in upper
-//! and lower case alike: `AWSAccessKeyId`, `Signature`, `sig`, `X-Goog-Signature`, `X-Amz-Signature`, `X-Amz-Credential`,
-//! `X-Amz-Security-Token`. Other parameters are the application's own and stay as they are.
+//! As OpenTelemetry has it for `url.full` and `url.query`: the key stays, the value becomes `REDACTED`. The keys, in
+//! upper and lower case alike: `AWSAccessKeyId`, `Signature`, `sig`, `X-Goog-Signature`, `X-Amz-Signature`,
+//! `X-Amz-Credential`, `X-Amz-Security-Token`. Other parameters are the application's own and stay as they are.
 //!
-//! The header fields `authorization`, `proxy-authorization`, `cookie` and `set-cookie` are masked as a whole, the scheme of
-//! `authorization` included: some clients put the secret first.
+//! The header fields `authorization`, `proxy-authorization`, `cookie` and `set-cookie` are masked as a whole, the
+//! scheme of `authorization` included: some clients put the secret first.
 
 use std::borrow::Cow;
 
@@ -135,8 +135,9 @@ fn is_secret_key(key: &str) -> bool {
 
 const CREDENTIAL_FIELDS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
 
-/// OpenTelemetry's four, then those of today's AWS signatures (version 4), which serve the same end. OpenTelemetry would compare them case-sensitively ("SHOULD"); servers are not that strict, and a secret
-/// shown is worse than a number masked.
+/// OpenTelemetry's four, then those of today's AWS signatures (version 4), which serve the same end. OpenTelemetry
+/// would compare them case-sensitively ("SHOULD"); servers are not that strict, and a secret shown is worse than a
+/// number masked.
 const SECRET_KEYS: [&str; 7] = [
     "AWSAccessKeyId",
     "Signature",

@@ -1,8 +1,8 @@
 //! Which exchanges are reported: by method, host, path, status, duration, or an expression over the record's fields.
 //!
-//! Each worker asks its own [`Selector`] before anything is made of an exchange: what is not selected is counted, and neither
-//! in the records nor in the latencies. Conditions of different kinds all have to hold; of several of one kind, one. Those
-//! that cost little are asked first.
+//! Each worker asks its own [`Selector`] before anything is made of an exchange: what is not selected is counted, and
+//! neither in the records nor in the latencies. Conditions of different kinds all have to hold; of several of one
+//! kind, one. Those that cost little are asked first.
 
 mod compile;
 mod evaluate;
@@ -150,8 +150,8 @@ impl Selector {
 
     /// Whether an exchange is selected.
     ///
-    /// How long it took is `timing.total`; where that is not known, the time from its first byte until it was given up, which
-    /// for a request without an answer is how long that has been waited for.
+    /// How long it took is `timing.total`; where that is not known, the time from its first byte until it was given
+    /// up, which for a request without an answer is how long that has been waited for.
     pub fn selects(&mut self, exchange: &Exchange) -> bool {
         let Selection { statuses, slower_ns, .. } = &self.selection;
         if let Some(statuses) = statuses {
@@ -175,8 +175,8 @@ impl Selector {
         }
     }
 
-    /// The same of a request that has no answer yet, or of a response to it, as far as the request tells. `request` is `None`
-    /// for a response of which it is not known what it answers.
+    /// The same of a request that has no answer yet, or of a response to it, as far as the request tells. `request`
+    /// is `None` for a response of which it is not known what it answers.
     pub fn selects_request(&mut self, connection: &Connection, request: Option<&Head>) -> bool {
         self.fits_request(connection.server.address, request)
     }

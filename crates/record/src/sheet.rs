@@ -5,17 +5,18 @@
 //!                                                └─ room: where the next piece goes, and how much there is
 //! ```
 //!
-//! A vector keeps its length in memory, and asks for each piece that is appended whether there is room. Here a writer has
-//! the rest of the room in registers and hands on what it left of it. A piece may be larger than what is wanted of it: copying a
-//! number of bytes that is known when compiling is an instruction or two instead of a call, and what is too much is written over
-//! by the next piece. Who finds no room says so, and all of the text is written again on a larger sheet.
+//! A vector keeps its length in memory, and asks for each piece that is appended whether there is room. Here a writer
+//! has the rest of the room in registers and hands on what it left of it. A piece may be larger than what is wanted
+//! of it: copying a number of bytes that is known when compiling is an instruction or two instead of a call, and what
+//! is too much is written over by the next piece. Who finds no room says so, and all of the text is written again on
+//! a larger sheet.
 
 /// There is no room for the next piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// Lets `write` put something behind `out`, for which there are `len` bytes of room at first, and more if that says so. It returns
-/// what it left of the room. Appends nothing if it fails otherwise.
+/// Lets `write` put something behind `out`, for which there are `len` bytes of room at first, and more if that says
+/// so. It returns what it left of the room. Appends nothing if it fails otherwise.
 pub(crate) fn append<E>(
     out: &mut Vec<u8>,
     len: usize,

@@ -1,10 +1,10 @@
 //! The latency table at the end of a run.
 //!
-//! The last column is a picture of the distribution: one character for each step of a logarithmic scale from the shortest
-//! to the longest duration of all routes, so that rows compare; the scale's ends are its heading.
+//! The last column is a picture of the distribution: one character for each step of a logarithmic scale from the
+//! shortest to the longest duration of all routes, so that rows compare; the scale's ends are its heading.
 //!
-//! A name that is too long for the table has `…` for what lies between its beginning and its end. Names that differ nowhere
-//! else are whole, on lines above their numbers.
+//! A name that is too long for the table has `…` for what lies between its beginning and its end. Names that differ
+//! nowhere else are whole, on lines above their numbers.
 
 use std::borrow::Cow;
 use std::fmt;

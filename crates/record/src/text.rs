@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 use crate::short::{ADDRESS_BYTES_MAX, Short};
 use crate::{decimal, words};
 
-/// Wire bytes as the text of a record: UTF-8 as it is; any other byte becomes U+FFFD (the replacement character) and its
-/// two hexadecimal digits, and so do the three bytes of a U+FFFD that was really sent.
+/// Wire bytes as the text of a record: UTF-8 as it is; any other byte becomes U+FFFD (the replacement character) and
+/// its two hexadecimal digits, and so do the three bytes of a U+FFFD that was really sent.
 ///
 /// Reversible: whoever replaces each U+FFFD and the two digits behind it by that byte has the wire's bytes again.
 pub fn wire_text(bytes: &[u8]) -> Cow<'_, str> {
@@ -81,13 +81,15 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Appends how many `unit` a `value` is, for people: with one decimal up to 9.9, since two digits tell more than anybody wants
-/// to compare by eye, and with none above, nor where the unit is 1. Units are multiples of 20 otherwise.
+/// Appends how many `unit` a `value` is, for people: with one decimal up to 9.9, since two digits tell more than
+/// anybody wants to compare by eye, and with none above, nor where the unit is 1. Units are multiples of 20
+/// otherwise.
 pub fn write_rounded(value: u64, unit: u64, out: &mut String) {
     let has_decimal = unit > 1 && value.saturating_mul(100) < unit.saturating_mul(995);
     let step = if has_decimal { unit / 10 } else { unit };
     let (whole, rest) = (value / step, value % step);
-    // Half-way it is as the nearest number with a binary point is rounded, and so it is where that has no room for all digits.
+    // Half-way it is as the nearest number with a binary point is rounded, and so it is where that has no room for
+    // all digits.
     if rest * 2 == step || value >> 50 != 0 {
         let (decimals, value) = (usize::from(has_decimal), value as f64 / unit as f64);
         // Writing to a String cannot fail.

@@ -1,15 +1,15 @@
 //! Heads as they were on the wire, but for credentials.
 //!
-//! Works on lines and not on what a parser has found in them: also a head that is cut, or has more fields than are kept, has
-//! its credentials masked. What is a credential is said in one place for all records ([`crate::redact`]).
+//! Works on lines and not on what a parser has found in them: also a head that is cut, or has more fields than are
+//! kept, has its credentials masked. What is a credential is said in one place for all records ([`crate::redact`]).
 
 use std::borrow::Cow;
 
 use crate::redact::{MASKED_FIELD, is_credential_field, mask_query, mask_urls};
 use crate::{text, wire_text};
 
-/// The bytes of a head, its start line first, with credentials masked: fields that are credentials, signatures in queries,
-/// users in URLs. All other bytes are as they were sent.
+/// The bytes of a head, its start line first, with credentials masked: fields that are credentials, signatures in
+/// queries, users in URLs. All other bytes are as they were sent.
 pub fn masked_head(raw: &[u8]) -> Cow<'_, [u8]> {
     masked(raw, true)
 }

@@ -1,7 +1,8 @@
-//! Questions about the bytes of a text, eight or sixteen at a time: most texts of a record are too short for anything wider.
+//! Questions about the bytes of a text, eight or sixteen at a time: most texts of a record are too short for anything
+//! wider.
 
-/// Whether the answer is no for each of `bytes`. For questions that are a few comparisons: they are asked of sixteen at a
-/// time, of some of them twice, and of full stops, for which the answer must be no.
+/// Whether the answer is no for each of `bytes`. For questions that are a few comparisons: they are asked of sixteen
+/// at a time, of some of them twice, and of full stops, for which the answer must be no.
 #[inline]
 pub(crate) fn none(bytes: &[u8], question: impl Fn(u8) -> bool) -> bool {
     let filled;
@@ -21,8 +22,8 @@ pub(crate) fn none(bytes: &[u8], question: impl Fn(u8) -> bool) -> bool {
     answers == [false; 16]
 }
 
-/// The place of the first byte for which the answer is yes. For bytes that are some ten places away: what is made for far ones
-/// takes longer to begin.
+/// The place of the first byte for which the answer is yes. For bytes that are some ten places away: what is made for
+/// far ones takes longer to begin.
 #[inline]
 pub(crate) fn position(bytes: &[u8], question: impl Fn(u8) -> bool) -> Option<usize> {
     let (chunks, rest) = bytes.as_chunks::<16>();
@@ -74,8 +75,8 @@ impl AnyCase {
     }
 }
 
-/// Up to sixteen bytes, some of them twice or filled up with full stops; the same for the same bytes alone, among those of
-/// one length.
+/// Up to sixteen bytes, some of them twice or filled up with full stops; the same for the same bytes alone, among
+/// those of one length.
 #[inline]
 fn sixteen(bytes: &[u8]) -> [u8; 16] {
     let word =
@@ -102,8 +103,8 @@ pub(crate) fn same_but_for_case(a: &[u8], b: &[u8]) -> bool {
     different | last == 0
 }
 
-/// Up to seven bytes as a word, some of them twice or filled up with full stops; the same for the same bytes alone, among
-/// those of one length.
+/// Up to seven bytes as a word, some of them twice or filled up with full stops; the same for the same bytes alone,
+/// among those of one length.
 #[inline]
 fn short(bytes: &[u8]) -> u64 {
     match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>(), bytes) {
@@ -117,8 +118,8 @@ fn short(bytes: &[u8]) -> u64 {
     }
 }
 
-/// ASCII capitals become small letters: their highest bit is what tells them from small ones once they have been shifted
-/// to begin, and to end, at 0x80; bytes beyond ASCII stay.
+/// ASCII capitals become small letters: their highest bit is what tells them from small ones once they have been
+/// shifted to begin, and to end, at 0x80; bytes beyond ASCII stay.
 #[inline]
 fn lower(word: u64) -> u64 {
     let seven_bits = word & each(0x7f);

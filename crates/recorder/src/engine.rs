@@ -22,7 +22,8 @@ pub(crate) struct Engine {
     pub(crate) plan: WriterPlan,
     pub(crate) shared: Arc<Shared>,
     pub(crate) disk: DiskQueue<Ticket>,
-    /// Writes that wait for the one under way, oldest first: of classic pcap. While there are any, one is with the disk.
+    /// Writes that wait for the one under way, oldest first: of classic pcap. While there are any, one is with the
+    /// disk.
     pub(crate) queued: VecDeque<Queued>,
     pub(crate) spare: Vec<AlignedBuffer>,
     /// Buffers of classic pcap whose write failed: they cannot be replaced by a filler.
@@ -260,8 +261,9 @@ pub(crate) fn write_again(
 /// take blocks away from the ring.
 pub(crate) const WRITES_IN_FLIGHT: usize = 32;
 
-/// The usual [`WriterPlan::most_writes`]: nothing waits for its turn at the disk but what classic pcap writes in order. A
-/// caller that must not wait, and copies, bridges longer pauses of the disk with more: each is a buffer of 1 MiB.
+/// The usual [`WriterPlan::most_writes`]: nothing waits for its turn at the disk but what classic pcap writes in
+/// order. A caller that must not wait, and copies, bridges longer pauses of the disk with more: each is a buffer of 1
+/// MiB.
 pub const MOST_WRITES: usize = WRITES_IN_FLIGHT;
 
 /// Blocks wait this long at most for more of them to be written with.

@@ -292,8 +292,8 @@ fn push_write<T>(ring: &mut IoUring, slot: usize, write: &Write<T>, pieces: &mut
     .build()
     .user_data(slot as u64);
     // SAFETY: the bytes and the descriptor belong to the `Write` in `slots[slot]`, the list of pieces to the slot;
-    // both stay until the completion has been seen. The push cannot fail: the ring has at least as many entries as there are slots,
-    // and each slot has at most one entry in it.
+    // both stay until the completion has been seen. The push cannot fail: the ring has at least as many entries as
+    // there are slots, and each slot has at most one entry in it.
     let pushed = unsafe { ring.submission().push(&entry) };
     debug_assert!(pushed.is_ok(), "the submission ring holds one entry per slot");
 }

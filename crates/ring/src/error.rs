@@ -74,7 +74,8 @@ impl Error {
 }
 
 fn call_hint(call: &str, error: &io::Error) -> &'static str {
-    // `sk_attach_prog` in net/core/filter.c: programs count against what a socket may have for its options, 20 kB before Linux 6.7.
+    // `sk_attach_prog` in net/core/filter.c: programs count against what a socket may have for its options, 20 kB
+    // before Linux 6.7.
     if call == "SO_ATTACH_FILTER" && error.raw_os_error() == Some(libc::ENOMEM) {
         return " (the filter is longer than sockets may have here: sysctl -w net.core.optmem_max=131072, or a shorter filter)";
     }

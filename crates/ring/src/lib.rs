@@ -9,8 +9,8 @@
 //!
 //! This is the only crate with unsafe code, and it is confined to `sys` (system calls), [`memory`]
 //! (kernel-shared memory), [`buffer`] (aligned memory), [`mapped`] (mapped files), [`disk`] (asynchronous writes),
-//! [`transmit`] (frames handed to the kernel by address) and [`mod@prefetch`] (a hint to the processor). What it refuses
-//! to do: judge traffic, know file formats, decide when to drop.
+//! [`transmit`] (frames handed to the kernel by address) and [`mod@prefetch`] (a hint to the processor). What it
+//! refuses to do: judge traffic, know file formats, decide when to drop.
 #![deny(unsafe_code)]
 
 pub mod buffer;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! It runs once per packet before the ring: keeps out what `-Q` and `--type` exclude, shows each loopback packet
-//! once, and returns the snaplen or asks the user's filter. A packet it rejects costs no ring space and is not counted as received.
+//! once, and returns the snaplen or asks the user's filter. A packet it rejects costs no ring space and is not
+//! counted as received.
 
 use gannet_filter::Program;
 use gannet_filter::bpf::asm::NEXT;
@@ -25,7 +26,8 @@ pub struct Prelude {
     /// Only packets of this type pass.
     pub packet_type: Option<PacketType>,
     /// Only what can carry TCP passes: TCP itself, IP fragments, the tunnels that these open, and frames whose
-    /// contents cannot be told without looking further in (VLAN tags, IPv6 extension headers). `None`: everything passes.
+    /// contents cannot be told without looking further in (VLAN tags, IPv6 extension headers). `None`: everything
+    /// passes.
     pub only_tcp: Option<Decap>,
     /// Bytes of each frame that go into the ring, as the kernel sees the frame: without a VLAN tag.
     pub snaplen: u32,
@@ -40,15 +42,16 @@ impl Prelude {
         asm.ret(self.snaplen);
         asm.bind(reject);
         asm.ret(0);
-        // Some 60 instructions, with one for each port that is asked for, and every label bound above. More ports than the
-        // kernel takes instructions cannot be listed on a command line.
+        // Some 60 instructions, with one for each port that is asked for, and every label bound above. More ports
+        // than the kernel takes instructions cannot be listed on a command line.
         asm.assemble().unwrap_or_else(|_| reject_all())
     }
 
-    /// The program that asks `filter` about what passes here. What `filter` returns are the bytes that are kept, but never more
-    /// than the snaplen, so that one filter serves all snapshot lengths of a run.
+    /// The program that asks `filter` about what passes here. What `filter` returns are the bytes that are kept, but
+    /// never more than the snaplen, so that one filter serves all snapshot lengths of a run.
     ///
-    /// The filter may come from anywhere: it begins with A and X at 0 and nothing in scratch memory, as if it stood alone.
+    /// The filter may come from anywhere: it begins with A and X at 0 and nothing in scratch memory, as if it stood
+    /// alone.
     ///
     /// # Errors
     /// Both together are longer than the kernel takes.
@@ -98,8 +101,8 @@ impl Prelude {
     }
 }
 
-/// Puts `filter` behind what is there, with its returns bounded by `snaplen`. Distances change, so every instruction gets a
-/// label and every jump is made anew.
+/// Puts `filter` behind what is there, with its returns bounded by `snaplen`. Distances change, so every instruction
+/// gets a label and every jump is made anew.
 fn append(asm: &mut Assembler, filter: &Program, snaplen: u32) {
     let instructions = filter.instructions();
     let labels: Vec<_> = instructions.iter().map(|_| asm.label()).collect();
@@ -135,8 +138,8 @@ const RETURN_A: u16 = RET | A;
 
 /// Goes on behind itself with what may carry TCP, to `reject` with everything else.
 ///
-/// It loads through `SKF_NET_OFF`, where the network header is for sent and received frames alike. A load beyond the packet
-/// ends a program with 0, which is right for a packet too short for the header that was asked for.
+/// It loads through `SKF_NET_OFF`, where the network header is for sent and received frames alike. A load beyond the
+/// packet ends a program with 0, which is right for a packet too short for the header that was asked for.
 fn only_tcp(asm: &mut Assembler, decap: &Decap, reject: Label) {
     let opens = |kinds: &[TunnelKind]| kinds.iter().any(|&kind| decap.kinds.contains(kind));
     let pass = asm.label();
@@ -178,7 +181,8 @@ fn only_tcp(asm: &mut Assembler, decap: &Decap, reject: Label) {
     asm.ldx_imm(40);
     asm.jeq(u32::from(IpProtocol::UDP.0), udp, other);
     asm.bind(other);
-    // Whether the header around them is of the same version is not asked: what one kind is not to be opened for is little.
+    // Whether the header around them is of the same version is not asked: what one kind is not to be opened for is
+    // little.
     let tunnels = [
         (IpProtocol::TCP, true),
         (
@@ -347,8 +351,8 @@ mod tests {
         assert!(passes(5_000) && passes(5_001) && passes(6081) && !passes(4789));
     }
 
-    /// Any program of these instructions, all of its jumps inside and its last instruction a return. Scratch memory is set first,
-    /// so that loads from it are always allowed.
+    /// Any program of these instructions, all of its jumps inside and its last instruction a return. Scratch memory
+    /// is set first, so that loads from it are always allowed.
     fn any_filter() -> impl Strategy<Value = Program> {
         let instruction = (0_usize..14, 0_u8..255, 0_u8..255, 0_u32..64);
         proptest::collection::vec(instruction, 1..600).prop_map(|drawn| {

@@ -204,8 +204,9 @@ impl FrameWalk {
 
 /// Asks the processor for the frames of a block before a [`FrameWalk`] comes to them.
 ///
-/// The kernel wrote them on another processor, and where a frame begins is written in the one before: a walk alone waits for
-/// several cold lines at each frame. Nothing is believed here: what lies outside the block is not asked for.
+/// The kernel wrote them on another processor, and where a frame begins is written in the one before: a walk alone
+/// waits for several cold lines at each frame. Nothing is believed here: what lies outside the block is not asked
+/// for.
 #[derive(Clone, Debug)]
 pub struct LookAhead {
     /// The last frame that was asked for.
@@ -360,11 +361,13 @@ pub fn bend_links(bytes: &mut [u8]) {
     }
 }
 
-/// How many frames are asked for ahead: the time of one is longer than memory takes, and a second one evens out short frames.
+/// How many frames are asked for ahead: the time of one is longer than memory takes, and a second one evens out short
+/// frames.
 const FRAMES_AHEAD: usize = 2;
 
-/// What of a frame is asked for: the kernel's header, those of the packet (they end 154 bytes into the frame, with TCP's time
-/// stamps), and as much of what it carries as most heads take. What follows the processor asks for by itself.
+/// What of a frame is asked for: the kernel's header, those of the packet (they end 154 bytes into the frame, with
+/// TCP's time stamps), and as much of what it carries as most heads take. What follows the processor asks for by
+/// itself.
 const LINES_AHEAD: usize = 7;
 
 const CACHE_LINE: usize = 64;

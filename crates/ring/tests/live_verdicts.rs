@@ -6,8 +6,8 @@
 //!   tap0.7 ─► sent, tagged ───┘                └─► libpcap's (`tcpdump -i tap0`) ──┘  is what our machine selects from the witness
 //! ```
 //!
-//! Behind the last frame comes one that says so, and two sockets without a filter, opened first and last, wait for it: the kernel
-//! hands a packet to all sockets in one go, so then every socket has had all of them.
+//! Behind the last frame comes one that says so, and two sockets without a filter, opened first and last, wait for
+//! it: the kernel hands a packet to all sockets in one go, so then every socket has had all of them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
 use std::collections::BTreeMap;
@@ -110,8 +110,8 @@ impl<'a> Wire<'a> {
         Self { lab, tap, senders }
     }
 
-    /// Sends two frames of three, then receives the others: at the same time they would arrive in another order at each socket. What the
-    /// kernel refuses to send was never there.
+    /// Sends two frames of three, then receives the others: at the same time they would arrive in another order at
+    /// each socket. What the kernel refuses to send was never there.
     fn put_all(&self, frames: &[Vec<u8>]) {
         for (at, frame) in frames.iter().enumerate().filter(|(at, _)| at % 3 != 0) {
             let sender = &self.senders[at % self.senders.len()];
@@ -301,9 +301,9 @@ fn counts_link_bytes(text: &str) -> bool {
     words.iter().any(|word| word == "byte") || words.windows(2).any(|pair| link(&pair[0]) && pair[1] == "[")
 }
 
-/// Ours and libpcap's on the same packets. What may differ: bytes of a header that an operator's right operand asks for without a test of its
-/// protocol (`5 = 1 + udp[7:4]`), in a frame sent with its tag in it. libpcap counts them from the start of the frame, ours from the
-/// network header.
+/// Ours and libpcap's on the same packets. What may differ: bytes of a header that an operator's right operand asks
+/// for without a test of its protocol (`5 = 1 + udp[7:4]`), in a frame sent with its tag in it. libpcap counts them
+/// from the start of the frame, ours from the network header.
 #[test]
 fn our_live_programs_select_what_those_of_libpcap_select() {
     let Ok(()) = lab::require() else { return };

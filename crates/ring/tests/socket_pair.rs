@@ -4,8 +4,9 @@
 //!   frame ──send──► AF_UNIX datagram socket ──► program, run by the kernel ──► as many bytes as it returned, or nothing
 //! ```
 //!
-//! A socket filter sees exactly what was sent, so programs for frames of a file run there as they are. The verdict comes in bytes: each program
-//! is compiled to keep a few of them only, so that the number returned is seen, not only whether it is 0.
+//! A socket filter sees exactly what was sent, so programs for frames of a file run there as they are. The verdict
+//! comes in bytes: each program is compiled to keep a few of them only, so that the number returned is seen, not only
+//! whether it is 0.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic of a test is its report, in helpers as well")]
 
 use std::os::fd::AsFd;

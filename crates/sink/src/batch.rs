@@ -38,8 +38,8 @@ pub(crate) struct Records {
 pub struct Batch {
     /// The worker.
     pub worker: usize,
-    /// Number of the input batch that they come from, the same for all workers (files); counts up by one, also for empty
-    /// batches. Live it has no meaning.
+    /// Number of the input batch that they come from, the same for all workers (files); counts up by one, also for
+    /// empty batches. Live it has no meaning.
     pub number: u64,
     /// The events.
     pub events: Vec<Event>,
@@ -97,9 +97,9 @@ impl Event {
         }
     }
 
-    /// Its place in the order of a run: the position of the packet that let it happen, and the flow. Events of one flow at one
-    /// position are all of one worker, and stay in the order in which they happened: a request before its response, both
-    /// before their exchange.
+    /// Its place in the order of a run: the position of the packet that let it happen, and the flow. Events of one
+    /// flow at one position are all of one worker, and stay in the order in which they happened: a request before its
+    /// response, both before their exchange.
     pub(crate) fn key(&self) -> (u64, u64) {
         match self {
             Self::Exchange(exchange) => (exchange.completed.position, exchange.connection.flow),

@@ -1,8 +1,10 @@
-//! Keeps large outputs from filling the page cache: what lies a few MiB behind the end is written to the disk and dropped.
+//! Keeps large outputs from filling the page cache: what lies a few MiB behind the end is written to the disk and
+//! dropped.
 //!
 //! Nobody reads records again so soon that memory should hold them, and a run on a busy server must not push out what
-//! the server works with. It also pays: a page of the cache that is used again costs a fifth of a fresh one where a host
-//! gives a virtual machine its memory page by page (2 µs against 10 µs), and records are some 100 MB/s on a busy link.
+//! the server works with. It also pays: a page of the cache that is used again costs a fifth of a fresh one where a
+//! host gives a virtual machine its memory page by page (2 µs against 10 µs), and records are some 100 MB/s on a busy
+//! link.
 
 use std::fs::File;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,9 +14,9 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 /// Follows the writing of one file.
 ///
-/// The work is done by a thread of its own, which is there once the file has grown by [`STEP`]: starting to write to a disk
-/// that is behind with its work may take as long as the disk wants, and whoever writes records has no time for that.
-/// What it has not got round to stays in the cache, as it would without it.
+/// The work is done by a thread of its own, which is there once the file has grown by [`STEP`]: starting to write to
+/// a disk that is behind with its work may take as long as the disk wants, and whoever writes records has no time for
+/// that. What it has not got round to stays in the cache, as it would without it.
 #[derive(Default)]
 pub(crate) struct Behind {
     /// Bytes since the thread was last told.

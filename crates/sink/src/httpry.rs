@@ -134,7 +134,8 @@ impl HttpryText {
         }
     }
 
-    /// On a terminal, shows control characters as `\x1b` in the lines from `start` on, but for line ends and the TABs between values.
+    /// On a terminal, shows control characters as `\x1b` in the lines from `start` on, but for line ends and the TABs
+    /// between values.
     fn make_harmless(&self, start: usize, out: &mut Vec<u8>) {
         if !self.terminal {
             return;

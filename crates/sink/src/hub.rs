@@ -77,20 +77,22 @@ pub enum WhenFull {
 pub enum Writing {
     /// The thread of each output.
     ByThreads,
-    /// Workers that have no processor beside them for such a thread do most of its work within [`Lane::send`]: one worker writes
-    /// what goes to files and to `/dev/null`, several make the records, in formats of which each record stands for itself,
-    /// and the thread puts them in order. For input without pauses: what is written is as fresh as what was sent last.
+    /// Workers that have no processor beside them for such a thread do most of its work within [`Lane::send`]: one
+    /// worker writes what goes to files and to `/dev/null`, several make the records, in formats of which each record
+    /// stands for itself, and the thread puts them in order. For input without pauses: what is written is as fresh as
+    /// what was sent last.
     ByWorkers,
 }
 
 /// The outputs of a run.
 ///
-/// Each has a thread, named after its format, that writes out as soon as it has nothing else to do, and at the latest after
-/// 100 ms; [`Writing::ByWorkers`] says which have none. The process must ignore SIGPIPE, as Rust's runtime makes it do before
-/// `main`: a reader that has gone is then the end of its output, not of the process.
+/// Each has a thread, named after its format, that writes out as soon as it has nothing else to do, and at the latest
+/// after 100 ms; [`Writing::ByWorkers`] says which have none. The process must ignore SIGPIPE, as Rust's runtime
+/// makes it do before `main`: a reader that has gone is then the end of its output, not of the process.
 ///
-/// A reader that stays and does not read holds up a run that waits for its outputs, as a pager does. It does not hold up
-/// the end of a run that must not wait (live), nor of one that [`Hub::hurry`] has told to end: see [`Hub::finish`].
+/// A reader that stays and does not read holds up a run that waits for its outputs, as a pager does. It does not hold
+/// up the end of a run that must not wait (live), nor of one that [`Hub::hurry`] has told to end: see
+/// [`Hub::finish`].
 pub struct Hub {
     sinks: Arc<[Arc<Sink>]>,
     /// Waiting for their threads.
@@ -129,8 +131,8 @@ pub struct SinkReport {
     pub written: u64,
     /// Records not written: the queue was full, the output failed, or its reader has gone.
     pub shed: u64,
-    /// Bodies that were not decoded to their end, because they would have become too large for what they are, or had too many
-    /// codings.
+    /// Bodies that were not decoded to their end, because they would have become too large for what they are, or had
+    /// too many codings.
     pub bodies_refused: u64,
     /// Messages that count in the total of the rates alone, because there was no room for their hosts.
     pub hosts_beyond: u64,
@@ -230,8 +232,9 @@ impl Hub {
         self.sinks.iter().map(|sink| sink.report()).collect()
     }
 
-    /// Nothing more will come: waits, at most that long, until the outputs have written what is queued and have ended. All lanes must be
-    /// gone. True if nothing is left to be waited for; [`Hub::finish`] must follow all the same.
+    /// Nothing more will come: waits, at most that long, until the outputs have written what is queued and have
+    /// ended. All lanes must be gone. True if nothing is left to be waited for; [`Hub::finish`] must follow all the
+    /// same.
     pub fn wait(&self, timeout: Duration) -> bool {
         self.queues().for_each(Queue::end);
         self.ends.wait(timeout)
@@ -239,8 +242,9 @@ impl Hub {
 
     /// Writes what is queued and ends the outputs. All lanes must be gone.
     ///
-    /// Where lanes do not wait (live, or after [`Hub::hurry`]) this takes 2 s at most: the thread of an output that nobody
-    /// reads stays behind in its `write`, and what it has not written is shed. Otherwise it waits as long as lanes would.
+    /// Where lanes do not wait (live, or after [`Hub::hurry`]) this takes 2 s at most: the thread of an output that
+    /// nobody reads stays behind in its `write`, and what it has not written is shed. Otherwise it waits as long as
+    /// lanes would.
     pub fn finish(mut self) -> Vec<SinkReport> {
         self.stop();
         self.reports()

@@ -1,5 +1,5 @@
-//! Where records go: formats, and the thread that writes them; where workers have all processors to themselves, they do what they can
-//! of it ([`Writing::ByWorkers`]).
+//! Where records go: formats, and the thread that writes them; where workers have all processors to themselves, they
+//! do what they can of it ([`Writing::ByWorkers`]).
 //!
 //! ```text
 //!   worker 0 ──► Batch ──┐  bounded queue                ┌─ jsonl ──► file, pipe

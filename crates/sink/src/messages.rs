@@ -13,13 +13,14 @@
 //!
 //! ```
 //!
-//! Each message follows its line as soon as it is over: time of its first byte, sender and receiver, what it is, the id of its
-//! exchange, how many bytes of the body are shown, and what is to be known of them. Then its head to the empty line, and, if
-//! there is one, the body with an empty line behind it. Trailers follow under a line of their own.
+//! Each message follows its line as soon as it is over: time of its first byte, sender and receiver, what it is, the
+//! id of its exchange, how many bytes of the body are shown, and what is to be known of them. Then its head to the
+//! empty line, and, if there is one, the body with an empty line behind it. Trailers follow under a line of their
+//! own.
 //!
-//! In a file or pipe bytes are as they were, so that the number in the line says where a body ends whatever is in it, and the
-//! line's time is RFC 3339's. On a terminal the time is that of the day, control characters are shown as `\x1b`, and a body
-//! that is no text is described. Credentials in heads are masked unless records show them, too.
+//! In a file or pipe bytes are as they were, so that the number in the line says where a body ends whatever is in it,
+//! and the line's time is RFC 3339's. On a terminal the time is that of the day, control characters are shown as
+//! `\x1b`, and a body that is no text is described. Credentials in heads are masked unless records show them, too.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -47,8 +47,8 @@ impl Output {
         Ok(Self { behind: Behind::new(&file), file, buffer, full, ends: Vec::new(), since: Instant::now() })
     }
 
-    /// Goes on with the file that is there now under the same name; the buffer must have been flushed. A FIFO that nobody
-    /// reads from is an error here, and nothing that is waited for.
+    /// Goes on with the file that is there now under the same name; the buffer must have been flushed. A FIFO that
+    /// nobody reads from is an error here, and nothing that is waited for.
     pub(crate) fn reopen(&mut self, target: &Target) -> Result<(), Error> {
         if let Target::File(path) = target {
             let file = append(path, OFlag::O_NONBLOCK)?;
@@ -72,8 +72,8 @@ impl Output {
         })
     }
 
-    /// Whether it takes at once whatever is written to it: a file, `/dev/null` and the like. The reader of a pipe may be
-    /// slow, and so may whoever looks at a terminal.
+    /// Whether it takes at once whatever is written to it: a file, `/dev/null` and the like. The reader of a pipe may
+    /// be slow, and so may whoever looks at a terminal.
     pub(crate) fn keeps_nobody_waiting(&self) -> bool {
         self.file.metadata().is_ok_and(|facts| {
             facts.is_file() || (facts.file_type().is_char_device() && MEMORY_DEVICES.contains(&facts.rdev()))
@@ -125,9 +125,9 @@ impl Output {
         flushed
     }
 
-    /// Cuts from a file the last `bytes` that were written to it, part of a record: whoever goes on with the file, as the next run
-    /// does, would write the next one behind them on the same line. If others have written behind us, it stays as it is; so it
-    /// does if that fails.
+    /// Cuts from a file the last `bytes` that were written to it, part of a record: whoever goes on with the file, as
+    /// the next run does, would write the next one behind them on the same line. If others have written behind us, it
+    /// stays as it is; so it does if that fails.
     fn take_back(&mut self, bytes: usize) {
         let Ok(facts) = self.file.metadata() else { return };
         if bytes == 0 || !facts.is_file() || self.file.stream_position().ok() != Some(facts.len()) {
@@ -170,8 +170,8 @@ fn full(file: &File) -> usize {
     if is_regular(file) { FULL_FOR_FILE } else { FULL_FOR_PIPE }
 }
 
-/// The page cache takes a write in a few large pieces, but for its two ends, which are in the middle of pages: 1.7 µs per page
-/// against 2.6 µs with 64 KiB.
+/// The page cache takes a write in a few large pieces, but for its two ends, which are in the middle of pages: 1.7 µs
+/// per page against 2.6 µs with 64 KiB.
 const FULL_FOR_FILE: usize = 512 * 1024;
 /// As much as a pipe holds.
 const FULL_FOR_PIPE: usize = 64 * 1024;

@@ -7,11 +7,11 @@
 //!         bounds ────┘                                  is past it; empty batches only say so
 //! ```
 //!
-//! Bounds are in batches, in records (of the events that the output takes) and in the bytes of their heads and bodies, so that
-//! memory is bounded whatever a batch holds. By arrival all lanes share
-//! them. By key each lane has its part for itself: if one ran ahead and filled what all share, the one that the merge
-//! waits for could not send. No lane waits for ever: of those with batches in the queue the one that is furthest behind has
-//! only such that every lane is past, and these get written.
+//! Bounds are in batches, in records (of the events that the output takes) and in the bytes of their heads and
+//! bodies, so that memory is bounded whatever a batch holds. By arrival all lanes share them. By key each lane has
+//! its part for itself: if one ran ahead and filled what all share, the one that the merge waits for could not send.
+//! No lane waits for ever: of those with batches in the queue the one that is furthest behind has only such that
+//! every lane is past, and these get written.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -122,7 +122,8 @@ impl Queue {
         self.wake(&state);
     }
 
-    /// Takes a batch of this load, or sheds it: because there is no room and nobody may wait, or because nobody wants it.
+    /// Takes a batch of this load, or sheds it: because there is no room and nobody may wait, or because nobody wants
+    /// it.
     pub(crate) fn push(&self, lane: usize, batch: Parcel, load: Load) -> Pushed {
         let number = batch.number();
         let mut state = self.lock();
@@ -162,8 +163,8 @@ impl Queue {
         self.next_before(wait, None)
     }
 
-    /// What is to be done next. With `wait`, waits until there is something, but not beyond `deadline`; otherwise `Idle` says
-    /// that there is nothing.
+    /// What is to be done next. With `wait`, waits until there is something, but not beyond `deadline`; otherwise
+    /// `Idle` says that there is nothing.
     pub(crate) fn next_before(&self, wait: bool, deadline: Option<Instant>) -> Next {
         let mut state = self.lock();
         loop {
@@ -294,8 +295,8 @@ impl State {
 /// exchange, as on an idle host, do not run out first.
 const BOUNDS: Load = Load { batches: 1024, records: 65_536, bytes: 256 << 20 };
 
-/// What an output that is being read needs at most for the little that workers wait with. Nobody who has asked for the end of
-/// a run minds.
+/// What an output that is being read needs at most for the little that workers wait with. Nobody who has asked for
+/// the end of a run minds.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// The same where workers wait: there is nothing to bridge, and what waits for long has left the processor's cache.
@@ -428,8 +429,8 @@ mod tests {
     }
 
     proptest! {
-        /// Lanes that wait, of any speed, with bounds so narrow that all of them wait most of the time: everything arrives,
-        /// in the order of numbers, and nobody waits for ever.
+        /// Lanes that wait, of any speed, with bounds so narrow that all of them wait most of the time: everything
+        /// arrives, in the order of numbers, and nobody waits for ever.
         #[test]
         fn waiting_lanes_get_on(
             counts in proptest::collection::vec(proptest::collection::vec(0..5_usize, 30), 1..4),

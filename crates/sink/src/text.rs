@@ -8,10 +8,10 @@
 //! 10:11:13.001  10.0.0.7     ...    5.0 s       -  POST shop.example/cart [pending]
 //! ```
 //!
-//! What varies in length comes last, so that columns stay where they are; there is no heading, as with tcpdump. The time of
-//! day is local. The duration is that of the whole exchange, with a `~` if it is not to be trusted. On a terminal the URL is
-//! cut in its middle to fit the line; elsewhere nothing is cut. Nothing on the wire can send an escape sequence to a
-//! terminal: see [`gannet_record::printable`].
+//! What varies in length comes last, so that columns stay where they are; there is no heading, as with tcpdump. The
+//! time of day is local. The duration is that of the whole exchange, with a `~` if it is not to be trusted. On a
+//! terminal the URL is cut in its middle to fit the line; elsewhere nothing is cut. Nothing on the wire can send an
+//! escape sequence to a terminal: see [`gannet_record::printable`].
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -197,7 +197,8 @@ impl Cells {
         cells
     }
 
-    /// The URL in so many columns: of a long one the host is cut first, which many lines share, and of the path the beginning.
+    /// The URL in so many columns: of a long one the host is cut first, which many lines share, and of the path the
+    /// beginning.
     fn url_in(&self, room: usize) -> Cow<'_, str> {
         let (host, path) = self.url.split_at_checked(self.host_len).unwrap_or((&self.url, ""));
         let (host_columns, path_columns) = (columns(host.chars()), columns(path.chars()));

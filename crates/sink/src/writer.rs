@@ -105,8 +105,9 @@ impl Sink {
         }
     }
 
-    /// The thread has panicked, never was, or is left alone, and all lanes are gone: what was made and not written is lost.
-    /// Said of the account rather than reckoned here, so that it is right, too, if a thread left alone does get on.
+    /// The thread has panicked, never was, or is left alone, and all lanes are gone: what was made and not written is
+    /// lost. Said of the account rather than reckoned here, so that it is right, too, if a thread left alone does get
+    /// on.
     pub(crate) fn settle(&self) {
         self.is_settled.store(true, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! Real captures, and what other tools have found in them.
 //!
-//! They are not part of the repository: `$GANNET_CORPUS` names their folder, else they are looked for beside the checkout, in
-//! `../shared/data`. A test that does not find them says so and passes.
+//! They are not part of the repository: `$GANNET_CORPUS` names their folder, else they are looked for beside the
+//! checkout, in `../shared/data`. A test that does not find them says so and passes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ pub fn root() -> Option<PathBuf> {
     None
 }
 
-/// The text files below a folder whose names end like this: name without that end, contents. In the order of names; what is
-/// no text is left out.
+/// The text files below a folder whose names end like this: name without that end, contents. In the order of names;
+/// what is no text is left out.
 pub fn tables(root: &Path, suffix: &str) -> BTreeMap<String, String> {
     let mut tables = BTreeMap::new();
     let mut folders = vec![root.to_owned()];

@@ -7,9 +7,10 @@
 //!                ╲          ╲                             ╱            ╱
 //!   server      read ┄┄┄┄┄ read ┄┄┄ waits the delay ┄┄ write ┄┄┄┄┄ write
 //! ```
-//! Both read the clock that the kernel stamps packets with right before each write that matters, and right after each read. A
-//! packet was on the wire after the one and before the other ([`Window`]), however late a busy machine let either of them run.
-//! So a time that was captured can be proved wrong without a tolerance, and is proved right to within the width of two windows.
+//! Both read the clock that the kernel stamps packets with right before each write that matters, and right after each
+//! read. A packet was on the wire after the one and before the other ([`Window`]), however late a busy machine let
+//! either of them run. So a time that was captured can be proved wrong without a tolerance, and is proved right to
+//! within the width of two windows.
 //!
 //! Heads and bodies come whole or in several writes with pauses between them, each write a segment of its own
 //! (`TCP_NODELAY`); every other client keeps its connection, the others make one for each request.
@@ -108,8 +109,8 @@ impl Known {
     }
 }
 
-/// Has `plan` carried out between the two sides of the lab: the server is the receiver's, its port `port`. Returns what is
-/// known, by number; fewer than were planned if `stop` is set meanwhile.
+/// Has `plan` carried out between the two sides of the lab: the server is the receiver's, its port `port`. Returns
+/// what is known, by number; fewer than were planned if `stop` is set meanwhile.
 ///
 /// # Errors
 /// Of sockets; and if an end did not get what the other was to send within [`PATIENCE`].
@@ -161,8 +162,8 @@ pub fn number_in(query: &str) -> Option<u64> {
     query.strip_prefix(QUERY)?.parse().ok()
 }
 
-/// What one end knows of an exchange: for what it sent, when it began to write the first and the last piece; for what it got,
-/// when it had read the first piece and the last.
+/// What one end knows of an exchange: for what it sent, when it began to write the first and the last piece; for what
+/// it got, when it had read the first piece and the last.
 #[derive(Clone, Copy, Debug)]
 struct Half {
     number: u64,
@@ -267,8 +268,8 @@ fn write(stream: &mut TcpStream, pieces: &[Vec<u8>]) -> io::Result<(i128, i128)>
     times.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// Reads until `enough` says how many bytes it wants of what has come, and so many are there. When the first and the last of
-/// them had been read; `None` if the other end closes instead of beginning.
+/// Reads until `enough` says how many bytes it wants of what has come, and so many are there. When the first and the
+/// last of them had been read; `None` if the other end closes instead of beginning.
 fn read(
     stream: &mut TcpStream,
     bytes: &mut Vec<u8>,

@@ -5,8 +5,8 @@
 //!                                    │                                          │
 //!                                    └── where each exchange's bytes lie ───────┴──► Sent: what was sent, what was captured of it
 //! ```
-//! Every exchange has a number. Its target, a field of its response and both bodies carry it, so that whoever pairs wrongly or
-//! slips in framing is found out by the records alone.
+//! Every exchange has a number. Its target, a field of its response and both bodies carry it, so that whoever pairs
+//! wrongly or slips in framing is found out by the records alone.
 
 use std::ops::Range;
 
@@ -42,7 +42,8 @@ pub enum Pace {
     Batches(usize),
     /// Batches of one to four.
     Mixed,
-    /// So many are always under way: with every answer the next one is sent. After a loss nobody can tell which answer is whose.
+    /// So many are always under way: with every answer the next one is sent. After a loss nobody can tell which
+    /// answer is whose.
     Window(usize),
 }
 

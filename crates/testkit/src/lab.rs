@@ -282,7 +282,8 @@ pub struct Tun {
 }
 
 impl Tun {
-    /// Makes the device receive one packet, which begins with the IP header on a tun device and with the Ethernet header on a tap device.
+    /// Makes the device receive one packet, which begins with the IP header on a tun device and with the Ethernet
+    /// header on a tap device.
     pub fn receive(&self, packet: &[u8]) -> io::Result<()> {
         self.socket.send_to(packet, &self.path).map(drop)
     }

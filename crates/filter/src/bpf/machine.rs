@@ -12,11 +12,11 @@
 //!
 //! Plain segments take a [short way](super::ports) where a program has one.
 //!
-//! There is one operation for each instruction, so jump targets are the program's own. An operation may do the work of the
-//! instructions behind it as well and step over them; those keep theirs, since a jump may land on them.
+//! There is one operation for each instruction, so jump targets are the program's own. An operation may do the work
+//! of the instructions behind it as well and step over them; those keep theirs, since a jump may land on them.
 //!
-//! The answers are those of [`Program::run`] for every program and packet; [`Machine::of_cut_frames`] joins two of them. Nothing panics: operations are looked up with
-//! `get`, packet bytes too, and jumps only go forward.
+//! The answers are those of [`Program::run`] for every program and packet; [`Machine::of_cut_frames`] joins two of
+//! them. Nothing panics: operations are looked up with `get`, packet bytes too, and jumps only go forward.
 
 use super::insn::*;
 use super::ports::Ports;
@@ -53,17 +53,18 @@ impl Machine {
         }
     }
 
-    /// A machine for frames that may have been cut: `verdict` says which of them pass, `length` how much of those is kept.
+    /// A machine for frames that may have been cut: `verdict` says which of them pass, `length` how much of those is
+    /// kept.
     ///
-    /// A load behind the cut ends a program with 0. To the verdict that is what it is to libpcap; in the code that looks for the end of the
-    /// headers it would lose a packet that has passed. So that code is a program of its own, one that passes every frame, and is told that
-    /// the frame was never longer than what is there of it.
+    /// A load behind the cut ends a program with 0. To the verdict that is what it is to libpcap; in the code that
+    /// looks for the end of the headers it would lose a packet that has passed. So that code is a program of its own,
+    /// one that passes every frame, and is told that the frame was never longer than what is there of it.
     pub fn of_cut_frames(verdict: &Program, length: &Program) -> Self {
         Self { length: Some(Box::new(Self::new(length))), ..Self::new(verdict) }
     }
 
-    /// Runs on a frame of which nothing is known but its bytes, offset 0 at their start, and its length before it was cut:
-    /// what [`Program::run`] gives for [`Skb::of`] with that `len`.
+    /// Runs on a frame of which nothing is known but its bytes, offset 0 at their start, and its length before it was
+    /// cut: what [`Program::run`] gives for [`Skb::of`] with that `len`.
     #[inline]
     pub fn run(&self, bytes: &[u8], len: u32) -> u32 {
         let verdict = match self.ports.as_ref().and_then(|ports| ports.verdict(bytes)) {
@@ -93,8 +94,8 @@ impl Machine {
         self.execute(skb.bytes.get(skb.data..).unwrap_or_default(), skb.len, || *skb).unwrap_or(0)
     }
 
-    /// `bytes` are those from offset 0 on; `skb` gives the packet for the rare loads that need more. `None` stands for the
-    /// early ends that count as 0.
+    /// `bytes` are those from offset 0 on; `skb` gives the packet for the rare loads that need more. `None` stands
+    /// for the early ends that count as 0.
     #[inline]
     fn execute<'a>(&self, bytes: &'a [u8], len: u32, skb: impl Fn() -> Skb<'a>) -> Option<u32> {
         let (mut a, mut x) = (0_u32, 0_u32);

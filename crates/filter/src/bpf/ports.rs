@@ -1,8 +1,8 @@
 //! The short way for plain segments: what a program makes of their ports.
 //!
-//! Filters for HTTP and most others ask for ports, and nearly all frames are plain: Ethernet, IPv4 without options, TCP, no
-//! fragment but the first. What a program answers for those is found beforehand, by going through it with what is known of such a
-//! frame; what is left are comparisons with the two ports:
+//! Filters for HTTP and most others ask for ports, and nearly all frames are plain: Ethernet, IPv4 without options,
+//! TCP, no fragment but the first. What a program answers for those is found beforehand, by going through it with
+//! what is known of such a frame; what is left are comparisons with the two ports:
 //!
 //! ```text
 //!   ldh [12] ► 0x800       jeq #0x86dd ► no     jeq #0x800 ► yes

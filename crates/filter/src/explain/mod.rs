@@ -6,9 +6,10 @@
 //!   (002) ldb      [23]                         A = the IPv4 protocol
 //! ```
 //!
-//! An offset alone says little: 23 is the protocol only if the frame is an IPv4 packet without tags. [`listing`] therefore follows
-//! what every way through the program has found out (as the checks of scratch memory do, in one pass, since jumps only go
-//! forward) and says of an instruction what holds on all ways to it. Where they disagree the offset itself is shown.
+//! An offset alone says little: 23 is the protocol only if the frame is an IPv4 packet without tags. [`listing`]
+//! therefore follows what every way through the program has found out (as the checks of scratch memory do, in one
+//! pass, since jumps only go forward) and says of an instruction what holds on all ways to it. Where they disagree
+//! the offset itself is shown.
 
 mod fields;
 mod tree;
@@ -22,7 +23,8 @@ use crate::Link;
 use crate::bpf::insn::*;
 use crate::bpf::{Ancillary, Instruction, Program, Width};
 
-/// The listing of a program for frames of `link`, with the meaning beside each instruction. The last line ends in a line feed.
+/// The listing of a program for frames of `link`, with the meaning beside each instruction. The last line ends in a
+/// line feed.
 pub fn listing(program: &Program, link: Link) -> String {
     let meanings = annotate(program, link);
     let text = program.to_string();

@@ -1,7 +1,8 @@
 //! Arithmetic: values in scratch words, and the protocol tests that reading a header implies.
 //!
-//! Every value is worked out into a scratch word, as in libpcap: simple, and the optimiser makes direct operations of it. All
-//! implied tests of both sides of a relation come before the first statement. An operator passes on those of its left operand only.
+//! Every value is worked out into a scratch word, as in libpcap: simple, and the optimiser makes direct operations of
+//! it. All implied tests of both sides of a relation come before the first statement. An operator passes on those of
+//! its left operand only.
 
 use super::Lowering;
 use super::headers::{At, statement};
@@ -118,14 +119,15 @@ impl Lowering<'_> {
         self.scratch.give_back(right.word);
         let word = self.scratch_word()?;
         statements.push(statement(ST, word));
-        // What the right operand implies is forgotten, as in libpcap: `len + ip[0] > 100` asks for no IP, and the customary
-        // `ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) != 0` for no TCP.
+        // What the right operand implies is forgotten, as in libpcap: `len + ip[0] > 100` asks for no IP, and the
+        // customary `ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) != 0` for no TCP.
         Ok(Operand { statements, implied: left.implied, word })
     }
 
     /// Refuses to divide by 0 and to shift by more than 31.
     ///
-    /// libpcap goes by the first number written in the right operand, also if it is only part of it: `1 << ip[40]` is refused.
+    /// libpcap goes by the first number written in the right operand, also if it is only part of it: `1 << ip[40]` is
+    /// refused.
     fn check_operator(&self, operator: Arith, right: &Operand) -> Result<(), Error> {
         let Some(&Instruction { code: FIRST_NUMBER, k: number, .. }) = right.statements.first() else {
             return Ok(());

@@ -1,7 +1,7 @@
 //! `protochain`: a protocol anywhere among the headers of an IP packet.
 //!
-//! libpcap makes a loop of it, with a jump backward that no kernel takes. Here the loop is written out for a bounded number of
-//! headers:
+//! libpcap makes a loop of it, with a jump backward that no kernel takes. Here the loop is written out for a bounded
+//! number of headers:
 //!
 //! ```text
 //!   fixed header ──► level 1 ──► level 2 ──► ... ──► the last
@@ -10,8 +10,9 @@
 //!   compare ◄────────────────────────────┘  over one header, then compare the next protocol for the last time
 //! ```
 //!
-//! A level has X at an extension header whose kind it knows already. It loads what that header says comes next; if it is what
-//! was asked for, done; if it is an extension header, it steps over its own one. So nothing needs to be kept but X.
+//! A level has X at an extension header whose kind it knows already. It loads what that header says comes next; if it
+//! is what was asked for, done; if it is an extension header, it steps over its own one. So nothing needs to be kept
+//! but X.
 
 use super::headers::{At, IPV6_LEN, statement};
 use super::predicate::{Open, Predicate, Way, constant};

@@ -151,8 +151,8 @@ impl Lowering<'_> {
         Ok(self.graph.and(found, moved))
     }
 
-    /// A tunnel header behind UDP: the destination port, its flags, its network identifier; afterwards A and X hold the length of
-    /// the IP header with whatever varies before it.
+    /// A tunnel header behind UDP: the destination port, its flags, its network identifier; afterwards A and X hold
+    /// the length of the IP header with whatever varies before it.
     fn over_udp(
         &mut self,
         port: u16,

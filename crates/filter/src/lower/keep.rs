@@ -6,9 +6,10 @@
 //!                    └ anything else: return what is known so far + extra
 //! ```
 //!
-//! A load outside the packet would reject a packet that has passed, so the length is asked before each header, and a packet that
-//! ends within one is kept whole. The length is that of the packet as it was: in frames that an earlier capture has cut, loads
-//! behind the cut do end the program with 0, which is why files are filtered by two programs (`Machine::of_cut_frames`).
+//! A load outside the packet would reject a packet that has passed, so the length is asked before each header, and a
+//! packet that ends within one is kept whole. The length is that of the packet as it was: in frames that an earlier
+//! capture has cut, loads behind the cut do end the program with 0, which is why files are filtered by two programs
+//! (`Machine::of_cut_frames`).
 //!
 //! | what | kept |
 //! | --- | --- |
@@ -39,8 +40,8 @@ pub(super) fn keep(graph: &mut Builder, link: Link, snaplen: Snaplen) -> BlockId
     }
 }
 
-/// Makes blocks from the end of the program to its start. In all of them X or the word [`AT`] holds an offset from the start of the
-/// frame.
+/// Makes blocks from the end of the program to its start. In all of them X or the word [`AT`] holds an offset from
+/// the start of the frame.
 struct Keeper<'a> {
     graph: &'a mut Builder,
     /// Where loads count from.
@@ -84,7 +85,8 @@ impl Keeper<'_> {
             next = self.branch(Vec::new(), Comparison::Equal, number, target, next);
         }
         if tags > 0 {
-            // A tag's own type field is 2 bytes into it; Linux cooked headers have theirs elsewhere, but the tag is the same.
+            // A tag's own type field is 2 bytes into it; Linux cooked headers have theirs elsewhere, but the tag is
+            // the same.
             let tagged = self.typed(payload + 2, payload + 4, tags - 1, network);
             for number in [ethertype::VLAN, ethertype::SERVICE_VLAN, ethertype::OLD_QINQ] {
                 next = self.branch(Vec::new(), Comparison::Equal, number, tagged, next);
@@ -256,7 +258,8 @@ impl Keeper<'_> {
         self.branch(vec![statement(LD | LEN, 0)], Comparison::GreaterOrEqual, bytes, then, short)
     }
 
-    /// Goes on if the packet has `bytes` bytes behind the offset that `offset` leaves in A; otherwise keeps that and `more`.
+    /// Goes on if the packet has `bytes` bytes behind the offset that `offset` leaves in A; otherwise keeps that and
+    /// `more`.
     fn if_reaches(&mut self, mut offset: Vec<Instruction>, bytes: u32, more: u32, then: BlockId) -> BlockId {
         let short = self.ends(Vec::new(), more);
         offset.extend([statement(ALU | ADD | K, bytes), statement(LDX | W | LEN, 0)]);

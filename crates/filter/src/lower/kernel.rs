@@ -8,9 +8,9 @@
 //!                                                             frame; then SKF_AD_PROTOCOL says VLAN
 //! ```
 //!
-//! On Ethernet-like devices `SKF_LL_OFF` therefore sees a frame as libpcap's live filter does: without the tag that is in the
-//! record, with one that is not. Behind `vlan` everything is looked for through it. `SKF_NET_OFF` will not do there: of a frame
-//! sent with its tag inside it points at IP or at the tag, depending on who sent it.
+//! On Ethernet-like devices `SKF_LL_OFF` therefore sees a frame as libpcap's live filter does: without the tag that
+//! is in the record, with one that is not. Behind `vlan` everything is looked for through it. `SKF_NET_OFF` will not
+//! do there: of a frame sent with its tag inside it points at IP or at the tag, depending on who sent it.
 
 use super::encapsulation::{VLAN_ID, VLAN_TAG_LEN};
 use super::headers::{At, Framing, LLC_LEN, Place, statement};
@@ -77,8 +77,8 @@ impl Lowering<'_> {
 
     /// `vlan [ID]`: the tag in the kernel's record, else one in the frame.
     ///
-    /// A scratch word says by how much a tag in the frame moves what follows: as in libpcap by 4 whenever there is none in the
-    /// record, also if there is none at all.
+    /// A scratch word says by how much a tag in the frame moves what follows: as in libpcap by 4 whenever there is
+    /// none in the record, also if there is none at all.
     pub(super) fn kernel_vlan(&mut self, id: Option<u16>) -> Result<Predicate, Error> {
         let word = self.scratch_word()?;
         let statements = vec![
@@ -161,7 +161,8 @@ mod tests {
         program(expression, Link::Kernel).unwrap().run(skb) > 0
     }
 
-    /// An Ethernet frame as a packet socket has it after it was received: the kernel takes the outermost tag into its record.
+    /// An Ethernet frame as a packet socket has it after it was received: the kernel takes the outermost tag into its
+    /// record.
     fn received(frame: &[u8]) -> (Vec<u8>, Option<VlanTag>, u16) {
         let word = |bytes: &[u8], at| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         let mut bytes = frame.to_vec();
@@ -293,7 +294,8 @@ mod tests {
         }
     }
 
-    /// What asks nothing of the link level but the protocol has the same verdict on a received frame as in a file, tags left out.
+    /// What asks nothing of the link level but the protocol has the same verdict on a received frame as in a file,
+    /// tags left out.
     #[test]
     fn received_frames_are_judged_as_in_files() {
         // The test kit sees this crate from outside; its first link type is Ethernet.

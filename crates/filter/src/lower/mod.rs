@@ -1,8 +1,8 @@
 //! From the typed tree to blocks for one link type.
 //!
-//! The tree is run as a stack machine, in the order in which it was written, with one piece of state: where the headers are.
-//! Primitives look there, and `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` move it for all that is written after them, also on
-//! the other side of an `or` and outside of parentheses: that is the language.
+//! The tree is run as a stack machine, in the order in which it was written, with one piece of state: where the
+//! headers are. Primitives look there, and `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` move it for all that is
+//! written after them, also on the other side of an `or` and outside of parentheses: that is the language.
 //!
 //! # Where headers are
 //! ```text
@@ -22,26 +22,30 @@
 //!   vlan (Kernel)  as Ethernet through SKF_LL_OFF, with 4 in a scratch word if the kernel's record has no tag
 //! ```
 //!
-//! The unoptimised graph of a file's link type is libpcap 1.10.3's, block for block (`tcpdump -O`): the same loads in the same order, so
-//! that a packet cut short is judged alike. That includes what one would rather not have: the right operand of `+` does not imply its
-//! protocol, `vlan or ip` looks for IP behind a tag that is not there, ports in IPv6 are not found behind extension headers, Linux
-//! cooked v2 knows no 802.2, divisors may not begin with 0.
+//! The unoptimised graph of a file's link type is libpcap 1.10.3's, block for block (`tcpdump -O`): the same loads in
+//! the same order, so that a packet cut short is judged alike. That includes what one would rather not have: the
+//! right operand of `+` does not imply its protocol, `vlan or ip` looks for IP behind a tag that is not there, ports
+//! in IPv6 are not found behind extension headers, Linux cooked v2 knows no 802.2, divisors may not begin with 0.
 //!
 //! # Where this differs from libpcap, and why
-//! - `protochain` is no loop, which no kernel takes, but is written out for 6 extension headers (`ip6 protochain`: 4, to stay
-//!   within one and a half times libpcap's length). Behind an AH header it looks at one more protocol and ends;
-//!   libpcap goes on at a wrong place, as it forgets to add where the header was. Where the packet ends in the middle of an
-//!   extension header's first two bytes, libpcap wants both, we want the one that names the next protocol.
-//! - `byte N & V` and `byte N | V` load the byte; libpcap 1.10.3 forgets to and calculates with what an earlier test left behind.
-//! - In `(tcp or geneve) and ip` the places that Geneve would have stored are 0 for a packet that is TCP; libpcap leaves them
-//!   undefined, and kernels refuse its program.
-//! - Accepted beyond libpcap 1.10.3: `vxlan`; `gateway`, which most builds of libpcap leave out; any number of `protochain`
-//!   (libpcap loses a scratch word with each).
-//! - Captures of link types IPv4 and IPv6 are [`Raw`](crate::Link::Raw): the version is looked at, which libpcap takes for granted.
-//! - [`Kernel`](crate::Link::Kernel) has no counterpart. On Ethernet it selects what `tcpdump -i` does. It accepts `vlan`, `ether host`,
-//!   `ether broadcast`, `llc`, `mpls` and the like on any interface; they do not hold where there is no Ethernet header, but for
-//!   `ether broadcast` and `ether multicast`, which go by the packet type there. It refuses `link[...]` and `byte`: those bytes are
-//!   something else on each kind of interface. Inside of `pppoes` and tunnels they are well defined and accepted.
+//! - `protochain` is no loop, which no kernel takes, but is written out for 6 extension headers (`ip6 protochain`: 4,
+//!   to stay within one and a half times libpcap's length). Behind an AH header it looks at one more protocol and
+//!   ends; libpcap goes on at a wrong place, as it forgets to add where the header was. Where the packet ends in the
+//!   middle of an extension header's first two bytes, libpcap wants both, we want the one that names the next
+//!   protocol.
+//! - `byte N & V` and `byte N | V` load the byte; libpcap 1.10.3 forgets to and calculates with what an earlier test
+//!   left behind.
+//! - In `(tcp or geneve) and ip` the places that Geneve would have stored are 0 for a packet that is TCP; libpcap
+//!   leaves them undefined, and kernels refuse its program.
+//! - Accepted beyond libpcap 1.10.3: `vxlan`; `gateway`, which most builds of libpcap leave out; any number of
+//!   `protochain` (libpcap loses a scratch word with each).
+//! - Captures of link types IPv4 and IPv6 are [`Raw`](crate::Link::Raw): the version is looked at, which libpcap
+//!   takes for granted.
+//! - [`Kernel`](crate::Link::Kernel) has no counterpart. On Ethernet it selects what `tcpdump -i` does. It accepts
+//!   `vlan`, `ether host`, `ether broadcast`, `llc`, `mpls` and the like on any interface; they do not hold where
+//!   there is no Ethernet header, but for `ether broadcast` and `ether multicast`, which go by the packet type there.
+//!   It refuses `link[...]` and `byte`: those bytes are something else on each kind of interface. Inside of `pppoes`
+//!   and tunnels they are well defined and accepted.
 
 mod arithmetic;
 mod chain;

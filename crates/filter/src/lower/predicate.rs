@@ -1,9 +1,9 @@
 //! Building a graph out of predicates joined by and, or, not.
 //!
-//! A predicate is a piece of graph with one way in and two kinds of ways out, those where it holds and those where it does
-//! not. The ways out are not connected yet. They are chained: the field of each holds the next of its chain, and the
-//! predicate knows both ends, so joining two predicates costs the same however large they are, and every way out is visited
-//! once more only, when it gets its target.
+//! A predicate is a piece of graph with one way in and two kinds of ways out, those where it holds and those where it
+//! does not. The ways out are not connected yet. They are chained: the field of each holds the next of its chain, and
+//! the predicate knows both ends, so joining two predicates costs the same however large they are, and every way out
+//! is visited once more only, when it gets its target.
 //!
 //! ```text
 //!              ┌───────┐ holds ─► exit ─► exit ─► end
@@ -117,7 +117,8 @@ impl Builder {
         Predicate { head: first.head, holds, fails }
     }
 
-    /// The graph that ends with `pass` where `predicate` holds and rejects the packet elsewhere; without one nothing is asked.
+    /// The graph that ends with `pass` where `predicate` holds and rejects the packet elsewhere; without one nothing
+    /// is asked.
     pub(super) fn finish(mut self, predicate: Option<Predicate>, pass: BlockId) -> Graph {
         let Some(predicate) = predicate else { return Graph { blocks: self.blocks, entry: pass } };
         let reject = self.end(Vec::new(), End::Return(0));

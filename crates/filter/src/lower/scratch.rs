@@ -37,8 +37,8 @@ impl ScratchWords {
 
 /// Sets those of `words` to 0 at the start that some way through the graph loads without having stored them.
 ///
-/// In `(tcp or geneve) and ip` the second test goes by where Geneve put the headers, also for a packet that is TCP. libpcap's machine
-/// then reads what happens to be in memory; the kernel refuses such a program.
+/// In `(tcp or geneve) and ip` the second test goes by where Geneve put the headers, also for a packet that is TCP.
+/// libpcap's machine then reads what happens to be in memory; the kernel refuses such a program.
 pub(super) fn set_before_use(graph: &mut Graph, words: &[u32]) {
     let watched = words.iter().fold(0, |mask: u16, &word| mask | bit(word));
     if watched == 0 {

@@ -149,7 +149,8 @@ fn drawn_expressions_have_the_unoptimised_programs_of_libpcap() {
 const LD_NUMBER: u16 = 0x00;
 const STORE: u16 = 0x02;
 
-/// The oracle's link types are of this crate as its users see it, which for the compiler is another crate than the one under test.
+/// The oracle's link types are of this crate as its users see it, which for the compiler is another crate than the
+/// one under test.
 fn convert(link: impl std::fmt::Debug) -> Link {
     match format!("{link:?}").as_str() {
         "Ethernet" => Link::Ethernet,

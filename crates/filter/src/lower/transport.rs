@@ -1,7 +1,7 @@
 //! Ports.
 //!
-//! In IPv4 the first fragment only has them, and the header before them is as long as it says. In IPv6 they are looked for right
-//! behind the fixed header, as libpcap does: extension headers hide them.
+//! In IPv4 the first fragment only has them, and the header before them is as long as it says. In IPv6 they are
+//! looked for right behind the fixed header, as libpcap does: extension headers hide them.
 
 use super::headers::At;
 use super::predicate::Predicate;

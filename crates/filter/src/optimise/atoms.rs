@@ -1,4 +1,5 @@
-//! What statements read and write: the registers and the words of scratch memory, and where their contents are still wanted.
+//! What statements read and write: the registers and the words of scratch memory, and where their contents are still
+//! wanted.
 //!
 //! ```text
 //!   atom   0 ... 15   16   17

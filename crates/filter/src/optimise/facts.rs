@@ -1,7 +1,7 @@
 //! What is known on an edge: the outcomes of the branches that every packet passed on its way there.
 //!
-//! An edge dominates another if every way from the entry to the second goes through the first. Whoever travels the second
-//! has then taken the first, and knows what that branch asked and what the answer was:
+//! An edge dominates another if every way from the entry to the second goes through the first. Whoever travels the
+//! second has then taken the first, and knows what that branch asked and what the answer was:
 //!
 //! ```text
 //!            v1 == 0x800 ?                   on the edge 2 ─► 3 it is known that v1 is 0x800 and v2 is 6:
@@ -11,8 +11,8 @@
 //!        3      `─────────4
 //! ```
 //!
-//! Dominators form a tree, here of blocks and edges both. Numbered so that every node's subtree is a range of numbers, "dominates"
-//! is one comparison of ranges, and all edges that asked the same question are one sorted list.
+//! Dominators form a tree, here of blocks and edges both. Numbered so that every node's subtree is a range of
+//! numbers, "dominates" is one comparison of ranges, and all edges that asked the same question are one sorted list.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;

@@ -39,7 +39,8 @@ pub(super) fn merge_equal(graph: &mut Graph) -> bool {
 
 /// Leaves out branches at the entry whose two ways are the same.
 ///
-/// As in libpcap the statements of the first block stay, and those of the others that are left out do not, unless they are needed.
+/// As in libpcap the statements of the first block stay, and those of the others that are left out do not, unless
+/// they are needed.
 pub(super) fn enter_late(graph: &mut Graph) {
     let wanted = analyse(graph, &Levels::of(graph)).wanted;
     let mut statements = graph.block(graph.entry).statements.clone();

@@ -11,15 +11,16 @@
 //!
 //! # What it may do
 //! Everything up to the refusal knows and does neither more nor less than libpcap 1.10's optimiser: an expression
-//! is refused because the optimiser *finds* that it rejects all packets, so that what it can find is part of the language. A
-//! second trait is shared with it: loads that nobody needs are taken out although they would have rejected a packet cut before
-//! them, and pulling a branch up lets a cut packet answer it before the load that it lacks. What comes
-//! after the refusal ([`tidy`]) keeps the verdict on every packet, however short.
+//! is refused because the optimiser *finds* that it rejects all packets, so that what it can find is part of the
+//! language. A second trait is shared with it: loads that nobody needs are taken out although they would have
+//! rejected a packet cut before them, and pulling a branch up lets a cut packet answer it before the load that it
+//! lacks. What comes after the refusal ([`tidy`]) keeps the verdict on every packet, however short.
 //!
 //! # What it costs
-//! A round is nearly linear in the size of the graph, but a long chain takes as many rounds as tests have to be pulled up. The
-//! rounds share a budget; a graph that is not done by then is left as it is, correct and somewhat longer. One that large
-//! does not fit the 4096 instructions of the kernel as a rule, which [`emit`](crate::emit) then says.
+//! A round is nearly linear in the size of the graph, but a long chain takes as many rounds as tests have to be
+//! pulled up. The rounds share a budget; a graph that is not done by then is left as it is, correct and somewhat
+//! longer. One that large does not fit the 4096 instructions of the kernel as a rule, which [`emit`](crate::emit)
+//! then says.
 
 mod atoms;
 mod facts;
@@ -156,8 +157,8 @@ fn analyse(graph: &Graph, levels: &Levels) -> Blocks {
     blocks
 }
 
-/// Works on one block, after all that lead to it; whether it got simpler. Where the verdict must be `exact`, what can end the
-/// program stays, and nothing is taken for known that libpcap alone takes for known.
+/// Works on one block, after all that lead to it; whether it got simpler. Where the verdict must be `exact`, what can
+/// end the program stays, and nothing is taken for known that libpcap alone takes for known.
 fn simplify(
     graph: &mut Graph,
     id: BlockId,
@@ -226,9 +227,9 @@ fn question(graph: &Graph, blocks: &Blocks, values: &mut Values, id: BlockId) ->
     Some(Question { code: condition.encoded().0, a: end[ATOM_A], operand })
 }
 
-/// Work in all rounds together, in units of about 10 ns: half a second. Filters that fit the kernel take far less: 400 hosts 50 ms,
-/// 20 words a few microseconds. Less would leave long lists longer than libpcap leaves them, more would let 100 kB of expression
-/// take longer than a second.
+/// Work in all rounds together, in units of about 10 ns: half a second. Filters that fit the kernel take far less:
+/// 400 hosts 50 ms, 20 words a few microseconds. Less would leave long lists longer than libpcap leaves them, more
+/// would let 100 kB of expression take longer than a second.
 const BUDGET: usize = 40_000_000;
 /// What going through a block costs in a round.
 const BLOCK_COST: usize = 80;

@@ -1,7 +1,7 @@
 //! Patterns of a few neighbouring statements, and statements that nobody needs.
 //!
-//! All patterns are those that libpcap knows, since which branches turn out constant depends on them, and with that which
-//! expressions are refused.
+//! All patterns are those that libpcap knows, since which branches turn out constant depends on them, and with that
+//! which expressions are refused.
 
 use super::atoms::*;
 use super::values::{State, Values};
@@ -65,7 +65,8 @@ fn fold_index(block: &mut Block, at: usize, live_after: Atoms) -> bool {
     is_free
 }
 
-/// Moves the last statement into the comparison behind it; whether anything changed. `state` is that at the block's end.
+/// Moves the last statement into the comparison behind it; whether anything changed. `state` is that at the block's
+/// end.
 ///
 /// ```text
 ///   sub #k             jeq #(n + k)     sub x             jeq x        and #k           jset #k
@@ -101,8 +102,8 @@ pub(super) fn comparison(block: &mut Block, values: &Values, state: &State, live
 
 /// Settles a comparison whose outcome is known; both its ways lead to the same block then.
 ///
-/// One answer is libpcap's and not the machine's, and not given where the verdict must be `exact`: a test for any of all 32 bits
-/// is taken to hold, 0 or not.
+/// One answer is libpcap's and not the machine's, and not given where the verdict must be `exact`: a test for any of
+/// all 32 bits is taken to hold, 0 or not.
 pub(super) fn settle(block: &mut Block, values: &Values, state: &State, exact: bool) -> bool {
     let End::Branch { condition, then, otherwise } = &mut block.end else { return false };
     if condition.operand == Operand::X

@@ -20,8 +20,8 @@ use super::order::{Inward, Levels};
 use super::values::Value;
 use crate::ir::{BlockId, Graph, Way};
 
-/// Pulls at most two branches up in front of or behind each block; whether any was. Every step along a chain costs one of
-/// `budget`, and at its end nothing more is pulled.
+/// Pulls at most two branches up in front of or behind each block; whether any was. Every step along a chain costs
+/// one of `budget`, and at its end nothing more is pulled.
 pub(super) fn pull_up(
     graph: &mut Graph,
     levels: &Levels,
@@ -66,8 +66,8 @@ impl Chain<'_> {
         let mut first = top;
         while self.a_after(first) == value {
             let Some(next) = self.down(first, common) else { return false };
-            // The search from `next` for the same value would be this one. Without this, long chains of one value would be
-            // gone through from each of their blocks.
+            // The search from `next` for the same value would be this one. Without this, long chains of one value
+            // would be gone through from each of their blocks.
             if self.in_vain[next.0 as usize] {
                 return false;
             }

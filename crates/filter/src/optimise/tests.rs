@@ -1,7 +1,7 @@
 //! Against libpcap's own programs, and against a slow interpreter of graphs.
 //!
-//! `filters-1.10.3.jsonl` has for each expression and link type what libpcap generates before and after optimising. The former,
-//! cut into blocks again, is what this optimiser gets; the latter is what it is measured by.
+//! `filters-1.10.3.jsonl` has for each expression and link type what libpcap generates before and after optimising.
+//! The former, cut into blocks again, is what this optimiser gets; the latter is what it is measured by.
 
 use std::path::{Path, PathBuf};
 
@@ -216,8 +216,8 @@ fn compare(pairs: &[Pair], packets: u64) -> Table {
     let mut table = Table::default();
     for (number, pair) in pairs.iter().enumerate() {
         let name = format!("{} ({})", pair.expression, pair.link);
-        // libpcap's optimiser takes statements out between the jumps inside a block that it makes for live VLAN tags, and
-        // those jumps then lead astray (1.10.3).
+        // libpcap's optimiser takes statements out between the jumps inside a block that it makes for live VLAN tags,
+        // and those jumps then lead astray (1.10.3).
         if pair.link.trim_matches('"') == "live" && pair.expression.contains("vlan") {
             continue;
         }
@@ -337,8 +337,8 @@ fn large_expressions_end_in_time() {
     }
 }
 
-/// Runs a graph as its documentation says, one thing after another; `Err` for a load outside the packet or a division by 0, and
-/// if `odd_ends` for what libpcap's optimiser takes otherwise than the machine.
+/// Runs a graph as its documentation says, one thing after another; `Err` for a load outside the packet or a division
+/// by 0, and if `odd_ends` for what libpcap's optimiser takes otherwise than the machine.
 fn interpret(graph: &Graph, bytes: &[u8], odd_ends: bool) -> Result<u32, ()> {
     let (mut a, mut x, mut scratch) = (0_u32, 0_u32, [0_u32; 16]);
     let mut id = graph.entry;
@@ -408,8 +408,8 @@ fn interpret(graph: &Graph, bytes: &[u8], odd_ends: bool) -> Result<u32, ()> {
     }
 }
 
-/// A graph of up to `size` blocks; edges go from a block to later ones. Few offsets, constants and scratch words, so that
-/// blocks have much in common.
+/// A graph of up to `size` blocks; edges go from a block to later ones. Few offsets, constants and scratch words, so
+/// that blocks have much in common.
 fn random_graph(dice: &mut Dice, size: u64) -> Graph {
     let size = 2 + dice.roll(size);
     let statement = |dice: &mut Dice| {

@@ -9,8 +9,8 @@
 //!       3       4                            4
 //! ```
 //!
-//! Passing a block by leaves out its statements. So nothing that they write may be wanted where the edge goes on, except what
-//! was there before anyway.
+//! Passing a block by leaves out its statements. So nothing that they write may be wanted where the edge goes on,
+//! except what was there before anyway.
 
 use super::atoms::*;
 use super::facts::Facts;
@@ -20,8 +20,8 @@ use super::{Blocks, question};
 use crate::bpf::insn::{JEQ, JMP, K};
 use crate::ir::{BlockId, Graph, Way};
 
-/// Moves every edge as far as the facts on it reach; whether any moved, and whether one moved past a block whose two ways
-/// are the same. Steps that move one cost of `budget`, and at its end nothing more moves.
+/// Moves every edge as far as the facts on it reach; whether any moved, and whether one moved past a block whose two
+/// ways are the same. Steps that move one cost of `budget`, and at its end nothing more moves.
 pub(super) fn thread(
     graph: &mut Graph,
     levels: &Levels,
@@ -87,7 +87,8 @@ impl Thread<'_> {
     fn decided(&mut self, edge: (BlockId, Way), next: BlockId) -> Option<BlockId> {
         let asked = question(self.graph, self.blocks, self.values, next)?;
         let way = self.facts.answer(edge, asked).or_else(|| {
-            // A equals another constant already, so it does not equal this one. Different constants have different numbers.
+            // A equals another constant already, so it does not equal this one. Different constants have different
+            // numbers.
             let is_equality = asked.code == JMP | JEQ | K;
             (is_equality && self.facts.answer(edge, asked.of_any_constant()).is_some())
                 .then_some(Way::Otherwise)

@@ -13,8 +13,8 @@ use super::{Blocks, Scope, analyse, merge, simplify};
 use crate::bpf::insn::MAX_INSTRUCTIONS;
 use crate::ir::{BlockId, End, Graph, Way};
 
-/// Makes a graph smaller and keeps its verdict on every packet: for graphs that libpcap would not optimise, and for what it
-/// leaves of those that it does.
+/// Makes a graph smaller and keeps its verdict on every packet: for graphs that libpcap would not optimise, and for
+/// what it leaves of those that it does.
 pub fn tidy(graph: &mut Graph) {
     for _ in 0..ROUNDS {
         let levels = Levels::of(graph);
@@ -118,6 +118,6 @@ fn statements(graph: &mut Graph) -> bool {
 
 /// Rounds at most: each makes the graph smaller, and what a few leave is not worth more.
 const ROUNDS: usize = 8;
-/// Larger graphs are left alone: each block has an instruction at least, and tidying makes programs some per cent shorter, not a
-/// quarter as long. More would cost time for programs that the kernel refuses anyway.
+/// Larger graphs are left alone: each block has an instruction at least, and tidying makes programs some per cent
+/// shorter, not a quarter as long. More would cost time for programs that the kernel refuses anyway.
 const MOST_BLOCKS: usize = 4 * MAX_INSTRUCTIONS;

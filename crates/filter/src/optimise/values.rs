@@ -146,9 +146,9 @@ impl Values {
 
     /// Carries out one statement on numbers and makes it simpler where they tell how.
     ///
-    /// Constants are folded as libpcap folds them, which is seen in two places: a constant shifted by 32 or more is 0, and 0
-    /// divided by X is 0 although the machine would end the program for X = 0. Where the verdict must be `exact`, such arithmetic
-    /// stays as it is, and so does what cannot be computed.
+    /// Constants are folded as libpcap folds them, which is seen in two places: a constant shifted by 32 or more is
+    /// 0, and 0 divided by X is 0 although the machine would end the program for X = 0. Where the verdict must be
+    /// `exact`, such arithmetic stays as it is, and so does what cannot be computed.
     pub(super) fn rewrite(
         &mut self,
         insn: &mut Instruction,
@@ -170,8 +170,8 @@ impl Values {
             ALU if exact && is_odd => {}
             LD if code & 0xe0 == IND => {
                 if let Some(at) = constant_x.map(|x| x.wrapping_add(k)) {
-                    // An absolute offset up there would ask for what lies beside the packet; X + k asks for a byte a megabyte
-                    // behind the network header, where no packet has one.
+                    // An absolute offset up there would ask for what lies beside the packet; X + k asks for a byte a
+                    // megabyte behind the network header, where no packet has one.
                     let at = if at < SKF_AD_OFF { at } else { NOWHERE };
                     *insn = Instruction::statement(LD | ABS | code & 0x18, at);
                 }

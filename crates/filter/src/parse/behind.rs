@@ -116,8 +116,9 @@ impl Parser<'_> {
         }
     }
 
-    /// Applies the operators on top of the stack that bind as tightly as one of that precedence, or tighter, and says where the result begins.
-    /// `None` is the precedence of an operator that has none: nothing is applied before it is read.
+    /// Applies the operators on top of the stack that bind as tightly as one of that precedence, or tighter, and says
+    /// where the result begins. `None` is the precedence of an operator that has none: nothing is applied before it
+    /// is read.
     fn reduce(&mut self, behind: Option<u8>, mut from: Place) -> Place {
         while let (Some(pending), Some(behind)) = (self.stack.last(), behind) {
             let value = match *pending {

@@ -1,6 +1,7 @@
 //! From tokens to syntax: libpcap's grammar, with everything that its parser generator made of the ambiguities in it.
 //!
-//! One loop and a stack of what is still open; no recursion, so that nesting costs heap and is bounded by [`MAX_OPEN`], as libpcap's is.
+//! One loop and a stack of what is still open; no recursion, so that nesting costs heap and is bounded by
+//! [`MAX_OPEN`], as libpcap's is.
 //!
 //! ```text
 //!    host a and not (tcp or 10 > len - ip[0])
@@ -8,16 +9,20 @@
 //!       written  │   │           stack:  And  Not  Open(Or..)  Relation  Minus  Index(ip)
 //! ```
 //!
-//! What makes the language hard is that a parenthesis may open an expression, a list of identifiers, or arithmetic, and that a bare number
-//! may be an identifier (`port 80 or 443`) or the beginning of a comparison (`80 < len`). What is allowed at a place is a [`Place`]-less
-//! value, [`Expect`]; what an operand has turned out to be is an [`Operand`]. The loop is here; [`operand`] and [`behind`] are its two halves.
+//! What makes the language hard is that a parenthesis may open an expression, a list of identifiers, or arithmetic,
+//! and that a bare number may be an identifier (`port 80 or 443`) or the beginning of a comparison (`80 < len`). What
+//! is allowed at a place is a [`Place`]-less value, [`Expect`]; what an operand has turned out to be is an
+//! [`Operand`]. The loop is here; [`operand`] and [`behind`] are its two halves.
 //!
 //! # What may stand where
-//! - `and` and `or` bind alike, from the left; `not` binds tighter. Only *behind* an `and` or `or` may an identifier stand without qualifiers;
-//!   it takes over those of the primitive before it, and there are none behind a primitive that has none (`tcp or 80`).
-//! - A parenthesis behind qualifiers holds identifiers alone: `port (80 or 443)`. One behind `and` or `or` holds whatever its first operand
-//!   decides: `host a and (b or c)`, `host a and (port 80 or 443)`, but not `host a and (b or port 80)`.
-//! - Arithmetic has C's precedence, except that `%` and `^` have none: whatever follows them binds tighter, as it does in front of them.
+//! - `and` and `or` bind alike, from the left; `not` binds tighter. Only *behind* an `and` or `or` may an identifier
+//!   stand without qualifiers; it takes over those of the primitive before it, and there are none behind a primitive
+//!   that has none (`tcp or 80`).
+//! - A parenthesis behind qualifiers holds identifiers alone: `port (80 or 443)`. One behind `and` or `or` holds
+//!   whatever its first operand decides: `host a and (b or c)`, `host a and (port 80 or 443)`, but not
+//!   `host a and (b or port 80)`.
+//! - Arithmetic has C's precedence, except that `%` and `^` have none: whatever follows them binds tighter, as it
+//!   does in front of them.
 
 mod behind;
 mod operand;
@@ -31,12 +36,12 @@ use crate::syntax::{Item, ItemKind, Primitive, Qualifiers};
 use crate::tree::{Arith, Protocol, Relation, Value};
 use crate::words::Family;
 
-/// How many operators and parentheses may be open at once, counted as libpcap's parser does (`YYMAXDEPTH`): an `and` waiting for its
-/// right side counts two, a parenthesis or `not` one.
+/// How many operators and parentheses may be open at once, counted as libpcap's parser does (`YYMAXDEPTH`): an `and`
+/// waiting for its right side counts two, a parenthesis or `not` one.
 const MAX_OPEN: usize = 9_995;
 
-/// Longest expression. A program has 4096 instructions at most, and no primitive that makes one needs so many letters; this bounds the
-/// compiler's memory to some hundred MB whatever it is given.
+/// Longest expression. A program has 4096 instructions at most, and no primitive that makes one needs so many
+/// letters; this bounds the compiler's memory to some hundred MB whatever it is given.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// Reads an expression; nothing at all is one as well.

@@ -1,8 +1,10 @@
-//! From syntax to meaning: names become numbers, qualifiers and identifiers are put together, and what makes no sense on any link type is refused.
+//! From syntax to meaning: names become numbers, qualifiers and identifiers are put together, and what makes no sense
+//! on any link type is refused.
 //!
-//! What is refused here is what libpcap refuses for every link type; what depends on the frames (`vlan` on raw IP) is left to
-//! [`lower`](crate::lower). Accepted beyond libpcap 1.10.3: `vxlan [VNI]`, as in later versions; `gateway NAME`, which the manual page has and
-//! libpcap refuses when built with IPv6; and service and protocol names on machines whose `/etc` lacks them ([`names`](mod@crate::names)).
+//! What is refused here is what libpcap refuses for every link type; what depends on the frames (`vlan` on raw IP) is
+//! left to [`lower`](crate::lower). Accepted beyond libpcap 1.10.3: `vxlan [VNI]`, as in later versions;
+//! `gateway NAME`, which the manual page has and libpcap refuses when built with IPv6; and service and protocol names
+//! on machines whose `/etc` lacks them ([`names`](mod@crate::names)).
 
 mod addresses;
 mod ports;
@@ -258,9 +260,11 @@ fn tagged(tag: Tag, number: Option<(u32, Place)>) -> Result<Test, Error> {
     })
 }
 
-/// Refuses what no packet gives an answer to: fields of protocols that have none, division by a constant 0, shifts out of the word.
+/// Refuses what no packet gives an answer to: fields of protocols that have none, division by a constant 0, shifts
+/// out of the word.
 ///
-/// libpcap tests the constant with which the *code* of the right side begins, so that `6 / ip[0]` and `1 << (32 - 1)` are refused too.
+/// libpcap tests the constant with which the *code* of the right side begins, so that `6 / ip[0]` and `1 << (32 - 1)`
+/// are refused too.
 fn arithmetic(arithmetic: &Arithmetic, place: Place) -> Result<(), Error> {
     // For each value on the stack, the constant that its steps begin with.
     let mut stack: Vec<Option<u32>> = Vec::new();

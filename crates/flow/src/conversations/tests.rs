@@ -202,8 +202,8 @@ fn oracle(heard: &[Heard]) -> Vec<(u64, [u64; 2], u64)> {
 }
 
 proptest! {
-    /// Any packets, ticks anywhere between them, and shared out over any number of tables: the same conversations, over at
-    /// the same moments.
+    /// Any packets, ticks anywhere between them, and shared out over any number of tables: the same conversations,
+    /// over at the same moments.
     #[test]
     fn tables_agree_with_the_oracle_and_with_one_another(
         packets in proptest::collection::vec((0..3_u8, 0..3_u8, 0..40_u64, 0..3_u64, any::<bool>()), 1..120),

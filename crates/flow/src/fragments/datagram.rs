@@ -222,8 +222,8 @@ fn checksum(header: &[u8]) -> u16 {
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-/// A hash that tells contents from one another where nobody gains by making them equal: who sends a fragment that is taken
-/// for a copy has his own datagram ignored.
+/// A hash that tells contents from one another where nobody gains by making them equal: who sends a fragment that is
+/// taken for a copy has his own datagram ignored.
 fn hash_of(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks();
     let mut last = [0; 8];
@@ -239,8 +239,8 @@ fn hash_of(bytes: &[u8]) -> u64 {
 pub(super) const PIECE_COST: usize = size_of::<Piece>();
 /// Places for pieces that an unused entry keeps: an ordinary datagram's.
 const PIECES_KEPT: usize = 8;
-/// How long after a datagram's end copies of its fragments may come, in nanoseconds: a mirror's or a bridge's delay. Longer, and
-/// a sender's next datagram with the same identification and contents might be taken for one.
+/// How long after a datagram's end copies of its fragments may come, in nanoseconds: a mirror's or a bridge's delay.
+/// Longer, and a sender's next datagram with the same identification and contents might be taken for one.
 pub(super) const RECENT_NS: u64 = 1_000_000_000;
 /// Odd, with bits all over: 2^64 divided by the golden ratio.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;

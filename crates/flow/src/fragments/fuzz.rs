@@ -9,8 +9,8 @@ use super::{FragmentLimits, Fragments, Taken};
 /// Takes `bytes` as fragments of a few datagrams, their contents out of the same bytes: six bytes for each fragment.
 ///
 /// # Panics
-/// If an identity of the counters does not hold, a bound is exceeded, or a datagram is handed out that is not made of the
-/// bytes given for it.
+/// If an identity of the counters does not hold, a bound is exceeded, or a datagram is handed out that is not made of
+/// the bytes given for it.
 pub fn fragments(bytes: &[u8]) {
     let Some((&[bounds, wide], script)) = bytes.split_first_chunk() else { return };
     let limits = FragmentLimits {

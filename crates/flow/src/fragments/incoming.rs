@@ -5,8 +5,8 @@ use gannet_packet::{FlowKey, Frame, IpProtocol, LayerKind, Packet, Side, Surroun
 /// What fragments of one datagram have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// The addresses, without ports; the protocol in IPv4 only (RFC 8200, section 4.5: "Next Header values in the Fragment
-    /// headers of different fragments \[...\] may differ").
+    /// The addresses, without ports; the protocol in IPv4 only (RFC 8200, section 4.5: "Next Header values in the
+    /// Fragment headers of different fragments \[...\] may differ").
     pub(super) addresses: FlowKey,
     pub(super) side: Side,
     pub(super) id: u32,

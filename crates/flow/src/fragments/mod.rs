@@ -9,9 +9,10 @@
 //!
 //! # What is put together
 //!
-//! Fragments belong together as RFC 791 and RFC 8200 say: by addresses and identification, in IPv4 by protocol as well; here
-//! also by the tunnel and the VLANs they came in, since networks inside of these have addresses of their own. In any order; the
-//! header is that of the first fragment, for IPv6 with all that is in front of the fragment header.
+//! Fragments belong together as RFC 791 and RFC 8200 say: by addresses and identification, in IPv4 by protocol as
+//! well; here also by the tunnel and the VLANs they came in, since networks inside of these have addresses of their
+//! own. In any order; the header is that of the first fragment, for IPv6 with all that is in front of the fragment
+//! header.
 //!
 //! What receivers disagree about is not guessed. Overlapping fragments make the whole datagram void, "including those
 //! \[fragments\] not yet received" (RFC 5722, which says so for IPv6; Linux does likewise for IPv4). Only an exact copy
@@ -19,14 +20,14 @@
 //!
 //! # Bounds
 //!
-//! Bytes and datagrams held (the oldest is evicted for a new one), fragments of a datagram, time from the first that came.
-//! All memory is charged by what it takes, not by what is in it. Each bound has its counter, and every fragment is in one
-//! account: [`FragmentCounters`].
+//! Bytes and datagrams held (the oldest is evicted for a new one), fragments of a datagram, time from the first that
+//! came. All memory is charged by what it takes, not by what is in it. Each bound has its counter, and every fragment
+//! is in one account: [`FragmentCounters`].
 //!
 //! # How a worker uses it
 //!
-//! A packet whose [`End`](gannet_packet::End) is `Fragment` goes to [`Fragments::take`], besides to wherever it is recorded as
-//! it was. A [`Datagram`] that comes out of it is decoded and goes the way of any packet:
+//! A packet whose [`End`](gannet_packet::End) is `Fragment` goes to [`Fragments::take`], besides to wherever it is
+//! recorded as it was. A [`Datagram`] that comes out of it is decoded and goes the way of any packet:
 //!
 //! ```
 //! use gannet_flow::{Fragments, Segment, Taken};
@@ -53,9 +54,10 @@
 //! }
 //! ```
 //!
-//! [`Fragments::tick`] belongs where the flow table's is: between blocks, at the ends of batches. Nothing else lets the time
-//! of other datagrams run out, so that a file gives the same with any number of workers. Workers that share traffic by the
-//! inner flow need all fragments of a datagram at one of them: the fanout program sends them by addresses and protocol.
+//! [`Fragments::tick`] belongs where the flow table's is: between blocks, at the ends of batches. Nothing else lets
+//! the time of other datagrams run out, so that a file gives the same with any number of workers. Workers that share
+//! traffic by the inner flow need all fragments of a datagram at one of them: the fanout program sends them by
+//! addresses and protocol.
 
 mod counters;
 mod datagram;

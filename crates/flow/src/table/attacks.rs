@@ -214,8 +214,8 @@ fn flows_that_each_hold_a_hole_are_bounded_and_settled_once() {
     assert_eq!(table.check(), []);
 }
 
-/// As many as the issue that asked for it names, within the usual bounds: what a legitimate flow sends out of order beside
-/// them finds room, and what it sends in order needs none.
+/// As many as the issue that asked for it names, within the usual bounds: what a legitimate flow sends out of order
+/// beside them finds room, and what it sends in order needs none.
 #[test]
 fn a_hundred_thousand_holes_leave_room_for_others() {
     let limits = Limits::default();

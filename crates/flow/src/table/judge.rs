@@ -14,8 +14,9 @@ use crate::{GapReason, Handler, Outcome, Peer, Segment};
 impl<H: Handler> Assembly<'_, H> {
     /// Whether a segment is the copy of one that was taken a while ago: nothing of it is new, and time runs backwards.
     ///
-    /// Interfaces that see the same packets (both ends of a pair, ports of a bridge) are read a block of one after a block
-    /// of the other, so copies come too late for the marks of the last segments. What is sent again has a later time.
+    /// Interfaces that see the same packets (both ends of a pair, ports of a bridge) are read a block of one after a
+    /// block of the other, so copies come too late for the marks of the last segments. What is sent again has a later
+    /// time.
     #[inline]
     pub(super) fn is_late_copy(
         &self,
@@ -53,8 +54,8 @@ impl<H: Handler> Assembly<'_, H> {
             && self.has_seen(stream, offset as u64, end as u64, has(segment, TcpFlags::FIN))
     }
 
-    /// Whether a segment with the mark of one that was seen is its copy: bytes that have not been seen are none, however
-    /// alike the marks.
+    /// Whether a segment with the mark of one that was seen is its copy: bytes that have not been seen are none,
+    /// however alike the marks.
     pub(super) fn brings_nothing(
         &self,
         entry: &Entry<H::State>,
@@ -173,8 +174,8 @@ impl<H: Handler> Assembly<'_, H> {
         if offset <= high + reach_here && end >= low - reach_here {
             return true;
         }
-        // The capture may have missed more than a window, however much: half of all sequence numbers lie ahead. What its
-        // sender has received shows then that it is up to date.
+        // The capture may have missed more than a window, however much: half of all sequence numbers lie ahead. What
+        // its sender has received shows then that it is up to date.
         let opposite = entry.stream(from.opposite());
         if !has(segment, TcpFlags::ACK) || opposite.start == Start::Unknown {
             return false;
@@ -184,12 +185,13 @@ impl<H: Handler> Assembly<'_, H> {
         offset > 0 && (high - reach(entry, from.opposite())..=high + 1).contains(&acknowledged)
     }
 
-    /// Whether a segment that is in no window shows, with the last one of the other end that was in none, that the flow has
-    /// gone on elsewhere: the capture missed more than a window of both directions. The streams go on there then.
+    /// Whether a segment that is in no window shows, with the last one of the other end that was in none, that the
+    /// flow has gone on elsewhere: the capture missed more than a window of both directions. The streams go on there
+    /// then.
     ///
     /// Each of the two acknowledges what the other one sends, and nothing that was in a window came between them: who
-    /// cannot see the flow cannot make such a pair. Late segments of a flow that had these ports before can: a young flow is
-    /// not led astray by them.
+    /// cannot see the flow cannot make such a pair. Late segments of a flow that had these ports before can: a young
+    /// flow is not led astray by them.
     #[cold]
     pub(super) fn goes_on_elsewhere(
         &mut self,
@@ -325,9 +327,10 @@ pub(super) fn plausible_reset<H: Handler>(
     (low - reach..=high + reach).contains(&offset)
 }
 
-/// Whether the first segment of an end acknowledges what its opposite, which has sent a SYN and nothing else, cannot have sent: "If
-/// SEG.ACK =< ISS, or SEG.ACK > SND.NXT, send a reset" (RFC 9293, section 3.10.7.3). A server that still has the
-/// connection of the same ports before this one answers its SYN so (RFC 5961, section 4), with the numbers of that one.
+/// Whether the first segment of an end acknowledges what its opposite, which has sent a SYN and nothing else, cannot
+/// have sent: "If SEG.ACK =< ISS, or SEG.ACK > SND.NXT, send a reset" (RFC 9293, section 3.10.7.3). A server that
+/// still has the connection of the same ports before this one answers its SYN so (RFC 5961, section 4), with the
+/// numbers of that one.
 #[inline]
 pub(super) fn answers_another<S>(entry: &Entry<S>, from: Peer, segment: &Segment<'_>) -> bool {
     let stream = &entry.flow.streams[from as usize];
@@ -341,8 +344,8 @@ pub(super) fn answers_another<S>(entry: &Entry<S>, from: Peer, segment: &Segment
 }
 
 /// Whether a flow that a RST has ended goes on all the same: the end in whose name it came sends the next byte, or
-/// takes the connection that it had refused. Its host has sent no RST then, or one that the other has not taken: somebody else
-/// did, to be rid of the connection or of those who watch it (RFC 5961).
+/// takes the connection that it had refused. Its host has sent no RST then, or one that the other has not taken:
+/// somebody else did, to be rid of the connection or of those who watch it (RFC 5961).
 ///
 /// What the other end has sent before the RST came to it goes on for a while behind it, and shows nothing.
 #[cold]
@@ -409,8 +412,8 @@ pub(super) fn opens_a_flow(segment: &Segment<'_>) -> bool {
 /// window of a sender that has just begun, or what a mirror puts out of order.
 pub(super) const PROVISIONAL_REACH: u32 = 64 << 10;
 
-/// How much earlier than a flow's first segment a copy of another's may be, or how much later, in nanoseconds: some blocks of a capture ring,
-/// and little enough that a clock that is set back costs no flow.
+/// How much earlier than a flow's first segment a copy of another's may be, or how much later, in nanoseconds: some
+/// blocks of a capture ring, and little enough that a clock that is set back costs no flow.
 pub(super) const COPIES_WITHIN_NS: u64 = 1_000_000_000;
 
 /// How far what two segments say of one stream may be apart to be taken for the same place: what may be in flight.

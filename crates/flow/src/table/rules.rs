@@ -83,8 +83,8 @@ fn a_reset_on_missing_data_delivers_what_is_held() {
     assert!(matches!(events.last(), Some(Event::Close(1, CloseReason::Reset { by: Originator }, _))));
 }
 
-/// A RST of somebody else's, which the other end never saw or did not take: the next byte of the end in whose name it came begins a
-/// flow again. Of one that had carried something before, the beginning is not known then.
+/// A RST of somebody else's, which the other end never saw or did not take: the next byte of the end in whose name it
+/// came begins a flow again. Of one that had carried something before, the beginning is not known then.
 #[test]
 fn a_reset_whose_sender_goes_on_was_none() {
     let mut run = connected();
@@ -125,8 +125,8 @@ fn a_refusal_of_somebody_elses_before_the_answer() {
     assert_eq!((text(&events, Originator).as_str(), text(&events, Responder).as_str()), ("ask", "answer"));
 }
 
-/// A server that still has the last connection of these ports acknowledges that one's bytes; the client resets it, and asks
-/// again.
+/// A server that still has the last connection of these ports acknowledges that one's bytes; the client resets it,
+/// and asks again.
 #[test]
 fn an_answer_for_the_connection_before_begins_no_stream() {
     for far in [-2_000_000_000_i64, -5_000_000, -70_000, 70_000, 5_000_000, 2_000_000_000] {

@@ -311,8 +311,8 @@ fn a_full_pool_refuses_and_the_refused_bytes_may_come_again() {
     assert_eq!(gaps(&run.events()), [(301, 100, GapReason::NotCaptured)]);
 }
 
-/// Of blocks of rings, fragments and other workers' mail: what arrives behind its turn is told by its time from what was sent
-/// behind its turn.
+/// Of blocks of rings, fragments and other workers' mail: what arrives behind its turn is told by its time from what
+/// was sent behind its turn.
 #[test]
 fn what_arrives_behind_its_turn_is_late_only_if_it_was_sent_so() {
     // Milliseconds at which three segments passed, in the order in which they arrive: the last, the middle, the first.

@@ -6,8 +6,8 @@ use gannet_flow::{Datagram, FlowTable, FragmentLimits, Fragments, Handler, Limit
 use gannet_packet::{Decap, End, Frame, Packet};
 use gannet_pcap::SliceReader;
 
-/// The segment in a frame, after decoding and defragmentation, which may be needed more than once. False if there is none, or
-/// not yet.
+/// The segment in a frame, after decoding and defragmentation, which may be needed more than once. False if there is
+/// none, or not yet.
 pub fn analyse(
     frame: &Frame<'_>,
     position: u64,

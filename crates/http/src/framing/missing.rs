@@ -86,8 +86,8 @@ impl Stream {
             Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => {
                 AfterGap::Head(self.half_head(limits, false))
             }
-            // Whether there is a body at all depends on a request that is not known: if there is none, what is missing begins
-            // with another head, and to count on would pass over all that follow it.
+            // Whether there is a body at all depends on a request that is not known: if there is none, what is
+            // missing begins with another head, and to count on would pass over all that follow it.
             Phase::Perhaps => AfterGap::Broken,
             Phase::Counted { left } => match (*left).checked_sub(len) {
                 Some(0) => AfterGap::End,

@@ -1,7 +1,8 @@
 //! What a client sends behind CONNECT without waiting for the answer.
 //!
-//! Whether that is the beginning of what the tunnel carries or another request is for the answer to say: a status of 2xx opens the
-//! tunnel, and with any other the connection goes on in HTTP/1 (RFC 9110, section 9.3.6). Until then the bytes are kept.
+//! Whether that is the beginning of what the tunnel carries or another request is for the answer to say: a status of
+//! 2xx opens the tunnel, and with any other the connection goes on in HTTP/1 (RFC 9110, section 9.3.6). Until then
+//! the bytes are kept.
 
 use gannet_flow::{Data, Gap, GapReason, Moment};
 
@@ -121,7 +122,8 @@ impl Http1 {
     }
 }
 
-/// Most bytes kept: a ClientHello with post-quantum key shares has 1,800, and a client that does not wait sends one flight.
+/// Most bytes kept: a ClientHello with post-quantum key shares has 1,800, and a client that does not wait sends one
+/// flight.
 const AHEAD_MAX: u64 = 16 << 10;
 /// Most pieces they come in.
 const PIECES_MAX: usize = 256;

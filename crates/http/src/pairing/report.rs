@@ -129,7 +129,8 @@ impl Http1 {
         context.sink.exchange(exchange);
     }
 
-    /// A request has been answered, or will not be: if it has waited for too long and nobody has said so yet, that is said.
+    /// A request has been answered, or will not be: if it has waited for too long and nobody has said so yet, that is
+    /// said.
     pub(super) fn waits_no_more<S: Sink>(&self, context: &mut Context<'_, S>, request: &Part, now: Moment) {
         let Some(unanswered) = context.unanswered else { return };
         if let Some(overdue) = unanswered.take(request.at.first, self.connection.flow, request.index, now) {
@@ -140,7 +141,8 @@ impl Http1 {
 
     /// Why a response has no request.
     fn why_orphan<S: Sink>(&self, context: &Context<'_, S>, open: &Open) -> Reason {
-        // What its server had of the client by then had been sent before the first packet of the connection that was captured.
+        // What its server had of the client by then had been sent before the first packet of the connection that was
+        // captured.
         let asked_before = open.before_capture && open.answer.part.at.acknowledged == Some(0);
         if context.flow.stream(self.client).packets == 0 && !asked_before {
             Reason::OneSided

@@ -1,18 +1,18 @@
 //! Requests that may be under way though the capture has not seen them.
 //!
-//! A hole in the client's stream, or its beginning before the capture, may hide requests whose answers are still to come. As long
-//! as there may be one, the next response may be for it and not for the request that looks like the right one: a client that
-//! always has two under way, and whose first two are missing, looks like one that waits for each answer. Two things end
-//! that doubt, besides what [`super::witness`] has seen before:
+//! A hole in the client's stream, or its beginning before the capture, may hide requests whose answers are still to
+//! come. As long as there may be one, the next response may be for it and not for the request that looks like the
+//! right one: a client that always has two under way, and whose first two are missing, looks like one that waits for
+//! each answer. Two things end that doubt, besides what [`super::witness`] has seen before:
 //!
-//! - **The room in the hole.** So many requests fit into it as it has bytes for start lines and for the fields that a client
-//!   sends with each request. When as many responses have come that no known request can have, all of them are answered, and
-//!   the count of messages holds again as if nothing had been missing.
-//! - **The pauses of the client.** Let it send a request some time, `pause`, after a response, and let the next response come
-//!   `time` after the one before. If the server owes an answer all the while, it takes `time` for that, whatever the
-//!   client does, and must take longer than each `pause`, for else the answer would come before the request. If nothing
-//!   is owed, that is so by itself. Each exchange in which the server took longer than the pause, and in most others it did not
-//!   take as long as this pause, speaks against the debt:
+//! - **The room in the hole.** So many requests fit into it as it has bytes for start lines and for the fields that a
+//!   client sends with each request. When as many responses have come that no known request can have, all of them are
+//!   answered, and the count of messages holds again as if nothing had been missing.
+//! - **The pauses of the client.** Let it send a request some time, `pause`, after a response, and let the next
+//!   response come `time` after the one before. If the server owes an answer all the while, it takes `time` for that,
+//!   whatever the client does, and must take longer than each `pause`, for else the answer would come before the
+//!   request. If nothing is owed, that is so by itself. Each exchange in which the server took longer than the pause,
+//!   and in most others it did not take as long as this pause, speaks against the debt:
 //!
 //! ```text
 //!   client      q2          q3                             q4
@@ -21,8 +21,8 @@
 //!                                owing an answer for so long, by chance until just after q4?
 //! ```
 //!
-//! The product of how unlikely that is, [`Pauses`], is a test that may be looked at after each exchange: it reaches n with a
-//! probability of 1/n at most if an answer is owed and the server does not wait for what the client does.
+//! The product of how unlikely that is, [`Pauses`], is a test that may be looked at after each exchange: it reaches n
+//! with a probability of 1/n at most if an answer is owed and the server does not wait for what the client does.
 
 use gannet_packet::Timestamp;
 
@@ -116,8 +116,9 @@ impl Http1 {
         }
     }
 
-    /// A final response has come that is reported without a request. An answer to none of those pending is to one that was
-    /// not seen. The answer that a server gives without having been asked has the status 408 (Request Timeout).
+    /// A final response has come that is reported without a request. An answer to none of those pending is to one
+    /// that was not seen. The answer that a server gives without having been asked has the status 408 (Request
+    /// Timeout).
     pub(super) fn orphan_seen(&mut self, answer: &Answer) {
         if self.witness.unseen.is_none() || answer.part.head.status() == Some(408) || self.covered(answer) > 0
         {
@@ -133,8 +134,9 @@ impl Http1 {
         self.count_again();
     }
 
-    /// A response has come. If bytes before it are missing that a client had when it sent the first of the requests pending, they were
-    /// no answer to that: one to a request that was not seen is among them, if there is room for one.
+    /// A response has come. If bytes before it are missing that a client had when it sent the first of the requests
+    /// pending, they were no answer to that: one to a request that was not seen is among them, if there is room for
+    /// one.
     #[inline]
     pub(super) fn answered_in_hole(&mut self, before: Before) {
         let Some(unseen) = &mut self.witness.unseen else { return };
@@ -183,8 +185,8 @@ impl Http1 {
         }
     }
 
-    /// Whether a pair that is not certain shows with those before it that its client waits for its answers: the server owed none
-    /// when the request came.
+    /// Whether a pair that is not certain shows with those before it that its client waits for its answers: the
+    /// server owed none when the request came.
     pub(super) fn shown_by_pauses(&mut self, request: &Part, answer: &Answer) -> bool {
         let in_step = request.opens != Opens::No
             && !self.witness.pipelined
@@ -220,8 +222,8 @@ struct Pauses {
 }
 
 impl Pauses {
-    /// Takes an exchange: the client's pause and the time from the response before to this one, in ns. Whether the client
-    /// has shown that it waits.
+    /// Takes an exchange: the client's pause and the time from the response before to this one, in ns. Whether the
+    /// client has shown that it waits.
     fn take(&mut self, pause: u64, time: u64) -> bool {
         let known = &self.times[..self.taken.min(TIMES)];
         let as_long = known.iter().filter(|&&time| time > pause).count();
@@ -232,8 +234,8 @@ impl Pauses {
     }
 }
 
-/// Bytes of the smallest request that the client of this one could send: a method of three letters, a target of one, and the fields
-/// that name its host and itself, if they are as usual.
+/// Bytes of the smallest request that the client of this one could send: a method of three letters, a target of one,
+/// and the fields that name its host and itself, if they are as usual.
 fn least_bytes(head: &Head) -> u64 {
     let of_client = |(name, _): &(&[u8], &[u8])| {
         name.eq_ignore_ascii_case(b"host") || name.eq_ignore_ascii_case(b"user-agent")
@@ -244,7 +246,8 @@ fn least_bytes(head: &Head) -> u64 {
     b"GET / HTTP/1.1\n\n".len() as u64 + fields
 }
 
-/// Times that the next pause is compared with: more say little more about the next one, and take longer to look through.
+/// Times that the next pause is compared with: more say little more about the next one, and take longer to look
+/// through.
 const TIMES: usize = 32;
 /// One in a million clients that owe themselves an answer may look as if they waited.
 const ODDS_MIN: f64 = 1e6;
@@ -273,8 +276,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// A server that owes an answer takes its time whatever the client does, and a request that comes behind the answer
-        /// shows that. So what is left is luck: one in a million has it.
+        /// A server that owes an answer takes its time whatever the client does, and a request that comes behind the
+        /// answer shows that. So what is left is luck: one in a million has it.
         #[test]
         fn a_debt_is_not_taken_for_waiting(
             times in prop::collection::vec(1..1_000_000_u64, 2_000),

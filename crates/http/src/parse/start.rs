@@ -5,12 +5,12 @@
 //!   HTTP/2.0 200 ok        a version as sent, odd; status 200
 //!   HTTP/1.1 2xx ok        no status, odd
 //! ```
-//! A line that was searched for has to be what the grammar says, but for blanks that are too many: much that is no message
-//! looks a little like one. Where a message is due there is nothing else that it could be.
+//! A line that was searched for has to be what the grammar says, but for blanks that are too many: much that is no
+//! message looks a little like one. Where a message is due there is nothing else that it could be.
 //!
-//! A status code is "a three-digit integer" (RFC 9110, section 15). What is none is not guessed at: Go and llhttp refuse such an
-//! answer, older browsers take its first digits or 200, and either way the client does not see what the server meant. Without a
-//! code its body is framed as that of any other answer.
+//! A status code is "a three-digit integer" (RFC 9110, section 15). What is none is not guessed at: Go and llhttp
+//! refuse such an answer, older browsers take its first digits or 200, and either way the client does not see what
+//! the server meant. Without a code its body is framed as that of any other answer.
 
 use std::ops::Range;
 
@@ -26,8 +26,8 @@ pub(super) struct Start {
     pub(super) oddities: Oddities,
 }
 
-/// `method SP target SP HTTP/1.x`, the target with whatever blanks are in it; if `due` with any version. A line that has not
-/// `ended` may lack the version.
+/// `method SP target SP HTTP/1.x`, the target with whatever blanks are in it; if `due` with any version. A line that
+/// has not `ended` may lack the version.
 pub(super) fn request_line(raw: &[u8], line: Range<usize>, ended: bool, due: bool) -> Option<Start> {
     let bytes = &raw[line.clone()];
     let blank = bytes.iter().position(|&byte| is_blank(byte))?;
@@ -99,8 +99,8 @@ pub(super) fn status_line(raw: &[u8], line: Range<usize>, due: bool) -> Option<S
     Some(Start { line, version: version.map(to_u32), oddities })
 }
 
-/// Whether what there is of a line without its end says all that matters: the method and the target, and that it is HTTP; or the
-/// status.
+/// Whether what there is of a line without its end says all that matters: the method and the target, and that it is
+/// HTTP; or the status.
 pub(super) fn says_enough(role: Role, raw: &[u8]) -> bool {
     let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
     let Some(first) = raw.iter().position(|&byte| is_blank(byte)) else { return false };
@@ -127,8 +127,8 @@ fn odd_version(word: &[u8]) -> Option<&[u8]> {
     (is_version && name.eq_ignore_ascii_case(NAME.as_bytes())).then_some(version)
 }
 
-/// "... recipients MAY instead parse on whitespace-delimited word boundaries" and take SP, HTAB, VT, FF or a bare CR for it (RFC
-/// 9112, section 3).
+/// "... recipients MAY instead parse on whitespace-delimited word boundaries" and take SP, HTAB, VT, FF or a bare CR
+/// for it (RFC 9112, section 3).
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r')
 }

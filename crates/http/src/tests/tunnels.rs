@@ -284,8 +284,8 @@ fn what_is_sent_ahead_of_a_tunnel_has_a_bound() {
     }
 }
 
-/// Found by fuzzing: the answer was captured before the end of the request that asks to switch, and what shared the segment with that
-/// end was read as HTTP/1.
+/// Found by fuzzing: the answer was captured before the end of the request that asks to switch, and what shared the
+/// segment with that end was read as HTTP/1.
 #[test]
 fn what_follows_the_request_of_an_early_switch_is_the_next_protocol() {
     for together in [true, false] {

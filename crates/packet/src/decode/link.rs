@@ -126,8 +126,8 @@ impl Decoder<'_> {
         self.type_or_length(u16::from_be_bytes([t1, t2]))
     }
 
-    /// LINKTYPE_NFLOG: address family, version 0, resource; then attributes in the byte order of the capturing host, each of
-    /// length, type, value, on boundaries of four bytes. One of them is the packet, mostly the last.
+    /// LINKTYPE_NFLOG: address family, version 0, resource; then attributes in the byte order of the capturing host,
+    /// each of length, type, value, on boundaries of four bytes. One of them is the packet, mostly the last.
     pub(super) fn nflog(&mut self) -> Step {
         let &[family, version, _, _] = self.peek(Malformed::LinkHeader)?;
         let next = match u32::from(family) {
@@ -163,7 +163,8 @@ impl Decoder<'_> {
     }
 
     /// LINKTYPE_IEEE802_11_RADIOTAP: version 0, padding, the length of all, a list of what is there, and that
-    /// (<https://www.radiotap.org>). Numbers are little-endian. Only the padding behind the header of 802.11 matters here.
+    /// (<https://www.radiotap.org>). Numbers are little-endian. Only the padding behind the header of 802.11 matters
+    /// here.
     pub(super) fn radiotap(&mut self) -> Step {
         let &[version, _, l1, l2, p1, p2, p3, p4] = self.peek(Malformed::LinkHeader)?;
         let len = usize::from(u16::from_le_bytes([l1, l2]));
@@ -190,7 +191,8 @@ impl Decoder<'_> {
     }
 
     /// LINKTYPE_IEEE802_11: frame control, duration, three addresses, sequence control, and what frame control says
-    /// beside; then LLC. What is encrypted, in fragments or put together with other frames stays unknown, and so does what is no data.
+    /// beside; then LLC. What is encrypted, in fragments or put together with other frames stays unknown, and so does
+    /// what is no data.
     pub(super) fn ieee80211(&mut self, padded: bool) -> Step {
         let header: &[u8; WLAN_LEN] = self.peek(Malformed::LinkHeader)?;
         let [kind, flags] = [header[0], header[1]];

@@ -11,17 +11,17 @@
 //!                   └── tunnels ───┴────────────┴──► UDP
 //! ```
 //!
-//! Tunnels are opened as [`Decap`] says, [`bounds::TUNNELS`] of them inside one another. Where a tunnel shows by its UDP
-//! port only, what is in the datagram has to look like it as well; else it is a datagram like any other.
+//! Tunnels are opened as [`Decap`] says, [`bounds::TUNNELS`] of them inside one another. Where a tunnel shows by its
+//! UDP port only, what is in the datagram has to look like it as well; else it is a datagram like any other.
 //!
 //! Two ends are kept apart. `captured` is where the bytes end that we have, `wire` where the packet ended by the
 //! lengths in its headers. A header that ends beyond `captured` but not beyond `wire` was cut by the snaplen;
 //! one that ends beyond `wire` makes the packet malformed. Lengths of 0, which offloading leaves in super-frames
 //! (IPv4 total length, IPv6 payload length), mean that the frame's length is to be trusted.
 //!
-//! Mirrors (of a cloud's network, of a switch) send copies of frames in tunnels that carry Ethernet, cut to what the way
-//! to the collector takes, and nothing says so but the lengths: an IP packet that is longer than such a tunnel holds was
-//! cut, like one that is longer than its frame.
+//! Mirrors (of a cloud's network, of a switch) send copies of frames in tunnels that carry Ethernet, cut to what the
+//! way to the collector takes, and nothing says so but the lengths: an IP packet that is longer than such a tunnel
+//! holds was cut, like one that is longer than its frame.
 //!
 //! Most frames are a plain TCP segment in Ethernet and go a shorter way, which is no other: see `plain`.
 //!
@@ -42,8 +42,8 @@ use crate::tunnel::DEFAULT;
 use crate::{Decap, EtherType, Frame, IpProtocol, LinkType, Tunnel, TunnelKind, TunnelKinds, Vlans, bounds};
 
 impl Packet {
-    /// Finds the headers of a frame, in all tunnels that are known. Never fails: [`Packet::end`] says how far it came and
-    /// why it stopped.
+    /// Finds the headers of a frame, in all tunnels that are known. Never fails: [`Packet::end`] says how far it came
+    /// and why it stopped.
     #[inline(always)]
     pub fn decode(frame: &Frame<'_>) -> Self {
         Self::decode_with(frame, &DEFAULT)
@@ -69,8 +69,8 @@ impl Packet {
         plain::plain(frame)
     }
 
-    /// Likewise for a datagram that was put together from fragments: it lies in the tunnels and VLANs of the fragment that
-    /// completed it, whose [`surroundings`](Packet::surroundings) these are.
+    /// Likewise for a datagram that was put together from fragments: it lies in the tunnels and VLANs of the fragment
+    /// that completed it, whose [`surroundings`](Packet::surroundings) these are.
     pub fn decode_inside(frame: &Frame<'_>, decap: &Decap, around: &Surroundings) -> Self {
         let (end, packet) = Self::decode_any(frame, decap, around);
         Self { end, ..packet }
@@ -317,8 +317,8 @@ impl<'a> Decoder<'a> {
     /// it falls away.
     ///
     /// A frame that holds less than its outermost IP header says was cut by a tool that did not keep the original
-    /// length; such captures exist, so the header is believed and the rest counts as not captured. Likewise in what may be
-    /// a mirror's tunnel.
+    /// length; such captures exist, so the header is believed and the rest counts as not captured. Likewise in what
+    /// may be a mirror's tunnel.
     ///
     /// # Errors
     /// `reason` when a packet inside a tunnel of any other kind is longer than what the tunnel carries.

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Nearly every frame that a stream is made of looks like this, and its headers are where they always are. What is not
-//! like this, and everything that is wrong or cut within its headers, is left to the loop, which alone says why. Where this
-//! finds something, the loop finds the same: a test holds them against each other.
+//! like this, and everything that is wrong or cut within its headers, is left to the loop, which alone says why.
+//! Where this finds something, the loop finds the same: a test holds them against each other.
 
 use crate::packet::*;
 use crate::{EtherType, FlowKey, Frame, IpProtocol, LinkType, Vlans, bounds};

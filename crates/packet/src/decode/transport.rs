@@ -70,8 +70,8 @@ impl Decoder<'_> {
             .map_err(|e| self.short(e.required_len, Malformed::UdpHeader))?;
         let (len, header_len) = (usize::from(header.length()), header.slice().len());
         let port = header.destination_port();
-        // RFC 2675, section 4: in a jumbogram "a zero in the UDP Length field" means the IP payload's length. Where offloading
-        // has made a tunnel's super-frame of more than 64 KiB, the field has the length's lower 16 bits.
+        // RFC 2675, section 4: in a jumbogram "a zero in the UDP Length field" means the IP payload's length. Where
+        // offloading has made a tunnel's super-frame of more than 64 KiB, the field has the length's lower 16 bits.
         let len_fits = len != 0 && self.wire_len() <= usize::from(u16::MAX);
         if len_fits || !self.length_unknown {
             if len < header_len {

@@ -206,9 +206,9 @@ impl Decoder<'_> {
     }
 
     /// VXLAN (RFC 7348, section 5: "The I flag MUST be set to 1 for a valid VXLAN Network ID"). Without it the
-    /// port is just a port. All other bits "MUST be set to zero on transmission and ignored on receipt". With the P flag
-    /// (draft-ietf-nvo3-vxlan-gpe) the fourth byte says what is inside, where what is reserved and the version are 0 as they
-    /// must be then, else it is Ethernet.
+    /// port is just a port. All other bits "MUST be set to zero on transmission and ignored on receipt". With the P
+    /// flag (draft-ietf-nvo3-vxlan-gpe) the fourth byte says what is inside, where what is reserved and the version
+    /// are 0 as they must be then, else it is Ethernet.
     fn vxlan(&mut self) -> Step {
         let flags = self.peek_tunnel::<1>(TunnelKind::Vxlan, Malformed::Vxlan)?[0];
         if flags & VXLAN_I == 0 {
@@ -260,8 +260,8 @@ impl Decoder<'_> {
         Ok(next)
     }
 
-    /// GTP-U (3GPP TS 29.281, section 5): version 1, the message that carries user data, its length, TEID; with any of the
-    /// flags E, S, PN four bytes more, and with E extension headers.
+    /// GTP-U (3GPP TS 29.281, section 5): version 1, the message that carries user data, its length, TEID; with any
+    /// of the flags E, S, PN four bytes more, and with E extension headers.
     fn gtpu(&mut self) -> Step {
         if self.wire_len() < GTPU_LEN {
             return Err(End::Transport);
@@ -301,8 +301,8 @@ impl Decoder<'_> {
         Ok(next)
     }
 
-    /// Where the extension headers end whose first type is in the byte before `at`. Each begins with its length in words
-    /// and ends with the type of the next one.
+    /// Where the extension headers end whose first type is in the byte before `at`. Each begins with its length in
+    /// words and ends with the type of the next one.
     fn gtpu_extensions(&self, at: usize) -> Result<usize, End> {
         let mut at = at;
         for _ in 0..=bounds::GTPU_EXTENSIONS {
@@ -320,8 +320,8 @@ impl Decoder<'_> {
         Err(End::Malformed(Malformed::Gtpu))
     }
 
-    /// The first bytes of what may be this tunnel's header. Where it is not opened, a datagram that is too short for it or
-    /// was cut is no fault.
+    /// The first bytes of what may be this tunnel's header. Where it is not opened, a datagram that is too short for
+    /// it or was cut is no fault.
     fn peek_tunnel<const N: usize>(&mut self, kind: TunnelKind, reason: Malformed) -> Result<&[u8; N], End> {
         let bytes = self.data.get(self.at..self.captured).and_then(<[u8]>::first_chunk);
         match bytes {
@@ -384,9 +384,9 @@ impl Decoder<'_> {
         Err(End::Malformed(Malformed::MplsDepth))
     }
 
-    /// What is below the labels. They do not name it; routers look at the first four bits (RFC 4928): 4 and 6 are IP, 0 is
-    /// the control word of a pseudowire, 1 its associated channel. A pseudowire without control word begins with any
-    /// address; it is told by a frame that makes sense where an IP packet does not.
+    /// What is below the labels. They do not name it; routers look at the first four bits (RFC 4928): 4 and 6 are IP,
+    /// 0 is the control word of a pseudowire, 1 its associated channel. A pseudowire without control word begins with
+    /// any address; it is told by a frame that makes sense where an IP packet does not.
     fn below_labels(&mut self, id: Option<u32>) -> Step {
         let rest = self.rest();
         let Some(first) = rest.first() else { return Err(self.short(1, Malformed::Mpls)) };
@@ -447,8 +447,8 @@ fn is_ethernet(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a control word (RFC 4385) is in front of a frame. The one of Ethernet has nothing but zeros and a sequence number,
-/// which tells it from a tagged frame, whose tag is as long.
+/// Whether a control word (RFC 4385) is in front of a frame. The one of Ethernet has nothing but zeros and a sequence
+/// number, which tells it from a tagged frame, whose tag is as long.
 fn has_control_word(bytes: &[u8]) -> bool {
     bytes.get(CONTROL_WORD..).is_some_and(is_ethernet) && (bytes.starts_with(&[0, 0]) || !is_ethernet(bytes))
 }

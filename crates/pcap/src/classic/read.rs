@@ -117,8 +117,8 @@ impl Header {
         self.record(window).unwrap_or(Step::Need { len: self.variant.record_header() })
     }
 
-    /// Whether records are those that nearly every file has: little endian, with a header of 16 bytes and the captured length
-    /// first. [`usual`](Self::usual) reads them.
+    /// Whether records are those that nearly every file has: little endian, with a header of 16 bytes and the
+    /// captured length first. [`usual`](Self::usual) reads them.
     pub(crate) fn is_usual(&self) -> bool {
         matches!(self.variant, Variant::Micro | Variant::Nano)
             && matches!(self.lengths, Lengths::CapturedFirst)

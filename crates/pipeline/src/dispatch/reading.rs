@@ -1,8 +1,9 @@
 //! The packets of files, one after the other, and where their batches end.
 //!
-//! A batch is a number of packets, or of bytes, or what came in a time by the stamps: time passes at its end, and records are put in
-//! order by it. Where it ends is part of the result, so it depends on nothing but the packets. Where input has a pause records
-//! are handed on in the middle of a batch, which changes nothing about them: what follows in the batch comes after them.
+//! A batch is a number of packets, or of bytes, or what came in a time by the stamps: time passes at its end, and
+//! records are put in order by it. Where it ends is part of the result, so it depends on nothing but the packets.
+//! Where input has a pause records are handed on in the middle of a batch, which changes nothing about them: what
+//! follows in the batch comes after them.
 
 use std::sync::Arc;
 
@@ -70,7 +71,8 @@ pub(super) enum Pause {
 pub(super) enum Reached {
     EndOfBatch,
     Pause,
-    /// An input has nothing at the moment ([`Reading::awaited`]). With `news` there are packets whose records nobody has yet.
+    /// An input has nothing at the moment ([`Reading::awaited`]). With `news` there are packets whose records nobody
+    /// has yet.
     Silence {
         news: bool,
     },
@@ -224,13 +226,13 @@ fn is_full(packets: usize, bytes: usize) -> bool {
     packets >= BATCH_PACKETS || bytes >= BATCH_BYTES
 }
 
-/// Packets of a batch. Fewer cost ends of batches; of more, records would come later than they need. The number is part of
-/// the result, because time passes at the ends of batches.
+/// Packets of a batch. Fewer cost ends of batches; of more, records would come later than they need. The number is
+/// part of the result, because time passes at the ends of batches.
 const BATCH_PACKETS: usize = 512;
 
 /// Captured bytes after which a batch ends: super-frames of 64 KiB would make it large.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The time after which a batch ends, in nanoseconds of time stamps: where packets are few, what waits for time to pass (requests without an
-/// answer, lost segments, flows that are idle) waits as long as it would live.
+/// The time after which a batch ends, in nanoseconds of time stamps: where packets are few, what waits for time to
+/// pass (requests without an answer, lost segments, flows that are idle) waits as long as it would live.
 const BATCH_NS: u64 = 100_000_000;

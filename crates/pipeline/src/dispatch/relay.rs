@@ -6,16 +6,19 @@
 //!              any time      in turns            each worker its part of all, in order
 //! ```
 //!
-//! All threads (runners) are alike, and there is no further one that reads. A piece of the file is read into memory by any of them at any time;
-//! to walk through it, from record to record and to each packet's worker, it has to be the piece's turn, for only what
-//! came before says where its first record begins. What has been walked through is a [`Stretch`], which all workers get. A
-//! thread prefers what others wait for: its turn, then its worker's part of stretches, then reading.
+//! All threads (runners) are alike, and there is no further one that reads. A piece of the file is read into memory
+//! by any of them at any time; to walk through it, from record to record and to each packet's worker, it has to be
+//! the piece's turn, for only what came before says where its first record begins. What has been walked through is a
+//! [`Stretch`], which all workers get. A thread prefers what others wait for: its turn, then its worker's part of
+//! stretches, then reading.
 //!
-//! Files that cannot be read in pieces (pipes, compressed files, several files at once) are read in the turn, too. Where input has a
-//! pause, what has been read is handed on; who has the next turn waits for more, and nobody with it.
+//! Files that cannot be read in pieces (pipes, compressed files, several files at once) are read in the turn, too.
+//! Where input has a pause, what has been read is handed on; who has the next turn waits for more, and nobody with
+//! it.
 //!
-//! What is under way is bounded. Who has nothing to do sleeps. A worker that waits for an output holds up the others at most once
-//! everything is under way that may be; what it waits for does not depend on them before they have taken what it has taken.
+//! What is under way is bounded. Who has nothing to do sleeps. A worker that waits for an output holds up the others
+//! at most once everything is under way that may be; what it waits for does not depend on them before they have taken
+//! what it has taken.
 
 use std::collections::VecDeque;
 use std::hint::spin_loop;
@@ -36,8 +39,8 @@ use crate::error::Error;
 use crate::files::Pieces;
 use crate::layer::Findings;
 
-/// What the threads have in common. What one of them looks at again and again is in no line of the cache with what another
-/// one writes.
+/// What the threads have in common. What one of them looks at again and again is in no line of the cache with what
+/// another one writes.
 pub(super) struct Relay<'a> {
     board: CachePadded<Mutex<Board>>,
     /// Goes up with every change of the board that somebody may wait for.
@@ -386,8 +389,8 @@ impl Drop for Leaving<'_, '_> {
     }
 }
 
-/// Stretches that may be under way for each worker: enough to even out what they cost, little enough to stay in memory that
-/// is still in the cache.
+/// Stretches that may be under way for each worker: enough to even out what they cost, little enough to stay in
+/// memory that is still in the cache.
 const STRETCHES: usize = 6;
 
 /// Turns that a thread may claim ahead, and have read the pieces of.

@@ -135,10 +135,11 @@ pub struct AnalysisLedger {
     pub handed_over: u64,
     /// See `handed_over`.
     pub taken_over: u64,
-    /// ICMP errors whose packets are in an account, and of which the worker of the connection that they are about was not told: it
-    /// was too busy.
+    /// ICMP errors whose packets are in an account, and of which the worker of the connection that they are about was
+    /// not told: it was too busy.
     pub errors_shed: u64,
-    /// Connections that ended in order and whose records lack what came behind the end, because too many were waiting for that.
+    /// Connections that ended in order and whose records lack what came behind the end, because too many were waiting
+    /// for that.
     pub reported_at_once: u64,
     /// The fragments.
     pub fragments: FragmentCounters,
@@ -148,8 +149,8 @@ pub struct AnalysisLedger {
     pub http: gannet_http::Counters,
     /// Heads that were told of as httpry sees them.
     pub raw_heads: u64,
-    /// Events that are not reported because they are not selected, by kind: of exchanges all, of others those that an output
-    /// would have taken.
+    /// Events that are not reported because they are not selected, by kind: of exchanges all, of others those that an
+    /// output would have taken.
     pub not_selected: [u64; EventKind::ALL.len()],
     /// Flows that are open now.
     pub open_flows: u64,

@@ -1,4 +1,5 @@
-//! What the report says of HTTP: exchanges by state, what was seen beside them, and, where there are none, why that may be.
+//! What the report says of HTTP: exchanges by state, what was seen beside them, and, where there are none, why that
+//! may be.
 
 use std::fmt;
 use std::time::Duration;

@@ -37,8 +37,8 @@ impl fmt::Display for NoField {
 impl std::error::Error for NoField {}
 
 impl Choice {
-    /// The fields of these names. An object stands for all that is in it, and a header field is named behind its object, as in
-    /// `http.request.header.host`, in any case.
+    /// The fields of these names. An object stands for all that is in it, and a header field is named behind its
+    /// object, as in `http.request.header.host`, in any case.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, NoField> {
         let mut roots = Vec::new();
         for name in names {

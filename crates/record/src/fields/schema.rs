@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use super::{Choice, FIELDS, Field, Kind, Lines};
 
-/// The schema of a line of `jsonl`, itself a JSON text of several lines: of all lines, or of those with the fields of `choice`
-/// in them. Every whole line is of exactly one of the kinds that it
-/// lists, and no line has a key that is not in it.
+/// The schema of a line of `jsonl`, itself a JSON text of several lines: of all lines, or of those with the fields of
+/// `choice` in them. Every whole line is of exactly one of the kinds that it lists, and no line has a key that is not
+/// in it.
 pub fn schema(choice: Option<&Choice>) -> String {
     let mut out = Out { text: String::new(), depth: 0 };
     out.open('{');

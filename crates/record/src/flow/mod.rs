@@ -1,7 +1,7 @@
 //! The record of a flow: who talked to whom, how much, for how long, and how it ended.
 //!
-//! As a line of `jsonl`, under the names that OpenTelemetry and the Elastic Common Schema have for flows, nested at the dots.
-//! Keys without a value are absent.
+//! As a line of `jsonl`, under the names that OpenTelemetry and the Elastic Common Schema have for flows, nested at
+//! the dots. Keys without a value are absent.
 //!
 //! | field | meaning |
 //! | --- | --- |
@@ -112,11 +112,11 @@ impl Service {
 /// How a flow is written, besides JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowFormat {
-    /// Zeek's `conn.log`: values with tabs between them, `-` for what is not known. No `#open` and `#close` lines, so that the
-    /// same input makes the same output. `uid` is made of the connection's name and its first packet's time;
-    /// `tunnel_parents` is always `-`: it names the lines of the tunnels' own flows, and what is opened here has none, because its
-    /// packets are those of the flows inside (JSON has the tunnel itself); `service` knows `http`, `http2`, `ssl`, `ssh`, `smtp`,
-    /// `ftp` and `dns`.
+    /// Zeek's `conn.log`: values with tabs between them, `-` for what is not known. No `#open` and `#close` lines, so
+    /// that the same input makes the same output. `uid` is made of the connection's name and its first packet's time;
+    /// `tunnel_parents` is always `-`: it names the lines of the tunnels' own flows, and what is opened here has
+    /// none, because its packets are those of the flows inside (JSON has the tunnel itself); `service` knows `http`,
+    /// `http2`, `ssl`, `ssh`, `smtp`, `ftp` and `dns`.
     Zeek,
     /// Values with commas between them (RFC 4180), under the names of the JSON record with underscores for dots.
     Csv,
@@ -133,7 +133,8 @@ impl FlowFormat {
 }
 
 impl FlowEnd {
-    /// Appends the record as a line of JSON, without the line's end. Fails only if a field is of a kind that no record has.
+    /// Appends the record as a line of JSON, without the line's end. Fails only if a field is of a kind that no
+    /// record has.
     pub fn write_json(&self, interfaces: &Interfaces, out: &mut Vec<u8>) -> fmt::Result {
         crate::json::write(&Line::new(self, interfaces), 0, out)
     }

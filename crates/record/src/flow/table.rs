@@ -90,8 +90,8 @@ fn seconds(nanos: u64) -> String {
     format!("{}.{:06}", nanos / 1_000_000_000, nanos / 1_000 % 1_000_000)
 }
 
-/// `C` and a number in letters and digits: of the connection and of the time of its first packet, because conversations of
-/// other protocols than TCP have but their ends to be named by.
+/// `C` and a number in letters and digits: of the connection and of the time of its first packet, because
+/// conversations of other protocols than TCP have but their ends to be named by.
 fn uid(end: &FlowEnd) -> String {
     let FlowEnd { flow, .. } = end;
     let time = u128::from(flow.opened.0) << 64 | u128::from(flow.opened.0);
@@ -205,8 +205,8 @@ pub(super) fn csv_line(end: &FlowEnd, interfaces: &Interfaces, out: &mut Vec<u8>
     out.extend_from_slice(b"\r\n");
 }
 
-/// "Fields containing line breaks (CRLF), double quotes, and commas should be enclosed in double-quotes", and a quote within
-/// is "escaped by preceding it with another double quote" (RFC 4180, section 2).
+/// "Fields containing line breaks (CRLF), double quotes, and commas should be enclosed in double-quotes", and a quote
+/// within is "escaped by preceding it with another double quote" (RFC 4180, section 2).
 fn csv_value(value: &str, out: &mut Vec<u8>) {
     if !value.contains([',', '"', '\r', '\n']) {
         out.extend_from_slice(value.as_bytes());

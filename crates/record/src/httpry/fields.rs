@@ -9,8 +9,8 @@ use crate::words;
 
 /// The fields of a line, in order: what httpry's `-f` says.
 ///
-/// Besides its eleven own names, each is the name of a header field. The last of several header fields counts, and an empty
-/// one does not; one that is named like a part of the start line takes its place, as in httpry.
+/// Besides its eleven own names, each is the name of a header field. The last of several header fields counts, and an
+/// empty one does not; one that is named like a part of the start line takes its place, as in httpry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
     names: Names,
@@ -57,7 +57,8 @@ impl std::error::Error for NoFields {}
 pub(super) struct Values(Vec<Range<usize>>);
 
 impl Fields {
-    /// From what was asked for: case and blanks around the names do not matter, nor do empty names and those that were there before.
+    /// From what was asked for: case and blanks around the names do not matter, nor do empty names and those that
+    /// were there before.
     pub fn new<S: AsRef<str>>(list: &[S]) -> Result<Self, NoFields> {
         Some(Self::of(list)).filter(|fields| !fields.columns.is_empty()).ok_or(NoFields)
     }
@@ -156,7 +157,8 @@ pub const DEFAULT_FIELDS: &[&str] = &[
     "reason-phrase",
 ];
 
-/// What httpry calls the field of a record that has this name; `None` if there is no such field, or nothing like it there.
+/// What httpry calls the field of a record that has this name; `None` if there is no such field, or nothing like it
+/// there.
 pub fn name_in_httpry(name: &str) -> Option<&str> {
     let header = ["http.request.header.", "http.response.header."];
     if let Some(header) = header.iter().find_map(|object| name.strip_prefix(object)) {

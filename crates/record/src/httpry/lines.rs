@@ -35,8 +35,8 @@ impl Lines {
         Self { fields, times: LocalTime::new(zone), values: Values::default() }
     }
 
-    /// What stands in front of the first line of a file: two comments, of which the first names the release that the lines are
-    /// those of.
+    /// What stands in front of the first line of a file: two comments, of which the first names the release that the
+    /// lines are those of.
     pub fn write_comments(fields: &Fields, out: &mut Vec<u8>) {
         out.extend_from_slice(b"# httpry version 0.1.8\n# Fields: ");
         for (index, name) in fields.names().enumerate() {

@@ -1,21 +1,21 @@
 //! httpry's view of HTTP: which packets it takes for heads, and the line that it prints for each.
 //!
-//! httpry looks at packets one by one. What begins like a request or a response is one to it, and its line says what that
-//! packet holds:
+//! httpry looks at packets one by one. What begins like a request or a response is one to it, and its line says what
+//! that packet holds:
 //!
 //! ```text
 //!   payload ── Methods: begins like a head? ── judge: whole in here? ──┬─ yes ──► its bytes up to the empty line ──► Lines
 //!                                                                      └─ no: the stream has all of it ────────► Lines
 //! ```
 //!
-//! **Whole in one segment**: the same line as release 0.1.8 of httpry, with all that comes of its view: copies of a segment
-//! give a line each, of several heads in one segment the first alone does, a status line without a second blank gives none,
-//! of a head beyond 8 KiB the first 8 KiB count, and so does a packet within a body that begins like a head and holds an
-//! empty line. **Split over segments**: the line that the same head would give in one segment, where httpry prints what the
-//! first packet holds of it.
+//! **Whole in one segment**: the same line as release 0.1.8 of httpry, with all that comes of its view: copies of a
+//! segment give a line each, of several heads in one segment the first alone does, a status line without a second
+//! blank gives none, of a head beyond 8 KiB the first 8 KiB count, and so does a packet within a body that begins
+//! like a head and holds an empty line. **Split over segments**: the line that the same head would give in one
+//! segment, where httpry prints what the first packet holds of it.
 //!
-//! Where httpry's answer depends on what its buffer held before, or on the collisions of its hash table, it is not followed:
-//! a header `Host2` is never taken for `Host` here.
+//! Where httpry's answer depends on what its buffer held before, or on the collisions of its hash table, it is not
+//! followed: a header `Host2` is never taken for `Host` here.
 
 mod fields;
 mod lines;
@@ -170,8 +170,8 @@ fn judge_whole(kind: RawKind, payload: &[u8], end: usize) -> Judged<'_> {
     }
 }
 
-/// Where a head ends whose empty line is CR LF behind another line, if nothing before that could end it: what a [`Walk`] finds
-/// line by line is found for nearly all heads at once. It begins with a line that is not empty.
+/// Where a head ends whose empty line is CR LF behind another line, if nothing before that could end it: what a
+/// [`Walk`] finds line by line is found for nearly all heads at once. It begins with a line that is not empty.
 fn usual_end(payload: &[u8]) -> Option<usize> {
     let end = memchr::memmem::find(payload, b"\n\r\n")? + 3;
     let head = payload.get(..end)?;
@@ -194,8 +194,8 @@ struct Start<'a> {
     reason: &'a [u8],
 }
 
-/// Takes a start line apart. `None` if it is none: a request without a blank, or with a third part that is no version; a
-/// response with fewer than two blanks.
+/// Takes a start line apart. `None` if it is none: a request without a blank, or with a third part that is no
+/// version; a response with fewer than two blanks.
 fn start(kind: RawKind, line: &[u8]) -> Option<Start<'_>> {
     let nothing = Start { method: &[], target: &[], version: &[], status: &[], reason: &[] };
     let (first, rest) = at_blank(line)?;
@@ -223,8 +223,8 @@ fn without_leading_space(text: &[u8]) -> &[u8] {
     &text[space..]
 }
 
-/// The lines of a head as httpry finds them: ended by LF, one CR before it left out. An empty line ends the head, and so
-/// does a byte 0, which ends a string of C.
+/// The lines of a head as httpry finds them: ended by LF, one CR before it left out. An empty line ends the head, and
+/// so does a byte 0, which ends a string of C.
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -1,11 +1,12 @@
 //! How many messages a second each host gets, as httpry's rate mode counts them.
 //!
-//! A host's rate is its number of messages over the whole seconds since its first one, rounded up: an average of its life,
-//! not of an interval. A host that is below the threshold when rates are written is forgotten, and begins anew with its next
-//! message. What has no `Host` field counts for nothing, so neither do responses.
+//! A host's rate is its number of messages over the whole seconds since its first one, rounded up: an average of its
+//! life, not of an interval. A host that is below the threshold when rates are written is forgotten, and begins anew
+//! with its next message. What has no `Host` field counts for nothing, so neither do responses.
 //!
 //! Hosts come in the order of httpry's hash table, so that lines can be compared. One thing it does is not done
-//! here: a host that it first sees with capitals, or with bytes beyond ASCII, gets a further entry there with each message.
+//! here: a host that it first sees with capitals, or with bytes beyond ASCII, gets a further entry there with each
+//! message.
 
 use std::io::Write;
 

@@ -33,7 +33,8 @@ struct ChosenMembers<'o, 'c> {
 }
 
 impl<'o> ChosenMembers<'o, '_> {
-    /// Lets `write` put a member behind the others; it says whether that is to stay. If not, it is as if nothing had been written.
+    /// Lets `write` put a member behind the others; it says whether that is to stay. If not, it is as if nothing had
+    /// been written.
     fn try_member(
         &mut self,
         write: impl FnOnce(Members<'_>) -> Result<Option<&mut [u8]>, Failed>,

@@ -1,7 +1,7 @@
 //! What tells histograms apart: method, status class, host, route.
 //!
-//! A key is a text of the four with line feeds between them, written into a buffer and looked up without making another. The
-//! first two are of this program's making; neither a host nor a route can hold a line feed here.
+//! A key is a text of the four with line feeds between them, written into a buffer and looked up without making
+//! another. The first two are of this program's making; neither a host nor a route can hold a line feed here.
 
 use std::fmt::Write;
 

@@ -92,8 +92,9 @@ impl Times {
     }
 }
 
-/// From so many times on there is a histogram, of which there are 4,608 counters of 8 bytes. The list has half of its size
-/// at most, and is written from front to back, while each time put into a histogram is likely to wait for memory.
+/// From so many times on there is a histogram, of which there are 4,608 counters of 8 bytes. The list has half of its
+/// size at most, and is written from front to back, while each time put into a histogram is likely to wait for
+/// memory.
 const FEW: usize = 2_304;
 
 /// Exact to the same part at any length. An hour is longer than any client waits; what is longer counts as one.

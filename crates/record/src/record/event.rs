@@ -1,11 +1,11 @@
-//! The record of what is known before an exchange is complete: a request or a response that is over, an interim response, a
-//! request that waits for its answer.
+//! The record of what is known before an exchange is complete: a request or a response that is over, an interim
+//! response, a request that waits for its answer.
 //!
 //! The names are those of an exchange's record, `gannet.event` says what it is, and only what is known is there:
 //!
-//! * `request`: `http.request`, `url`, `timing.send_ns`. `response`: `http.response`, `timing.receive_ns`, and of its request, if
-//!   that is known, the head. `interim`: `http.response` without a body, and the like of its request. `pending`: the head of the
-//!   request, and how long it has been waiting, `gannet.waited_ns`.
+//! * `request`: `http.request`, `url`, `timing.send_ns`. `response`: `http.response`, `timing.receive_ns`, and of its
+//!   request, if that is known, the head. `interim`: `http.response` without a body, and the like of its request.
+//!   `pending`: the head of the request, and how long it has been waiting, `gannet.waited_ns`.
 //! * `timestamp` is the first byte of the message that it is about; of the request, if it is `pending`.
 //! * `gannet.id` is that of the exchange to come, and is absent while it is not known which request a response answers.
 //!   `gannet.complete` is whether a message was seen to its end.
@@ -33,8 +33,8 @@ use crate::time::Rfc3339;
 use crate::url::Url;
 use crate::wire_text;
 
-/// An event as it is reported; `Serialize` is a line of `jsonl`. As with [`Record`](crate::Record), what the methods yield is
-/// masked where the options say so, and is not yet fit for a terminal.
+/// An event as it is reported; `Serialize` is a line of `jsonl`. As with [`Record`](crate::Record), what the methods
+/// yield is masked where the options say so, and is not yet fit for a terminal.
 #[derive(Clone, Copy)]
 pub struct EventRecord<'a> {
     event: Event,
@@ -172,7 +172,8 @@ impl<'a> EventRecord<'a> {
         self.message().map(|message| message.complete)
     }
 
-    /// From the first to the last byte of the message that it is about, in nanoseconds; how long a request has been waiting.
+    /// From the first to the last byte of the message that it is about, in nanoseconds; how long a request has been
+    /// waiting.
     pub fn duration_ns(&self) -> Option<u64> {
         let message = self.message().filter(|message| message.complete);
         self.waited_ns.or(message.map(|message| message.last.0.saturating_sub(message.first.0)))

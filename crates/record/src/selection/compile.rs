@@ -149,7 +149,8 @@ impl<'a> Compiler<'a> {
         Ok((Node::Constant(constant), kind))
     }
 
-    /// The dotted name that an expression spells, if it begins at a record's root. A header field may stand in brackets.
+    /// The dotted name that an expression spells, if it begins at a record's root. A header field may stand in
+    /// brackets.
     fn name(&self, expr: &IdedExpr) -> Option<String> {
         match &expr.expr {
             Expr::Ident(name) => self.find(name).is_none().then(|| name.clone()),

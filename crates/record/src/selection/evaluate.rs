@@ -1,7 +1,8 @@
 //! Compiled expressions, and what they say of a record.
 //!
-//! A field that a record does not have is null. Whatever is done with null: an order (`<`, `>=` ...) or a search in it does
-//! not hold, `==` holds with another null only, sums and parts of it are null. So an expression always says yes or no.
+//! A field that a record does not have is null. Whatever is done with null: an order (`<`, `>=` ...) or a search in
+//! it does not hold, `==` holds with another null only, sums and parts of it are null. So an expression always says
+//! yes or no.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

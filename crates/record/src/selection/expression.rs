@@ -1,10 +1,10 @@
 //! `--where`: an expression over the fields of a record.
 //!
-//! The language is CEL, the Common Expression Language, whose names are nested at the dots as the record's are; the crate `cel`
-//! parses it. What is parsed is compiled here and not interpreted there: a name that no record has, and a number that is
-//! compared with a text, are errors before the capture begins instead of an expression that selects nothing; a field that
-//! a record lacks is null, for which CEL has no order; and a record is not made into a map of maps first, which would cost more
-//! than all the rest.
+//! The language is CEL, the Common Expression Language, whose names are nested at the dots as the record's are; the
+//! crate `cel` parses it. What is parsed is compiled here and not interpreted there: a name that no record has, and a
+//! number that is compared with a text, are errors before the capture begins instead of an expression that selects
+//! nothing; a field that a record lacks is null, for which CEL has no order; and a record is not made into a map of
+//! maps first, which would cost more than all the rest.
 //!
 //! ```text
 //!   text ── cel ──► tree ── compile ──► Node, names of fields

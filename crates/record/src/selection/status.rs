@@ -1,7 +1,8 @@
 //! `--status`: codes, ranges and classes of them.
 //!
-//! "The first digit of the status code defines the class of response [...] There are five values for the first digit" (RFC
-//! 9110, section 15). Codes beyond them are in use all the same, 999 for one, and can be asked for as codes and ranges.
+//! "The first digit of the status code defines the class of response [...] There are five values for the first digit"
+//! (RFC 9110, section 15). Codes beyond them are in use all the same, 999 for one, and can be asked for as codes and
+//! ranges.
 
 /// A set of status codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub struct StatusSet {
 }
 
 impl StatusSet {
-    /// A list of `404`, `400-499`, `5xx` and `none`, which is for exchanges without a response. What is wrong with another one
-    /// is said for the user.
+    /// A list of `404`, `400-499`, `5xx` and `none`, which is for exchanges without a response. What is wrong with
+    /// another one is said for the user.
     pub fn new(list: &str) -> Result<Self, String> {
         let mut set = Self::default();
         for item in list.split(',').map(str::trim) {

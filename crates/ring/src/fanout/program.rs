@@ -2,8 +2,9 @@
 //!
 //! What it hashes, the first that applies:
 //! 1. an IP fragment, the first one included: addresses and protocol, as only the first knows the ports;
-//! 2. a tunnel (VXLAN to its usual ports, GRE around IP or Ethernet, IP in IP): the packet inside, by these same rules. A
-//!    tunnel more than [`TUNNELS`] deep goes by addresses and protocol, so that whatever it carries stays together;
+//! 2. a tunnel (VXLAN to its usual ports, GRE around IP or Ethernet, IP in IP): the packet inside, by these same
+//!    rules. A tunnel more than [`TUNNELS`] deep goes by addresses and protocol, so that whatever it carries stays
+//!    together;
 //! 3. TCP, UDP, SCTP, DCCP, UDP-Lite: addresses, ports, protocol;
 //! 4. any other IP packet: addresses and protocol;
 //! 5. anything else: the ethertype.

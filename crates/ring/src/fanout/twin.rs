@@ -39,8 +39,8 @@ pub fn flow_hash(net: &[u8], protocol: u16, packet_type: PacketType, seed: u32) 
     }
 }
 
-/// The value of [`flow_program`](super::flow_program)`(seed)` for the packets of a flow of a protocol with ports, wherever
-/// the program reads them: bare, or in tunnels that it looks into.
+/// The value of [`flow_program`](super::flow_program)`(seed)` for the packets of a flow of a protocol with ports,
+/// wherever the program reads them: bare, or in tunnels that it looks into.
 #[inline]
 pub fn key_hash(key: &FlowKey, seed: u32) -> u32 {
     let end = |Endpoint { address, port }: Endpoint| {

@@ -13,9 +13,9 @@ use gannet_testkit::truth::check;
 
 /// Write a capture of HTTP traffic (classic pcap, nanoseconds) and, beside it, what is true of every exchange in it.
 ///
-/// The truth has the extension .truth.jsonl in place of the capture's: one record per exchange as `gannet http -o jsonl`
-/// has them, in the order of completion. The same seed, size and number of connections give the same bytes. Prints
-/// {"packets", "bytes", "exchanges", "pipelined", "connections", "duration_ns"}.
+/// The truth has the extension .truth.jsonl in place of the capture's: one record per exchange as
+/// `gannet http -o jsonl` has them, in the order of completion. The same seed, size and number of connections give
+/// the same bytes. Prints {"packets", "bytes", "exchanges", "pipelined", "connections", "duration_ns"}.
 ///
 /// With --check compares records with a truth instead, in any order; exit status 1 if anything differs.
 #[derive(Parser)]

@@ -1,7 +1,7 @@
 //! A capture as a busy server would give it: many keep-alive connections at once, and the truth of every exchange.
 //!
-//! A small simulation. Every connection has two ends that react to what arrives, each packet is an event at its own time,
-//! and one queue holds the events of all connections, so the file is in the order of time by construction:
+//! A small simulation. Every connection has two ends that react to what arrives, each packet is an event at its own
+//! time, and one queue holds the events of all connections, so the file is in the order of time by construction:
 //!
 //! ```text
 //!   think ─► request ─► segments ──tap──► arrival at the server ─► service time ─► response ─► segments ──tap──► arrival
@@ -10,8 +10,8 @@
 //! ```
 //! The tap is at the server: what the server does in answer to a packet is seen some microseconds later, what the
 //! client does a round trip later. Senders start with ten segments and open up as acknowledgements come; an odd segment
-//! is acknowledged after 40 ms or with the next data. Nothing is lost, reordered or sent twice: damage is the business of
-//! [`crate::conversation`].
+//! is acknowledged after 40 ms or with the next data. Nothing is lost, reordered or sent twice: damage is the
+//! business of [`crate::conversation`].
 //!
 //! The same [`Plan`] gives the same bytes.
 

@@ -1,4 +1,5 @@
-//! What clients ask and servers answer: routes, header fields, bodies, times - drawn, each from a plausible distribution.
+//! What clients ask and servers answer: routes, header fields, bodies, times - drawn, each from a plausible
+//! distribution.
 //!
 //! Floating point here is additions and multiplications only, which IEEE 754 defines to the last bit: the same seed
 //! gives the same bytes on every machine. Compressed bodies are those of the zlib that the lock file names.

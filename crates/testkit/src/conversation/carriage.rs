@@ -4,9 +4,10 @@
 //!   frame of a conversation ─► its IP packet ─► [fragments] ─► wrap ─► [fragments] ─► wrap ─► Ethernet header ─► frames
 //!                                               innermost                             outermost
 //! ```
-//! Each [`Wrap`] takes what an Ethernet header could announce (an ethertype and the bytes behind it) and gives the same, so that
-//! they can be put into one another in any order that makes sense: [`Wrap::takes`] tells. Lengths, checksums of IPv4 headers
-//! and identifications are right; the checksum of a tunnel's UDP header is 0, as tunnels send it.
+//! Each [`Wrap`] takes what an Ethernet header could announce (an ethertype and the bytes behind it) and gives the
+//! same, so that they can be put into one another in any order that makes sense: [`Wrap::takes`] tells. Lengths,
+//! checksums of IPv4 headers and identifications are right; the checksum of a tunnel's UDP header is 0, as tunnels
+//! send it.
 
 use super::{Packet, Peer};
 
@@ -51,8 +52,8 @@ pub enum Wrap {
 pub struct Carriage {
     /// What goes around the packets, the first of them innermost.
     pub wraps: Vec<Wrap>,
-    /// Where IP packets are cut into fragments: in front of which wrap (`wraps.len()` for behind all), and how many bytes of
-    /// contents the fragments have. Where there is no IP packet, or a short one, nothing is cut.
+    /// Where IP packets are cut into fragments: in front of which wrap (`wraps.len()` for behind all), and how many
+    /// bytes of contents the fragments have. Where there is no IP packet, or a short one, nothing is cut.
     pub cuts: Vec<(usize, usize)>,
 }
 

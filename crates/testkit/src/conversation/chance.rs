@@ -7,8 +7,8 @@
 //! ```
 //! A case that fails is made smaller by forbidding one [`Feature`] after the other: what else is drawn stays the same.
 //!
-//! No reader waits forever for bytes that come late. A case never asks for more patience than [`PATIENCE`]: where the draw would,
-//! delays are halved, and given up in the end.
+//! No reader waits forever for bytes that come late. A case never asks for more patience than [`PATIENCE`]: where the
+//! draw would, delays are halved, and given up in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -243,8 +243,8 @@ impl Plan {
         let unsure = has(Feature::CaptureLoss) || has(Feature::Midstream);
         let early = has(Feature::SynData) || has(Feature::ShuffledHandshake);
         if has(Feature::Abort) && (unsure || early) || has(Feature::Large) && unsure {
-            // A SYN that comes when the connection is over, or far from where the stream was thought to begin, begins another
-            // one: nobody could tell.
+            // A SYN that comes when the connection is over, or far from where the stream was thought to begin, begins
+            // another one: nobody could tell.
             features = features.without(Feature::Delay).without(Feature::ReadLater);
         }
         let has = |feature| features.has(feature);
@@ -372,8 +372,8 @@ impl Plan {
         }
     }
 
-    /// What the capture does to the packets, the delays shortened by so many halvings; and how much later which direction is
-    /// read.
+    /// What the capture does to the packets, the delays shortened by so many halvings; and how much later which
+    /// direction is read.
     fn damage(&self, mut said: Conversation, random: &mut Random, attempt: u32) -> (Conversation, [u64; 2]) {
         let has = |feature| self.features.has(feature);
         let shorter = |ns: u64| if attempt >= STILL { 0 } else { ns >> (2 * attempt) };

@@ -251,7 +251,8 @@ impl Conversation {
         self
     }
 
-    /// The segment of packet `number` was sent again `delay_ns` later: the same sequence number, in a packet of its own.
+    /// The segment of packet `number` was sent again `delay_ns` later: the same sequence number, in a packet of its
+    /// own.
     pub fn retransmit(&mut self, number: usize, delay_ns: u64, content: Content) -> &mut Self {
         let Some(packet) = self.packets.get(number) else { return self };
         let mut payload = self.bytes(packet.from, &packet.range);

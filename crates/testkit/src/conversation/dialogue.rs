@@ -6,10 +6,11 @@
 //!      └── how: lengths of segments, latency, losses on the wire,          streams)
 //!          what is sent again and how it is cut, who acknowledges when
 //! ```
-//! Where [`Builder`](super::Builder) sends what it is told, packet by packet, here two ends talk: segments are sent and get lost,
-//! receivers acknowledge what they have without a hole, senders repeat what was lost, cut anew. The capture point lies
-//! between them. So every acknowledgement in the result is one that a receiver would give, which is what a reader of the
-//! capture relies on when it decides whether bytes are missing in the capture or were missing on the wire.
+//! Where [`Builder`](super::Builder) sends what it is told, packet by packet, here two ends talk: segments are sent
+//! and get lost, receivers acknowledge what they have without a hole, senders repeat what was lost, cut anew. The
+//! capture point lies between them. So every acknowledgement in the result is one that a receiver would give, which
+//! is what a reader of the capture relies on when it decides whether bytes are missing in the capture or were missing
+//! on the wire.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,7 +27,8 @@ pub struct Manner {
     pub latency_ns: u64,
     /// How many of a million segments are lost on the wire, by halves in front of the capture point and behind it.
     pub lost: u64,
-    /// What is lost is sent again, until it arrives. Otherwise it never is, and what was behind it is acknowledged never.
+    /// What is lost is sent again, until it arrives. Otherwise it never is, and what was behind it is acknowledged
+    /// never.
     pub repeats: bool,
     /// Of what the other end has nothing is sent again together with what is lost.
     pub frugal: bool,
@@ -182,8 +184,8 @@ impl Dialogue {
         self
     }
 
-    /// A keep-alive probe: one position before the next, without payload or with a byte that is there to be refused. The
-    /// other end answers.
+    /// A keep-alive probe: one position before the next, without payload or with a byte that is there to be refused.
+    /// The other end answers.
     pub fn keep_alive(&mut self, from: Peer, byte: bool) -> &mut Self {
         let end = &self.ends[from as usize];
         let at = end.sent;

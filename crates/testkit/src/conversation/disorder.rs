@@ -25,7 +25,8 @@ impl Conversation {
     pub fn doubled(&mut self, random: &mut Random, share: u64, ns: u64) -> &mut Self {
         for number in (0..self.packets.len()).rev() {
             if random.chance_in_million(share) {
-                // A SYN's copy follows at once: one whose original is not captured is to come before the data all the same.
+                // A SYN's copy follows at once: one whose original is not captured is to come before the data all the
+                // same.
                 let syn = self.packets[number].flags & flags::SYN != 0;
                 self.duplicate(number, if syn { 0 } else { random.below(ns + 1) });
             }

@@ -1,8 +1,9 @@
 //! What an all-knowing reader of a capture can say of the two streams in it: slowly, byte by byte.
 //!
-//! The rules are those of the trade, not of any program. A stream begins behind its SYN; without one, where its bytes or the
-//! other end's acknowledgements are first seen. Each byte is that of the first captured packet that has it. Missing is what
-//! lies between bytes that were seen, in front of a FIN, or what the other end has acknowledged. A RST ends both streams.
+//! The rules are those of the trade, not of any program. A stream begins behind its SYN; without one, where its bytes
+//! or the other end's acknowledgements are first seen. Each byte is that of the first captured packet that has it.
+//! Missing is what lies between bytes that were seen, in front of a FIN, or what the other end has acknowledged. A
+//! RST ends both streams.
 
 use std::ops::Range;
 
@@ -54,7 +55,8 @@ impl Known {
     }
 }
 
-/// How long a reader has to wait for the bytes that come last. One who gives up earlier reports gaps where there are none.
+/// How long a reader has to wait for the bytes that come last. One who gives up earlier reports gaps where there are
+/// none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Strain {
     /// From the acknowledgement of what is missing, with more behind it, until it is captured.
@@ -83,8 +85,8 @@ impl Conversation {
         self.known_of(self.packets().iter().enumerate().map(|(number, packet)| (packet.time_ns, number)))
     }
 
-    /// The same if the packets of these numbers were captured, in this order and at these times: where packets travel in
-    /// fragments, each counts when its last one comes.
+    /// The same if the packets of these numbers were captured, in this order and at these times: where packets travel
+    /// in fragments, each counts when its last one comes.
     pub fn known_of(&self, arrivals: impl IntoIterator<Item = (u64, usize)>) -> ([Known; 2], Strain) {
         let mut readers = [Peer::Client, Peer::Server].map(|from| Reader::new(self.stream(from).len()));
         let (mut begun, mut strain) = (false, Strain::default());

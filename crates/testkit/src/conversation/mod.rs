@@ -6,12 +6,13 @@
 //!      └── Span: where each message lies in its stream ┴──► Truth: facts, edges ┘
 //! ```
 //! [`Builder`] is for tests: every packet is asked for, one after another, at a clock that the test moves. The capture
-//! generator ([`crate::capture`]) has many connections at once that react to one another; both write their frames with the
-//! same `Wire` and take the time of an edge from the same `Span`.
+//! generator ([`crate::capture`]) has many connections at once that react to one another; both write their frames
+//! with the same `Wire` and take the time of an edge from the same `Span`.
 //!
-//! A [`Conversation`] can be damaged as a capture is damaged: packets dropped, moved, doubled, sent again with the same or
-//! with other content, a beginning or an end that is missing, a snaplen. Its truth is then what an all-knowing reader
-//! of the *damaged* capture can say; it is found by looking at every packet for every byte, slowly and obviously.
+//! A [`Conversation`] can be damaged as a capture is damaged: packets dropped, moved, doubled, sent again with the
+//! same or with other content, a beginning or an end that is missing, a snaplen. Its truth is then what an
+//! all-knowing reader of the *damaged* capture can say; it is found by looking at every packet for every byte, slowly
+//! and obviously.
 //!
 //! Nothing here decodes anything, nor uses a crate that does.
 
@@ -298,8 +299,8 @@ impl Builder {
         self.ack(from.other())
     }
 
-    /// Sends a packet of any kind: with these flags, so many positions away from the next, with a payload that is not of the
-    /// stream. No truth knows of it.
+    /// Sends a packet of any kind: with these flags, so many positions away from the next, with a payload that is not
+    /// of the stream. No truth knows of it.
     pub fn odd(&mut self, from: Peer, flags: u8, distance: i64, payload: &[u8]) -> &mut Self {
         let position = self.ends[from as usize].position().saturating_add_signed(distance);
         let ack = self.ends[from.other() as usize].position();

@@ -8,16 +8,17 @@
 //! ```
 //!
 //! Some differences are meant, and are counted apart:
-//! - libpcap's optimised and unoptimised programs disagree on a frame, and we are with one of them. A load beyond the end of a packet
-//!   rejects it; whether a load stands in the way is up to the optimiser ([`Difference::Itself`]).
-//!   Or they disagree on the frame made so long that no load is beyond its end, and we are with the unoptimised one there.
-//! - libpcap optimises nothing that has `geneve` or `protochain` in it, we do, and elsewhere keeps a load now and then whose value is not
-//!   needed (`udp[63] & 0 = 103`): the same in one more place ([`Difference::DeadLoad`]).
-//! - libpcap's program may load a scratch word before it is stored; and its optimiser, when it takes out a load whose value is not needed,
-//!   also takes out the length of the header that a later load goes by ([`Difference::Unset`]).
+//! - libpcap's optimised and unoptimised programs disagree on a frame, and we are with one of them. A load beyond the
+//!   end of a packet rejects it; whether a load stands in the way is up to the optimiser ([`Difference::Itself`]). Or
+//!   they disagree on the frame made so long that no load is beyond its end, and we are with the unoptimised one
+//!   there.
+//! - libpcap optimises nothing that has `geneve` or `protochain` in it, we do, and elsewhere keeps a load now and
+//!   then whose value is not needed (`udp[63] & 0 = 103`): the same in one more place ([`Difference::DeadLoad`]).
+//! - libpcap's program may load a scratch word before it is stored; and its optimiser, when it takes out a load whose
+//!   value is not needed, also takes out the length of the header that a later load goes by ([`Difference::Unset`]).
 //! - libpcap's `byte 7 & 1` and `byte 7 | 1` look at no byte ([`Difference::LostLoad`]).
-//! - libpcap's `protochain` is a loop, which Linux does not run. Ours is a number of steps written out, and gives up behind them
-//!   ([`Difference::LongChain`]).
+//! - libpcap's `protochain` is a loop, which Linux does not run. Ours is a number of steps written out, and gives up
+//!   behind them ([`Difference::LongChain`]).
 
 use std::fmt;
 use std::io;
@@ -64,11 +65,13 @@ pub enum Difference {
     Itself,
     /// As meant: libpcap loses the load of `byte 7 & 1` and tests whatever register A holds.
     LostLoad,
-    /// As meant: a load of libpcap's lies beyond the end of the packet, in a place where ours has none since nothing depends on it. Our
-    /// unoptimised program agrees with libpcap's, but for `protochain`, which never reads the length of a header that ends the chain.
+    /// As meant: a load of libpcap's lies beyond the end of the packet, in a place where ours has none since nothing
+    /// depends on it. Our unoptimised program agrees with libpcap's, but for `protochain`, which never reads the
+    /// length of a header that ends the chain.
     DeadLoad,
-    /// As meant: libpcap's program asks a scratch word that it has not set, for the place of headers behind a `geneve` that was not reached
-    /// (`arp or geneve and tcp`), or register X, for the length of a header (`udp[17] & 0 = 103 or port 80`).
+    /// As meant: libpcap's program asks a scratch word that it has not set, for the place of headers behind a
+    /// `geneve` that was not reached (`arp or geneve and tcp`), or register X, for the length of a header
+    /// (`udp[17] & 0 = 103 or port 80`).
     Unset,
     /// As meant: we find that no packet can pass where libpcap does not, and its program passes none of the frames.
     Sharper,
@@ -331,8 +334,8 @@ impl Case<'_> {
         let Answer::Program(unoptimised) = self.oracle.compile(expression, link, Optimiser::Off)? else {
             return Err(io::Error::other(format!("tcpdump -O refuses {expression:?}, and tcpdump does not")));
         };
-        // Frame by frame, each of our programs must be with one of theirs. That our unoptimised program is with libpcap's
-        // unoptimised one is no difference at all.
+        // Frame by frame, each of our programs must be with one of theirs. That our unoptimised program is with
+        // libpcap's unoptimised one is no difference at all.
         let mut difference: Option<(Difference, usize)> = None;
         for (at, frame) in frames.iter().enumerate().skip(at) {
             let skb = frame.skb();

@@ -8,14 +8,16 @@ use gannet_pcap::StreamReader;
 
 use super::frame::Frame;
 
-/// The captures of `$GANNET_CORPUS`, else beside the checkout that holds the crate at `manifest`; `None` if they are not there.
+/// The captures of `$GANNET_CORPUS`, else beside the checkout that holds the crate at `manifest`; `None` if they are
+/// not there.
 pub fn captures(manifest: &str) -> Option<PathBuf> {
     let beside = || Path::new(manifest).join("../../../shared/data");
     let path = std::env::var_os("GANNET_CORPUS").map_or_else(beside, PathBuf::from).join("pcaps");
     path.is_dir().then_some(path)
 }
 
-/// Up to `most` frames of each capture below a folder, of link types that filters are made for. What cannot be read is left out.
+/// Up to `most` frames of each capture below a folder, of link types that filters are made for. What cannot be read
+/// is left out.
 pub fn frames(folder: &Path, most: usize) -> Vec<(Link, Frame)> {
     let mut frames = Vec::new();
     let mut paths: Vec<PathBuf> =

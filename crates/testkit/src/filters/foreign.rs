@@ -1,8 +1,9 @@
 //! A machine for programs that are not ours.
 //!
-//! libpcap makes programs that Linux, and [`Program`], refuse: `protochain` jumps backward, dead stores leave loads of scratch words
-//! behind, and an offset may lie where Linux keeps its ancillary data. libpcap runs them in its own machine, so their verdict has to be known.
-//! [`Foreign`] takes any instructions; where [`Program`] takes them too, they run there.
+//! libpcap makes programs that Linux, and [`Program`], refuse: `protochain` jumps backward, dead stores leave loads
+//! of scratch words behind, and an offset may lie where Linux keeps its ancillary data. libpcap runs them in its own
+//! machine, so their verdict has to be known. [`Foreign`] takes any instructions; where [`Program`] takes them too,
+//! they run there.
 
 use gannet_filter::bpf::insn::*;
 use gannet_filter::{Instruction, Program, Skb};
@@ -22,7 +23,8 @@ pub struct Trace {
     pub turns: u64,
     /// Of those, over more than 15 instructions: libpcap's `protochain` steps over an authentication header so.
     pub long_turns: u64,
-    /// It used a scratch word that it had not stored, with libpcap whatever lies there, or register X, which is 0 then, before it had set it.
+    /// It used a scratch word that it had not stored, with libpcap whatever lies there, or register X, which is 0
+    /// then, before it had set it.
     pub unset: bool,
     /// It ended because a load lay beyond the bytes, or at a division by 0.
     pub cut_short: bool,
@@ -178,7 +180,8 @@ fn load(skb: &Skb<'_>, code: u16, at: u64) -> Option<u32> {
     Some(bytes.iter().fold(0, |value, &byte| value << 8 | u32::from(byte)))
 }
 
-/// A chain of headers takes some 20 instructions per header, and a header at least 8 bytes: frames of 9,000 bytes end long before.
+/// A chain of headers takes some 20 instructions per header, and a header at least 8 bytes: frames of 9,000 bytes end
+/// long before.
 pub const STEPS: u32 = 200_000;
 
 #[cfg(test)]

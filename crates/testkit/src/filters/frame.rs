@@ -1,11 +1,13 @@
-//! Frames to try filters on: every header that pcap-filter(7) has a word for, in every order that makes sense and in some that do not.
+//! Frames to try filters on: every header that pcap-filter(7) has a word for, in every order that makes sense and in
+//! some that do not.
 //!
 //! ```text
 //!   link ─► { tag, label, session } ─► network ─► { extension } ─► transport ─► payload │ Geneve ─► another frame
 //! ```
 //!
-//! Fields hold values of the [vocabulary](super::vocabulary), so that filters find something. Lengths and checksums are right where
-//! that is easy: filters do not look at checksums. A share is cut at any length, has bytes changed, or is nothing but chance.
+//! Fields hold values of the [vocabulary](super::vocabulary), so that filters find something. Lengths and checksums
+//! are right where that is easy: filters do not look at checksums. A share is cut at any length, has bytes changed,
+//! or is nothing but chance.
 
 use gannet_filter::{Link, Skb};
 

@@ -1,7 +1,7 @@
 //! What libpcap says: the programs of `tcpdump -ddd`.
 //!
-//! One process compiles one expression, 2 to 4 ms on a core, so the callers ask from several threads. The link type comes from a savefile
-//! without packets, the way `tcpdump -r` has it; nothing is kept from one run to the next.
+//! One process compiles one expression, 2 to 4 ms on a core, so the callers ask from several threads. The link type
+//! comes from a savefile without packets, the way `tcpdump -r` has it; nothing is kept from one run to the next.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -57,7 +57,8 @@ impl Oracle {
     /// The same for tests: `None` after a loud line on stderr where there is no tcpdump.
     ///
     /// # Panics
-    /// If there is none and the environment holds `REQUIRE_NETNS=1`: where everything must be tested, nothing may be left out silently.
+    /// If there is none and the environment holds `REQUIRE_NETNS=1`: where everything must be tested, nothing may be
+    /// left out silently.
     pub fn or_skip(directory: &Path) -> Option<Self> {
         match Self::new(directory) {
             Ok(oracle) => Some(oracle),
@@ -87,8 +88,8 @@ impl Oracle {
     }
 }
 
-/// Compiles an expression for a live interface, with what Linux gives filters beyond the frame; `command` is tcpdump with `-i` and the
-/// interface, to be run in its namespace.
+/// Compiles an expression for a live interface, with what Linux gives filters beyond the frame; `command` is tcpdump
+/// with `-i` and the interface, to be run in its namespace.
 ///
 /// # Errors
 /// As [`Oracle::compile`].

@@ -1,7 +1,7 @@
 //! The shortest expression that still shows a fault.
 
-/// Leaves out words of an expression as long as `fails` holds, larger runs first (the delta debugging of Zeller and Hildebrandt, 2002,
-/// without its complements). What comes out fails too, and no single word of it can be spared.
+/// Leaves out words of an expression as long as `fails` holds, larger runs first (the delta debugging of Zeller and
+/// Hildebrandt, 2002, without its complements). What comes out fails too, and no single word of it can be spared.
 ///
 /// `fails` is asked at most `budget` times.
 pub fn shrink(expression: &str, budget: usize, mut fails: impl FnMut(&str) -> bool) -> String {

@@ -1,7 +1,7 @@
 //! Words that expressions and frames have in common.
 //!
-//! An address drawn at random is in no packet, and a filter that nothing passes proves little. Both generators draw from these short
-//! lists instead; each ends with values at the edge of its field.
+//! An address drawn at random is in no packet, and a filter that nothing passes proves little. Both generators draw
+//! from these short lists instead; each ends with values at the edge of its field.
 
 use crate::random::Random;
 

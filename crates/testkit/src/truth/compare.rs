@@ -1,8 +1,8 @@
 //! Records against the truth, as multisets.
 //!
-//! What is compared is every leaf that any record of the truth has (`url.query`, `http.request.header.host`, ...); what else
-//! the records say is not looked at. So a value where the truth has none is a difference, too, if the truth knows the
-//! leaf at all. `null` and absent are the same: whoever reads JSON sees no difference.
+//! What is compared is every leaf that any record of the truth has (`url.query`, `http.request.header.host`, ...);
+//! what else the records say is not looked at. So a value where the truth has none is a difference, too, if the truth
+//! knows the leaf at all. `null` and absent are the same: whoever reads JSON sees no difference.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead};
@@ -179,8 +179,8 @@ const PAIRING: [[&str; 5]; 4] = [
     ["timestamp", "url.path", "url.query", "", ""],
 ];
 
-/// Each record as one text, a line per leaf that is `wanted`, in the order of their names: equal records are equal texts,
-/// and a hundred thousand of them fit into memory. JSON text has neither line breaks nor tabs in it.
+/// Each record as one text, a line per leaf that is `wanted`, in the order of their names: equal records are equal
+/// texts, and a hundred thousand of them fit into memory. JSON text has neither line breaks nor tabs in it.
 fn read(lines: impl BufRead, what: &str, mut wanted: impl FnMut(&str) -> bool) -> io::Result<Vec<String>> {
     let mut all = Vec::new();
     for (index, line) in lines.lines().enumerate() {

@@ -596,7 +596,8 @@ fn a_mirrored_packet_longer_than_its_tunnel_was_cut() {
     // Cut within the headers.
     let packet = decode(&over_udp(4789, &[8, 0, 0, 0, 0, 0, 42, 0], &jumbo[..40]));
     assert_eq!(packet.end, End::Cut);
-    // What was not bridged came from a host, and its receiver refuses it; so it is with a tunnel in the mirrored packet.
+    // What was not bridged came from a host, and its receiver refuses it; so it is with a tunnel in the mirrored
+    // packet.
     let short = &jumbo[14..1_400];
     assert_eq!(decode(&ethernet(0x0800, &ipv4(4, short))).malformed(), Some(Malformed::Ipv4Length));
     let nested = ethernet(0x0800, &ipv4(4, short));

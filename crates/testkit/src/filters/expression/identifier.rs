@@ -1,4 +1,5 @@
-//! What qualifiers stand before: addresses, networks, ports, numbers and names of protocols, in every way of writing them.
+//! What qualifiers stand before: addresses, networks, ports, numbers and names of protocols, in every way of writing
+//! them.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};

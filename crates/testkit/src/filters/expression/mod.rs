@@ -1,8 +1,8 @@
 //! Filter expressions, drawn from the grammar of pcap-filter(7).
 //!
-//! Every production that has a meaning on some link type of ours has a weight: what people write comes up in most expressions, and what
-//! nobody has written since 1995 in every few hundredth. Most texts are accepted; a share is damaged on purpose, since what libpcap refuses
-//! must be refused too.
+//! Every production that has a meaning on some link type of ours has a weight: what people write comes up in most
+//! expressions, and what nobody has written since 1995 in every few hundredth. Most texts are accepted; a share is
+//! damaged on purpose, since what libpcap refuses must be refused too.
 //!
 //! ```text
 //!   expression ─► term { and|or term or inherited id } ─► primitive │ not term │ ( expression ) │ relation ─► arithmetic

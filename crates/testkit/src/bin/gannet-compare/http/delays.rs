@@ -1,8 +1,8 @@
 //! Live times against a server whose delays are known, and against tshark's `http.time` on the packets recorded beside.
 //!
-//! What the capture says must lie between what the two ends saw, for every exchange: that is a check, whatever else the machine
-//! does. That `server_ns` is the delay to within a millisecond takes a machine that lets the server run when its delay is over:
-//! that is a limit, and how late the server was by its own clock stands beside it.
+//! What the capture says must lie between what the two ends saw, for every exchange: that is a check, whatever else
+//! the machine does. That `server_ns` is the delay to within a millisecond takes a machine that lets the server run
+//! when its delay is over: that is a limit, and how late the server was by its own clock stands beside it.
 
 use std::collections::BTreeMap;
 

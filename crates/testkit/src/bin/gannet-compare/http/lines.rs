@@ -1,4 +1,5 @@
-//! httpry's lines of a capture, and ours: all of its lines in its order, and besides only those of heads that no segment holds whole.
+//! httpry's lines of a capture, and ours: all of its lines in its order, and besides only those of heads that no
+//! segment holds whole.
 //!
 //! ```text
 //!   segments   │ HTTP/1.1 200 OK ... blank line │ bod│ y HTTP/1.1 304 ... │ ... blank line │

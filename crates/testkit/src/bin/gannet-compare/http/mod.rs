@@ -63,7 +63,8 @@ pub(crate) struct HttpArguments {
     /// What to do
     #[arg(long, value_delimiter = ',', default_values_t = Part::value_variants().iter().map(|part| part.name()))]
     parts: Vec<String>,
-    /// Everything once and short: 10,000 requests, 2 s of wrk and of delays, 100 MB of capture unless there is one already
+    /// Everything once and short: 10,000 requests, 2 s of wrk and of delays, 100 MB of capture unless there is one
+    /// already
     #[arg(long)]
     quick: bool,
     /// The gannet to measure
