@@ -1,5 +1,6 @@
 //! What every command that takes packets does around its run: signals, messages, the report, the exit status.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
@@ -17,10 +18,17 @@ use crate::statistics::Statistics;
 pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
     let control =
         Control::new().map_err(|error| Error::new(Exit::Open, format!("preparing for signals: {error}")))?;
-    signals::install(&control)
+    let second = signals::install(&control)
         .map_err(|error| Error::new(Exit::Open, format!("installing signal handlers: {error}")))?;
 
-    let show = |event: Event| show(&event, run.quiet);
+    let second = Cell::new(Some(second));
+    let show = |event: Event| {
+        // Everything is open and privileges are given up.
+        if let (Event::Capturing(_) | Event::Reading { .. }, Some(second)) = (&event, second.take()) {
+            second.watch();
+        }
+        show(&event, run.quiet);
+    };
     let began = Instant::now();
     let early = || Report::before_packets(&run.config.capture, run.config.record.is_some(), began);
     // Before the capture: a run of hours should not end with a report that cannot be written, and the user of -Z may

@@ -190,7 +190,7 @@ fn a_second_interrupt_ends_at_once() {
     .unwrap();
     std::thread::sleep(Duration::from_millis(500));
     capture.signal(Signal::SIGINT);
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_secs(1));
     capture.signal(Signal::SIGINT);
     capture.end().exits(128 + Signal::SIGINT as i32);
     drop(held_open);

@@ -154,6 +154,23 @@ fn a_pipe_that_says_nothing() {
     run.end().exits(0);
 }
 
+/// timeout(1) sends its signal to the program and to the group that this is in: that is one wish.
+#[test]
+fn a_signal_that_is_sent_twice_is_one() {
+    let dir = Dir::new();
+    let bytes = exchanges(1).finish().pcap();
+    for words in ["http -r - -o none", "record -r - -w out.pcap", "stats -r - -o none"] {
+        for _ in 0..5 {
+            let (mut run, mut stdin) = dir.gannet(words).start_fed();
+            feed(&mut stdin, &bytes);
+            run.wait_for("reading -");
+            run.signal(Signal::SIGTERM);
+            run.signal(Signal::SIGTERM);
+            run.end().exits(0).says("packets read");
+        }
+    }
+}
+
 /// `head` has what it wants while the capture that feeds us is silent: nobody waits for its next packet.
 #[test]
 fn a_reader_that_leaves_during_a_pause() {
