@@ -20,7 +20,7 @@ use std::fmt::{self, Display};
 use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
 pub(crate) use self::chosen::write_chosen;
-use crate::sheet::{Full, append, behind, piece, put, put_all, put_byte};
+use crate::sheet::{self, Full, append, behind, piece, put_all, put_byte};
 use crate::{decimal, wire_text, words};
 
 /// Appends `value` to `out` as JSON. It is asked again for what it says if that takes more than a usual record and `more` bytes
@@ -36,6 +36,29 @@ fn on_sheet(
     write: impl FnMut(&mut [u8]) -> Result<&mut [u8], Failed>,
 ) -> fmt::Result {
     append(out, SHEET_BYTES + more, write, |failed| *failed == Failed::Full).map_err(|_| fmt::Error)
+}
+
+/// Appends what `write` puts on a sheet to `out`, as [`write`] does with a value.
+pub(crate) fn write_with(
+    out: &mut Vec<u8>,
+    more: usize,
+    write: impl FnMut(&mut [u8]) -> Written<'_>,
+) -> fmt::Result {
+    on_sheet(out, more, write)
+}
+
+/// Writes a value at the start of the room.
+#[inline]
+pub(crate) fn put<'r>(value: &(impl Serialize + ?Sized), room: &'r mut [u8]) -> Written<'r> {
+    value.serialize(Json::<false>::on(room))
+}
+
+/// Writes a number, or null if there is none.
+#[inline(never)]
+pub(crate) fn put_number(value: Option<u64>, room: &mut [u8]) -> Result<&mut [u8], Full> {
+    let Some(value) = value else { return put_all(*b"null", room) };
+    let len = decimal::put(value, piece(room)?);
+    behind(room, len)
 }
 
 /// How many bytes a long text is likely to take, by a look at a sixteenth of it: all of it would be written again if there were
@@ -65,7 +88,7 @@ const SHEET_BYTES: usize = 2_048;
 
 /// Why something was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failed {
+pub(crate) enum Failed {
     /// There is no room for it.
     Full,
     /// No record has it.
@@ -97,7 +120,7 @@ impl serde::ser::Error for Failed {
 }
 
 /// What is left of the room behind what was written.
-type Written<'o> = Result<&'o mut [u8], Failed>;
+pub(crate) type Written<'o> = Result<&'o mut [u8], Failed>;
 
 /// The shapes of data that nothing in a record has, refused: for every serializer that writes JSON here.
 macro_rules! no_record_has {
@@ -248,7 +271,7 @@ impl<'o, const PLAIN_BYTES: bool> Serializer for Json<'o, PLAIN_BYTES> {
     }
 
     fn serialize_bool(self, value: bool) -> Written<'o> {
-        Ok(put(if value { b"true" } else { b"false" }, self.room)?)
+        Ok(sheet::put(if value { b"true" } else { b"false" }, self.room)?)
     }
 
     #[inline]
@@ -464,7 +487,7 @@ fn write_bytes<'o>(bytes: &[u8], room: &'o mut [u8]) -> Written<'o> {
 /// Nothing in it has to be escaped.
 #[inline]
 fn write_plain<'o>(bytes: &[u8], room: &'o mut [u8]) -> Written<'o> {
-    Ok(put_byte(b'"', put(bytes, put_byte(b'"', room)?)?)?)
+    Ok(put_byte(b'"', sheet::put(bytes, put_byte(b'"', room)?)?)?)
 }
 
 /// Text in which there is something beyond ASCII, or something to escape.

@@ -25,8 +25,10 @@ mod parts;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod usual;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,25 +107,32 @@ impl RecordOptions {
 ///
 /// The methods are for outputs with a line of their own making: what they yield is masked where the options say so, and
 /// is wire text, not yet fit for a terminal.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Record<'a> {
     exchange: &'a Exchange,
     options: &'a RecordOptions,
-    url: Option<Url<'a>>,
+    /// Not taken apart before it is asked for.
+    url: OnceCell<Option<Url<'a>>>,
 }
 
 impl<'a> Record<'a> {
     /// The record of `exchange`.
     pub fn new(exchange: &'a Exchange, options: &'a RecordOptions) -> Self {
-        let url = exchange.request.as_ref().map(|request| Url::of(&request.head));
-        Self { exchange, options, url }
+        Self { exchange, options, url: OnceCell::new() }
     }
 
     /// Appends the record to `out` as a line of `jsonl`, without the line's end: the same bytes as `serde_json` makes of it,
     /// in half the time; of them those fields that the options choose. Fails, as that would, if `Serialize` says something that
     /// this JSON has no way to write; nothing in a record does.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
-        self.with_line(|line| write_line(line, line.http.room(), self.options, out))
+        match usual::write(self.exchange, self.options, out) {
+            Some(written) => written,
+            None => self.with_line(|line| write_line(line, line.http.room(), self.options, out)),
+        }
+    }
+
+    fn url(&self) -> Option<Url<'a>> {
+        *self.url.get_or_init(|| self.exchange.request.as_ref().map(|request| Url::of(&request.head)))
     }
 
     /// What it is the record of.
@@ -143,22 +152,22 @@ impl<'a> Record<'a> {
 
     /// The host asked for, without port.
     pub fn host(&self) -> Option<Cow<'a, str>> {
-        self.url.and_then(|url| url.host).map(wire_text)
+        self.url().and_then(|url| url.host).map(wire_text)
     }
 
     /// The host asked for and the port if it was given, as they were written.
     pub fn authority(&self) -> Option<Cow<'a, str>> {
-        self.url.and_then(|url| url.authority).map(wire_text)
+        self.url().and_then(|url| url.authority).map(wire_text)
     }
 
     /// The path asked for, without query.
     pub fn path(&self) -> Option<Cow<'a, str>> {
-        path_of(self.url?, self.options)
+        path_of(self.url()?, self.options)
     }
 
     /// The query, without `?`.
     pub fn query(&self) -> Option<Cow<'a, str>> {
-        query_of(self.url?, self.options)
+        query_of(self.url()?, self.options)
     }
 
     /// The final response's status code.
@@ -198,9 +207,9 @@ impl Record<'_> {
                     .as_deref()
                     .map(|path| self.options.routes.route_of(path, said.operation.as_deref())),
             },
-            url: UrlPart::new(head, self.url, path.as_deref(), self.options),
+            url: UrlPart::new(head, self.url(), path.as_deref(), self.options),
             client: ClientPart::new(connection, said.forwarded_for),
-            server: EndPart::server(connection, self.url.and_then(|url| url.host)),
+            server: EndPart::server(connection, self.url().and_then(|url| url.host)),
             network: NetworkPart::new(connection, head.or(answer)),
             user_agent: said.agent.map(|original| AgentPart { original }),
             trace_id: said.trace_id,

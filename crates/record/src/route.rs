@@ -16,6 +16,7 @@
 //! Beyond 8 segments the rest becomes `*`, so that a template is never long.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 /// How paths become routes. Cloning shares the patterns.
@@ -34,17 +35,27 @@ impl Routes {
 
     /// The route of `path` (without query).
     pub fn route<'a>(&'a self, path: &'a str) -> Cow<'a, str> {
-        if let Some(pattern) = self.patterns.iter().find(|pattern| pattern.fits(path)) {
+        if let Some(pattern) = self.fitting(path.as_bytes()) {
             return Cow::Borrowed(&pattern.text);
         }
-        let same = same_in_template(path);
-        if same == path.len() {
-            return Cow::Borrowed(path);
+        let mut out = None;
+        let mut kept = 0;
+        let Ok(()) = variables(path.as_bytes(), |variable| {
+            // A name in braces may be longer than what it stands for.
+            let out =
+                out.get_or_insert_with(|| String::with_capacity((path.len() + 16).min(MAX_ROUTE_BYTES)));
+            out.push_str(path.get(kept..variable.start).unwrap_or_default());
+            out.push_str(variable.name);
+            kept = variable.end;
+            Ok::<_, Infallible>(())
+        });
+        match out {
+            None => Cow::Borrowed(path),
+            Some(mut out) => {
+                out.push_str(path.get(kept..).unwrap_or_default());
+                Cow::Owned(out)
+            }
         }
-        // A name in braces may be longer than what it stands for.
-        let mut out = String::with_capacity((path.len() + 16).min(MAX_ROUTE_BYTES));
-        write_template_from(same, path, &mut out);
-        Cow::Owned(out)
     }
 
     /// The same of a request that says which operation it wants, as those of SOAP do, whose path is one for all: both, with a
@@ -63,10 +74,41 @@ impl Routes {
 
     /// Appends the route of `path` to `out`: allocates nothing once `out` is long enough.
     pub fn write(&self, path: &str, out: &mut String) {
-        match self.patterns.iter().find(|pattern| pattern.fits(path)) {
-            Some(pattern) => out.push_str(&pattern.text),
-            None => write_template(path, out),
+        if let Some(pattern) = self.fitting(path.as_bytes()) {
+            return out.push_str(&pattern.text);
         }
+        let mut kept = 0;
+        let Ok(()) = variables(path.as_bytes(), |variable| {
+            out.push_str(path.get(kept..variable.start).unwrap_or_default());
+            out.push_str(variable.name);
+            kept = variable.end;
+            Ok::<_, Infallible>(())
+        });
+        out.push_str(path.get(kept..).unwrap_or_default());
+    }
+
+    /// Hands on the route of `path` in pieces, as long as they are taken.
+    #[inline]
+    pub(crate) fn pieces<E>(
+        &self,
+        path: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(pattern) = self.fitting(path) {
+            return take(pattern.text.as_bytes());
+        }
+        let mut kept = 0;
+        variables(path, |variable| {
+            take(path.get(kept..variable.start).unwrap_or_default())?;
+            kept = variable.end;
+            take(variable.name.as_bytes())
+        })?;
+        take(path.get(kept..).unwrap_or_default())
+    }
+
+    #[inline]
+    fn fitting(&self, path: &[u8]) -> Option<&Pattern> {
+        self.patterns.iter().find(|pattern| pattern.fits(path))
     }
 }
 
@@ -129,14 +171,14 @@ impl Pattern {
         Ok(Self { text, segments })
     }
 
-    fn fits(&self, path: &str) -> bool {
-        let Some(path) = path.strip_prefix('/') else { return false };
-        let mut parts = path.split('/');
+    fn fits(&self, path: &[u8]) -> bool {
+        let Some(path) = path.strip_prefix(b"/") else { return false };
+        let mut parts = path.split(|byte| *byte == b'/');
         for segment in &self.segments {
             let fits = match (segment, parts.next()) {
                 (Segment::Rest, rest) => return rest.is_some(),
                 (Segment::Any, Some(part)) => !part.is_empty(),
-                (Segment::Literal(literal), Some(part)) => literal == part,
+                (Segment::Literal(literal), Some(part)) => literal.as_bytes() == part,
                 (_, None) => false,
             };
             if !fits {
@@ -147,56 +189,71 @@ impl Pattern {
     }
 }
 
-/// How many bytes of `path` are the same in its template: all of them, or what stands before the slash of a segment.
-fn same_in_template(path: &str) -> usize {
-    let Some(rest) = path.strip_prefix('/') else {
-        return if path.len() <= MAX_SEGMENT_BYTES { path.len() } else { 0 };
-    };
-    let mut same = 0;
-    for (at, part) in Parts::of(rest).enumerate() {
-        let stays = match at {
-            MAX_SEGMENTS => part.last && part.text == "*",
-            _ => instead(part).is_none(),
-        };
-        if !stays {
-            break;
-        }
-        same += 1 + part.text.len();
-    }
-    same
+/// What in a path is not in its template: these bytes of it, for which this name stands there.
+struct Variable {
+    start: usize,
+    end: usize,
+    name: &'static str,
 }
 
-fn write_template(path: &str, out: &mut String) {
-    write_template_from(0, path, out);
-}
-
-/// Appends the template of `path`, of which the first `same` bytes are known to be so in it, up to the slash of a segment.
-fn write_template_from(same: usize, path: &str, out: &mut String) {
-    let (before, path) = path.split_at_checked(same).unwrap_or(("", path));
-    let Some(path) = path.strip_prefix('/') else {
+/// Hands on the variables of `path` in their order, as long as they are taken.
+#[inline]
+fn variables<E>(path: &[u8], mut found: impl FnMut(Variable) -> Result<(), E>) -> Result<(), E> {
+    let Some(rest) = path.strip_prefix(b"/") else {
         // `*`, or a target that is none of HTTP's forms.
-        out.push_str(if path.len() <= MAX_SEGMENT_BYTES { path } else { TOKEN });
-        return;
+        let is_kept = path.len() <= MAX_SEGMENT_BYTES;
+        return if is_kept { Ok(()) } else { found(Variable { start: 0, end: path.len(), name: TOKEN }) };
     };
-    out.push_str(before);
-    let first = before.bytes().filter(|byte| *byte == b'/').count();
-    for (at, part) in (first..).zip(Parts::of(path)) {
-        out.push('/');
+    let mut start = 1;
+    for (at, part) in Parts::of(rest).enumerate() {
         if at == MAX_SEGMENTS {
-            out.push('*');
-            return;
+            return found(Variable { start, end: path.len(), name: "*" });
         }
-        match instead(part) {
-            Some(template) => out.push_str(&template),
-            None => out.push_str(part.text),
+        // As most are. What is a name as a whole is one without its extension, and so are its dotted parts.
+        if part.figures != 0 || part.text.len() > MAX_SEGMENT_BYTES {
+            variables_of(part, start, &mut found)?;
         }
+        start += part.text.len() + 1;
     }
+    Ok(())
+}
+
+/// The same of a segment, which begins at `start`.
+#[inline(never)]
+fn variables_of<E>(
+    Part { text, figures, last }: Part<'_>,
+    start: usize,
+    found: &mut impl FnMut(Variable) -> Result<(), E>,
+) -> Result<(), E> {
+    // A number, wherever it is: it has no extension.
+    if figures == text.len() && figures <= MAX_SEGMENT_BYTES {
+        return found(Variable { start, end: start + text.len(), name: ID });
+    }
+    let Some(stem) = Some(text).filter(|_| last).and_then(stem) else {
+        return match kind_with(text, figures) {
+            Some(name) => found(Variable { start, end: start + text.len(), name }),
+            None => Ok(()),
+        };
+    };
+    if let Some(name) = kind(stem).filter(|kind| *kind != ID || stem.len() >= MIN_FILE_DIGITS) {
+        return found(Variable { start, end: start + stem.len(), name });
+    }
+    let mut start = start;
+    for part in stem.split(|byte| *byte == b'.') {
+        let end = start + part.len();
+        // Figures between dots are versions, not numbers of things: `jquery.3.7.js`.
+        if let Some(name) = kind(part).filter(|kind| *kind != ID) {
+            found(Variable { start, end, name })?;
+        }
+        start = end + 1;
+    }
+    Ok(())
 }
 
 /// A segment of a path, and what is seen while its end is looked for.
 #[derive(Clone, Copy)]
 struct Part<'a> {
-    text: &'a str,
+    text: &'a [u8],
     figures: usize,
     /// No other follows.
     last: bool,
@@ -204,11 +261,11 @@ struct Part<'a> {
 
 /// The segments of a path that comes without its first slash.
 struct Parts<'a> {
-    rest: Option<&'a str>,
+    rest: Option<&'a [u8]>,
 }
 
 impl<'a> Parts<'a> {
-    fn of(path: &'a str) -> Self {
+    fn of(path: &'a [u8]) -> Self {
         Self { rest: Some(path) }
     }
 }
@@ -219,52 +276,23 @@ impl<'a> Iterator for Parts<'a> {
     fn next(&mut self) -> Option<Part<'a>> {
         let rest = self.rest?;
         let (mut len, mut figures) = (0, 0);
-        for byte in rest.bytes().take_while(|byte| *byte != b'/') {
+        for byte in rest.iter().take_while(|byte| **byte != b'/') {
             len += 1;
             figures += usize::from(byte.is_ascii_digit());
         }
-        // A slash is no part of another character, so that there is one's end on both of its sides.
         let text = rest.get(..len).unwrap_or(rest);
         self.rest = rest.get(len + 1..);
         Some(Part { text, figures, last: self.rest.is_none() })
     }
 }
 
-/// What a segment becomes; `None` if it stays.
-fn instead(part: Part<'_>) -> Option<Cow<'static, str>> {
-    let Part { text, figures, last } = part;
-    // As most are. What is a name as a whole is one without its extension, and so are its dotted parts.
-    if figures == 0 && text.len() <= MAX_SEGMENT_BYTES {
-        return None;
-    }
-    // A number, wherever it is: it has no extension.
-    if figures == text.len() && figures <= MAX_SEGMENT_BYTES {
-        return Some(Cow::Borrowed(ID));
-    }
-    let extended = || text.rsplit_once('.').filter(|(_, extension)| is_extension(extension));
-    let Some((stem, extension)) = last.then(extended).flatten() else {
-        return kind_with(text, figures).map(Cow::Borrowed);
-    };
-    if let Some(kind) = kind(stem).filter(|kind| *kind != ID || stem.len() >= MIN_FILE_DIGITS) {
-        return Some(Cow::Owned(format!("{kind}.{extension}")));
-    }
-    // Figures between dots are versions, not numbers of things: `jquery.3.7.js`.
-    let kind_of_part = |part| kind(part).filter(|kind| *kind != ID);
-    if stem.split('.').all(|part| kind_of_part(part).is_none()) {
-        return None;
-    }
-    let parts: Vec<_> = stem.split('.').map(|part| kind_of_part(part).unwrap_or(part)).collect();
-    Some(Cow::Owned(format!("{}.{extension}", parts.join("."))))
-}
-
 /// The kind of variable that a segment looks like; `None` for a name.
-fn kind(part: &str) -> Option<&'static str> {
-    kind_with(part, part.bytes().filter(u8::is_ascii_digit).count())
+fn kind(part: &[u8]) -> Option<&'static str> {
+    kind_with(part, part.iter().filter(|byte| byte.is_ascii_digit()).count())
 }
 
 /// The same if the figures in `part` have been counted.
-fn kind_with(part: &str, figures: usize) -> Option<&'static str> {
-    let bytes = part.as_bytes();
+fn kind_with(bytes: &[u8], figures: usize) -> Option<&'static str> {
     if bytes.len() > MAX_SEGMENT_BYTES {
         Some(TOKEN)
     } else if figures == 0 {
@@ -298,11 +326,14 @@ fn is_base64(bytes: &[u8]) -> bool {
         && bytes.iter().any(u8::is_ascii_uppercase)
 }
 
-/// Up to five letters and figures, not figures alone.
-fn is_extension(extension: &str) -> bool {
-    (1..=5).contains(&extension.len())
-        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && extension.bytes().any(|byte| byte.is_ascii_alphabetic())
+/// What stands before the extension of a file's name: up to five letters and figures, not figures alone.
+fn stem(name: &[u8]) -> Option<&[u8]> {
+    let (stem, extension) = name.split_at(memchr::memrchr(b'.', name)?);
+    let extension = extension.get(1..)?;
+    let is_extension = (1..=5).contains(&extension.len())
+        && extension.iter().all(u8::is_ascii_alphanumeric)
+        && extension.iter().any(u8::is_ascii_alphabetic);
+    is_extension.then_some(stem)
 }
 
 /// Names of operations are URLs as a rule; what is longer than any of them is cut, so that a route is never long.
@@ -467,7 +498,7 @@ mod tests {
             let parts: Vec<_> = path.iter().map(String::as_str).collect();
             let path = format!("/{}", parts.join("/"));
             let routes = Routes::new(vec![text.clone()]).unwrap();
-            prop_assert_eq!(routes.patterns[0].fits(&path), fits(&segments, &parts), "{} {}", text, path);
+            prop_assert_eq!(routes.patterns[0].fits(path.as_bytes()), fits(&segments, &parts), "{} {}", text, path);
         }
     }
 }

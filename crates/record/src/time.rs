@@ -15,7 +15,8 @@ use crate::text::write_rounded;
 pub(crate) struct Rfc3339(pub Timestamp);
 
 impl Rfc3339 {
-    fn text(&self) -> [u8; 30] {
+    #[inline]
+    pub(crate) fn text(&self) -> [u8; 30] {
         let nanos = self.0.subsec_nanos();
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
         text[0..19].copy_from_slice(&second(self.0.secs()));

@@ -53,7 +53,7 @@ impl<'a> Url<'a> {
     }
 
     /// With the host of `[user@]host[:port]`, if it is not empty.
-    fn at(self, authority: &'a [u8]) -> Self {
+    pub(crate) fn at(self, authority: &'a [u8]) -> Self {
         let authority = authority.trim_ascii();
         let authority = memrchr(b'@', authority).map_or(authority, |at| &authority[at + 1..]);
         match host(authority) {

@@ -9,9 +9,10 @@ use serde::{Serialize, Serializer};
 use super::RecordOptions;
 use super::origin::{self, Known};
 use super::parts::{Items, List};
-use crate::json::{Plain, is_escaped, is_plain_ascii};
+use crate::json::{self, Plain, Written, is_escaped, is_plain_ascii};
 use crate::names::Names;
 use crate::redact::{MASKED_FIELD, is_credential_field, masked_text, may_begin_secret};
+use crate::sheet::{Full, behind, piece, put, put_all, put_byte};
 use crate::text::Wire;
 use crate::{wire_text, words};
 
@@ -30,12 +31,42 @@ pub struct HeaderSelection {
 struct Facts {
     /// In small letters.
     name: String,
-    /// Nothing in the name has to be escaped in JSON.
-    is_plain: bool,
+    key: Key,
     selected: bool,
     is_credential: bool,
     known: Option<Known>,
 }
+
+/// A name as it begins a member of an object in JSON, `"name":[`, prepared for being copied without a look at its length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    bytes: [u8; KEY_ROOM],
+    /// 0 if the name is too long, or if something in it has to be escaped.
+    len: usize,
+}
+
+impl Key {
+    fn new(name: &str) -> Self {
+        let mut bytes = [0; KEY_ROOM];
+        let text = format!("\"{name}\":[");
+        match bytes.get_mut(..text.len()).filter(|_| is_plain_ascii(name.as_bytes())) {
+            Some(room) => {
+                room.copy_from_slice(text.as_bytes());
+                Self { bytes, len: text.len() }
+            }
+            None => Self { bytes, len: 0 },
+        }
+    }
+
+    #[inline]
+    fn put<'r>(&self, room: &'r mut [u8]) -> Result<&'r mut [u8], Full> {
+        *piece(room)? = self.bytes;
+        behind(room, self.len)
+    }
+}
+
+/// Names that are selected are shorter.
+const KEY_ROOM: usize = 32;
 
 impl Default for HeaderSelection {
     /// The contract's: host, user-agent, content-type, content-length, location, server, x-forwarded-for, traceparent.
@@ -80,10 +111,10 @@ impl HeaderSelection {
     fn facts(&mut self, name: &str) -> &mut Facts {
         let number = self.names.add(name);
         if number == self.facts.len() {
-            let (is_plain, is_credential) =
-                (is_plain_ascii(name.as_bytes()), is_credential_field(name.as_bytes()));
+            let is_credential = is_credential_field(name.as_bytes());
             let name = name.to_ascii_lowercase();
-            self.facts.push(Facts { name, is_plain, selected: false, is_credential, known: None });
+            let key = Key::new(&name);
+            self.facts.push(Facts { name, key, selected: false, is_credential, known: None });
         }
         &mut self.facts[number]
     }
@@ -155,7 +186,7 @@ impl RecordOptions {
 
 /// Nothing in it has to be escaped in JSON, nor to be masked.
 #[inline]
-fn is_plain_unmasked(bytes: &[u8]) -> bool {
+pub(super) fn is_plain_unmasked(bytes: &[u8]) -> bool {
     words::none(bytes, |byte| is_escaped(byte) | may_begin_secret(byte))
 }
 
@@ -169,7 +200,7 @@ pub(super) struct Scan<'a> {
     plain: u64,
     /// There are more fields than bits.
     is_long: bool,
-    few: Few,
+    few: Few<'a>,
     /// Which there are of those that something is made of, as bits by their numbers, and the place of the first of each.
     has: u32,
     known: [u32; KNOWN],
@@ -178,9 +209,8 @@ pub(super) struct Scan<'a> {
 }
 
 /// The selected fields of a head as nearly all have them: a few, each once.
-struct Few {
-    /// Of each its place in the head and that of its name in the selection.
-    places: [(u8, u8); FEW],
+struct Few<'a> {
+    fields: [FewField<'a>; FEW],
     len: usize,
     /// The places of the names, as bits.
     names: u64,
@@ -188,18 +218,32 @@ struct Few {
     is_other: bool,
 }
 
-impl Few {
+#[derive(Clone, Copy)]
+struct FewField<'a> {
+    value: &'a [u8],
+    /// The place of its name in the selection.
+    name: u32,
+    /// The value needs neither escapes nor masks unless the name does.
+    is_plain: bool,
+}
+
+impl<'a> Few<'a> {
     fn new() -> Self {
-        Self { places: [(0, 0); FEW], len: 0, names: 0, is_other: false }
+        Self {
+            fields: [FewField { value: &[], name: 0, is_plain: true }; FEW],
+            len: 0,
+            names: 0,
+            is_other: false,
+        }
     }
 
     #[inline]
-    fn add(&mut self, field: u32, name: usize) {
-        let bit = 1_u64.unbounded_shl(name as u32);
-        match self.places.get_mut(self.len) {
+    fn add(&mut self, field: FewField<'a>) {
+        let bit = 1_u64.unbounded_shl(field.name);
+        match self.fields.get_mut(self.len) {
             // No bit: a name far back in a long selection.
             Some(place) if bit & !self.names != 0 => {
-                *place = (field as u8, name as u8);
+                *place = field;
                 self.len += 1;
                 self.names |= bit;
             }
@@ -215,7 +259,15 @@ const KNOWN: usize = Known::NAMES.len();
 
 impl<'a> Scan<'a> {
     pub(super) fn new(head: &'a Head, selection: &HeaderSelection) -> Self {
-        let mut scan = Self {
+        let mut scan = Self::before(head);
+        scan.look(selection);
+        scan
+    }
+
+    /// Before [`look`](Self::look): whoever keeps it where it is made has it moved nowhere.
+    #[inline(always)]
+    pub(super) fn before(head: &'a Head) -> Self {
+        Self {
             head,
             selected: 0,
             plain: 0,
@@ -224,27 +276,31 @@ impl<'a> Scan<'a> {
             has: 0,
             known: [0; KNOWN],
             traces: 0,
-        };
+        }
+    }
+
+    pub(super) fn look(&mut self, selection: &HeaderSelection) {
+        let head = self.head;
         if selection.all {
-            scan.selected = u64::MAX.unbounded_shr(BITS.saturating_sub(head.fields().count()) as u32);
+            self.selected = u64::MAX.unbounded_shr(BITS.saturating_sub(head.fields().count()) as u32);
         }
         for (place, (name, value)) in (0..).zip(head.fields()) {
             let Some((at, found)) = selection.find(name) else { continue };
             // None for what is beyond.
             let bit = 1_u64.unbounded_shl(place);
-            if found.selected {
-                scan.selected |= bit;
-                scan.few.add(place, at);
-                scan.few.is_other |= !found.is_plain;
+            let is_plain = is_plain_unmasked(value);
+            if is_plain {
+                self.plain |= bit;
             }
-            if is_plain_unmasked(value) {
-                scan.plain |= bit;
+            if found.selected {
+                self.selected |= bit;
+                self.few.add(FewField { value, name: at as u32, is_plain });
+                self.few.is_other |= found.key.len == 0;
             }
             if let Some(known) = found.known {
-                scan.know(known, place);
+                self.know(known, place);
             }
         }
-        scan
     }
 
     #[inline]
@@ -274,6 +330,12 @@ impl<'a> Scan<'a> {
     #[inline]
     pub(super) fn known(&self, name: Known) -> Option<&'a [u8]> {
         self.head.field_at(self.place_of(name)?).map(|(_, value)| value)
+    }
+
+    /// Whether it needs neither escapes nor masks.
+    #[inline]
+    pub(super) fn known_is_plain(&self, name: Known) -> bool {
+        self.place_of(name).is_some_and(|place| self.plain & 1_u64.unbounded_shl(place as u32) != 0)
     }
 
     /// The same as it is shown; for names that are no credentials.
@@ -321,16 +383,34 @@ impl<'a> HeaderPart<'a> {
         self.scan.selected == 0 && (!self.scan.is_long || self.fields_from(BITS).next().is_none())
     }
 
-    /// The selected fields, if there are few, each once, whose names need no escapes.
+    /// The selected fields, if there are few, each once, whose names are short and need no escapes.
+    #[inline]
     fn few(&self) -> Option<impl Iterator<Item = (&'a Facts, Shown<'a>)>> {
-        let (few, selection) = (&self.scan.few, &self.options.headers);
+        let (few, selection, options) = (&self.scan.few, &self.options.headers, self.options);
         let is_it = !few.is_other && !self.scan.is_long && !selection.all;
-        let places = few.places.get(..few.len).filter(|_| is_it)?;
-        Some(places.iter().filter_map(|(field, name)| {
-            let (_, value) = self.scan.head.field_at(usize::from(*field))?;
-            let facts = selection.facts.get(usize::from(*name))?;
-            Some((facts, self.scan.shown(usize::from(*field), facts.is_credential, value, self.options)))
+        let fields = few.fields.get(..few.len).filter(|_| is_it)?;
+        Some(fields.iter().filter_map(move |field| {
+            let facts = selection.facts.get(field.name as usize)?;
+            let is_shown = field.is_plain && !facts.is_credential;
+            let plain = || Shown::Plain(Plain(field.value));
+            Some((facts, if is_shown { plain() } else { options.shown_if(facts.is_credential, field.value) }))
         }))
+    }
+
+    /// Writes them as [`Serialize`] does with JSON, but with the constants of their names.
+    pub(super) fn put<'r>(&self, room: &'r mut [u8]) -> Written<'r> {
+        let Some(few) = self.few() else { return json::put(self, room) };
+        let mut room = room;
+        let mut before = b'{';
+        for (facts, shown) in few {
+            room = facts.key.put(put_byte(before, room)?)?;
+            before = b',';
+            room = match shown {
+                Shown::Plain(Plain(value)) => put_all(*b"\"]", put(value, put_byte(b'"', room)?)?)?,
+                shown => put_byte(b']', json::put(&shown, room)?)?,
+            };
+        }
+        Ok(put_byte(b'}', room)?)
     }
 
     /// Places, names and values of the selected fields, from place `first` on.

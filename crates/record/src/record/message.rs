@@ -85,10 +85,15 @@ impl<'a> ResponsePart<'a> {
     }
 }
 
-/// Of a head the usual fields take little, however long the others are: room that is not used has to be filled all the same.
 fn room(message: &Message, body: &BodyPart<'_>, options: &RecordOptions) -> usize {
+    head_room(message, options) + body.content.as_deref().map_or(0, room_for)
+}
+
+/// Of a head the usual fields take little, however long the others are: room that is not used has to be filled all the same.
+#[inline]
+pub(super) fn head_room(message: &Message, options: &RecordOptions) -> usize {
     let head_bytes = if options.headers.is_all() { message.head.raw().len() } else { 0 };
-    head_bytes.saturating_sub(USUAL_HEAD_BYTES) + body.content.as_deref().map_or(0, room_for)
+    head_bytes.saturating_sub(USUAL_HEAD_BYTES)
 }
 
 /// The room for a usual record has room for a head of this size.

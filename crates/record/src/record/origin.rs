@@ -48,6 +48,7 @@ impl<'a> Said<'a> {
 /// The fields that records make something of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
+    Host,
     UserAgent,
     ContentType,
     SoapAction,
@@ -67,7 +68,8 @@ pub(super) enum Known {
 
 impl Known {
     /// All with their names, in the order of their numbers.
-    pub(super) const NAMES: [(Self, &'static str); 13] = [
+    pub(super) const NAMES: [(Self, &'static str); 14] = [
+        (Self::Host, "host"),
         (Self::UserAgent, "user-agent"),
         (Self::ContentType, "content-type"),
         (Self::SoapAction, "soapaction"),

@@ -163,7 +163,7 @@ impl Serialize for FramesPart {
     }
 }
 
-struct Reasons<'a>(&'a Exchange);
+pub(super) struct Reasons<'a>(pub(super) &'a Exchange);
 
 impl Items for Reasons<'_> {
     fn items(&self) -> impl Iterator<Item: Serialize> {
@@ -190,7 +190,8 @@ impl Items for Notes<'_> {
 }
 
 /// Most messages have none, and are asked twice.
-fn is_odd(message: &Message) -> bool {
+#[inline]
+pub(super) fn is_odd(message: &Message) -> bool {
     !message.oddities.is_empty() || message.head.cut || message.ambiguous_length || message.trailers.is_some()
 }
 

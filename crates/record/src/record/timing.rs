@@ -17,34 +17,34 @@ impl Serialize for TimingPart<'_> {
 
 /// All keys are there, null if there is no value: a reader of columns finds them in every line.
 #[derive(Serialize)]
-struct Times<'a> {
-    connect_ns: Option<u64>,
-    connect_server_ns: Option<u64>,
-    connect_client_ns: Option<u64>,
-    send_ns: Option<u64>,
-    ttfb_ns: Option<u64>,
-    server_ns: Option<u64>,
-    receive_ns: Option<u64>,
-    total_ns: Option<u64>,
-    think_ns: Option<u64>,
-    server_rtt_ns: Option<u64>,
-    client_rtt_ns: Option<u64>,
-    network_estimate_ns: Option<u64>,
-    syn_ns: Option<u64>,
-    synack_ns: Option<u64>,
-    hs_ack_ns: Option<u64>,
-    req_first_ns: Option<u64>,
-    req_hdr_end_ns: Option<u64>,
-    req_last_ns: Option<u64>,
+pub(super) struct Times<'a> {
+    pub(super) connect_ns: Option<u64>,
+    pub(super) connect_server_ns: Option<u64>,
+    pub(super) connect_client_ns: Option<u64>,
+    pub(super) send_ns: Option<u64>,
+    pub(super) ttfb_ns: Option<u64>,
+    pub(super) server_ns: Option<u64>,
+    pub(super) receive_ns: Option<u64>,
+    pub(super) total_ns: Option<u64>,
+    pub(super) think_ns: Option<u64>,
+    pub(super) server_rtt_ns: Option<u64>,
+    pub(super) client_rtt_ns: Option<u64>,
+    pub(super) network_estimate_ns: Option<u64>,
+    pub(super) syn_ns: Option<u64>,
+    pub(super) synack_ns: Option<u64>,
+    pub(super) hs_ack_ns: Option<u64>,
+    pub(super) req_first_ns: Option<u64>,
+    pub(super) req_hdr_end_ns: Option<u64>,
+    pub(super) req_last_ns: Option<u64>,
     interim: List<Interims<'a>>,
-    resp_first_ns: Option<u64>,
-    resp_hdr_end_ns: Option<u64>,
-    resp_last_ns: Option<u64>,
+    pub(super) resp_first_ns: Option<u64>,
+    pub(super) resp_hdr_end_ns: Option<u64>,
+    pub(super) resp_last_ns: Option<u64>,
 }
 
 impl<'a> Times<'a> {
     #[inline]
-    fn of(exchange: &'a Exchange) -> Self {
+    pub(super) fn of(exchange: &'a Exchange) -> Self {
         let Exchange { request, response, timing, .. } = exchange;
         let nanos = |time: Option<Timestamp>| time.map(|time| time.0);
         let request_first = request.as_ref().map(|message| message.first.0);
