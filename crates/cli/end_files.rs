@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,13 @@ impl<'c> EndFiles<'c> {
         let open = |flag, path: Option<&Path>| -> Result<Option<Option<EndFile<'c>>>, Error> {
             let Some(path) = path else { return Ok(Some(None)) };
             let waiting = || await_reader(path, control, show, report);
-            let opened = if is_fifo(path) { waiting() } else { Some(create(path)) };
+            let opened = match path {
+                path if path == Path::new("-") => {
+                    Some(io::stdout().as_fd().try_clone_to_owned().map(File::from))
+                }
+                path if is_fifo(path) => waiting(),
+                path => Some(create(path)),
+            };
             opened.map(|file| EndFile::new(flag, path, file, control).map(Some)).transpose()
         };
         let table = match &run.summary {

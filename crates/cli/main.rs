@@ -78,7 +78,7 @@ fn run(matches: &ArgMatches) -> Result<Exit, Error> {
 
 /// Help and version on stdout, mistakes on stderr with status 2.
 fn refuse_usage(error: &clap::Error) -> ExitCode {
-    if let Some(sentence) = refuse::not_built(error) {
+    if let Some(sentence) = refuse::in_words(error) {
         let _ = writeln!(io::stderr().lock(), "gannet: {sentence}");
         return Exit::Usage.into();
     }

@@ -1,13 +1,14 @@
-//! What a later version will understand: refused by name, so that nobody takes its absence for a typing error.
+//! What a later version will understand, and what tcpdump's letters are here: refused by name, so that nobody takes
+//! their absence for a typing error.
 //!
 //! Nothing here shows in help, completions or manual pages. clap reports an argument that it does not know; this
 //! module looks whether we do.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The sentence for an argument or command that is planned but not built, `None` for anything else that clap
-/// refused.
-pub(crate) fn not_built(error: &clap::Error) -> Option<String> {
+/// The sentence for an argument or command that is planned but not built, or that tcpdump has; `None` for anything else
+/// that clap refused.
+pub(crate) fn in_words(error: &clap::Error) -> Option<String> {
     let named = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -16,7 +17,18 @@ pub(crate) fn not_built(error: &clap::Error) -> Option<String> {
         ErrorKind::UnknownArgument => {
             let argument = named(ContextKind::InvalidArg)?;
             let flag = argument.split_once('=').map_or(argument, |(flag, _)| flag);
-            FLAGS.contains(&flag).then(|| format!("{flag} is not built yet"))
+            if PRINTING.contains(&flag) {
+                return Some(format!(
+                    "{flag}: packets are not printed; tcpdump reads what gannet record writes, and gannet http -o messages \
+                     shows whole messages"
+                ));
+            }
+            match flag {
+                "-w" => Some(
+                    "-w is for gannet record; beside records packets are written by --record PATH".into(),
+                ),
+                flag => FLAGS.contains(&flag).then(|| format!("{flag} is not built yet")),
+            }
         }
         ErrorKind::InvalidSubcommand => {
             let command = named(ContextKind::InvalidSubcommand)?;
@@ -47,6 +59,9 @@ const FLAGS: &[&str] = &[
     "--until",
 ];
 
+/// What tcpdump prints of packets.
+const PRINTING: &[&str] = &["-A", "-X", "-e", "-t", "-v", "-x"];
+
 /// Commands of the contract that this version lacks.
 const COMMANDS: &[&str] = &["bench", "grep", "replay", "show"];
 
@@ -58,7 +73,7 @@ mod tests {
     use crate::args::Cli;
 
     fn sentence(args: &[&str]) -> Option<String> {
-        not_built(&Cli::command().try_get_matches_from(args).unwrap_err())
+        in_words(&Cli::command().try_get_matches_from(args).unwrap_err())
     }
 
     #[test]
@@ -70,6 +85,18 @@ mod tests {
         assert_eq!(sentence(&["gannet", "record", "--keep=1GiB"]).unwrap(), "--keep is not built yet");
         assert_eq!(sentence(&["gannet", "record", "-W5"]).unwrap(), "-W is not built yet");
         assert_eq!(sentence(&["gannet", "grep"]).unwrap(), "gannet grep is not built yet");
+    }
+
+    #[test]
+    fn letters_of_tcpdump_say_what_there_is() {
+        for flag in PRINTING {
+            assert!(
+                sentence(&["gannet", "http", flag]).unwrap().contains("packets are not printed"),
+                "{flag}"
+            );
+        }
+        assert!(sentence(&["gannet", "http", "-w", "a"]).unwrap().contains("--record PATH"));
+        assert!(Cli::command().try_get_matches_from(["gannet", "record", "-w", "a", "-nn"]).is_ok());
     }
 
     #[test]

@@ -94,6 +94,51 @@ fn mistakes_name_the_flag() {
     }
 }
 
+/// Slips of the first minute say what to write instead.
+#[test]
+fn words_that_want_a_flag_are_known() {
+    let dir = Dir::new();
+    dir.write("a.pcap", &Pcap::sample(7).to_bytes());
+    for (words, sentence) in [
+        ("http a.pcap", "'a.pcap' is a file and no filter: write -r before each file"),
+        ("stats -r a.pcap a.pcap", "'a.pcap' is a file and no filter"),
+        ("record lo", "'lo' is an interface and no filter: write -i before it"),
+        ("http portt 80", "gannet: filter: expected"),
+        ("http -i lo -A", "-A: packets are not printed"),
+        (
+            "http -i lo -w a.pcap",
+            "-w is for gannet record; beside records packets are written by --record PATH",
+        ),
+        ("http -r - -F -", "-r - and -F - are both standard input"),
+    ] {
+        dir.gannet(words).run().exits(2).says(sentence);
+    }
+    dir.gannet("record -nn -r a.pcap -w b.pcap").run().exits(0).says("7 packets written");
+}
+
+/// Standard output is for one of all that can be written there.
+#[test]
+fn what_comes_at_the_end_may_go_to_standard_output() {
+    let dir = Dir::new();
+    dir.write("a.pcap", &Pcap::sample(7).to_bytes());
+    let text = dir.gannet("http -q -r a.pcap -o none --stats-json -").run().exits(0).text();
+    let ledger: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(ledger["packets"]["processed"], 7);
+    let text = dir.gannet("http -q -r a.pcap -o none --histograms -").run().exits(0).text();
+    assert!(text.starts_with("#[Histogram log format version 1.3]\n"), "{text}");
+    for (words, sentence) in [
+        ("http -r a.pcap --stats-json -", "--stats-json -: standard output is for records already"),
+        ("record -r a.pcap -w - --stats-json -", "--stats-json -: standard output is for packets already"),
+        (
+            "http -r a.pcap -o none --stats-json - --histograms -",
+            "--histograms -: standard output is for --stats-json already",
+        ),
+    ] {
+        dir.gannet(words).run().exits(2).says(sentence);
+    }
+    assert!(!dir.join("-").exists());
+}
+
 /// A pipe gives its packets once; a file that is named twice gives them twice.
 #[test]
 fn a_pipe_is_read_once_and_a_file_as_often_as_it_is_named() {

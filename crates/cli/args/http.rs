@@ -114,7 +114,8 @@ pub(crate) struct HttpArgs {
     /// For HistogramLogProcessor, HistogramLogAnalyzer and the like. One line for each combination of method, status
     /// class, host and route, tagged `method=GET;status=2xx;host=shop.example;route=/users/{id}`; the interval is the
     /// whole run, values are nanoseconds within 1 %. The line without a tag is all of the others together. What was
-    /// left out, and why, is in the comments. An existing FILE is replaced; it is created with mode 0600.
+    /// left out, and why, is in the comments. An existing FILE is replaced; it is created with mode 0600. `-` is
+    /// standard output.
     #[arg(long, value_name = "FILE", env = "GANNET_HISTOGRAMS", help_heading = OUTPUT)]
     pub(crate) histograms: Option<PathBuf>,
 

@@ -320,7 +320,7 @@ pub(crate) struct CaptureArgs {
     #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_STATS", help_heading = REPORTS)]
     pub(crate) stats: Option<Duration>,
 
-    /// Write the loss ledger to this file as JSON at the end
+    /// Write the loss ledger to this file as JSON at the end; - is standard output
     #[arg(long, value_name = "FILE", env = "GANNET_STATS_JSON", help_heading = REPORTS)]
     pub(crate) stats_json: Option<PathBuf>,
 
@@ -339,7 +339,9 @@ pub(crate) struct CaptureArgs {
     pub(crate) quiet: bool,
 
     /// Ask nobody for names, which is the default: --resolve turned off
-    #[arg(short = 'n', long, value_parser = BoolishValueParser::new(), env = "GANNET_NUMERIC", help_heading = REPORTS)]
+    // tcpdump's users write -nn.
+    #[arg(short = 'n', long, value_parser = BoolishValueParser::new(), env = "GANNET_NUMERIC", overrides_with = "numeric",
+          help_heading = REPORTS)]
     pub(crate) numeric: bool,
 
     /// Hand packets to the output as soon as they are there

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use gannet_filter::Names;
 use gannet_pipeline::config::Filter;
+use gannet_ring::interfaces::Interfaces;
 
 use crate::args::CaptureArgs;
 use crate::exit::Error;
@@ -30,10 +31,27 @@ pub(super) fn filter(
         (Some(_), Some(_)) if typed("filter") == typed("filter_file") => Err(Error::usage(
             "-F and a filter on the command line exclude each other: write all of it into the file, or none",
         )),
-        (Some(words), file) if file.is_none() || typed("filter") => expression(&words, names, None).map(Some),
+        (Some(words), file) if file.is_none() || typed("filter") => {
+            let found = expression(&words, names, None);
+            found.map(Some).map_err(|error| with_no_flag(&capture.filter).unwrap_or(error))
+        }
         (_, Some(path)) => from_file(path, names),
         (_, None) => default.map(|words| expression(words, names, None).map(Filter::by_default)).transpose(),
     }
+}
+
+/// A refusal of words of which one names what a flag should stand before: a file, or an interface.
+fn with_no_flag(words: &[String]) -> Option<Error> {
+    let sentence = |word: &String| {
+        if Path::new(word).is_file() {
+            return Some(format!(
+                "'{word}' is a file and no filter: write -r before each file that is to be read"
+            ));
+        }
+        let is_interface = Interfaces::open().is_ok_and(|all| all.by_name(word).is_ok());
+        is_interface.then(|| format!("'{word}' is an interface and no filter: write -i before it"))
+    };
+    words.iter().find_map(sentence).map(Error::usage)
 }
 
 /// The contents of `-F`.
@@ -55,7 +73,7 @@ fn from_file(path: &Path, names: Names) -> Result<Option<Filter>, Error> {
 
 fn expression(text: &str, names: Names, file: Option<&Path>) -> Result<Filter, Error> {
     Filter::expression(text, names).map_err(|error| {
-        let place = file.map(|path| format!("-F {}: ", path.display())).unwrap_or_default();
+        let place = file.map_or("filter: ".to_owned(), |path| format!("-F {}: ", path.display()));
         Error::usage(format!("{place}{}", error.render(text)))
     })
 }

@@ -102,10 +102,11 @@ pub(crate) fn http(
     if let Some(Summary::File(path)) = &summary {
         named.push(Named::summary(path));
     }
-    named.extend(args.histograms.as_deref().map(|path| Named::new("--histograms", path)));
+    let histograms = args.histograms.as_deref().filter(|path| *path != Path::new("-"));
+    named.extend(histograms.map(|path| Named::new("--histograms", path)));
     refuse_files(&named)?;
     let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
-    Ok(Run { summary, histograms: args.histograms.clone(), ..run })
+    Run { summary, histograms: args.histograms.clone(), ..run }.with_stdout_for_one()
 }
 
 /// The fields of lines of JSON; those of httpry have names of their own.

@@ -29,6 +29,7 @@ use gannet_pipeline::filter::check_live;
 use gannet_pipeline::privileges::User;
 use gannet_ring::netns::NetnsSpec;
 use gannet_ring::receive::MAX_BLOCK_BYTES;
+use gannet_sink::Target;
 
 pub(crate) use self::http::{chosen, http};
 pub(crate) use self::stats::stats;
@@ -55,6 +56,23 @@ pub(crate) struct Run {
     pub(crate) histograms: Option<PathBuf>,
     /// The lines that httpry has at its end stand for the report.
     pub(crate) statistics_of_httpry: bool,
+}
+
+impl Run {
+    /// The run, unless what is written at its end would come among packets or records on standard output.
+    fn with_stdout_for_one(self) -> Result<Self, Error> {
+        let RunConfig { record, http, stats, .. } = &self.config;
+        let sinks =
+            http.iter().flat_map(|http| &http.sinks).chain(stats.iter().flat_map(|stats| &stats.sinks));
+        let records = sinks.filter(|sink| sink.target == Target::Stdout).map(|_| "records");
+        let packets = record.iter().filter(|record| record.output == Output::Stdout).map(|_| "packets");
+        let ends = [(&self.stats_json, "--stats-json"), (&self.histograms, "--histograms")];
+        let ends = ends.into_iter().filter(|(path, _)| path.as_deref() == Some(Path::new("-")));
+        let users: Vec<_> = records.chain(packets).chain(ends.map(|(_, flag)| flag)).collect();
+        let [other, .., flag] = users.as_slice() else { return Ok(self) };
+        let text = format!("{flag} -: standard output is for {other} already; give one of them a file");
+        Err(Error::usage(text))
+    }
 }
 
 /// Where the tables at the end go.
@@ -95,7 +113,8 @@ pub(crate) fn recording(
     let write = args.write.as_deref().filter(|path| *path != Path::new("-"));
     named.extend(write.map(|path| Named::new("-w", path)));
     refuse_files(&named)?;
-    Ok(around(RunConfig { capture, record: Some(record), http: None, stats: None }, &args.capture))
+    let config = RunConfig { capture, record: Some(record), http: None, stats: None };
+    around(config, &args.capture).with_stdout_for_one()
 }
 
 /// A run with what every command does around it.
@@ -119,6 +138,12 @@ fn capture(
     default_filter: Option<&str>,
 ) -> Result<CaptureConfig, Error> {
     let mut config = CaptureConfig::new(input(capture, matches, environment)?);
+    let reads_stdin = |file: &FileInput| *file == FileInput::Stdin;
+    if matches!(&config.input, Input::Files(files) if files.iter().any(reads_stdin))
+        && capture.filter_file.as_deref() == Some(Path::new("-"))
+    {
+        return Err(Error::usage("-r - and -F - are both standard input: put the filter into a file"));
+    }
     engine(&mut config, capture, matches)?;
     selection(&mut config, capture);
     config.filter = filter::filter(capture, matches, default_filter)?;
@@ -399,7 +424,8 @@ fn refuse_files(named: &[Named<'_>]) -> Result<(), Error> {
 fn files_of_capture(capture: &CaptureArgs) -> Vec<Named<'_>> {
     let read = capture.read.iter().filter(|path| *path != Path::new("-"));
     let read = read.map(|path| Named::new("-r", path));
-    read.chain(capture.stats_json.as_deref().map(|path| Named::new("--stats-json", path))).collect()
+    let stats_json = capture.stats_json.as_deref().filter(|path| *path != Path::new("-"));
+    read.chain(stats_json.map(|path| Named::new("--stats-json", path))).collect()
 }
 
 /// Whether both paths lead to one file, by whatever names, also to one that is not there yet.

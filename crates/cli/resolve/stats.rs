@@ -42,7 +42,7 @@ pub(crate) fn stats(
     }
     refuse_files(&named)?;
     let config = RunConfig { capture, record: None, http: None, stats: Some(stats) };
-    Ok(Run { summary, ..around(config, &args.capture) })
+    Run { summary, ..around(config, &args.capture) }.with_stdout_for_one()
 }
 
 fn sinks(outputs: &[FlowOutputSpec], terminal: bool) -> Result<Vec<SinkSpec>, Error> {
