@@ -104,7 +104,8 @@ pub(crate) struct HttpArgs {
     ///
     /// Durations from a request's first byte to its response's last, by method and route, by host and by status
     /// class. Exchanges whose times are not to be trusted (after a loss, begun before the capture, without an answer)
-    /// are counted only.
+    /// are counted only. Names that are too long have `…` in their middle; those that would look the same then are
+    /// whole, above their numbers.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-",
           env = "GANNET_SUMMARY", help_heading = OUTPUT)]
     pub(crate) summary: Option<PathBuf>,
