@@ -261,5 +261,5 @@ fn head(line: &str, fields: &[(&str, &str)]) -> Head {
             minor: 1,
         },
     };
-    Head::new(raw.into_bytes().into(), start, ranges.into())
+    Head::new(raw.as_bytes(), start, &ranges)
 }

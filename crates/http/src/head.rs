@@ -2,16 +2,23 @@
 
 use std::ops::Range;
 
-/// Start line and header fields (RFC 9112, sections 2 to 5). One allocation for the bytes, one for the fields.
+/// Start line and header fields (RFC 9112, sections 2 to 5), in one allocation:
+///
+/// ```text
+///   GET / HTTP/1.1␍␊Host: a␍␊Accept: b,␍␊ c␍␊␍␊ │ b, c     │ ranges of Host │ ranges of Accept
+///   └──────────────── captured_len ────────────┘ (unfolded) │
+///   └─────────────────────── text_len ─────────────────────┘ └─── 16 bytes a field ───
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// From the start line to the empty line, as captured; cut to the configured limit. Behind that, values that were
-    /// folded, joined.
-    raw: Box<[u8]>,
+    /// folded, joined. Behind that, where names and values of the fields are.
+    bytes: Box<[u8]>,
     /// Of what was captured.
-    len: u32,
+    captured_len: u32,
+    /// Of that with the values that were folded.
+    text_len: u32,
     start: StartLine,
-    fields: Box<[Field]>,
     /// Where the version is if it is none of the usual ones; empty if the start line was cut before it.
     version: Option<Range<u32>>,
     /// The head was longer than the limit, or had more fields: those beyond are missing here.
@@ -58,32 +65,74 @@ pub struct Field {
     pub value: Range<u32>,
 }
 
-impl Head {
-    /// From its parts. Ranges that lie outside of `raw` read as empty.
-    pub fn new(raw: Box<[u8]>, start: StartLine, fields: Box<[Field]>) -> Self {
-        let len = raw.len() as u32;
-        Self { raw, len, start, fields, version: None, cut: false, folded: false }
+impl Field {
+    const BYTES: usize = 16;
+
+    #[inline]
+    fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let [a, b, c, d] = [self.name.start, self.name.end, self.value.start, self.value.end].map(u128::from);
+        (a | b << 32 | c << 64 | d << 96).to_le_bytes()
     }
 
-    /// The same; `len` bytes of `raw` are the head, and behind them are values that were folded.
-    pub(crate) fn unfolded(raw: Box<[u8]>, len: usize, start: StartLine, fields: Box<[Field]>) -> Self {
-        Self { len: len as u32, folded: true, ..Self::new(raw, start, fields) }
+    #[inline]
+    fn of_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let word = u128::from_le_bytes(*bytes);
+        let [name, value] =
+            [word as u64, (word >> 64) as u64].map(|range| range as u32..(range >> 32) as u32);
+        Self { name, value }
+    }
+}
+
+impl Head {
+    /// From its parts. Ranges that lie outside of `raw` read as empty.
+    pub fn new(raw: &[u8], start: StartLine, fields: &[Field]) -> Self {
+        Self::packed(raw, &[], start, fields.len(), fields.iter().cloned())
+    }
+
+    /// The same, with values that were folded: their ranges lie behind `raw`.
+    pub(crate) fn unfolded(raw: &[u8], values: &[u8], start: StartLine, fields: &[Field]) -> Self {
+        Self { folded: true, ..Self::packed(raw, values, start, fields.len(), fields.iter().cloned()) }
+    }
+
+    /// The same, from `count` fields or fewer that are not yet anywhere.
+    #[inline]
+    pub(crate) fn packed(
+        raw: &[u8],
+        unfolded: &[u8],
+        start: StartLine,
+        count: usize,
+        fields: impl Iterator<Item = Field>,
+    ) -> Self {
+        let text_len = raw.len() + unfolded.len();
+        let mut bytes = Vec::with_capacity(text_len + count * Field::BYTES);
+        bytes.extend_from_slice(raw);
+        bytes.extend_from_slice(unfolded);
+        fields.for_each(|field| bytes.extend_from_slice(&field.to_bytes()));
+        Self {
+            bytes: bytes.into(),
+            captured_len: raw.len() as u32,
+            text_len: text_len as u32,
+            start,
+            version: None,
+            cut: false,
+            folded: false,
+        }
     }
 
     /// Takes it out; what is left is no head.
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::new(Box::default(), StartLine::SimpleResponse, Box::default()))
+        std::mem::replace(self, Self::new(&[], StartLine::SimpleResponse, &[]))
     }
 
     /// The bytes as captured.
     pub fn raw(&self) -> &[u8] {
-        self.raw.get(..self.len as usize).unwrap_or_default()
+        self.bytes.get(..self.captured_len as usize).unwrap_or_default()
     }
 
     /// Bytes allocated for it.
     pub(crate) fn memory(&self) -> usize {
-        self.raw.len() + size_of_val(&*self.fields)
+        self.bytes.len()
     }
 
     /// The start line.
@@ -143,12 +192,12 @@ impl Head {
 
     /// Names and values in order.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields.iter().map(|field| (self.bytes(&field.name), self.bytes(&field.value)))
+        self.table().iter().map(|field| self.field_of(field))
     }
 
     /// Name and value of the field at this place, counted from 0; `None` if there are fewer.
     pub fn field_at(&self, place: usize) -> Option<(&[u8], &[u8])> {
-        self.fields.get(place).map(|field| (self.bytes(&field.name), self.bytes(&field.value)))
+        self.table().get(place).map(|field| self.field_of(field))
     }
 
     /// The value of the first field of this name, in any case.
@@ -177,8 +226,22 @@ impl Head {
         action.map(unquoted).filter(|action| !action.is_empty())
     }
 
+    /// Where the fields are.
+    #[inline]
+    fn table(&self) -> &[[u8; Field::BYTES]] {
+        self.bytes.get(self.text_len as usize..).unwrap_or_default().as_chunks().0
+    }
+
+    #[inline]
+    fn field_of(&self, bytes: &[u8; Field::BYTES]) -> (&[u8], &[u8]) {
+        let Field { name, value } = Field::of_bytes(bytes);
+        (self.bytes(&name), self.bytes(&value))
+    }
+
+    #[inline]
     fn bytes(&self, range: &Range<u32>) -> &[u8] {
-        self.raw.get(range.start as usize..range.end as usize).unwrap_or_default()
+        let text = self.bytes.get(..self.text_len as usize).unwrap_or_default();
+        text.get(range.start as usize..range.end as usize).unwrap_or_default()
     }
 }
 

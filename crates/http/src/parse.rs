@@ -184,25 +184,25 @@ pub(crate) fn fast(role: Role, bytes: &[u8], max_bytes: usize, max_fields: usize
     let raw = &bytes[..len];
     // What is behind each value, if it is there to be seen, is the end of its line.
     let mut all_crlf = raw.ends_with(b"\r\n\r\n");
+    let count = fields.len();
     let fields = fields.iter().map(|field| {
         framing.field(field.name.as_bytes(), field.value);
         let value = range(bytes, field.value);
         all_crlf &= raw.get(value.end as usize) == Some(&b'\r') && !field.value.is_empty();
         Field { name: range(bytes, field.name.as_bytes()), value }
     });
-    let fields = fields.collect();
     let first_line_end = match &start {
         StartLine::Request { target, .. } => target.end as usize + VERSION_LEN,
         StartLine::Response { reason, .. } => reason.end as usize,
         _ => 0,
     };
+    let head = Head::packed(raw, &[], start, count, fields);
     all_crlf &= raw.get(first_line_end) == Some(&b'\r');
     framing.oddities.add_if(!all_crlf && has_bare_lf(raw), Oddities::BARE_LF);
-    framing.finish(&start);
-    if let StartLine::Response { status: Some(status), .. } = start {
-        framing.oddities.add_if(!(100..=599).contains(&status), Oddities::ODD_STATUS);
-    }
-    Fast::Head(Parsed { head: Head::new(raw.into(), start, fields), framing }, len)
+    framing.finish(head.start());
+    let is_odd = head.status().is_some_and(|status| !(100..=599).contains(&status));
+    framing.oddities.add_if(is_odd, Oddities::ODD_STATUS);
+    Fast::Head(Parsed { head, framing }, len)
 }
 
 /// A head that is whole, without bytes behind it; `None` if its first line is no start line. Where a message is `due`, one that is
@@ -309,9 +309,9 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool, due: bool) -> 
     framing.oddities.add(oddities);
     framing.finish(&start);
     let mut head = if oddities.has(Oddities::FOLDED) {
-        Head::unfolded([raw, &unfolded].concat().into(), raw.len(), start, fields.into())
+        Head::unfolded(raw, &unfolded, start, &fields)
     } else {
-        Head::new(raw.into(), start, fields.into())
+        Head::new(raw, start, &fields)
     };
     head.cut = cut || dropped;
     head.set_version(version);
@@ -329,12 +329,12 @@ pub(crate) fn simple_request(line: &[u8]) -> Option<Parsed> {
     let start = StartLine::SimpleRequest { target: to_u32(text.len() - target.len()..text.len()) };
     let mut framing = Framing::default();
     framing.oddities.add_if(!line.ends_with(b"\r\n"), Oddities::BARE_LF);
-    Some(Parsed { head: Head::new(line.into(), start, [].into()), framing })
+    Some(Parsed { head: Head::new(line, start, &[]), framing })
 }
 
 /// The head of a response of HTTP/0.9: none.
 pub(crate) fn simple_response() -> Parsed {
-    Parsed { head: Head::new([].into(), StartLine::SimpleResponse, [].into()), framing: Framing::default() }
+    Parsed { head: Head::new(&[], StartLine::SimpleResponse, &[]), framing: Framing::default() }
 }
 
 /// The fields of a trailer section, and whether there were more.

@@ -52,7 +52,7 @@ pub fn head(line: &[u8], fields: &[(&[u8], &[u8])]) -> Head {
         raw.extend_from_slice(b"\r\n");
     }
     raw.extend_from_slice(b"\r\n");
-    Head::new(raw.into(), start, ranges.into())
+    Head::new(&raw, start, &ranges)
 }
 
 /// A message of `body` bytes that takes from `first` to `last` nanoseconds after [`FIRST`].

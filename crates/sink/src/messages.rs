@@ -301,7 +301,7 @@ mod tests {
         let value = 31..31 + fields.len() as u32;
         let field = gannet_http::Field { name: 17..29, value };
         let start = gannet_http::StartLine::Response { status: Some(200), reason: 13..15, minor: 1 };
-        let head = Head::new(raw.into_bytes().into(), start, [field].into());
+        let head = Head::new(raw.as_bytes(), start, &[field]);
         let body_bytes = body.len() as u64;
         let message = Message { head, body: body.into(), body_bytes, ..response.unwrap() };
         let (kind, now) = (HeadKind::Response, Moment::default());
@@ -343,11 +343,8 @@ mod tests {
                     AAAAAAAAAAAAAAAAAAAAAAAAAA-? (cut off)\n";
         assert_eq!(text, format!("{line}HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\n"));
         // Half a head still ends with an empty line.
-        report.message.head = Head::new(
-            b"HTTP/1.1 200 OK\r\nSer".as_slice().into(),
-            gannet_http::StartLine::SimpleResponse,
-            [].into(),
-        );
+        report.message.head =
+            Head::new(b"HTTP/1.1 200 OK\r\nSer", gannet_http::StartLine::SimpleResponse, &[]);
         report.message.head.cut = true;
         let text = written(&report, false);
         assert!(text.ends_with(" (head cut, cut off)\nHTTP/1.1 200 OK\r\nSer\n\n"), "{text:?}");

@@ -26,9 +26,9 @@ pub fn exchange(host: &[u8], target: &[u8], status: u16) -> Exchange {
     let name = target_end + 11;
     let field = Field { name: name..name + 4, value: name + 6..name + 6 + host.len() as u32 };
     let start = StartLine::Request { method: 0..3, target: 4..target_end, minor: 1 };
-    let request = Head::new(request.into(), start, [field].into());
+    let request = Head::new(&request, start, &[field]);
     let start = StartLine::Response { status: Some(status), reason: 0..0, minor: 1 };
-    let response = Head::new([].into(), start, [].into());
+    let response = Head::new(&[], start, &[]);
     let end = |host: u8, port| Endpoint { address: Ipv4Addr::new(10, 0, 0, host).into(), port };
     Exchange {
         connection: Connection {
