@@ -28,6 +28,7 @@ impl Http1 {
             fate: Fate::UnderWay,
             losses: self.losses,
             opens: Opens::No,
+            hides: false,
         }
     }
 
@@ -57,8 +58,8 @@ impl Http1 {
             let request = PendingRequest { connection, index, head, first: at.first, now };
             context.counters.pending_unwatched += u64::from(!unanswered.put(request));
         }
-        let opens = self.opens_turn(&at);
-        let part = Part { index, opens, ..self.part(parsed, at) };
+        let (opens, hides) = self.opens_turn(&at);
+        let part = Part { index, opens, hides, ..self.part(parsed, at) };
         self.queued_bytes += part.memory();
         if self.pending.capacity() == 0 {
             self.pending = context.spare.take();
@@ -236,8 +237,10 @@ impl Http1 {
             if let Some(request) = &mut open.request {
                 finish(request, Some(request.index), None, context.sink);
             }
+            self.witness.request_end = (fate == Fate::Whole).then_some(at.end);
             self.emit_answered(context, open, now);
         } else {
+            self.witness.request_end = (fate == Fate::Whole).then_some(at.end);
             let under_way = |part: &&mut Part| part.fate == Fate::UnderWay;
             let answered = self.current.as_mut().and_then(|open| open.request.as_mut());
             if let Some(part) = answered.filter(under_way) {

@@ -31,6 +31,8 @@ pub(super) struct Part {
     pub(super) losses: Losses,
     /// Of a request.
     pub(super) opens: Opens,
+    /// Of a request: there is another one in the hole before it.
+    pub(super) hides: bool,
 }
 
 /// How often bytes of unknown content have been missing, and so perhaps whole messages.
@@ -44,6 +46,8 @@ pub(super) struct Losses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opens {
     No,
+    /// One in the hole before it does.
+    Behind,
     /// It does if no request in the hole before it belongs to the same turn.
     Perhaps,
     Yes,

@@ -9,6 +9,7 @@
 use super::Http1;
 use super::part::{Answer, Decision, Fate, Opens, Part};
 use super::witness::FINAL_MIN;
+use crate::Confidence;
 
 /// What is known of a turn.
 struct Turn {
@@ -24,8 +25,14 @@ struct Turn {
     some_missing: Vec<bool>,
     /// All responses have been sent.
     over: bool,
+    /// So many responses are in holes at the least, whether or not its client takes turns.
+    missing_min: usize,
+    /// So many requests are in holes at the least.
+    hidden_min: usize,
     /// No request but these can have any of the responses.
     alone: bool,
+    /// It begins behind what has been answered, and it is known where the next one begins.
+    bounded: bool,
 }
 
 impl Http1 {
@@ -33,6 +40,10 @@ impl Http1 {
     /// over, but for those that have been paired already.
     pub(super) fn look_back(&mut self, first: usize, next: usize) {
         let Some(turn) = self.turn(first, next) else { return };
+        if !turn.may_come_out_even() {
+            self.witness.strayed();
+            return;
+        }
         let mut decided = turn.decide();
         if !decided.iter().all(Option::is_some) {
             self.sent_at_once(&turn, first, next, &mut decided);
@@ -58,7 +69,7 @@ impl Http1 {
         let requests: Vec<&Part> = self.pending.range(first..next).collect();
         let before_first = match opener.opens {
             Opens::Yes => false,
-            Opens::Perhaps => true,
+            Opens::Behind | Opens::Perhaps => true,
             Opens::No => step.is_none_or(|step| step.client != opener.losses.client),
         };
         let losses_behind = self.pending.get(next).map_or(self.losses.client, |next| next.losses.client);
@@ -79,20 +90,45 @@ impl Http1 {
             .chain(answers.windows(2).map(|pair| pair[0].part.losses.server != pair[1].part.losses.server))
             .chain([place_behind]);
 
+        let room = |answer: &Answer| answer.before.hole.unknown_since(start.unwrap_or(0)) >= FINAL_MIN;
         let before = answers.iter().enumerate().map(|(place, answer)| {
             let whole = answer.before.whole || place == 0 && start.is_some();
-            whole && answer.before.hole.unknown_since(start.unwrap_or(0)) >= FINAL_MIN
+            whole && room(answer)
         });
         let behind = self.witness.answer_whole
             && end.is_some_and(|end| end.saturating_sub(end_of(last, Some(end))) >= FINAL_MIN);
+        let places: Vec<bool> = places.collect();
+        // That the turn begins between two responses is its client's word.
+        let missing = |&(answer, &place): &(&&Answer, &bool)| place && answer.before.whole && room(answer);
+        let missing_min =
+            answers.iter().zip(&places).filter(missing).count() + usize::from(place_behind && behind);
+        // All before has been answered: what was asked in a hole since then belongs to this turn.
+        let in_step = first == 0
+            && step.is_some_and(|step| step.confidence > Confidence::Low)
+            && answers.first().is_some_and(|answer| {
+                answer.before.start.is_none_or(|previous| previous < self.witness.answered_to)
+            });
+        let hides_before = match opener.opens {
+            Opens::Yes | Opens::Perhaps => false,
+            Opens::Behind => true,
+            Opens::No => {
+                in_step && opener.hides && step.is_some_and(|step| step.client + 1 == opener.losses.client)
+            }
+        };
+        let hidden_min = usize::from(hides_before) + requests.iter().skip(1).filter(|one| one.hides).count();
+        let begins =
+            matches!(opener.opens, Opens::Yes | Opens::Behind) || opener.opens == Opens::No && in_step;
         Some(Turn {
             hidden: hidden.collect(),
-            places: places.collect(),
+            places,
+            missing_min,
+            hidden_min,
             some_missing: before.chain([behind]).collect(),
             requests: requests.iter().map(|request| request.index).collect(),
             answers: count,
             over,
             alone: first == 0 && end.is_some() && self.witness.unseen.is_none(),
+            bounded: begins && self.pending.get(next).is_some_and(|next| next.opens == Opens::Yes),
         })
     }
 
@@ -173,13 +209,19 @@ impl Turn {
         decided
     }
 
+    /// Whether there may be as many responses as requests. If not, its client has not waited for all of them.
+    fn may_come_out_even(&self) -> bool {
+        let requests = self.requests.len() + self.hidden_min;
+        let too_many = self.answers > requests && !self.hidden.contains(&true);
+        let too_few = self.answers < requests && !self.places.contains(&true);
+        !(self.bounded && self.over && (too_many || too_few))
+    }
+
     /// Whether there are as many responses as requests, with those that must be in holes, and none of them can be to another
     /// request. Then that is no word of anybody's.
     fn is_certain(&self) -> bool {
-        let holes = self.places.iter().zip(&self.some_missing);
-        let missing = holes.filter(|&(&place, &some)| place && some).count();
         let doubtful = self.hidden.contains(&true);
-        self.alone && !doubtful && self.requests.len() == self.answers + missing
+        self.alone && !doubtful && self.requests.len() == self.answers + self.missing_min
     }
 }
 

@@ -39,8 +39,10 @@
 //! Whether a client takes turns is seen while the count holds, in [`Witness::learn`]: a request that opens a turn has the answer
 //! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
 //! where a single one can have it. That it did not shows in three more ways: a request comes with a `B` that ends nothing it waits for,
-//! while the count holds ([`Http1::opens_turn`]); its `B` lies in the middle of a response; and a server that had nothing of it goes
-//! on answering ([`Http1::heed`]). A client that always has as many requests under way looks like one that takes turns once its
+//! while the count holds ([`Http1::opens_turn`]); its `B` lies in the middle of a response; a server that had nothing of it goes
+//! on answering ([`Http1::heed`]); and a turn behind a loss has more responses than requests, or fewer, and none of them in a hole: so of a
+//! client that sends several requests at once a turn is paired when it is over. Where the turns of such a client do add up, that is no
+//! proof: the confidence is the second one. A client that always has as many requests under way looks like one that takes turns once its
 //! first ones are lost, with every answer one turn off. So what is paired on the word of a client that was not seen to take turns,
 //! of one request or of several as it does, has the lowest [`Confidence`] and is marked. Of a connection that was joined that is the
 //! first pair alone, as long as it goes on one request, one response: see [`Http1::goes_by_turns`]. Two things need nobody's word: where
@@ -84,6 +86,8 @@ pub(super) struct Witness {
     strays: bool,
     /// Of the last request: what its client had received, and the losses before it.
     last_request: Option<(Option<u64>, u32)>,
+    /// Where the last request that is over ended, if all of it was seen.
+    pub(super) request_end: Option<u64>,
     /// Where the last final response began.
     pub(super) answer_start: Option<u64>,
     /// The last final response that has been reported or paired.
@@ -130,6 +134,7 @@ impl Witness {
             in_turn: 0,
             strays: false,
             last_request: None,
+            request_end: None,
             answer_start: None,
             heard: None,
             answered_to: 0,
@@ -160,7 +165,7 @@ impl Witness {
     /// Takes note of how `request` was sent, if it is the next one by the count.
     fn learn(&mut self, request: &Part) {
         let (Some(_), Some(had)) = (self.step, request.at.acknowledged) else { return };
-        if request.opens == Opens::No {
+        if matches!(request.opens, Opens::No | Opens::Behind) {
             self.in_turn = self.in_turn.saturating_add(1);
             return;
         }
@@ -175,16 +180,16 @@ impl Witness {
     /// A turn is over by the count, and every request in it has been answered. Where the count is a guess that shows nothing: a
     /// client that always has as many under way has as many answers as requests as well, those of others.
     fn came_out_even(&mut self) {
-        if let (1.., Some(step)) = (self.in_turn, &self.step)
-            && step.confidence > Confidence::Low
-        {
-            let turns = &mut self.turns[usize::from(self.in_turn > 1)];
+        // That is seen when the next turn opens, or else when the request that opens it is paired: it is counted once.
+        let requests = std::mem::take(&mut self.in_turn);
+        if requests > 0 && self.step.is_some_and(|step| step.confidence > Confidence::Low) {
+            let turns = &mut self.turns[usize::from(requests > 1)];
             *turns = turns.saturating_add(1);
         }
     }
 
     /// Takes note of a client that has sent a request before it had the answers to those before.
-    fn strayed(&mut self) {
+    pub(super) fn strayed(&mut self) {
         self.pipelined = true;
         self.strays = true;
         // What was said for lack of such a client's signs holds no longer.
@@ -214,8 +219,9 @@ impl Http1 {
         self.requests().message
     }
 
-    /// Whether the request that begins at `at` opens a turn. To be asked once of each.
-    pub(super) fn opens_turn(&mut self, at: &Progress) -> Opens {
+    /// Whether the request that begins at `at` opens a turn, and whether it hides another one in a hole before it. To be asked once
+    /// of each.
+    pub(super) fn opens_turn(&mut self, at: &Progress) -> (Opens, bool) {
         let had = at.acknowledged;
         let losses = self.losses;
         let last = self.witness.last_request.replace((had, losses.client));
@@ -257,14 +263,31 @@ impl Http1 {
         if owed {
             self.witness.turns = [0; 2];
         }
-        if !received_more {
+        let hides = hole_before && self.witness.request_end.is_some_and(|end| end + REQUEST_MIN <= at.start);
+        let opens = if !received_more {
             self.witness.pipelined = true;
             Opens::No
+        } else if hides && last.is_some_and(|(_, losses)| self.hole_is_unanswered(had, losses)) {
+            self.witness.pipelined = true;
+            Opens::Behind
         } else if hole_before && (owed || heard.is_none() && !self.waiting.iter().any(received)) {
             Opens::Perhaps
         } else {
             Opens::Yes
-        }
+        };
+        (opens, hides)
+    }
+
+    /// Whether what is in the hole before a request had no answer yet in all that its client `had` when it sent that one. So many
+    /// `losses` of the client were before that hole.
+    #[cold]
+    fn hole_is_unanswered(&self, had: Option<u64>, losses: u32) -> bool {
+        // The last answer is to the last request before the hole.
+        let in_step = |step: Step| step.client == losses && step.confidence > Confidence::Low;
+        self.witness.step.is_some_and(in_step)
+            && self.pending.is_empty()
+            && self.current.is_none()
+            && had == Some(self.witness.answered_to)
     }
 
     /// Takes note of what the final response at `at` says of its client, with what came before it. One that was sent behind all that
@@ -340,10 +363,11 @@ impl Http1 {
         let first = opener.unwrap_or(0);
         let taken_for_one = match opener.map(|place| self.pending[place].opens) {
             Some(Opens::Yes) => true,
-            Some(Opens::Perhaps) => !self.witness.pipelined && self.connection.midstream,
-            Some(Opens::No) | None => false,
+            Some(Opens::Perhaps) => self.connection.midstream,
+            Some(Opens::No | Opens::Behind) | None => false,
         };
-        if taken_for_one {
+        // Of several requests at once the first one is taken for one of a turn when that is over and adds up.
+        if taken_for_one && !self.witness.pipelined {
             let received = self.pending[first].at.acknowledged;
             let behind_all = received.is_none_or(|had| {
                 answer.before.start.is_none_or(|start| start < had)
@@ -352,10 +376,8 @@ impl Http1 {
             if behind_all {
                 return Resolution::Pair(first);
             }
-            if !self.witness.pipelined {
-                // The answer was in the hole, and this one is to a request that was in a hole as well.
-                return Resolution::Orphan;
-            }
+            // The answer was in the hole, and this one is to a request that was in a hole as well.
+            return Resolution::Orphan;
         }
         let next = (first + 1..self.pending.len()).find(|&place| self.pending[place].opens != Opens::No);
         match next {
@@ -439,6 +461,7 @@ impl Http1 {
     /// first one in the hole before.
     fn one_is_left(&self, answer: &Answer, covered: usize) -> bool {
         let Before { start, whole, hole } = answer.before;
+        let asked_at = self.pending.front().and_then(|first| first.at.acknowledged);
         let first_lost = self.witness.step.and_then(|step| step.server.checked_add(1));
         covered == 2
             && answer.part.at.acknowledged.is_some()
@@ -446,7 +469,7 @@ impl Http1 {
             && first_lost == Some(answer.part.losses.server)
             && start.is_none_or(|start| start < self.witness.answered_to)
             && whole
-            && hole.unknown_within(start.unwrap_or(0)..answer.part.at.start) >= FINAL_MIN
+            && asked_at.is_some_and(|from| hole.unknown_within(from..answer.part.at.start) >= FINAL_MIN)
     }
 
     /// Whether all requests before the one at `index` have been answered, in the hole before `answer`, and that one has not.
@@ -458,7 +481,7 @@ impl Http1 {
         };
         match index {
             // The oldest request is the next to be answered.
-            1 if answer.before.whole && room(answer.before.start.unwrap_or(0), 1) => true,
+            1 if answer.before.whole && had(0).is_some_and(|had| room(had, 1)) => true,
             // One under way at a time, as far as that can be seen, and an answer received between each two.
             _ if self.witness.pipelined || self.witness.strays => false,
             _ => (0..index).all(|place| had(place).is_some_and(|had| room(had, place + 1))),
@@ -511,8 +534,10 @@ impl Http1 {
             }
             _ => {
                 let numbers = [answer.part.at.acknowledged, request.at.acknowledged];
+                // One that sends several at once may have waited for their answers by chance.
+                let doubtful = self.witness.pipelined || self.connection.midstream;
                 match self.witness.takes_turns() {
-                    true if !self.connection.midstream && !numbers.contains(&None) => Confidence::High,
+                    true if !doubtful && !numbers.contains(&None) => Confidence::High,
                     true => Confidence::Medium,
                     false => Confidence::Low,
                 }
@@ -640,5 +665,4 @@ const REQUEST_MIN: u64 = 16;
 
 /// So often it has to be seen that a turn of several requests came out even before a client that sends several is believed to wait for
 /// all answers: one that always keeps a few under way does so now and then by chance, as when its first ones are answered together.
-/// It is seen when the next turn opens, and again when the request that opened it is paired by the count: so of two turns at least.
-const EVEN_TURNS_MIN: u8 = 3;
+const EVEN_TURNS_MIN: u8 = 2;

@@ -464,9 +464,99 @@ fn a_client_that_pipelines_is_believed_after_a_few_turns() {
         lane.gap(CLIENT, 500).gap(SERVER, 500).client(&two_requests).server(&two_answers);
         let exchanges = lane.finish();
         let last = exchanges.last().map(|one| (line(one), one.confidence));
-        let confidence = if turns < 3 { Confidence::Low } else { Confidence::High };
+        // But for its word there is nothing.
+        let confidence = if turns < 3 { Confidence::Low } else { Confidence::Medium };
         assert_eq!(last, Some(("GET /2 0 > 202 0 complete".to_owned(), confidence)), "{turns}");
     }
+}
+
+/// Checks that no request has the answer to another one, which has its number as `status`, unless that is said.
+#[track_caller]
+fn assert_right_or_marked(exchanges: &[Exchange]) {
+    for exchange in exchanges {
+        let (Some(request), Some(response)) = (&exchange.request, &exchange.response) else { continue };
+        let asked: u16 = str::from_utf8(&request.head.target()[1..]).unwrap().parse().unwrap();
+        let is_right = response.head.status() == Some(200 + asked);
+        assert!(is_right || exchange.untrusted.pairing, "{}: {:?}", line(exchange), exchange.confidence);
+    }
+}
+
+/// A client that has waited for the answers to three turns of two requests.
+fn after_three_turns() -> Lane {
+    let mut lane = Lane::new();
+    for _ in 0..3 {
+        lane.client([get("/1"), get("/2")].concat()).server([answer(201), answer(202)].concat());
+    }
+    lane
+}
+
+/// Seen in random loss: the client goes on with its turn when the first answer has come, which is in a hole. Of the two responses behind it
+/// the first was taken for the answer to the last request.
+#[test]
+fn more_answers_than_requests_show_that_a_client_has_not_waited() {
+    let mut lane = after_three_turns();
+    let had = lane.sent[SERVER as usize] + answer(203).len() as u64;
+    lane.client(get("/3")).client(get("/4")).data(CLIENT, get("/5").as_bytes(), Some(had));
+    lane.gap(SERVER, answer(203).len() as u64).server(answer(204)).server(answer(205));
+    let exchanges = lane.client(get("/6")).server(answer(206)).finish();
+    assert_right_or_marked(&exchanges);
+    assert!(exchanges.iter().all(|one| line(one) != "GET /5 0 > 204 0 complete"), "{:?}", lines(&exchanges));
+}
+
+/// Seen in random loss: the first of two requests is missing, and its answer was taken for that to the second one.
+#[test]
+fn a_request_in_a_hole_without_an_answer_belongs_to_the_turn() {
+    let len = get("/3").len() as u64;
+    for behind_another in [false, true] {
+        let mut lane = after_three_turns();
+        if behind_another {
+            lane.client(get("/3")).gap(CLIENT, len).client(get("/5")).server(answer(203));
+        } else {
+            lane.gap(CLIENT, len).client(get("/5"));
+        }
+        // It goes on before it has the last one.
+        lane.server(answer(204)).client(get("/6")).server(answer(205)).server(answer(206));
+        let exchanges = lane.client(get("/7")).server(answer(207)).finish();
+        assert_right_or_marked(&exchanges);
+        let torn = exchanges.iter().any(|one| line(one) == "GET /5 0 > 204 0 complete");
+        assert!(!torn, "{behind_another}: {:?}", lines(&exchanges));
+    }
+}
+
+/// Seen in random loss: a client that goes on in the middle of an answer whose end is missing. What is in that hole was taken for an answer of
+/// its own, and for certain.
+#[test]
+fn the_end_of_an_answer_is_none_of_the_next_turn() {
+    let mut lane = after_three_turns();
+    lane.client(get("/3")).server("HTTP/1.1 203 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    let within = lane.sent[SERVER as usize] + 50;
+    lane.gap(SERVER, 100);
+    for next in ["/4", "/5"] {
+        lane.data(CLIENT, get(next).as_bytes(), Some(within));
+    }
+    lane.server(answer(204)).client(get("/6")).server(answer(205)).server(answer(206));
+    let exchanges = lane.finish();
+    let sure = exchanges.iter().filter(|one| one.confidence == Confidence::High);
+    assert_right_or_marked(&sure.cloned().collect::<Vec<_>>());
+}
+
+/// Seen in random loss: the answer in a hole is to a request in a hole, and it was taken for that to the first one behind it, which came
+/// later.
+#[test]
+fn an_answer_from_before_a_request_is_not_to_it() {
+    let mut lane = Lane::new();
+    let (request, response) = (get("/2").len() as u64, answer(202).len() as u64);
+    lane.client(get("/1"));
+    lane.data(SERVER, answer(201).as_bytes(), Some(2 * request)).gap(SERVER, response);
+    let had = lane.sent[SERVER as usize];
+    let chunked = "HTTP/1.1 203 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    lane.data(SERVER, chunked.as_bytes(), Some(4 * request)).gap(SERVER, 100);
+    lane.gap(CLIENT, request);
+    for next in ["/3", "/4"] {
+        lane.data(CLIENT, get(next).as_bytes(), Some(had));
+    }
+    let exchanges = lane.server(answer(204)).client(get("/5")).server(answer(205)).finish();
+    assert_right_or_marked(&exchanges);
 }
 
 /// A client with a fixed number of requests under way looks like one that waits, until its server answers before it has had the
