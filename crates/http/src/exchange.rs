@@ -277,7 +277,7 @@ pub enum Confidence {
     Low,
     /// After a start in mid-stream, from the second pair on, while one request follows one response; after a loss there or without
     /// acknowledgements, of a client that was seen to wait, be it by its pauses alone; after any loss, of one that sends several requests
-    /// at once and was seen to wait for all answers, which one that does not wait does by chance; of a message alone, after a loss.
+    /// at once and was seen to wait for all answers, which one that does not wait does by chance, or that keeps so many under way; of a message alone, after a loss.
     Medium,
     /// By the count, nothing being missing or all that is missing being accounted for, or by what both ends acknowledge.
     High,

@@ -19,6 +19,7 @@ mod part;
 mod report;
 mod turn;
 mod unseen;
+mod window;
 mod witness;
 
 use std::collections::VecDeque;

@@ -88,11 +88,13 @@ pub(super) struct Before {
     pub(super) hole: Hole,
 }
 
-/// Which request a response answers, after all of its turn has been looked at.
+/// Which request a response answers, after all of its turn has been looked at, or what its client's window leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The one of this index. It is `certain` if there is no response for each request in the turn but one.
     Request { index: u32, certain: bool },
+    /// The one of this index, by its client's window.
+    Window(u32),
     /// None of those that are known, or it cannot be told.
     Alone,
 }

@@ -38,7 +38,7 @@
 //!
 //! Whether a client takes turns is seen while the count holds, in [`Witness::learn`]: a request that opens a turn has the answer
 //! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
-//! where a single one can have it. That it did not shows in three more ways: a request comes with a `B` that ends nothing it waits for,
+//! where a single one can have it, or where the number that it keeps under way leaves one way ([`super::window`]). That it did not shows in three more ways: a request comes with a `B` that ends nothing it waits for,
 //! while the count holds ([`Http1::opens_turn`]); its `B` lies in the middle of a response; a server that had nothing of it goes
 //! on answering ([`Http1::heed`]); and a turn behind a loss has more responses than requests, or fewer, and none of them in a hole: so of a
 //! client that sends several requests at once a turn is paired when it is over. Where the turns of such a client do add up, that is no
@@ -65,6 +65,7 @@ use gannet_flow::Moment;
 
 use super::part::{Answer, Before, Decision, Fate, Hole, Losses, Open, Opens, Part, Resolution};
 use super::unseen::Unseen;
+use super::window::Window;
 use super::{Context, Http1};
 use crate::body::Method;
 use crate::framing::Progress;
@@ -84,6 +85,7 @@ pub(super) struct Witness {
     pub(super) in_turn: u32,
     /// It has sent a request having received something since the one before, but not every answer.
     strays: bool,
+    pub(super) window: Window,
     /// Of the last request: what its client had received, and the losses before it.
     last_request: Option<(Option<u64>, u32)>,
     /// Where the last request that is over ended, if all of it was seen.
@@ -133,6 +135,7 @@ impl Witness {
             turns: [0; 2],
             in_turn: 0,
             strays: false,
+            window: Window::default(),
             last_request: None,
             request_end: None,
             answer_start: None,
@@ -191,9 +194,10 @@ impl Witness {
     /// Takes note of a client that has sent a request before it had the answers to those before.
     pub(super) fn strayed(&mut self) {
         self.pipelined = true;
-        self.strays = true;
         // What was said for lack of such a client's signs holds no longer.
-        if let (Some(_), Some(step)) = (&self.unseen, &mut self.step) {
+        if let (false, Some(_), Some(step)) =
+            (std::mem::replace(&mut self.strays, true), &self.unseen, &mut self.step)
+        {
             step.confidence = Confidence::Low;
         }
     }
@@ -239,13 +243,15 @@ impl Http1 {
                 if self.current.is_none() && had == self.witness.answered_to {
                     self.witness.came_out_even();
                 }
-            } else if received_more
-                && step.confidence > Confidence::Low
+            } else if step.confidence > Confidence::Low
                 && self.waiting.is_empty()
                 && had <= self.responses().position
             {
-                // No answer to those pending is in all that it had.
-                self.witness.strayed();
+                if received_more {
+                    // No answer to those pending is in all that it had.
+                    self.witness.strayed();
+                }
+                self.learn_window(had);
             }
         }
         let received = |answer: &Answer| {
@@ -357,7 +363,7 @@ impl Http1 {
             }
         }
         if self.witness.strays {
-            return Resolution::Orphan;
+            return self.by_window(answer, force);
         }
         let opener = (0..covered).rev().find(|&place| self.pending[place].opens != Opens::No);
         let first = opener.unwrap_or(0);
@@ -517,7 +523,9 @@ impl Http1 {
         } else {
             self.witness.in_turn = 0;
         }
+        let by_window = matches!(answer.decided, Some(Decision::Window(_)));
         let confidence = match self.witness.step {
+            _ if by_window => self.paired_by_window(),
             _ if certain => self.witness.grounds,
             Some(step) if counts && step.confidence == Confidence::Low && self.goes_by_turns() => {
                 Confidence::Medium
@@ -590,11 +598,14 @@ impl Http1 {
         {
             self.look_back(first, next);
         }
+        if self.witness.strays {
+            self.fit_window();
+        }
         let Some(answer) = self.waiting.front() else { return false };
         let resolution = match answer.decided {
             None => self.resolve(answer, force),
             Some(Decision::Alone) => Resolution::Orphan,
-            Some(Decision::Request { index, .. }) => self
+            Some(Decision::Request { index, .. } | Decision::Window(index)) => self
                 .pending
                 .iter()
                 .position(|request| request.index == index)
