@@ -99,3 +99,20 @@ impl std::str::FromStr for ConnectionId {
         bytes.try_into().map(Self).map_err(|_| wrong)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against the library that reads it back.
+        #[test]
+        fn texts_are_those_of_rfc_4648(bytes: [u8; 16]) {
+            let id = ConnectionId(bytes);
+            prop_assert_eq!(id.to_string(), BASE32_NOPAD.encode(&bytes));
+            prop_assert_eq!(id.to_string().parse::<ConnectionId>().ok(), Some(id));
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The line of a usual exchange in JSON, in half the time.
+//! The line of a usual exchange in JSON, at once.
 //!
 //! Nearly all exchanges have a request for a path and a response with a status, and nothing that needs escapes, masks or a
 //! paragraph of the manual. Of their lines two thirds are always the same:
