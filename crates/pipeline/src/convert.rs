@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use caps::Capability;
 use gannet_packet::LinkType;
-use gannet_pcap::{Merge, PacketSource};
+use gannet_pcap::{Merge, PacketSource, StreamReader};
 use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
 
+use crate::arrivals::Arrivals;
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::error::Error;
-use crate::files::{Opened, Step, advance, open_early, path_of};
+use crate::files::{Bytes, Step, advance, open_early, path_of};
 use crate::filter::{Selection, Taken};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
@@ -32,32 +33,12 @@ pub(crate) fn run(
     let begun = Instant::now();
     // Until there is a packet.
     let report = || Report::before_packets(capture, true, begun);
-    let (mut readers, mut arrivals) = (Vec::new(), Vec::new());
-    for input in files {
-        let opened = open_early(input, control, events, &report)?;
-        let Some(Opened { reader, arrivals: paused, .. }) = opened else { return Ok(report()) };
-        readers.push(reader);
-        arrivals.push(paused);
-    }
+    let Some(mut inputs) = Inputs::open(files, control, events, &report)? else { return Ok(report()) };
     let destination = destination(config, "file")?;
     refuse_overwriting(files, &destination)?;
-    let mut merge = Merge::new(readers);
-    let wait = |source: usize| {
-        let input = arrivals.get(source).and_then(Option::as_ref).map(AsFd::as_fd);
-        control.wait_beside(input, LOOK_AROUND)
-    };
-    let mut step = advance(&mut merge, files)?;
-    while let Step::Pause(source) = step {
-        if let Some(Command::Report) = wait(source) {
-            events(Event::Report(Box::new(report())));
-        }
-        if control.stopping() {
-            return Ok(report());
-        }
-        step = advance(&mut merge, files)?;
-    }
+    let Some(first) = inputs.first_step(events, &report)? else { return Ok(report()) };
     let selection = Selection::new(capture, files);
-    let link_type = main_link_type(&merge, &selection)?;
+    let link_type = main_link_type(&inputs.merge, &selection)?;
     let needs_override = needs_override(&destination, true);
     let Some(held) = await_readers(None, Some(&destination), control, events, &report) else {
         return Ok(report());
@@ -65,13 +46,9 @@ pub(crate) fn run(
     let mut output =
         Output::open(output_plan(config, capture, destination, link_type, "file")?, Box::new(|_| None))?;
     drop(held);
-    // Everything is open: foreign bytes are read without privileges.
-    if let Some(user) = &capture.user {
-        privileges::become_user(user)?;
-    }
     let keep: &[_] =
         if needs_override && capture.user.is_none() { &[Capability::CAP_DAC_OVERRIDE] } else { &[] };
-    privileges::restrict_thread(keep)?;
+    privileges::give_up(capture.user.as_ref(), keep)?;
     output.start()?;
     for input in files {
         let (path, filter) = (path_of(input).to_owned(), capture.filter_text());
@@ -82,51 +59,68 @@ pub(crate) fn run(
         counters: Counters::new(),
         booked: Tally::default(),
         writer: Writer::new(&output, writer_plan(config, capture, 0, 1, false))?,
+        begun,
     };
-    let mut turn = 0_u32;
-    while !conversion.selection.is_full() {
-        let paused = match step {
-            Step::Packet => {
-                conversion.take(&merge)?;
-                turn = turn.wrapping_add(1);
-                None
-            }
-            Step::Pause(source) => Some(source),
-            Step::End => break,
-        };
-        if paused.is_some() || turn.is_multiple_of(PACKETS_PER_TURN) {
-            conversion.writer.complete(None);
-            conversion.writer.housekeeping();
-            conversion.book();
-            for notice in output.notices().try_iter() {
-                events(event_of(notice));
-            }
-            match paused.map_or_else(|| control.take(), wait) {
-                Some(Command::Report) => events(Event::Report(Box::new(conversion.report(begun)))),
-                Some(Command::Rotate) => output.rotate(),
-                Some(Command::Snaplen(_) | Command::Direction(_)) | None => {}
-            }
-            if control.stopping() || output.is_closed() {
-                break;
-            }
-        }
-        step = advance(&mut merge, files)?;
-    }
-    for (source, warning) in merge.warnings() {
+    conversion.go_through(&mut inputs, first, &output, events)?;
+    for (source, warning) in inputs.merge.warnings() {
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
     }
-    let mut report = conversion.finish(begun);
-    // Whether the reader of a pipe has gone is known for certain only when everything has been sent.
-    output.drain();
-    let reader_left = output.is_closed();
-    report.files = finish_output(output, &mut report.ledger, events);
-    report.cpu = CpuTime::of_process();
-    let shed = report.ledger.total.accounts[Account::DiskShed].packets;
-    if shed > 0 && !reader_left && report.ledger.failure.is_none() {
-        // A live capture goes on and counts; a conversion that is not whole has failed.
-        report.ledger.failure = Some(format!("the output did not take {shed} packets: is the disk full?"));
+    Ok(conversion.finish(output, events))
+}
+
+/// The files, in the order of their packets.
+struct Inputs<'a> {
+    files: &'a [FileInput],
+    merge: Merge<StreamReader<Bytes>>,
+    /// Of each file, where to wait for more, if it has pauses.
+    arrivals: Vec<Option<Arrivals>>,
+    control: &'a Control,
+}
+
+impl<'a> Inputs<'a> {
+    /// Opens them; `None` if the run is to end before all have told what they are.
+    fn open(
+        files: &'a [FileInput],
+        control: &'a Control,
+        events: &dyn Fn(Event),
+        report: &dyn Fn() -> Report,
+    ) -> Result<Option<Self>, Error> {
+        let (mut readers, mut arrivals) = (Vec::new(), Vec::new());
+        for input in files {
+            let Some(opened) = open_early(input, control, events, report)? else { return Ok(None) };
+            readers.push(opened.reader);
+            arrivals.push(opened.arrivals);
+        }
+        Ok(Some(Self { files, merge: Merge::new(readers), arrivals, control }))
     }
-    Ok(report)
+
+    /// To the first packet, or the end; `None` if the run is to end before that.
+    fn first_step(
+        &mut self,
+        events: &dyn Fn(Event),
+        report: &dyn Fn() -> Report,
+    ) -> Result<Option<Step>, Error> {
+        loop {
+            let step = self.advance()?;
+            let Step::Pause(source) = step else { return Ok(Some(step)) };
+            if let Some(Command::Report) = self.wait(source) {
+                events(Event::Report(Box::new(report())));
+            }
+            if self.control.stopping() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<Step, Error> {
+        advance(&mut self.merge, self.files)
+    }
+
+    /// Sleeps until there may be more of a source, or there is a command.
+    fn wait(&self, source: usize) -> Option<Command> {
+        let input = self.arrivals.get(source).and_then(Option::as_ref).map(AsFd::as_fd);
+        self.control.wait_beside(input, LOOK_AROUND)
+    }
 }
 
 /// What a conversion carries from packet to packet.
@@ -135,9 +129,55 @@ struct Conversion<'a> {
     counters: Counters,
     booked: Tally,
     writer: Writer,
+    begun: Instant,
 }
 
 impl Conversion<'_> {
+    /// Records packets from `step` on until there are no more, or the run is to end.
+    fn go_through(
+        &mut self,
+        inputs: &mut Inputs<'_>,
+        mut step: Step,
+        output: &Output,
+        events: &dyn Fn(Event),
+    ) -> Result<(), Error> {
+        let mut turn = 0_u32;
+        while !self.selection.is_full() {
+            let paused = match step {
+                Step::Packet => {
+                    self.take(&inputs.merge)?;
+                    turn = turn.wrapping_add(1);
+                    None
+                }
+                Step::Pause(source) => Some(source),
+                Step::End => break,
+            };
+            if paused.is_some() || turn.is_multiple_of(PACKETS_PER_TURN) {
+                self.look_around(output, events);
+                match paused.map_or_else(|| inputs.control.take(), |source| inputs.wait(source)) {
+                    Some(Command::Report) => events(Event::Report(Box::new(self.report()))),
+                    Some(Command::Rotate) => output.rotate(),
+                    Some(Command::Snaplen(_) | Command::Direction(_)) | None => {}
+                }
+                if inputs.control.stopping() || output.is_closed() {
+                    break;
+                }
+            }
+            step = inputs.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Brings the disk, the accounts and the user up to date.
+    fn look_around(&mut self, output: &Output, events: &dyn Fn(Event)) {
+        self.writer.complete(None);
+        self.writer.housekeeping();
+        book(&self.counters, &mut self.booked, self.writer.tally());
+        for notice in output.notices().try_iter() {
+            events(event_of(notice));
+        }
+    }
+
     /// Records the packet that the merge stands at, unless it is filtered.
     fn take(&mut self, merge: &Merge<impl PacketSource>) -> Result<(), Error> {
         let Some(Taken { source, frame, .. }) = self.selection.take(merge)? else { return Ok(()) };
@@ -150,29 +190,34 @@ impl Conversion<'_> {
         Ok(())
     }
 
-    fn book(&mut self) {
-        book(&self.counters, &mut self.booked, self.writer.tally());
-    }
-
-    fn report(&self, begun: Instant) -> Report {
+    /// The report so far.
+    fn report(&self) -> Report {
         Report {
             ledger: Ledger::files(self.selection.read, self.selection.filtered, [&self.counters]),
             filter: self.selection.filter_text(),
             cpu: CpuTime::of_process(),
-            duration: begun.elapsed(),
+            duration: self.begun.elapsed(),
             ..Report::default()
         }
     }
 
-    fn finish(mut self, begun: Instant) -> Report {
-        let tally = self.writer.finish();
-        book(&self.counters, &mut self.booked, tally);
-        Report {
-            ledger: Ledger::files(self.selection.read, self.selection.filtered, [&self.counters]),
-            filter: self.selection.filter_text(),
-            duration: begun.elapsed(),
-            ..Report::default()
+    /// Closes the output, and reports.
+    fn finish(self, output: Output, events: &dyn Fn(Event)) -> Report {
+        let Self { selection, counters, mut booked, writer, begun } = self;
+        book(&counters, &mut booked, writer.finish());
+        let duration = begun.elapsed();
+        let mut ledger = Ledger::files(selection.read, selection.filtered, [&counters]);
+        // Whether the reader of a pipe has gone is known for certain only when everything has been sent.
+        output.drain();
+        let reader_left = output.is_closed();
+        let files = finish_output(output, &mut ledger, events);
+        let shed = ledger.total.accounts[Account::DiskShed].packets;
+        if shed > 0 && !reader_left && ledger.failure.is_none() {
+            // A live capture goes on and counts; a conversion that is not whole has failed.
+            ledger.failure = Some(format!("the output did not take {shed} packets: is the disk full?"));
         }
+        let (filter, cpu) = (selection.filter_text(), CpuTime::of_process());
+        Report { ledger, files, filter, cpu, duration, ..Report::default() }
     }
 }
 

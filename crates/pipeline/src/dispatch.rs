@@ -83,11 +83,7 @@ pub(crate) fn run(
     let Some(held) = await_readers(Some(aim), None, control, events, &report) else { return Ok(report()) };
     let mut hub = records_hub(aim, &names, workers, false, writing)?;
     drop(held);
-    // Everything is open: foreign bytes are read without privileges.
-    if let Some(user) = &capture.user {
-        privileges::become_user(user)?;
-    }
-    privileges::restrict_thread(&[])?;
+    privileges::give_up(capture.user.as_ref(), &[])?;
     hub.start()?;
     let mut outputs: Vec<_> = hub.reports().into_iter().map(|sink| sink.name).collect();
     if outputs.is_empty() {

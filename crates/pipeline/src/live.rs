@@ -1,44 +1,36 @@
 //! A live capture from set-up to report.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod outputs;
+mod running;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use caps::Capability;
 use core_affinity::CoreId;
-use crossbeam::channel::{Receiver, Sender, unbounded};
-use gannet_filter::Program;
 use gannet_packet::{LinkType, PacketType};
-use gannet_record::{Interfaces, Traffic};
-use gannet_recorder::{CountsSource, Destination, InterfaceKey, KernelCounts, Output, Writer};
+use gannet_record::Traffic;
+use gannet_recorder::Destination;
 use gannet_ring::fanout::FanoutMode;
-use gannet_ring::interfaces::{Counters as DeviceCounters, link_type_of_arphrd};
-use gannet_ring::prelude::{Prelude, reject_all};
+use gannet_ring::prelude::Prelude;
 use gannet_ring::{RingConfig, Target};
-use gannet_sink::{Hub, SinkReport, Writing};
 
-use crate::analysis::{Aim, Analysis, AnalysisPlan};
+use self::outputs::{Outputs, main_link_type};
+use self::running::{Running, Start, device_counters};
+use crate::analysis::Aim;
 use crate::config::{
     CaptureConfig, Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RunConfig, ram_bytes,
 };
-use crate::control::{ByteSize, Capturing, Command, Control, Event};
+use crate::control::{ByteSize, Capturing, Control, Event};
 use crate::error::Error;
 use crate::filter::{implied, in_words, kernel_filter};
-use crate::layer::Findings;
-use crate::ledger::{Counters, CpuTime, DeviceLedger, FileReport, InterfaceLedger, Ledger, Report};
-use crate::mailbox::{Post, PostOffice};
-use crate::plan::{destination, event_of, finish_output, needs_override, output_plan, writer_plan};
+use crate::ledger::{CpuTime, Report};
+use crate::plan::{destination, needs_override};
 use crate::privileges;
 use crate::readers::await_readers;
-use crate::records::{
-    finish_records, http_report, merged, pending_after, records_hub, seed, tell_of_reopening,
-};
+use crate::records::{http_report, pending_after};
 use crate::source::{Interface, Source};
-use crate::worker::{Common, News, Order, Worker};
 
 pub(crate) fn run(
     config: &RunConfig,
@@ -53,31 +45,20 @@ pub(crate) fn run(
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let one_stream = destination.as_ref().is_some_and(Destination::is_one_stream);
     let workers = config.workers(one_stream, cores.len()).get();
-    if workers > 1 && aim.is_some() && !matches!(capture.fanout, FanoutMode::Flow | FanoutMode::Hash) {
-        let text = format!(
-            "--fanout {} gives the packets of a connection to several workers, and it is read on one: use flow or hash, \
-             or --workers 1",
-            capture.fanout
-        );
-        return Err(Error::Usage(text));
-    }
-    if workers > 1 && config.record.as_ref().is_some_and(|record| record.format != Format::Pcapng) {
-        let text =
-            "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
-        return Err(Error::Usage(text.to_owned()));
+    if workers > 1 {
+        refuse_several_workers(config, aim.is_some())?;
     }
     let filter = kernel_filter(capture, specs, &prelude(config))?;
     let interfaces = interfaces(config, specs, workers, events);
     let places = places(capture, &cores)?;
-    let mut sources = open_rings(&interfaces, workers, &places, events)?;
+    let sources = open_rings(&interfaces, workers, &places, events)?;
     // Frames of a further link type get a file of their own.
     let several = specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any);
     let needs_override = destination.as_ref().is_some_and(|destination| needs_override(destination, several));
-    let implied = implied_of(config);
     let opened = Instant::now();
     let report = || {
         let report = Report::before_packets(capture, destination.is_some(), opened);
-        Report { implied: implied.clone(), ..report }
+        Report { implied: implied_of(config), ..report }
     };
     let Some(held) = await_readers(aim, destination.as_ref(), control, events, &report) else {
         return Ok(report());
@@ -88,45 +69,19 @@ pub(crate) fn run(
     let devices_before = device_counters(&interfaces);
     give_up_privileges(capture, needs_override, &interfaces)?;
     outputs.start()?;
-    let common = Arc::new(Common {
-        stop: AtomicBool::new(false),
-        left: AtomicU64::new(capture.count.map_or(u64::MAX, |count| count.get())),
-        counters: (0..workers).map(|_| Counters::new()).collect(),
-    });
-    let (news_sender, news) = unbounded();
-    let mut running = Running { common, interfaces, implied, orders: Vec::new(), threads: Vec::new(), news };
-    let capturing = capturing(config, &running.interfaces, &sources[0], &outputs, workers);
-    let seed = seed();
-    for (number, sources) in sources.drain(..).enumerate() {
-        let place = places.get(number % places.len().max(1)).copied();
-        let started = outputs.equipment(config, aim, number, workers, seed).and_then(|equipment| {
-            running.start(config, number, sources, equipment, filter.clone(), place, news_sender.clone())
-        });
-        if let Err(error) = started {
-            // What made the start fail says more than what a worker that was ended by it found.
-            let _ = running.stop_and_join();
-            return Err(error);
-        }
-    }
-    drop(news_sender);
-    let early = match running.wait_until_open() {
-        Ok(early) => early,
-        Err(error) => {
-            // What made the start fail says more than what a worker that was ended by it found.
-            let _ = running.stop_and_join();
-            return Err(error);
-        }
-    };
+    let capturing = capturing(config, &interfaces, &sources[0], &outputs, workers);
+    let start = Start { config, aim, outputs: &outputs, prelude: prelude(config), filter, places };
+    let (mut running, early) = Running::begin(&start, interfaces, sources, implied_of(config))?;
     events(Event::Capturing(capturing));
     let begun = Instant::now();
     running.supervise(early, capture, control, &outputs, events, begun);
     let duration = begun.elapsed();
     outputs.hurry();
     let ended = running.stop_and_join();
-    forward(running.news.try_iter(), events);
+    running.tell_the_rest(events);
     let mut ledger = running.ledger(&devices_before);
     // Workers share every file of a run.
-    let unordered = workers > 1 && outputs.packets.is_some();
+    let unordered = workers > 1 && outputs.are_recorded();
     let files = outputs.finish(&mut ledger, events);
     let findings = ended?;
     Ok(Report {
@@ -143,348 +98,21 @@ pub(crate) fn run(
     })
 }
 
-/// What a worker does with packets.
-struct Equipment {
-    writer: Option<Writer>,
-    analysis: Option<Analysis>,
-}
-
-/// Where packets and records of a run go.
-struct Outputs {
-    packets: Option<Output>,
-    records: Option<Hub>,
-    /// The names of the interfaces that records come from.
-    names: Interfaces,
-    /// Between workers that analyse, if there are several.
-    post: Option<Arc<PostOffice>>,
-    /// What the user has been told of outputs that could not be opened again.
-    told: RefCell<Vec<String>>,
-}
-
-impl Outputs {
-    fn open(
-        config: &RunConfig,
-        aim: Option<Aim<'_>>,
-        destination: Option<Destination>,
-        interfaces: &[Arc<Interface>],
-        first: &Source,
-        name: &str,
-        workers: usize,
-    ) -> Result<Self, Error> {
-        let names = Interfaces::default();
-        let records =
-            aim.map(|aim| records_hub(aim, &names, workers, true, Writing::ByThreads)).transpose()?;
-        let post = (records.is_some() && workers > 1).then(|| PostOffice::new(workers)).transpose()?;
-        let (Some(record), Some(destination)) = (&config.record, destination) else {
-            return Ok(Self { packets: None, records, names, post, told: RefCell::default() });
-        };
-        let link_type = main_link_type(first)?;
-        let plan = output_plan(record, &config.capture, destination, link_type, name)?;
-        let packets = Some(Output::open(plan, kernel_counts(interfaces))?);
-        Ok(Self { packets, records, names, post, told: RefCell::default() })
+/// What cannot be done by several workers.
+fn refuse_several_workers(config: &RunConfig, analyses: bool) -> Result<(), Error> {
+    let fanout = config.capture.fanout;
+    if analyses && !matches!(fanout, FanoutMode::Flow | FanoutMode::Hash) {
+        return Err(Error::Usage(format!(
+            "--fanout {fanout} gives the packets of a connection to several workers, and it is read on one: use flow or \
+             hash, or --workers 1"
+        )));
     }
-
-    /// Starts the threads. They have the privileges that the calling thread has now.
-    fn start(&mut self) -> Result<(), Error> {
-        if let Some(records) = &mut self.records {
-            records.start()?;
-        }
-        match &mut self.packets {
-            Some(packets) => Ok(packets.start()?),
-            None => Ok(()),
-        }
+    if config.record.as_ref().is_some_and(|record| record.format != Format::Pcapng) {
+        let text =
+            "classic pcap files are written by one worker: leave out --workers, or use --format pcapng";
+        return Err(Error::Usage(text.to_owned()));
     }
-
-    fn equipment(
-        &self,
-        config: &RunConfig,
-        aim: Option<Aim<'_>>,
-        worker: usize,
-        workers: usize,
-        seed: u64,
-    ) -> Result<Equipment, Error> {
-        let writer = self.packets.as_ref().zip(config.record.as_ref()).map(|(output, record)| {
-            Writer::new(output, writer_plan(record, &config.capture, worker, workers, aim.is_some()))
-        });
-        let analysis = self.records.as_ref().zip(aim).map(|(hub, aim)| {
-            // A packet waits in its block for the time-out at most, then for its turn. One that is handed over did so
-            // at another worker, and waits once more until what this worker was given before it must have come.
-            let patience = config.capture.block_timeout * 2;
-            let skew = if self.post.is_some() { patience * 2 } else { Duration::ZERO };
-            let plan = AnalysisPlan { aim, seed, workers, interfaces: self.names.clone(), skew, live: true };
-            let fanout = config.capture.fanout;
-            let post = self.post.as_ref().map(|office| Post::new(office, worker, fanout, patience));
-            Analysis::new(&plan, worker, hub.lane()).with_post(post)
-        });
-        Ok(Equipment { writer: writer.transpose()?, analysis })
-    }
-
-    /// In the user's words.
-    fn names(&self) -> String {
-        let packets = self.packets.iter().map(Output::name);
-        let records = self.records.iter().flat_map(|hub| hub.reports()).map(|sink| sink.name);
-        let mut names: Vec<_> = packets.chain(records).collect();
-        if names.is_empty() {
-            names.push("no output but the report".to_owned());
-        }
-        names.join(" and ")
-    }
-
-    fn notices(&self, events: &dyn Fn(Event)) {
-        for notice in self.packets.iter().flat_map(|output| output.notices().try_iter()) {
-            events(event_of(notice));
-        }
-        if let Some(records) = &self.records {
-            tell_of_reopening(records, &mut self.told.borrow_mut(), events);
-        }
-    }
-
-    /// Begins the next file, opens files by name again.
-    fn rotate(&self) {
-        if let Some(packets) = &self.packets {
-            packets.rotate();
-        }
-        if let Some(records) = &self.records {
-            records.reopen();
-        }
-    }
-
-    /// True once nobody takes any more what this run makes.
-    fn is_closed(&self) -> bool {
-        self.packets.as_ref().is_none_or(Output::is_closed)
-            && self.records.as_ref().is_none_or(Hub::is_closed)
-    }
-
-    /// The run is to end: nothing waits for room any more.
-    fn hurry(&self) {
-        if let Some(packets) = &self.packets {
-            packets.hurry();
-        }
-        if let Some(records) = &self.records {
-            records.hurry();
-        }
-    }
-
-    fn reports(&self) -> Vec<SinkReport> {
-        self.records.as_ref().map(Hub::reports).unwrap_or_default()
-    }
-
-    /// Ends the outputs. Workers and their equipment are gone.
-    fn finish(self, ledger: &mut Ledger, events: &dyn Fn(Event)) -> Vec<FileReport> {
-        ledger.recording = self.packets.is_some();
-        let files = self.packets.map(|output| finish_output(output, ledger, events)).unwrap_or_default();
-        if let Some(records) = self.records {
-            finish_records(records, ledger);
-        }
-        files
-    }
-}
-
-/// The threads of a capture that has been set up.
-struct Running {
-    common: Arc<Common>,
-    interfaces: Vec<Arc<Interface>>,
-    /// What the kernel lets through for the analysis, in words.
-    implied: Option<String>,
-    orders: Vec<Sender<Order>>,
-    threads: Vec<JoinHandle<Option<Findings>>>,
-    news: Receiver<News>,
-}
-
-impl Running {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one worker, each owned by it from here on")]
-    fn start(
-        &mut self,
-        config: &RunConfig,
-        number: usize,
-        sources: Vec<Source>,
-        equipment: Equipment,
-        filter: Option<Arc<Program>>,
-        place: Option<CoreId>,
-        news: Sender<News>,
-    ) -> Result<(), Error> {
-        let (send_orders, orders) = unbounded();
-        let worker = Worker {
-            number,
-            sources,
-            writer: equipment.writer,
-            analysis: equipment.analysis,
-            prelude: prelude(config),
-            filter,
-            program: reject_all(),
-            common: Arc::clone(&self.common),
-            orders,
-            news: news.clone(),
-            block_timeout: config.capture.block_timeout,
-        };
-        let thread = std::thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                if let Some(core) = place
-                    && !core_affinity::set_for_current(core)
-                {
-                    let text = format!("worker {number} could not be pinned to CPU {}", core.id);
-                    let _ = news.send(News::Event(Event::Warning(text)));
-                }
-                worker.run()
-            })
-            .map_err(Error::Thread)?;
-        self.orders.push(send_orders);
-        self.threads.push(thread);
-        Ok(())
-    }
-
-    /// Waits until every worker has opened its filters. Returns what the first ones have had to say meanwhile, which
-    /// belongs behind the line that says that the capture is open.
-    fn wait_until_open(&self) -> Result<Vec<News>, Error> {
-        let mut open = 0;
-        let mut early = Vec::new();
-        while open < self.threads.len() {
-            match self.news.recv() {
-                Ok(News::Open(result)) => {
-                    result?;
-                    open += 1;
-                }
-                Ok(news) => early.push(news),
-                Err(_) => return Err(Error::Worker(open)),
-            }
-        }
-        Ok(early)
-    }
-
-    /// What the main thread does while workers capture. `early` is what they have said before it began to listen.
-    fn supervise(
-        &self,
-        early: Vec<News>,
-        config: &CaptureConfig,
-        control: &Control,
-        outputs: &Outputs,
-        events: &dyn Fn(Event),
-        begun: Instant,
-    ) {
-        let mut next_stats = config.stats_interval.map(|interval| begun + interval);
-        let end = config.duration.map(|duration| begun + duration);
-        let mut enough = forward(early, events);
-        loop {
-            let now = Instant::now();
-            let deadlines = [next_stats, end].into_iter().flatten();
-            let wait =
-                deadlines.fold(TICK, |wait, deadline| wait.min(deadline.saturating_duration_since(now)));
-            if let Some(command) = control.wait(wait) {
-                self.command(command, config, outputs, events, begun);
-            }
-            outputs.notices(events);
-            enough |= forward(self.news.try_iter(), events);
-            let now = Instant::now();
-            if next_stats.is_some_and(|due| now >= due) {
-                next_stats = config.stats_interval.map(|interval| now + interval);
-                events(Event::Stats(Box::new(self.ledger_so_far(outputs))));
-            }
-            let over = end.is_some_and(|end| now >= end);
-            let all_ended = self.threads.iter().all(JoinHandle::is_finished);
-            if control.stopping() || enough || over || outputs.is_closed() || all_ended {
-                return;
-            }
-        }
-    }
-
-    fn command(
-        &self,
-        command: Command,
-        config: &CaptureConfig,
-        outputs: &Outputs,
-        events: &dyn Fn(Event),
-        begun: Instant,
-    ) {
-        let order = match command {
-            Command::Report => {
-                let report = Report {
-                    ledger: self.ledger_so_far(outputs),
-                    filter: config.filter_text(),
-                    implied: self.implied.clone(),
-                    cpu: CpuTime::of_process(),
-                    duration: begun.elapsed(),
-                    ..Report::default()
-                };
-                return events(Event::Report(Box::new(report)));
-            }
-            Command::Rotate => return outputs.rotate(),
-            // The files say what the largest captured length is, and readers believe it.
-            Command::Snaplen(snaplen) if snaplen > config.snaplen => {
-                return events(Event::Warning(format!(
-                    "snapshot length {snaplen} refused: the files are for at most {}",
-                    config.snaplen
-                )));
-            }
-            Command::Snaplen(snaplen) => Order::Snaplen(snaplen),
-            Command::Direction(direction) => Order::Direction(direction),
-        };
-        for orders in &self.orders {
-            let _ = orders.send(order);
-        }
-    }
-
-    /// Ends the workers. Returns what they found, all of them together, or which one ended by a panic.
-    fn stop_and_join(&mut self) -> Result<Findings, Error> {
-        self.common.stop.store(true, Ordering::Relaxed);
-        let mut ended = Ok(Vec::new());
-        for (number, thread) in self.threads.drain(..).enumerate() {
-            match (thread.join(), &mut ended) {
-                (Ok(findings), Ok(all)) => all.extend(findings),
-                (Ok(_), Err(_)) => {}
-                (Err(_), _) => ended = Err(Error::Worker(number)),
-            }
-        }
-        ended.map(merged)
-    }
-
-    /// The ledger of a capture that goes on. The kernel's counters are read a few times a second; what has been taken
-    /// out of the rings since then has been received as well.
-    fn ledger_so_far(&self, outputs: &Outputs) -> Ledger {
-        let mut ledger = self.ledger(&BTreeMap::new());
-        ledger.recording = outputs.packets.is_some();
-        ledger.sinks = outputs.reports();
-        ledger.received = ledger.received.max(ledger.dropped + ledger.total.processed.packets);
-        ledger
-    }
-
-    fn ledger(&self, devices_before: &BTreeMap<u32, DeviceCounters>) -> Ledger {
-        let devices_now =
-            if devices_before.is_empty() { BTreeMap::new() } else { device_counters(&self.interfaces) };
-        let interfaces = self
-            .interfaces
-            .iter()
-            .map(|interface| {
-                let kernel = interface.statistics();
-                let device = match (devices_before.get(&interface.number), devices_now.get(&interface.number))
-                {
-                    (Some(before), Some(now)) => Some(device_ledger(before, now)),
-                    _ => None,
-                };
-                InterfaceLedger {
-                    name: interface.name(),
-                    received: kernel.received,
-                    dropped: kernel.dropped,
-                    freezes: kernel.freezes,
-                    device,
-                }
-            })
-            .collect();
-        Ledger::live(interfaces, &self.common.counters)
-    }
-}
-
-/// Passes on what workers said. True if one of them has reached the count.
-fn forward(said: impl IntoIterator<Item = News>, events: &dyn Fn(Event)) -> bool {
-    let mut enough = false;
-    for news in said {
-        match news {
-            News::Event(event) => events(event),
-            News::Enough => enough = true,
-            News::Open(_) => {}
-        }
-    }
-    enough
+    Ok(())
 }
 
 fn interfaces(
@@ -578,13 +206,6 @@ fn open_rings(
     Ok(sources)
 }
 
-/// The link type of the main file: the first interface's. Frames of `any` are Ethernet as a rule, others get a file
-/// of their own.
-fn main_link_type(source: &Source) -> Result<LinkType, Error> {
-    let hardware_type = source.ring.socket().hardware_type()?;
-    Ok(link_type_of_arphrd(hardware_type).unwrap_or(LinkType::SLL2))
-}
-
 fn prelude(config: &RunConfig) -> Prelude {
     let capture = &config.capture;
     let only_sent = capture.packet_type == Some(PacketType::Outgoing);
@@ -636,47 +257,12 @@ fn capturing(
     }
 }
 
-/// Tells the recorder the kernel's counters, for the statistics at the end of each file.
-fn kernel_counts(interfaces: &[Arc<Interface>]) -> Box<CountsSource> {
-    let interfaces = interfaces.to_vec();
-    Box::new(move |key: InterfaceKey| {
-        let interface = interfaces.get(key.source as usize)?;
-        if interface.target == Target::Any {
-            return None;
-        }
-        let kernel = interface.statistics();
-        Some(KernelCounts { received: kernel.received, dropped: kernel.dropped })
-    })
-}
-
-/// What the devices of the named interfaces have counted so far, by number of the source.
-fn device_counters(interfaces: &[Arc<Interface>]) -> BTreeMap<u32, DeviceCounters> {
-    let of = |interface: &Arc<Interface>| -> Option<(u32, DeviceCounters)> {
-        let Target::Named(name) = &interface.target else { return None };
-        Some((interface.number, interface.facts.as_ref()?.by_name(name).ok()?.counters))
-    };
-    interfaces.iter().filter_map(of).collect()
-}
-
-fn device_ledger(before: &DeviceCounters, now: &DeviceCounters) -> DeviceLedger {
-    DeviceLedger {
-        rx_packets: now.rx_packets.saturating_sub(before.rx_packets),
-        tx_packets: now.tx_packets.saturating_sub(before.tx_packets),
-        rx_missed: now.rx_missed_errors.saturating_sub(before.rx_missed_errors),
-        rx_dropped: now.rx_dropped.saturating_sub(before.rx_dropped),
-        rx_fifo_errors: now.rx_fifo_errors.saturating_sub(before.rx_fifo_errors),
-    }
-}
-
 /// Everything is open: from here on hostile bytes are read, so the process keeps only what it still needs.
 fn give_up_privileges(
     config: &CaptureConfig,
     needs_override: bool,
     interfaces: &[Arc<Interface>],
 ) -> Result<(), Error> {
-    if let Some(user) = &config.user {
-        privileges::become_user(user)?;
-    }
     let mut keep = Vec::new();
     // New sockets are needed when an interface returns, if sockets are in fanout groups; in the namespace where it is.
     for interface in interfaces {
@@ -690,9 +276,5 @@ fn give_up_privileges(
     if needs_override && config.user.is_none() {
         keep.push(Capability::CAP_DAC_OVERRIDE);
     }
-    privileges::restrict_thread(&keep)?;
-    Ok(())
+    Ok(privileges::give_up(config.user.as_ref(), &keep)?)
 }
-
-/// How long the main thread sleeps when nothing else is due.
-const TICK: Duration = Duration::from_millis(250);

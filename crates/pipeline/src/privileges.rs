@@ -59,6 +59,15 @@ impl fmt::Display for User {
     }
 }
 
+/// Everything is open, and what comes from now on is foreign: the process becomes `user`, if there is one, and keeps no
+/// capability of the calling thread but `keep`.
+pub fn give_up(user: Option<&User>, keep: &[Capability]) -> Result<(), Error> {
+    if let Some(user) = user {
+        become_user(user)?;
+    }
+    restrict_thread(keep)
+}
+
 /// Makes the process `user`: supplementary groups, group and user, real, effective and saved.
 ///
 /// A process that was root loses the capabilities of all its threads by that, except that the calling thread keeps
