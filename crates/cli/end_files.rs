@@ -12,6 +12,7 @@ use gannet_pipeline::readers::{await_reader, is_fifo, write_all};
 
 use crate::exit::{Error, Exit};
 use crate::resolve::{Run, Summary};
+use crate::units::is_dash;
 
 /// Those of a run, open.
 pub(crate) struct EndFiles<'c> {
@@ -36,18 +37,13 @@ impl<'c> EndFiles<'c> {
             let Some(path) = path else { return Ok(Some(None)) };
             let waiting = || await_reader(path, control, show, report);
             let opened = match path {
-                path if path == Path::new("-") => {
-                    Some(io::stdout().as_fd().try_clone_to_owned().map(File::from))
-                }
+                path if is_dash(path) => Some(io::stdout().as_fd().try_clone_to_owned().map(File::from)),
                 path if is_fifo(path) => waiting(),
                 path => Some(create(path)),
             };
             opened.map(|file| EndFile::new(flag, path, file, control).map(Some)).transpose()
         };
-        let table = match &run.summary {
-            Some(Summary::File(path)) => Some(path.as_path()),
-            Some(Summary::Stderr) | None => None,
-        };
+        let table = run.summary.as_ref().and_then(Summary::file);
         let Some(ledger) = open("--stats-json", run.stats_json.as_deref())? else { return Ok(None) };
         let Some(summary) = open("--summary", table)? else { return Ok(None) };
         let Some(histograms) = open("--histograms", run.histograms.as_deref())? else { return Ok(None) };

@@ -13,7 +13,7 @@ use gannet_pipeline::count::count;
 use crate::args::{FilterArgs, LinkArg};
 use crate::exit::{Error, Exit};
 use crate::filter_file::{self, Source};
-use crate::units::SnaplenArg;
+use crate::units::{SnaplenArg, is_dash};
 
 /// Runs the command.
 pub(crate) fn run(args: &FilterArgs) -> Result<Exit, Error> {
@@ -82,7 +82,7 @@ fn count_in_files(args: &FilterArgs, source: Source) -> Result<Exit, Error> {
     };
     let several = args.run.len() > 1;
     for path in &args.run {
-        let input = if path == Path::new("-") { FileInput::Stdin } else { FileInput::Path(path.clone()) };
+        let input = if is_dash(path) { FileInput::Stdin } else { FileInput::Path(path.clone()) };
         let count = count(&input, &filter).map_err(|error| not_counted(path, error))?;
         if let Some(warning) = &count.warning {
             // Fails when nobody reads; there is nobody to tell then.

@@ -7,6 +7,7 @@ use gannet_filter::file::without_comments;
 use gannet_filter::{Program, opcodes};
 
 use crate::exit::Error;
+use crate::units::is_dash;
 
 /// What a filter was given as: words or numbers.
 pub(crate) enum Source {
@@ -18,7 +19,7 @@ pub(crate) enum Source {
 
 /// Reads the file; `-` is standard input.
 pub(crate) fn read(path: &Path) -> Result<Source, Error> {
-    let stdin = path == Path::new("-");
+    let stdin = is_dash(path);
     let name = if stdin { "-F: standard input".to_owned() } else { format!("-F {}", path.display()) };
     let failed = |what: &dyn std::fmt::Display| Error::usage(format!("{name}: {what}"));
     let mut bytes = Vec::new();

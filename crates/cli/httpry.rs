@@ -11,6 +11,7 @@ use gannet_pipeline::privileges::User;
 use crate::args::{Cli, Command, HttpryArgs, command_of_httpry};
 use crate::exit::{Error, Exit, words_of};
 use crate::resolve::Run;
+use crate::units::is_dash;
 use crate::{capture, resolve};
 
 /// Runs the command.
@@ -104,7 +105,7 @@ fn words(args: &HttpryArgs, several: bool) -> Vec<OsString> {
 /// Makes the output file the user's, so that it can be opened again after privileges are gone. What exists and is no
 /// file (a FIFO, a device) belongs to others.
 fn give(path: &Path, name: &str) -> Result<(), Error> {
-    if std::fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+    if is_dash(path) || std::fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
         return Ok(());
     }
     let user = User::find(name).map_err(|error| Error::usage(format!("-u: {error}")))?;

@@ -1,8 +1,9 @@
 //! The `gannet` command: flags become a configuration, a configuration becomes a run of the pipeline.
 //!
 //! ```text
-//!   args ── one definition per flag ──► resolve ── flags, environment, machine ──► record, http, stats, filter, interfaces, extract
-//!   units ─ text to numbers             refuse ─── what is planned, by name        exit ── statuses, errors
+//!   args ── one definition per flag     resolve ── flags, environment, ──► record, http, stats, ──► capture
+//!   units ─ text to numbers         ──►            machine                 filter, interfaces,
+//!                                       refuse ─── what is not there       extract                  exit
 //! ```
 //!
 //! One file per command; each returns how the process is to end, and [`main`] is the only place that ends it.

@@ -286,10 +286,15 @@ pub(crate) fn flow_output(text: &str) -> Result<FlowOutputSpec, String> {
     Ok(FlowOutputSpec { format, file })
 }
 
+/// Whether a path stands for standard input, or standard output.
+pub(crate) fn is_dash(path: impl AsRef<Path>) -> bool {
+    path.as_ref() == Path::new("-")
+}
+
 fn format_and_file(text: &str) -> Result<(&str, Option<PathBuf>), String> {
     match text.split_once(':') {
         Some((_, "")) => Err("the file's name is missing behind the colon".to_owned()),
-        Some((name, file)) => Ok((name, Some(PathBuf::from(file)))),
+        Some((name, file)) => Ok((name, Some(PathBuf::from(file)).filter(|file| !is_dash(file)))),
         None => Ok((text, None)),
     }
 }
@@ -475,6 +480,7 @@ mod tests {
         let spec = |format, file: Option<&str>| Ok(OutputSpec { format, file: file.map(PathBuf::from) });
         assert_eq!(output("text"), spec(FormatName::Text, None));
         assert_eq!(output("jsonl:a:b"), spec(FormatName::Jsonl, Some("a:b")));
+        assert_eq!(output("jsonl:-"), spec(FormatName::Jsonl, None));
         assert_eq!(output("none"), spec(FormatName::None, None));
         assert_eq!(output("zeek:x").unwrap_err(), "the format zeek is not built yet");
         for wrong in ["", "json", "text:", "none:x", ":x"] {

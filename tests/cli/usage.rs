@@ -84,6 +84,7 @@ fn mistakes_name_the_flag() {
         ("http -r - -r -", "-r - is given twice, and there is only one standard input"),
         ("stats -r - -r -", "-r - is given twice"),
         ("record -r - -r - -w out.pcap", "-r - is given twice"),
+        ("http -r a.pcap -o text:- -o jsonl", "two outputs go to standard output"),
         ("extract file", "--repair"),
         ("extract --verify --repair file", "--repair"),
         ("man no-such-command", "no-such-command"),

@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::Path;
 
 use clap::ArgMatches;
-use gannet_http::DecodeLimits;
+use gannet_http::{DecodeLimits, PortSet};
 use gannet_pipeline::config::{Filter, HttpConfig, Input, Output, RecordConfig, RunConfig};
 use gannet_record::fields::Choice;
 use gannet_record::{HeaderSelection, Routes};
@@ -13,12 +12,12 @@ use gannet_sink::{EventKind, EventKinds, Format, SinkSpec, Target};
 
 use super::fitting::fitting;
 use super::{
-    Named, Run, Summary, around, capture, files_of_capture, flow, httpry, refuse_files,
+    Named, Run, Summary, add_sink, around, capture, files_of_capture, flow, httpry, refuse_files,
     refuse_rotation_of_a_file, selection,
 };
 use crate::args::HttpArgs;
 use crate::exit::Error;
-use crate::units::{self, FormatName, HeaderList, OutputSpec};
+use crate::units::{self, FormatName, HeaderList, OutputSpec, is_dash};
 
 /// What `gannet http` is to do; see [`super::recording`].
 pub(crate) fn http(
@@ -34,17 +33,7 @@ pub(crate) fn http(
     let sinks = sinks(args, &outputs, colour)?;
     let whole = sinks.iter().any(|sink| matches!(sink.format, Format::Messages { .. }));
     let body = args.body.unwrap_or(if whole { MESSAGES_BODY } else { 0 });
-    let ports = match (&args.ports, environment(PORTS_VARIABLE).filter(|value| !value.is_empty())) {
-        (Some(ports), _) => Some(ports.clone()),
-        (None, Some(value)) => {
-            let text = value.to_string_lossy();
-            Some(
-                units::ports(&text)
-                    .map_err(|error| Error::usage(format!("{PORTS_VARIABLE}={text}: {error}")))?,
-            )
-        }
-        (None, None) => None,
-    };
+    let ports = ports(args, &environment)?;
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
     let selection = selection::selection(&args.selection)?;
@@ -52,11 +41,7 @@ pub(crate) fn http(
     let fields = fields(args, &sinks)?;
     let default_filter = httpry::default_filter(&sinks, ports.is_some());
     selection::refuse_early_events(&selection, &sinks)?;
-    let summary = match &args.summary {
-        Some(path) if path == Path::new("-") => Some(Summary::Stderr),
-        Some(path) => Some(Summary::File(path.clone())),
-        None => terminal.then_some(Summary::Stderr),
-    };
+    let summary = Summary::of(args.summary.as_deref(), terminal);
     let mut http = HttpConfig {
         httpry,
         methods,
@@ -70,12 +55,7 @@ pub(crate) fn http(
         flows: flow::limits(&args.flow),
         sinks,
         flush_each: args.line_buffered,
-        headers: match (&args.header, &fields) {
-            (None, Some(fields)) if !fields.headers().is_empty() => HeaderSelection::named(fields.headers()),
-            (None, _) => HeaderSelection::default(),
-            (Some(HeaderList::All), _) => HeaderSelection::all(),
-            (Some(HeaderList::Named(names)), _) => HeaderSelection::named(names.clone()),
-        },
+        headers: headers(args, fields.as_ref()),
         fields,
         redact: !args.no_redact,
         routes,
@@ -95,18 +75,40 @@ pub(crate) fn http(
             "--record is for live captures: the packets of -r are in a file already (see gannet record -r)";
         return Err(Error::usage(text));
     }
+    refuse_files(&files(args, summary.as_ref()))?;
+    let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
+    Run { summary, histograms: args.histograms.clone(), ..run }.with_stdout_for_one()
+}
+
+/// The files that the flags name.
+fn files<'a>(args: &'a HttpArgs, summary: Option<&'a Summary>) -> Vec<Named<'a>> {
     let mut named = files_of_capture(&args.capture);
     named.extend(args.record.as_deref().map(|path| Named::new("--record", path)));
     named
         .extend(args.output.iter().filter_map(|output| Some(Named::output(output, output.file.as_deref()?))));
-    if let Some(Summary::File(path)) = &summary {
-        named.push(Named::summary(path));
+    named.extend(summary.and_then(Summary::file).map(Named::summary));
+    named.extend(args.histograms.as_deref().map(|path| Named::new("--histograms", path)));
+    named
+}
+
+/// The ports that are looked at, if that is limited.
+fn ports(args: &HttpArgs, environment: impl Fn(&str) -> Option<OsString>) -> Result<Option<PortSet>, Error> {
+    if args.ports.is_some() {
+        return Ok(args.ports.clone());
     }
-    let histograms = args.histograms.as_deref().filter(|path| *path != Path::new("-"));
-    named.extend(histograms.map(|path| Named::new("--histograms", path)));
-    refuse_files(&named)?;
-    let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
-    Run { summary, histograms: args.histograms.clone(), ..run }.with_stdout_for_one()
+    let Some(value) = environment(PORTS_VARIABLE).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let text = value.to_string_lossy();
+    units::ports(&text).map(Some).map_err(|error| Error::usage(format!("{PORTS_VARIABLE}={text}: {error}")))
+}
+
+/// The header fields of records: those of --header, or those among the fields that are asked for.
+fn headers(args: &HttpArgs, fields: Option<&Choice>) -> HeaderSelection {
+    match (&args.header, fields) {
+        (None, Some(fields)) if !fields.headers().is_empty() => HeaderSelection::named(fields.headers()),
+        (None, _) => HeaderSelection::default(),
+        (Some(HeaderList::All), _) => HeaderSelection::all(),
+        (Some(HeaderList::Named(names)), _) => HeaderSelection::named(names.clone()),
+    }
 }
 
 /// The fields of lines of JSON; those of httpry have names of their own.
@@ -138,7 +140,7 @@ fn record(args: &HttpArgs) -> Result<Option<RecordConfig>, Error> {
             Some(_) => Err(Error::usage("--rotate is for --record, which is not given")),
         };
     };
-    if path == Path::new("-") {
+    if is_dash(path) {
         return Err(Error::usage("--record -: standard output is for records; name a file or a directory"));
     }
     let record = RecordConfig {
@@ -172,11 +174,7 @@ fn sinks(args: &HttpArgs, outputs: &[OutputSpec], colour: bool) -> Result<Vec<Si
             FormatName::Messages => Format::Messages { colour },
             FormatName::None => continue,
         };
-        if target == Target::Stdout && sinks.iter().any(|sink| sink.target == target) {
-            let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
-            return Err(Error::usage(text));
-        }
-        sinks.push(SinkSpec { format, target, events: events(format, args)? });
+        add_sink(&mut sinks, SinkSpec { format, target, events: events(format, args)? })?;
     }
     refuse_what_no_output_shows(args, &sinks)?;
     Ok(sinks)

@@ -29,7 +29,7 @@ use gannet_pipeline::filter::check_live;
 use gannet_pipeline::privileges::User;
 use gannet_ring::netns::NetnsSpec;
 use gannet_ring::receive::MAX_BLOCK_BYTES;
-use gannet_sink::Target;
+use gannet_sink::{SinkSpec, Target};
 
 pub(crate) use self::http::{chosen, http};
 pub(crate) use self::stats::stats;
@@ -37,7 +37,7 @@ use crate::args::{
     CaptureArgs, DirectionArg, FormatArg, PacketTypeArg, RecordArgs, TimeSourceArg, WriterArg,
 };
 use crate::exit::{Error, Exit};
-use crate::units::SnaplenArg;
+use crate::units::{SnaplenArg, is_dash};
 
 /// A run and what the program does around it.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Run {
         let records = sinks.filter(|sink| sink.target == Target::Stdout).map(|_| "records");
         let packets = record.iter().filter(|record| record.output == Output::Stdout).map(|_| "packets");
         let ends = [(&self.stats_json, "--stats-json"), (&self.histograms, "--histograms")];
-        let ends = ends.into_iter().filter(|(path, _)| path.as_deref() == Some(Path::new("-")));
+        let ends = ends.into_iter().filter(|(path, _)| path.as_deref().is_some_and(is_dash));
         let users: Vec<_> = records.chain(packets).chain(ends.map(|(_, flag)| flag)).collect();
         let [other, .., flag] = users.as_slice() else { return Ok(self) };
         let text = format!("{flag} -: standard output is for {other} already; give one of them a file");
@@ -82,6 +82,35 @@ pub(crate) enum Summary {
     Stderr,
     /// To a file of its own.
     File(PathBuf),
+}
+
+impl Summary {
+    /// As `--summary` says; without it, for a person who looks.
+    fn of(asked: Option<&Path>, terminal: bool) -> Option<Self> {
+        match asked {
+            Some(path) if is_dash(path) => Some(Self::Stderr),
+            Some(path) => Some(Self::File(path.to_owned())),
+            None => terminal.then_some(Self::Stderr),
+        }
+    }
+
+    /// Its file, if it has one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Stderr => None,
+        }
+    }
+}
+
+/// Adds an output of records; two on standard output would be mixed.
+fn add_sink(sinks: &mut Vec<SinkSpec>, sink: SinkSpec) -> Result<(), Error> {
+    if sink.target == Target::Stdout && sinks.iter().any(|other| other.target == sink.target) {
+        let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
+        return Err(Error::usage(text));
+    }
+    sinks.push(sink);
+    Ok(())
 }
 
 /// What `gannet record` is to do. `matches` are those of the subcommand: the order of `-i` and `--netns` and
@@ -110,8 +139,7 @@ pub(crate) fn recording(
     };
     refuse_contradictions(&capture, &record)?;
     let mut named = files_of_capture(&args.capture);
-    let write = args.write.as_deref().filter(|path| *path != Path::new("-"));
-    named.extend(write.map(|path| Named::new("-w", path)));
+    named.extend(args.write.as_deref().map(|path| Named::new("-w", path)));
     refuse_files(&named)?;
     let config = RunConfig { capture, record: Some(record), http: None, stats: None };
     around(config, &args.capture).with_stdout_for_one()
@@ -140,7 +168,7 @@ fn capture(
     let mut config = CaptureConfig::new(input(capture, matches, environment)?);
     let reads_stdin = |file: &FileInput| *file == FileInput::Stdin;
     if matches!(&config.input, Input::Files(files) if files.iter().any(reads_stdin))
-        && capture.filter_file.as_deref() == Some(Path::new("-"))
+        && capture.filter_file.as_deref().is_some_and(is_dash)
     {
         return Err(Error::usage("-r - and -F - are both standard input: put the filter into a file"));
     }
@@ -298,13 +326,13 @@ pub(crate) fn netns(text: &str) -> NetnsSpec {
 fn refuse_pipes_read_twice(paths: &[PathBuf]) -> Result<(), Error> {
     use std::os::unix::fs::MetadataExt;
     let pipe = |path: &Path| {
-        let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+        let path = if is_dash(path) { Path::new("/dev/stdin") } else { path };
         let facts = std::fs::metadata(path).ok().filter(|facts| !facts.is_file())?;
         Some((facts.dev(), facts.ino()))
     };
     for (index, path) in paths.iter().enumerate() {
         let mut earlier = paths[..index].iter();
-        if path == Path::new("-") && earlier.clone().any(|other| other == path) {
+        if is_dash(path) && earlier.clone().any(|other| other == path) {
             return Err(Error::usage("-r - is given twice, and there is only one standard input"));
         }
         if let Some(this) = pipe(path)
@@ -319,13 +347,13 @@ fn refuse_pipes_read_twice(paths: &[PathBuf]) -> Result<(), Error> {
 }
 
 fn file_input(path: &Path) -> FileInput {
-    if path == Path::new("-") { FileInput::Stdin } else { FileInput::Path(path.to_owned()) }
+    if is_dash(path) { FileInput::Stdin } else { FileInput::Path(path.to_owned()) }
 }
 
 fn output(args: &RecordArgs) -> Result<Output, Error> {
     match &args.write {
         None => Ok(Output::Automatic),
-        Some(path) if path == Path::new("-") => {
+        Some(path) if is_dash(path) => {
             if io::stdout().is_terminal() {
                 return Err(Error::usage(
                     "-w -: standard output is a terminal; redirect it to a file or a program",
@@ -400,6 +428,7 @@ impl<'a> Named<'a> {
 /// Two flags must not name one file: whoever writes last would overwrite the other, or what is still to be read. And
 /// files are made, but for directories the user is asked.
 fn refuse_files(named: &[Named<'_>]) -> Result<(), Error> {
+    let named: Vec<_> = named.iter().filter(|one| !is_dash(one.path)).collect();
     for (index, one) in named.iter().enumerate() {
         // Files may be read twice.
         let mut others = named[..index].iter().filter(|other| !(other.is_read && one.is_read));
@@ -422,10 +451,8 @@ fn refuse_files(named: &[Named<'_>]) -> Result<(), Error> {
 
 /// The files that a run reads and those that the flags of every capture make it write.
 fn files_of_capture(capture: &CaptureArgs) -> Vec<Named<'_>> {
-    let read = capture.read.iter().filter(|path| *path != Path::new("-"));
-    let read = read.map(|path| Named::new("-r", path));
-    let stats_json = capture.stats_json.as_deref().filter(|path| *path != Path::new("-"));
-    read.chain(stats_json.map(|path| Named::new("--stats-json", path))).collect()
+    let read = capture.read.iter().map(|path| Named::new("-r", path));
+    read.chain(capture.stats_json.as_deref().map(|path| Named::new("--stats-json", path))).collect()
 }
 
 /// Whether both paths lead to one file, by whatever names, also to one that is not there yet.

@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::Path;
 
 use clap::ArgMatches;
 use gannet_pipeline::config::{RunConfig, StatsConfig};
 use gannet_record::FlowFormat;
 use gannet_sink::{EventKinds, Format, SinkSpec, Target};
 
-use super::{Named, Run, Summary, around, capture, files_of_capture, flow, refuse_files};
+use super::{Named, Run, Summary, add_sink, around, capture, files_of_capture, flow, refuse_files};
 use crate::args::StatsArgs;
 use crate::exit::Error;
 use crate::units::{FlowFormatName, FlowOutputSpec};
@@ -29,17 +28,11 @@ pub(crate) fn stats(
         flush_each: args.line_buffered,
     };
     let capture = capture(&args.capture, matches, environment, None)?;
-    let summary = match &args.summary {
-        Some(path) if path == Path::new("-") => Some(Summary::Stderr),
-        Some(path) => Some(Summary::File(path.clone())),
-        None => terminal.then_some(Summary::Stderr),
-    };
+    let summary = Summary::of(args.summary.as_deref(), terminal);
     let mut named = files_of_capture(&args.capture);
     named
         .extend(args.output.iter().filter_map(|output| Some(Named::output(output, output.file.as_deref()?))));
-    if let Some(Summary::File(path)) = &summary {
-        named.push(Named::summary(path));
-    }
+    named.extend(summary.as_ref().and_then(Summary::file).map(Named::summary));
     refuse_files(&named)?;
     let config = RunConfig { capture, record: None, http: None, stats: Some(stats) };
     Run { summary, ..around(config, &args.capture) }.with_stdout_for_one()
@@ -58,11 +51,7 @@ fn sinks(outputs: &[FlowOutputSpec], terminal: bool) -> Result<Vec<SinkSpec>, Er
             FlowFormatName::Zeek => Format::Flows(FlowFormat::Zeek),
             FlowFormatName::None => continue,
         };
-        if target == Target::Stdout && sinks.iter().any(|sink| sink.target == target) {
-            let text = "-o: two outputs go to standard output; give all but one a file, as in -o jsonl:FILE";
-            return Err(Error::usage(text));
-        }
-        sinks.push(SinkSpec { format, target, events: EventKinds::FLOWS });
+        add_sink(&mut sinks, SinkSpec { format, target, events: EventKinds::FLOWS })?;
     }
     Ok(sinks)
 }
