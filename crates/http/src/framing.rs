@@ -12,9 +12,9 @@
 //! The machine sees each byte of a head once and no byte of a body. A head that lies within one segment is parsed
 //! where it is; of one that does not, the pieces are joined in a buffer that is bounded and reused. Where messages
 //! begin and end depends on the bytes alone and not on how they were cut into segments. Where a message is
-//! [searched](Phase::Search) for, what looks like a start line and turns out to be none is searched through in its turn. One
-//! exception remains: requests are looked for at the beginnings of lines, and behind bytes that are missing the beginning of a
-//! segment is taken for one.
+//! [searched](Phase::Search) for, what looks like a start line and turns out to be none is searched through in its
+//! turn. One exception remains: requests are looked for at the beginnings of lines, and behind bytes that are missing
+//! the beginning of a segment is taken for one.
 
 mod beyond;
 mod heads;
@@ -140,8 +140,8 @@ enum Phase {
     Beyond(Box<Beyond>),
     /// Behind a head, for [`Stream::body`] to say what follows.
     Decide,
-    /// In a body, before its first byte, if there is a body. What agrees with a status line and is too short to tell is in the
-    /// buffer, and `begun` is the message that it would be of.
+    /// In a body, before its first byte, if there is a body. What agrees with a status line and is too short to tell
+    /// is in the buffer, and `begun` is the message that it would be of.
     Perhaps,
     /// Between messages, but that the first bytes of the next one, `begun`, are in the buffer.
     Begun,
@@ -186,7 +186,8 @@ impl Stream {
         self.role
     }
 
-    /// Takes `len` bytes that lie within a body, do not end it and are not to be kept; false if they are not such bytes.
+    /// Takes `len` bytes that lie within a body, do not end it and are not to be kept; false if they are not such
+    /// bytes.
     #[inline]
     pub(crate) fn skip(&mut self, len: u64, seen: Timestamp, late: bool) -> bool {
         if self.keeping {
@@ -569,8 +570,8 @@ fn refutes(role: Role, rest: &[u8]) -> bool {
     !rest.is_empty() && detect::due_line(role, rest) == Line::No
 }
 
-/// A buffer up to this size waits for the next head, in bytes. Connections that wait hold it: higher costs memory, lower
-/// an allocation for each head that is cut by segments.
+/// A buffer up to this size waits for the next head, in bytes. Connections that wait hold it: higher costs memory,
+/// lower an allocation for each head that is cut by segments.
 const KEPT_BUFFER: usize = 4_096;
 
 #[cfg(test)]

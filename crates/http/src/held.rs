@@ -1,8 +1,8 @@
 //! Bytes of a flow of which it is not known yet what it is.
 //!
-//! Nearly every flow shows with its first segment what it is, and nothing of it is held. A start line that is cut by the
-//! end of a segment is: until the verdict, with all that the analysis will want to know of its pieces. Of a flow that was
-//! joined in the middle, segments that do not begin like a message are passed over.
+//! Nearly every flow shows with its first segment what it is, and nothing of it is held. A start line that is cut by
+//! the end of a segment is: until the verdict, with all that the analysis will want to know of its pieces. Of a flow
+//! that was joined in the middle, segments that do not begin like a message are passed over.
 
 use gannet_flow::{Data, Gap, Moment, Peer, Retransmission};
 
@@ -82,8 +82,8 @@ impl Held {
         if !self.lost || self.midstream {
             return verdict;
         }
-        // The connection's first bytes are missing, and with them where its messages begin. What looks like a request within
-        // what its server sends is quoted there.
+        // The connection's first bytes are missing, and with them where its messages begin. What looks like a request
+        // within what its server sends is quoted there.
         let (role, expected) = match data.from {
             Peer::Originator => (Role::Requests, Verdict::Request),
             Peer::Responder => (Role::Responses, Verdict::Response),
@@ -135,9 +135,9 @@ impl Held {
         verdict
     }
 
-    /// What `data`, which are nothing that is known, are together with what is held of their direction: a handshake that stands in front
-    /// of another protocol, perhaps. [`Prelude::Whole`] says how many bytes of `data` are its last ones; they are
-    /// passed over.
+    /// What `data`, which are nothing that is known, are together with what is held of their direction: a handshake
+    /// that stands in front of another protocol, perhaps. [`Prelude::Whole`] says how many bytes of `data` are its
+    /// last ones; they are passed over.
     pub(crate) fn prelude(&mut self, data: &Data<'_>) -> Prelude {
         let from = data.from;
         let direction = from as usize;
@@ -269,6 +269,7 @@ const PIECES_MAX: usize = 2 * HELD_MAX;
 /// Bytes passed over before a flow joined in the middle is given up: a response of this size may be under way, and
 /// looking costs some nanoseconds for each segment.
 const SKIPPED_MAX: u64 = 64 << 20;
-/// Bytes of something unknown that are passed over before its flow is given up because the other direction keeps silent:
-/// more than the head that a server takes before it refuses it. Most protocols have an answer to a few hundred.
+/// Bytes of something unknown that are passed over before its flow is given up because the other direction keeps
+/// silent: more than the head that a server takes before it refuses it. Most protocols have an answer to a few
+/// hundred.
 const STRANGE_MAX: u64 = 64 << 10;

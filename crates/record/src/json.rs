@@ -1,7 +1,7 @@
 //! Records as JSON, byte for byte as `serde_json` writes them, in half the time.
 //!
-//! Half of a record's bytes are the names of its fields. They are constants of the program, yet a serializer for anything
-//! looks for characters to escape in each of them, and keeps in mind whether a comma is due:
+//! Half of a record's bytes are the names of its fields. They are constants of the program, yet a serializer for
+//! anything looks for characters to escape in each of them, and keeps in mind whether a comma is due:
 //!
 //! ```text
 //!   field of a struct    ,"name":    one copy of constants; whether a comma is due is known when compiling, too
@@ -23,8 +23,9 @@ pub(crate) use self::chosen::write_chosen;
 use crate::sheet::{self, Full, append, behind, piece, put_all, put_byte};
 use crate::{decimal, wire_text, words};
 
-/// Appends `value` to `out` as JSON. It is asked again for what it says if that takes more than a usual record and `more` bytes
-/// ([`room_for`]). Fails, and appends nothing, if there is something in it that records have not, such as a float.
+/// Appends `value` to `out` as JSON. It is asked again for what it says if that takes more than a usual record and
+/// `more` bytes ([`room_for`]). Fails, and appends nothing, if there is something in it that records have not, such
+/// as a float.
 pub(crate) fn write(value: &impl Serialize, more: usize, out: &mut Vec<u8>) -> fmt::Result {
     on_sheet(out, more, |room| value.serialize(Json::on(room)))
 }
@@ -61,8 +62,8 @@ pub(crate) fn put_number(value: Option<u64>, room: &mut [u8]) -> Result<&mut [u8
     behind(room, len)
 }
 
-/// How many bytes a long text is likely to take, by a look at a sixteenth of it: all of it would be written again if there were
-/// no room for its end.
+/// How many bytes a long text is likely to take, by a look at a sixteenth of it: all of it would be written again if
+/// there were no room for its end.
 pub(crate) fn room_for(text: &str) -> usize {
     let (mut looked_at, mut beyond) = (1, 0);
     for chunk in text.as_bytes().chunks(16 * LOOK) {
@@ -398,8 +399,8 @@ impl<'o> SerializeStruct for Members<'o> {
     type Ok = &'o mut [u8];
     type Error = Failed;
 
-    /// `name` is the program's: an identifier of Rust's, or what an attribute calls it instead. Inlined, it is a constant, and
-    /// copied by an instruction or two instead of a call.
+    /// `name` is the program's: an identifier of Rust's, or what an attribute calls it instead. Inlined, it is a
+    /// constant, and copied by an instruction or two instead of a call.
     #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,

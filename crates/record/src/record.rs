@@ -1,20 +1,23 @@
-//! The record of an exchange, as `cli.md` has it: OpenTelemetry's HTTP names, nested at the dots, and where it has none ours
-//! under `timing`, `tcp` and `gannet`.
+//! The record of an exchange, as `cli.md` has it: OpenTelemetry's HTTP names, nested at the dots, and where it has
+//! none ours under `timing`, `tcp` and `gannet`.
 //!
-//! Keys without a value are absent, but for those of `timing`, which are null. What each field means is said once, in the
-//! registry of fields ([`crate::fields`]), from which come the manual page and the schema. What holds for several:
+//! Keys without a value are absent, but for those of `timing`, which are null. What each field means is said once, in
+//! the registry of fields ([`crate::fields`]), from which come the manual page and the schema. What holds for
+//! several:
 //!
-//! * Times are nanoseconds since 1970 as integers, the capture times of the segments that first carried a byte. Durations are
-//!   their differences. A reader that keeps numbers as doubles rounds the former to 256 ns and the latter not at all.
+//! * Times are nanoseconds since 1970 as integers, the capture times of the segments that first carried a byte.
+//!   Durations are their differences. A reader that keeps numbers as doubles rounds the former to 256 ns and the
+//!   latter not at all.
 //! * Sizes are bytes on the wire: `size` of the whole message, `body.size` of the body without the framing of chunks.
-//! * `url.scheme`, `url.path` are absent for CONNECT, whose target is an authority only; `url.*` and `http.request` for an
-//!   orphan response. `url.original` is the target as sent unless it begins with `/`: then path and query say the same.
-//! * `network.peer` is the server's end of the connection, `server.port` its TCP port: at a tap there is no side of ours.
-//!   Addresses and ports are always those inside of tunnels.
-//! * `client.forwarded_for`, `trace_id`, `span_id` and `http.request.id` are what fields of the request say: anybody can write
-//!   them.
-//! * Text is the wire's, see [`crate::wire_text`] for bytes that are not UTF-8: `body.content` as well, whatever charset its
-//!   `content_type` names. Bodies are not searched for credentials.
+//! * `url.scheme`, `url.path` are absent for CONNECT, whose target is an authority only; `url.*` and `http.request`
+//!   for an orphan response. `url.original` is the target as sent unless it begins with `/`: then path and query say
+//!   the same.
+//! * `network.peer` is the server's end of the connection, `server.port` its TCP port: at a tap there is no side of
+//!   ours. Addresses and ports are always those inside of tunnels.
+//! * `client.forwarded_for`, `trace_id`, `span_id` and `http.request.id` are what fields of the request say: anybody
+//!   can write them.
+//! * Text is the wire's, see [`crate::wire_text`] for bytes that are not UTF-8: `body.content` as well, whatever
+//!   charset its `content_type` names. Bodies are not searched for credentials.
 
 mod event;
 mod headers;
@@ -121,9 +124,9 @@ impl<'a> Record<'a> {
         Self { exchange, options, url: OnceCell::new() }
     }
 
-    /// Appends the record to `out` as a line of `jsonl`, without the line's end: the same bytes as `serde_json` makes of it,
-    /// in half the time; of them those fields that the options choose. Fails, as that would, if `Serialize` says something that
-    /// this JSON has no way to write; nothing in a record does.
+    /// Appends the record to `out` as a line of `jsonl`, without the line's end: the same bytes as `serde_json` makes
+    /// of it, in half the time; of them those fields that the options choose. Fails, as that would, if `Serialize`
+    /// says something that this JSON has no way to write; nothing in a record does.
     pub fn write_json(&self, out: &mut Vec<u8>) -> fmt::Result {
         match usual::write(self.exchange, self.options, out) {
             Some(written) => written,
@@ -227,7 +230,8 @@ impl Record<'_> {
     }
 }
 
-/// The fields that the options choose, as JSON. All of them take `more` bytes than those of a usual record, or about that many.
+/// The fields that the options choose, as JSON. All of them take `more` bytes than those of a usual record, or about
+/// that many.
 fn write_line(line: &impl Serialize, more: usize, options: &RecordOptions, out: &mut Vec<u8>) -> fmt::Result {
     match &options.fields {
         None => json::write(line, more, out),

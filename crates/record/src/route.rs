@@ -1,8 +1,8 @@
 //! From a path to its route: a template with the variable parts named, of which there are few.
 //!
-//! A pattern of the user's is a path in which a segment `{name}` stands for any one segment that is not empty, and a last
-//! segment `*` for the rest, whatever it is: `/users/{id}/orders`, `/static/*`. The first pattern that fits is the route. A
-//! path that fits none gets a template made from its segments:
+//! A pattern of the user's is a path in which a segment `{name}` stands for any one segment that is not empty, and a
+//! last segment `*` for the rest, whatever it is: `/users/{id}/orders`, `/static/*`. The first pattern that fits is
+//! the route. A path that fits none gets a template made from its segments:
 //!
 //! | segment | becomes |
 //! | --- | --- |
@@ -58,8 +58,8 @@ impl Routes {
         }
     }
 
-    /// The same of a request that says which operation it wants, as those of SOAP do, whose path is one for all: both, with a
-    /// blank between them.
+    /// The same of a request that says which operation it wants, as those of SOAP do, whose path is one for all:
+    /// both, with a blank between them.
     pub fn route_of<'a>(&'a self, path: &'a str, operation: Option<&str>) -> Cow<'a, str> {
         let route = self.route(path);
         match operation {

@@ -3,8 +3,8 @@
 use gannet_http::Head;
 use memchr::{memchr, memrchr};
 
-/// What a request asks for, from its target and its Host field. RFC 9112, section 3.2: a target is a path with query, an
-/// absolute URI, an authority (CONNECT), or `*`.
+/// What a request asks for, from its target and its Host field. RFC 9112, section 3.2: a target is a path with query,
+/// an absolute URI, an authority (CONNECT), or `*`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Url<'a> {
     /// Of an absolute URI.
@@ -21,8 +21,8 @@ pub struct Url<'a> {
 
 impl<'a> Url<'a> {
     /// Of a request's head. What the target says of the host counts before the Host field ("When an origin server
-    /// receives a request with an absolute-form of request-target, the origin server MUST ignore the received Host header
-    /// field", RFC 9112, section 3.2.2).
+    /// receives a request with an absolute-form of request-target, the origin server MUST ignore the received Host
+    /// header field", RFC 9112, section 3.2.2).
     pub fn of(request: &'a Head) -> Self {
         let url = Self::of_target(request);
         match request.field("host") {

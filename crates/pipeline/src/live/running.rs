@@ -48,8 +48,9 @@ pub(super) struct Start<'a> {
 }
 
 impl Running {
-    /// Starts a worker on each of these lists of sources, and waits until all have opened their filters. Returns as well
-    /// what the first ones have had to say meanwhile, which belongs behind the line that says that the capture is open.
+    /// Starts a worker on each of these lists of sources, and waits until all have opened their filters. Returns as
+    /// well what the first ones have had to say meanwhile, which belongs behind the line that says that the capture
+    /// is open.
     pub(super) fn begin(
         start: &Start<'_>,
         interfaces: Vec<Arc<Interface>>,

@@ -37,7 +37,8 @@ struct Facts {
     known: Option<Known>,
 }
 
-/// A name as it begins a member of an object in JSON, `"name":[`, prepared for being copied without a look at its length.
+/// A name as it begins a member of an object in JSON, `"name":[`, prepared for being copied without a look at its
+/// length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     bytes: [u8; KEY_ROOM],
@@ -132,8 +133,8 @@ impl HeaderSelection {
     }
 }
 
-/// Whether two names of fields are one: "Each header field consists of a case-insensitive field name" (RFC 9112, section
-/// 5).
+/// Whether two names of fields are one: "Each header field consists of a case-insensitive field name" (RFC 9112,
+/// section 5).
 #[inline]
 fn same_name(a: &[u8], b: &[u8]) -> bool {
     words::same_but_for_case(a, b)
@@ -193,15 +194,16 @@ pub(super) fn is_plain_unmasked(bytes: &[u8]) -> bool {
 /// One look at all fields of a head: which are selected, and where those are that records make something of.
 pub(super) struct Scan<'a> {
     head: &'a Head,
-    /// The bit of a place says that its field is selected. There is a field or two among many, and they are asked for more
-    /// than once. Heads of more fields than a word has bits are rare, and theirs beyond are looked at each time.
+    /// The bit of a place says that its field is selected. There is a field or two among many, and they are asked for
+    /// more than once. Heads of more fields than a word has bits are rare, and theirs beyond are looked at each time.
     selected: u64,
     /// In the same way, those whose values are known to need neither escapes nor masks unless the name does.
     plain: u64,
     /// There are more fields than bits.
     is_long: bool,
     few: Few<'a>,
-    /// Which there are of those that something is made of, as bits by their numbers, and the place of the first of each.
+    /// Which there are of those that something is made of, as bits by their numbers, and the place of the first of
+    /// each.
     has: u32,
     known: [u32; KNOWN],
     /// More than one `traceparent`.

@@ -89,7 +89,8 @@ fn room(message: &Message, body: &BodyPart<'_>, options: &RecordOptions) -> usiz
     head_room(message, options) + body.content.as_deref().map_or(0, room_for)
 }
 
-/// Of a head the usual fields take little, however long the others are: room that is not used has to be filled all the same.
+/// Of a head the usual fields take little, however long the others are: room that is not used has to be filled all
+/// the same.
 #[inline]
 pub(super) fn head_room(message: &Message, options: &RecordOptions) -> usize {
     let head_bytes = if options.headers.is_all() { message.head.raw().len() } else { 0 };

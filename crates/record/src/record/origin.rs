@@ -55,8 +55,8 @@ pub(super) enum Known {
     Traceparent,
     Forwarded,
     ForwardedFor,
-    /// The ids of requests, by precedence: the usual one, then what correlates several requests, then those of clouds and
-    /// frameworks.
+    /// The ids of requests, by precedence: the usual one, then what correlates several requests, then those of clouds
+    /// and frameworks.
     RequestId,
     CorrelationId,
     AmazonTraceId,
@@ -105,8 +105,8 @@ impl Known {
 }
 
 /// The client that the first proxy says it forwarded for, out of the first `Forwarded` field, else of the first
-/// `X-Forwarded-For`: a name of a node without its port, as it was written. "Each forwarded-element ... the first element in
-/// this list holds information added by the first proxy" (RFC 7239, section 4).
+/// `X-Forwarded-For`: a name of a node without its port, as it was written. "Each forwarded-element ... the first
+/// element in this list holds information added by the first proxy" (RFC 7239, section 4).
 fn forwarded_for<'a>(forwarded: Option<&'a [u8]>, x_forwarded_for: Option<&'a [u8]>) -> Option<Cow<'a, str>> {
     let node = forwarded.and_then(first_for).or_else(|| {
         let first = x_forwarded_for?.split(|&byte| byte == b',').next()?.trim_ascii();
@@ -174,8 +174,8 @@ fn value_of(text: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     }
 }
 
-/// Without port and brackets: "node = nodename [ ":" node-port ]", where an IPv6 address is in brackets. One without, which
-/// `X-Forwarded-For` has as a rule, has more colons than one.
+/// Without port and brackets: "node = nodename [ ":" node-port ]", where an IPv6 address is in brackets. One without,
+/// which `X-Forwarded-For` has as a rule, has more colons than one.
 fn node_name(node: &[u8]) -> &[u8] {
     if let Some(rest) = node.strip_prefix(b"[") {
         return rest.split(|&byte| byte == b']').next().unwrap_or(rest);
@@ -186,9 +186,9 @@ fn node_name(node: &[u8]) -> &[u8] {
     }
 }
 
-/// The ids of trace and parent out of a `traceparent` that is valid by the W3C's Trace Context, section 3.2: version, 32
-/// digits, 16 digits, flags, all in lower case, neither id zero. "If a higher version is detected, the implementation SHOULD
-/// try to parse it" as far as version 00 goes.
+/// The ids of trace and parent out of a `traceparent` that is valid by the W3C's Trace Context, section 3.2: version,
+/// 32 digits, 16 digits, flags, all in lower case, neither id zero. "If a higher version is detected, the
+/// implementation SHOULD try to parse it" as far as version 00 goes.
 pub(super) fn trace(value: &[u8]) -> Option<(&str, &str)> {
     let text = str::from_utf8(value).ok()?;
     let (version, rest) = (text.get(..2)?, text.get(2..)?);

@@ -1,15 +1,16 @@
 //! The line of a usual exchange in JSON, at once.
 //!
-//! Nearly all exchanges have a request for a path and a response with a status, and nothing that needs escapes, masks or a
-//! paragraph of the manual. Of their lines two thirds are always the same:
+//! Nearly all exchanges have a request for a path and a response with a status, and nothing that needs escapes, masks
+//! or a paragraph of the manual. Of their lines two thirds are always the same:
 //!
 //! ```text
 //!   "},"client":{"address":"  10.0.0.1  ","port":  51234  },"server":{"address":"  shop.example  ...
 //!   └─────── constant ──────┘          └ constant ┘       └────── constant ──────┘
 //! ```
 //!
-//! Here the constants are copied as they are, values are looked at once, and nothing is put together that is not written. What
-//! a line says is defined by [`Line`](super::parts::Line), to which every other exchange is left; a test compares the two.
+//! Here the constants are copied as they are, values are looked at once, and nothing is put together that is not
+//! written. What a line says is defined by [`Line`](super::parts::Line), to which every other exchange is left; a
+//! test compares the two.
 
 use std::borrow::Cow;
 use std::fmt;
