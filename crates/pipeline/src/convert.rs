@@ -112,6 +112,8 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// Once per packet: a call costs a twentieth of a conversion's instructions.
+    #[inline(always)]
     fn advance(&mut self) -> Result<Step, Error> {
         advance(&mut self.merge, self.files)
     }
