@@ -1,7 +1,5 @@
 //! 1xx.
 
-use serde_json::Value;
-
 use super::case::{Case, Client, answer};
 
 const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -44,12 +42,25 @@ pub(super) fn cases() -> Vec<Case> {
             &["continue", "no-body"],
             "417 instead of 100; the client does not send the body, and closes",
             |t| {
-                t.client(EXPECT).server(answer(417, "")).close(Client);
+                t.client(EXPECT).wait_ms(5).server(answer(417, "")).close(Client);
             },
-            &["PUT h/a 0 > 417 0 truncated (fin) high"],
+            &["PUT h/a 0 > 417 0 complete high notes=request-body-not-sent"],
         )
-        .gannet("to tshark a request that is not whole is none.")
-        .also(0, "/timing/server_ns", Value::Null),
+        .gannet("to tshark a request that is not whole is none."),
+        Case::talk(
+            "expect-refused-and-next",
+            &["continue", "no-body"],
+            "401 instead of 100; the client does not send the body, and asks again on the same connection",
+            |t| {
+                t.client(EXPECT).wait_ms(5).server(answer(401, "who?")).client(EXPECT);
+                t.wait_ms(5).server(CONTINUE).client("hello").server(answer(201, "made")).close(Client);
+            },
+            &[
+                "PUT h/a 0 > 401 4 complete high notes=request-body-not-sent",
+                "PUT h/a 5 > 201 4 complete high interim=100",
+            ],
+        )
+        .gannet("tshark takes the second request for the body of the first."),
         Case::talk(
             "continue-twice",
             &["continue"],

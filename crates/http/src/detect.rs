@@ -70,7 +70,9 @@ pub(crate) fn classify(bytes: &[u8], midstream: bool) -> Verdict {
     if bytes.len() >= PREFACE_LINE.len() && bytes.starts_with(PREFACE_LINE) {
         return Verdict::Http2;
     }
-    match (status_line(bytes), request_line(bytes)) {
+    // A request line may be cut before its `HTTP/1.1`.
+    let status = if midstream { status_start(bytes) } else { status_line(bytes) };
+    match (status, request_line(bytes)) {
         (Line::Yes, _) => Verdict::Response,
         (_, Line::Yes) => Verdict::Request,
         _ if !midstream && simple_line(bytes) => Verdict::Request,
@@ -177,6 +179,26 @@ pub(crate) fn status_start(bytes: &[u8]) -> Line {
         true => Line::Unsure,
         false => Line::No,
     }
+}
+
+/// Whether `bytes` begin with a method in common use and what a path or a URL begins with: what a body hardly begins with. They tell
+/// within [`REQUEST_MIN`] bytes.
+pub(crate) fn request_start(bytes: &[u8]) -> Line {
+    let mut line = Line::No;
+    for method in COMMON {
+        let (name, rest) = bytes.split_at(method.len().min(bytes.len()));
+        if name != &method[..name.len()] {
+            continue;
+        }
+        for target in [&b" /"[..], b" http://"] {
+            match rest.len() >= target.len() {
+                true if rest.starts_with(target) => return Line::Yes,
+                false if target.starts_with(rest) => line = Line::Unsure,
+                _ => {}
+            }
+        }
+    }
+    line
 }
 
 /// Whether `bytes` begin with `method SP target SP HTTP/1.x`.
@@ -351,6 +373,8 @@ const COMMON: &[&[u8]] =
     &[b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
 /// The longest of them, in bytes.
 const COMMON_MAX: usize = 7;
+/// What [`request_start`] needs at most: `OPTIONS http://`.
+pub(crate) const REQUEST_MIN: usize = COMMON_MAX + 8;
 /// The first line of the 24 bytes that open an HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -455,6 +479,33 @@ mod tests {
             let text = bytes.escape_ascii();
             assert_eq!(find_start(Role::Requests, bytes, of_line, of_segment), found, "{text}");
         }
+    }
+
+    #[test]
+    fn the_version_of_a_request_line_that_was_cut_is_no_status_line() {
+        assert_eq!(classify(b"HTTP/1.1\r\nHost: a\r\n\r\n", true), Verdict::Other);
+        assert_eq!(classify(b"HTTP/1.1", true), Verdict::Unsure);
+        assert_eq!(classify(b"HTTP/1.1 200\r\n", true), Verdict::Response);
+    }
+
+    #[test]
+    fn requests_are_known_by_their_first_bytes() {
+        for (whole, line) in [
+            (&b"GET /"[..], Line::Yes),
+            (b"OPTIONS http://", Line::Yes),
+            (b"PATCH /x", Line::Yes),
+            (b"GET  /", Line::No),
+            (b"GETX /", Line::No),
+            (b"PUT https://", Line::No),
+            (b"x", Line::No),
+        ] {
+            assert_eq!(request_start(whole), line);
+            for len in 0..whole.len().min(REQUEST_MIN) {
+                let prefix = request_start(&whole[..len]);
+                assert!(prefix == Line::Unsure || prefix == line, "{}", whole[..len].escape_ascii());
+            }
+        }
+        assert!(COMMON.iter().all(|method| method.len() <= COMMON_MAX));
     }
 
     #[test]

@@ -53,7 +53,9 @@ impl Kept {
 /// The trailer section of a chunked body (RFC 9112, section 7.1.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trailers {
+    /// Their bytes, and behind them the values that were folded.
     raw: Box<[u8]>,
+    len: usize,
     fields: Box<[Field]>,
     /// They were longer than the limit of a head, or had more fields: those beyond are missing here.
     pub cut: bool,
@@ -62,7 +64,7 @@ pub struct Trailers {
 impl Trailers {
     /// From its parts. Ranges that lie outside of `raw` read as empty.
     pub fn new(raw: Box<[u8]>, fields: Box<[Field]>) -> Self {
-        Self { raw, fields, cut: false }
+        Self { len: raw.len(), raw, fields, cut: false }
     }
 
     fn memory(&self) -> usize {
@@ -71,7 +73,7 @@ impl Trailers {
 
     /// The bytes as they were on the wire, without the empty line.
     pub fn raw(&self) -> &[u8] {
-        &self.raw
+        self.raw.get(..self.len).unwrap_or_default()
     }
 
     /// Names and values in order.
@@ -153,9 +155,10 @@ impl Keep {
     fn take_all(&mut self, max_fields: usize) -> Box<Kept> {
         let keep = std::mem::take(self);
         let trailers = (!keep.trailers.is_empty()).then(|| {
-            let (fields, dropped) = parse::trailers(&keep.trailers, max_fields);
-            let cut = keep.trailers_cut || dropped;
-            Box::new(Trailers { raw: keep.trailers.into(), fields, cut })
+            let (len, mut raw) = (keep.trailers.len(), keep.trailers);
+            let (fields, unfolded, dropped) = parse::trailers(&raw, max_fields);
+            raw.extend_from_slice(&unfolded);
+            Box::new(Trailers { raw: raw.into(), len, fields, cut: keep.trailers_cut || dropped })
         });
         Box::new(Kept { body: keep.body, trailers, oddities: keep.oddities })
     }

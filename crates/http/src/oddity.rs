@@ -55,6 +55,8 @@ oddities! {
     ODD_VERSION = 18, "odd-version";
     /// The parts of the start line are separated by more than a blank, or by something else, or there are blanks behind them.
     ODD_BLANKS = 19, "odd-blanks";
+    /// Of a request that asked whether to send its body (`Expect: 100-continue`): it was answered without that, and did not send it.
+    BODY_NOT_SENT = 20, "body-not-sent";
 }
 
 impl Oddities {

@@ -478,6 +478,23 @@ impl Http1 {
         self.switched.take().map(|exchange| *exchange)
     }
 
+    /// If the request under way was answered instead of continued, as its client had asked to be before it sends the body, that need not
+    /// come: the client goes on with another request, or closes. "A client that receives a 417 ... SHOULD repeat that request without
+    /// a 100-continue expectation" (RFC 9110, section 10.1.1), and may do so on the same connection.
+    #[cold]
+    fn perhaps_refused(&mut self) {
+        let Some(open) = self.early.as_ref().or(self.current.as_ref()) else { return };
+        let continued = open.answer.interim.iter().any(|interim| interim.status == 100);
+        let asks = |request: &Part| {
+            let expects = request.head.field("expect").unwrap_or_default();
+            expects.trim_ascii().eq_ignore_ascii_case(b"100-continue")
+        };
+        let request = open.request.as_ref().filter(|request| request.fate == Fate::UnderWay);
+        if !continued && request.is_some_and(asks) {
+            self.stream(self.client).body_may_not_come();
+        }
+    }
+
     fn stream(&mut self, from: Peer) -> &mut Stream {
         &mut self.streams[from as usize]
     }
@@ -507,6 +524,12 @@ impl Http1 {
     /// A direction has ended, in order or not: what is under way gets no further.
     fn cut<S: Sink>(&mut self, context: &mut Context<'_, S>, from: Peer, in_order: bool, now: Moment) {
         let config = context.config;
+        if from == self.client {
+            self.perhaps_refused();
+            if self.stream(from).body_has_not_come() {
+                self.over(context, from, Fate::Whole, now);
+            }
+        }
         match self.stream(from).cut(config) {
             Cut::Nothing => {}
             Cut::Head(half) => self.half_head(context, from, half, Fate::Cut, now),

@@ -337,17 +337,40 @@ pub(crate) fn simple_response() -> Parsed {
     Parsed { head: Head::new(&[], StartLine::SimpleResponse, &[]), framing: Framing::default() }
 }
 
-/// The fields of a trailer section, and whether there were more.
-pub(crate) fn trailers(raw: &[u8], max_fields: usize) -> (Box<[Field]>, bool) {
+/// The fields of a trailer section, the values of those that were folded, which are meant to stand behind its bytes, and whether there
+/// were more fields.
+pub(crate) fn trailers(raw: &[u8], max_fields: usize) -> (Box<[Field]>, Vec<u8>, bool) {
     let mut fields: Vec<Field> = Vec::new();
-    let mut dropped = false;
+    let mut unfolded: Vec<u8> = Vec::new();
+    // A field that is dropped takes its further lines with it.
+    let (mut dropped, mut open) = (false, false);
     for (line, _) in (Lines { raw, at: 0 }) {
         let bytes = &raw[line.clone()];
-        if let ([b' ' | b'\t', ..], Some(last)) = (bytes, fields.last_mut()) {
-            // A continuation, as in a head.
-            last.value.end = trim_end(raw, line).end.max(last.value.end as usize) as u32;
+        if let ([b' ' | b'\t', ..], true) = (bytes, open) {
+            let (Some(field), more) = (fields.last_mut(), bytes.trim_ascii()) else { continue };
+            let value = usize_range(&field.value);
+            if more.is_empty() {
+                continue;
+            }
+            if value.is_empty() {
+                field.value = to_u32(trim_end(raw, trim_start(raw, line)));
+                continue;
+            }
+            // As in a head. What was folded before is at the end already.
+            let start = match value.start.checked_sub(raw.len()) {
+                Some(_) => value.start,
+                None => {
+                    let start = raw.len() + unfolded.len();
+                    unfolded.extend_from_slice(&raw[value]);
+                    start
+                }
+            };
+            unfolded.push(b' ');
+            unfolded.extend_from_slice(more);
+            field.value = to_u32(start..raw.len() + unfolded.len());
             continue;
         }
+        open = false;
         let Some(colon) = memchr::memchr(b':', bytes) else { continue };
         if fields.len() >= max_fields {
             dropped = true;
@@ -356,8 +379,9 @@ pub(crate) fn trailers(raw: &[u8], max_fields: usize) -> (Box<[Field]>, bool) {
         let name = trim_end(raw, line.start..line.start + colon);
         let value = trim_end(raw, trim_start(raw, line.start + colon + 1..line.end));
         fields.push(Field { name: to_u32(name), value: to_u32(value) });
+        open = true;
     }
-    (fields.into(), dropped)
+    (fields.into(), unfolded, dropped)
 }
 
 /// Whether a line ends in LF alone.

@@ -26,9 +26,9 @@ pub struct Tunnel {
     pub first: Timestamp,
     /// When the last packet of the connection was seen.
     pub last: Timestamp,
-    /// Bytes that the client sent.
+    /// Bytes that the client sent; those that were not captured are counted.
     pub client_bytes: u64,
-    /// Bytes that the server sent.
+    /// Bytes that the server sent, likewise.
     pub server_bytes: u64,
     /// The frames of client and server, if it was WebSocket.
     pub websocket: Option<[WebSocketFrames; 2]>,
@@ -181,11 +181,15 @@ impl TunnelState {
 
     /// The connection is over. The exchange that switched, and the tunnel's bytes that were not delivered.
     pub(crate) fn close(mut self, flow: &Flow, reason: CloseReason, now: Moment) -> (Option<Exchange>, u64) {
-        let bytes = Peer::BOTH.map(|sender| {
+        let since = |sender: Peer, bytes: u64| bytes.saturating_sub(self.before[sender as usize]);
+        let captured = Peer::BOTH.map(|sender| {
             let stream = flow.stream(sender);
             let on_wire = stream.bytes.saturating_sub(stream.retransmitted_bytes);
-            on_wire.saturating_sub(self.before[sender as usize]).max(self.delivered[sender as usize])
+            since(sender, on_wire).max(self.delivered[sender as usize])
         });
+        // By their places in the stream: of a flow that nobody wants more of, a segment behind its turn counts as one sent again.
+        let bytes =
+            Peer::BOTH.map(|sender| since(sender, flow.stream_len(sender)).max(captured[sender as usize]));
         let client = self.client as usize;
         let tunnel = Tunnel {
             protocol: self.protocol,
@@ -202,7 +206,7 @@ impl TunnelState {
             exchange.tunnel = Some(Box::new(tunnel));
         }
         let delivered: u64 = self.delivered.iter().sum();
-        (self.exchange, bytes.iter().sum::<u64>().saturating_sub(delivered))
+        (self.exchange, captured.iter().sum::<u64>().saturating_sub(delivered))
     }
 
     /// Looks at the first bytes of a tunnel of which it is not known what it is.

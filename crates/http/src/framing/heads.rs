@@ -10,8 +10,8 @@ use crate::parse::{self, Parsed, Role};
 use crate::{HeadExtent, HttpConfig};
 
 impl Stream {
-    /// Behind a head after which there is a body or the next head: a body does not begin like a status line. That may take bytes of
-    /// several segments to tell; `start` is the offset of `rest`.
+    /// Behind a head after which there is a body or the next head: a body does not begin like a status line, and hardly like a request
+    /// line. That may take bytes of several segments to tell; `start` is the offset of `rest`.
     #[cold]
     pub(super) fn perhaps(
         &mut self,
@@ -25,11 +25,20 @@ impl Stream {
             self.buffer.clear();
         }
         let had = self.buffer.len();
-        let more = rest.len().min(detect::STATUS_MIN.saturating_sub(had));
+        let (most, looks_like): (_, fn(&[u8]) -> Line) = match self.role {
+            Role::Requests => (detect::REQUEST_MIN, detect::request_start),
+            Role::Responses => (detect::STATUS_MIN, detect::status_start),
+        };
+        let more = rest.len().min(most.saturating_sub(had));
         self.buffer.extend_from_slice(&rest[..more]);
-        // No chunk begins like this, in whatever way it goes on.
-        let no_chunk = otherwise == Otherwise::Chunks && rest.first() == Some(&b'H');
-        let line = if no_chunk { Line::Yes } else { detect::status_start(&self.buffer) };
+        let line = if otherwise == Otherwise::Chunks {
+            // What is no digit begins no chunk, in whatever way it goes on.
+            let first = rest.first().filter(|first| !first.is_ascii_hexdigit());
+            let head = first.is_some_and(|first| looks_like(&[*first]) != Line::No);
+            if head { Line::Yes } else { Line::No }
+        } else {
+            looks_like(&self.buffer)
+        };
         if line == Line::Unsure {
             let begun = self.begun.get_or_insert_with(|| Box::new(Progress::new(start, at)));
             (begun.end, begun.last) = (start + more as u64, at.seen.time);
@@ -40,6 +49,7 @@ impl Stream {
         self.buffer.truncate(had);
         if line == Line::Yes {
             self.phase = if self.begun.is_some() { Phase::Begun } else { Phase::Idle };
+            self.keep.oddities.add_if(self.role == Role::Requests, Oddities::BODY_NOT_SENT);
             return Some(Event::End);
         }
         self.phase = match otherwise {
@@ -77,6 +87,30 @@ impl Stream {
             return Some(event);
         }
         None
+    }
+
+    /// The body under way may never come, although the head states its length: the client asked whether to send it, and has been
+    /// answered instead. Nothing happens if some of it has come.
+    #[cold]
+    pub(crate) fn body_may_not_come(&mut self) {
+        self.otherwise = match self.phase {
+            Phase::Counted { left } if self.message.end == self.message.body => Otherwise::Length(left),
+            Phase::Chunked(Chunk::START) => Otherwise::Chunks,
+            _ => return,
+        };
+        self.phase = Phase::Perhaps;
+    }
+
+    /// The body that might not come has not come at all: the message is over. False if it is no such message.
+    #[cold]
+    pub(crate) fn body_has_not_come(&mut self) -> bool {
+        let not_come =
+            self.role == Role::Requests && matches!(self.phase, Phase::Perhaps) && self.begun.is_none();
+        if not_come {
+            self.keep.oddities.add(Oddities::BODY_NOT_SENT);
+            self.phase = Phase::Idle;
+        }
+        not_come
     }
 
     /// What could have been the next head will not be told from a body any more: it is the body.

@@ -3,7 +3,7 @@
 use super::{Phase, Stream};
 use crate::HttpConfig;
 use crate::body::{Chunk, Otherwise};
-use crate::parse::Parsed;
+use crate::parse::{Parsed, Role};
 
 /// What missing bytes have led to.
 #[derive(Debug)]
@@ -49,7 +49,14 @@ pub(crate) struct Half {
 impl Stream {
     /// Takes a hole of `len` bytes.
     pub(crate) fn gap(&mut self, len: u64, limits: &HttpConfig) -> AfterGap {
+        let begun = if self.begun.is_some() { self.buffer.len() as u64 } else { 0 };
         self.decide_for_body();
+        if let (Role::Requests, Phase::Perhaps, Otherwise::Length(left)) =
+            (self.role, &self.phase, self.otherwise)
+        {
+            // What its client should have sent is more likely than what it should not.
+            self.phase = Phase::Counted { left: left.saturating_sub(begun) };
+        }
         let after = self.after_gap(len, limits);
         let within = match (&after, &self.phase) {
             (AfterGap::Inside | AfterGap::End, _) => len,

@@ -296,6 +296,7 @@ impl Http1 {
         let request_under_way = open.request.as_ref().is_some_and(|request| request.fate == Fate::UnderWay);
         if request_under_way {
             self.early = Some(open);
+            self.perhaps_refused();
         } else {
             self.emit_answered(context, open, now);
         }

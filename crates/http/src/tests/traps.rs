@@ -313,6 +313,82 @@ fn methods_that_nobody_knows() {
 }
 
 #[test]
+fn a_body_that_was_asked_about_and_refused_need_not_come() {
+    const NO: &str = "HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\nno";
+    let ask = |length: &str| format!("PUT /a HTTP/1.1\r\nExpect: 100-Continue\r\n{length}\r\n\r\n");
+    let seen = |length: &str, refusal: &str, next: &[u8], size: usize| {
+        let mut lane = Lane::new();
+        lane.client(ask(length));
+        for piece in refusal.as_bytes().chunks(size) {
+            lane.server(piece);
+        }
+        for piece in next.chunks(size) {
+            lane.client(piece);
+        }
+        lane.server(OK).finish()
+    };
+    for size in [1, 2, 5, 1_000] {
+        for length in ["Content-Length: 9", "Content-Length: 5000", "Transfer-Encoding: chunked"] {
+            let exchanges = seen(length, NO, b"PUT /b HTTP/1.1\r\n\r\n", size);
+            assert_eq!(
+                lines(&exchanges),
+                ["PUT /a 0 > 401 2 complete", "PUT /b 0 > 200 5 complete"],
+                "{length}"
+            );
+            let request = exchanges[0].request.as_ref().unwrap();
+            assert_eq!(names(request.oddities), ["body-not-sent"]);
+            assert_eq!((request.last, exchanges[0].untrusted.any()), (request.head_end, false));
+            assert!(exchanges[0].timing.server.is_some(), "the server had all that it waited for");
+        }
+        // It comes all the same, whatever it begins with.
+        let bodies = ["PUT x/123", "GGGGGGGGG", "GET  /a b", "P\r\nOST / ", "OPTIONS h"];
+        for body in bodies {
+            let sent = [body.as_bytes(), b"GET /b HTTP/1.1\r\n\r\n"].concat();
+            let exchanges = seen("Content-Length: 9", NO, &sent, size);
+            assert_eq!(
+                lines(&exchanges)[1..],
+                ["GET /b 0 > 200 5 complete"],
+                "{body} {:?} {size}",
+                lines(&exchanges)
+            );
+            assert!(exchanges[0].request.as_ref().unwrap().oddities.is_empty());
+        }
+        for chunks in ["D\r\nDELETE / HTTP\r\n0\r\n\r\n", "d;e=1\r\nDELETE / HTTP\r\n0\r\n\r\n"] {
+            let sent = [chunks.as_bytes(), b"GET /b HTTP/1.1\r\n\r\n"].concat();
+            let exchanges = seen("Transfer-Encoding: chunked", NO, &sent, size);
+            assert_eq!(lines(&exchanges)[0], "PUT /a 13 > 401 2 complete", "{size}");
+            assert_eq!(lines(&exchanges)[1], "GET /b 0 > 200 5 complete", "{size}");
+        }
+        // Continued: then it has to come.
+        let continued = format!("HTTP/1.1 100 C\r\n\r\n{NO}");
+        let exchanges = seen("Content-Length: 9", &continued, b"GET /b HT", size);
+        assert_eq!(lines(&exchanges)[0], "PUT /a 9 > 401 2 complete", "{size}");
+    }
+    // The end of the connection, or what is missing, instead of the next request.
+    let open = |close: bool| {
+        let mut lane = Lane::new();
+        lane.client(ask("Content-Length: 9"));
+        if close {
+            lane.server("HTTP/1.1 417 No\r\n\r\nno").fin(SERVER)
+        } else {
+            lane.server(NO)
+        };
+        lane
+    };
+    for close in [false, true] {
+        for reset in [CloseReason::Finished, CloseReason::Reset { by: CLIENT }, CloseReason::EndOfInput] {
+            let mut lane = open(close);
+            let exchanges = lane.close(reset).taken();
+            let status = if close { 417 } else { 401 };
+            assert_eq!(lines(&exchanges), [format!("PUT /a 0 > {status} 2 complete")], "{reset:?}");
+        }
+    }
+    let mut lane = open(false);
+    let exchanges = lane.client("P").gap(CLIENT, 8).client("GET /b HTTP/1.1\r\n\r\n").server(OK).finish();
+    assert_eq!(lines(&exchanges), ["PUT /a 9 > 401 2 complete", "GET /b 0 > 200 5 complete"]);
+}
+
+#[test]
 fn trailers_are_kept() {
     let body = "3\r\nabc\r\n0\r\nX-Sum: 17\r\nGrpc-Status:0\r\n more\r\nno field\r\n\r\n";
     let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
@@ -325,8 +401,18 @@ fn trailers_are_kept() {
         let exchanges = lane.taken();
         let trailers = exchanges[0].response.as_ref().unwrap().trailers.as_ref().unwrap();
         assert_eq!(trailers.field("x-sum"), Some(&b"17"[..]));
-        assert_eq!(trailers.field("grpc-status"), Some(&b"0\r\n more"[..]));
+        assert_eq!(trailers.field("grpc-status"), Some(&b"0 more"[..]));
+        assert_eq!(trailers.raw(), b"X-Sum: 17\r\nGrpc-Status:0\r\n more\r\nno field\r\n");
         assert_eq!((trailers.fields().count(), trailers.cut), (2, false));
+    }
+    for (raw, value) in
+        [("A: b\r\n\tc  \r\n \r\n  d\r\n", "b c d"), ("A:\r\n b\r\n", "b"), ("A: b\r\n \r\n", "b")]
+    {
+        let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{raw}Z: z\r\n\r\n");
+        let exchanges = Lane::new().client(GET).server(response).finish();
+        let trailers = exchanges[0].response.as_ref().unwrap().trailers.as_ref().unwrap();
+        let fields: Vec<_> = trailers.fields().map(|(_, value)| value).collect();
+        assert_eq!(fields, [value.as_bytes(), b"z"], "{raw}");
     }
     let config = HttpConfig { max_head_bytes: 60, max_fields: 1, ..HttpConfig::default() };
     let many = "X: y\r\n".repeat(100);
