@@ -231,6 +231,7 @@ fn message(head: Head, body_bytes: u64, first: u64, last: u64) -> Message {
         first: Timestamp(first),
         head_end: Timestamp(first),
         last: Timestamp(last),
+        last_seen: true,
         body_bytes,
         wire_bytes,
         complete: true,

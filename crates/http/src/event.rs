@@ -78,6 +78,8 @@ pub struct MessageEvent<'a> {
     pub first: Timestamp,
     pub head_end: Timestamp,
     pub last: Timestamp,
+    /// [`Message::last_seen`].
+    pub last_seen: bool,
     /// The packet that ended it.
     pub now: Moment,
 }
@@ -152,6 +154,7 @@ impl MessageEvent<'_> {
             first: self.first,
             head_end: self.head_end,
             last: self.last,
+            last_seen: self.last_seen,
             body_bytes: self.body_bytes,
             wire_bytes: self.wire_bytes,
             complete: self.complete,

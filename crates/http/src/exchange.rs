@@ -308,6 +308,8 @@ pub struct Message {
     pub head_end: Timestamp,
     /// When its last byte was; for a message that is cut off, the last byte seen.
     pub last: Timestamp,
+    /// Its last byte was seen: it is complete, and that byte is not missing.
+    pub last_seen: bool,
     /// Bytes of the body on the wire after removing the chunk framing, gaps inside it included.
     pub body_bytes: u64,
     /// Bytes of the whole message on the wire: head, body, framing.

@@ -63,6 +63,7 @@ pub fn message(head: Head, body: u64, first: u64, last: u64) -> Message {
         first: Timestamp(FIRST + first),
         head_end: Timestamp(FIRST + first),
         last: Timestamp(FIRST + last),
+        last_seen: true,
         body_bytes: body,
         wire_bytes,
         complete: true,

@@ -83,6 +83,7 @@ fn message(head: Head, body_bytes: u64, first: u64, last: u64) -> Message {
         first: Timestamp(FIRST + first),
         head_end: Timestamp(FIRST + first),
         last: Timestamp(FIRST + last),
+        last_seen: true,
         body_bytes,
         wire_bytes: body_bytes,
         complete: true,

@@ -258,6 +258,7 @@ pub(super) fn message<'a>(
         first: part.at.first,
         head_end: part.at.head_end,
         last: part.at.last,
+        last_seen: part.fate == Fate::Whole && !part.at.last_missing,
         now,
     }
 }
@@ -276,6 +277,7 @@ impl Part {
             first: self.at.first,
             head_end: self.at.head_end,
             last: self.at.last,
+            last_seen: self.fate == Fate::Whole && !self.at.last_missing,
             body_bytes: self.at.body_bytes,
             wire_bytes: self.at.wire_bytes(),
             complete: self.fate == Fate::Whole,

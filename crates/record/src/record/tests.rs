@@ -130,7 +130,7 @@ fn an_orphan_response_has_no_request() {
         r#""server_rtt_ns":null,"client_rtt_ns":null,"network_estimate_ns":null,"syn_ns":null,"#,
         r#""synack_ns":null,"hs_ack_ns":null,"req_first_ns":null,"req_hdr_end_ns":null,"req_last_ns":null,"#,
         r#""interim":[],"resp_first_ns":1795255872123456800,"resp_hdr_end_ns":1795255872123456800,"#,
-        r#""resp_last_ns":null},"#,
+        r#""resp_last_ns":1795255872123456801},"#,
         r#""tcp":{"retransmitted":0,"client_retransmitted":0,"server_retransmitted":0,"out_of_order":0,"#,
         r#""gap_bytes":0,"zero_windows":0,"zero_window_ns":0},"#,
         r#""gannet":{"id":"AAAAAAAAAAAAAAAAAAAAAAAAAA-3","state":"orphan-response","reason":"unsolicited","#,

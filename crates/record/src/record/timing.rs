@@ -1,6 +1,6 @@
 //! When things happened, and how long they took.
 
-use gannet_http::{Exchange, Interim};
+use gannet_http::{Exchange, Interim, Message};
 use gannet_packet::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -49,8 +49,10 @@ impl<'a> Times<'a> {
         let nanos = |time: Option<Timestamp>| time.map(|time| time.0);
         let request_first = request.as_ref().map(|message| message.first.0);
         let response_first = response.as_ref().map(|message| message.first.0);
-        // A last byte that was not seen, or is missing, ends no duration: it has no time either.
-        let last = |first: Option<u64>, duration: Option<u64>| first?.checked_add(duration?);
+        // The last byte may have come before the first: then there is no duration, and there are both times.
+        let last = |message: &Option<Message>| {
+            message.as_ref().filter(|message| message.last_seen).map(|message| message.last.0)
+        };
         Self {
             connect_ns: timing.connect,
             connect_server_ns: timing.handshake.responder_ns(),
@@ -69,11 +71,11 @@ impl<'a> Times<'a> {
             hs_ack_ns: nanos(timing.handshake.ack()),
             req_first_ns: request_first,
             req_hdr_end_ns: request.as_ref().map(|message| message.head_end.0),
-            req_last_ns: last(request_first, timing.send),
+            req_last_ns: last(request),
             interim: List(Interims(&exchange.interim)),
             resp_first_ns: response_first,
             resp_hdr_end_ns: response.as_ref().map(|message| message.head_end.0),
-            resp_last_ns: last(response_first, timing.receive),
+            resp_last_ns: last(response),
         }
     }
 }
