@@ -140,8 +140,8 @@ impl Part {
         Asked { method: self.method, upgrade: self.upgrade }
     }
 
-    /// It answers a HEAD, which nobody knew when it came. What was taken for its body is given back: it was behind a hole, and of
-    /// a message whose head is in there.
+    /// It answers a HEAD, which nobody knew when it came. What was taken for its body is given back: it was behind a
+    /// hole, and of a message whose head is in there.
     pub(super) fn end_with_head(&mut self) -> Option<Box<Kept>> {
         let whole_head = self.at.body > self.at.start;
         if self.fate != Fate::UnderWay && whole_head && self.at.end >= self.at.body {

@@ -1,9 +1,10 @@
 //! The window of a client: how many requests it keeps under way.
 //!
-//! A client that has once sent a request before it had the answers to those before is not believed to take turns. Most of these keep a
-//! fixed number of requests under way, and send the next one for each answer. How many is seen while the count holds, as the most
-//! that it ever had under way when it sent one. After a loss, of which nobody knows how many messages were in it, both ends bound by how much
-//! the requests and responses behind it are shifted against one another:
+//! A client that has once sent a request before it had the answers to those before is not believed to take turns.
+//! Most of these keep a fixed number of requests under way, and send the next one for each answer. How many is seen
+//! while the count holds, as the most that it ever had under way when it sent one. After a loss, of which nobody
+//! knows how many messages were in it, both ends bound by how much the requests and responses behind it are shifted
+//! against one another:
 //!
 //! ```text
 //!   requests     q0  q1  q2  q3          response j answers request j + shift:
@@ -11,9 +12,10 @@
 //!                                          not so early that more than the window is under way
 //! ```
 //!
-//! The first bound needs nobody's word, and is reached when the server has answered all that it has; the second is reached when
-//! the client has filled its window. Where they meet there is one shift left, and the count holds from there on. Until then responses wait,
-//! some of them at most. What is paired so rests on a habit, and has the second confidence, as all that follows it.
+//! The first bound needs nobody's word, and is reached when the server has answered all that it has; the second is
+//! reached when the client has filled its window. Where they meet there is one shift left, and the count holds from
+//! there on. Until then responses wait, some of them at most. What is paired so rests on a habit, and has the second
+//! confidence, as all that follows it.
 
 use std::ops::Range;
 
@@ -30,8 +32,8 @@ pub(super) struct Window {
     reached: u32,
 }
 
-/// Requests with no hole between them, by their places among those pending, and how many of the responses that wait were sent by
-/// a server that had nothing behind them.
+/// Requests with no hole between them, by their places among those pending, and how many of the responses that wait
+/// were sent by a server that had nothing behind them.
 struct Run {
     requests: Range<usize>,
     answers: usize,
@@ -47,8 +49,8 @@ impl Window {
 }
 
 impl Http1 {
-    /// Takes note of a request that is about to be among those pending, others being under way, while the count holds. Its client
-    /// `had` so much of the server.
+    /// Takes note of a request that is about to be among those pending, others being under way, while the count
+    /// holds. Its client `had` so much of the server.
     pub(super) fn learn_window(&mut self, had: u64) {
         // Of what it had not received by then some has been paired already.
         if had >= self.witness.answered_to {
@@ -57,8 +59,8 @@ impl Http1 {
         }
     }
 
-    /// What becomes of a response of which its client's window does not say yet which request it answers. It is the first of those that wait,
-    /// or none does.
+    /// What becomes of a response of which its client's window does not say yet which request it answers. It is the
+    /// first of those that wait, or none does.
     pub(super) fn by_window(&self, answer: &Answer, force: bool) -> Resolution {
         let waits = !force && self.waiting.len() < WAITING_MAX && self.has_window(answer);
         if waits { Resolution::Wait } else { Resolution::Orphan }
@@ -71,7 +73,8 @@ impl Http1 {
             && answer.part.losses.server == self.losses.server
     }
 
-    /// Decides which of the responses that wait answer which of the requests pending, if a client's window leaves one way.
+    /// Decides which of the responses that wait answer which of the requests pending, if a client's window leaves one
+    /// way.
     pub(super) fn fit_window(&mut self) {
         let Some(front) = self.waiting.front() else { return };
         if front.decided.is_some() || !self.has_window(front) {
@@ -136,9 +139,9 @@ impl Http1 {
     }
 }
 
-/// So often the most requests have to have been under way before they are taken for the window: one that is too small leaves
-/// a way that is wrong.
+/// So often the most requests have to have been under way before they are taken for the window: one that is too small
+/// leaves a way that is wrong.
 const REACHED_MIN: u32 = 6;
-/// Responses that wait for the shift to be known. A window of some requests shows it within a few of them; beyond that a
-/// server may have a queue that it never comes to the end of, and it does not show at all.
+/// Responses that wait for the shift to be known. A window of some requests shows it within a few of them; beyond
+/// that a server may have a queue that it never comes to the end of, and it does not show at all.
 const WAITING_MAX: usize = 32;

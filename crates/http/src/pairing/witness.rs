@@ -1,7 +1,8 @@
 //! Which request a response answers: by their count, and where the count is lost by what TCP acknowledges.
 //!
-//! Responses come in the order of their requests (RFC 9112, section 9.3.2), so the n-th final response answers the n-th request.
-//! A hole of unknown content in either stream ends that. What is left are the acknowledgements, two for each exchange:
+//! Responses come in the order of their requests (RFC 9112, section 9.3.2), so the n-th final response answers the
+//! n-th request. A hole of unknown content in either stream ends that. What is left are the acknowledgements, two for
+//! each exchange:
 //!
 //! ```text
 //!   client   s ── request ── e                 s' ─ next request
@@ -12,11 +13,12 @@
 //!            ┊    │ before A                   ┊
 //! ```
 //!
-//! `A` is the acknowledgement number of the segment with the response's first byte, `B` that of the request's. Both bound
-//! from above what the sender knew: a response was sent when its server had the first byte of its request, hence
-//! **`s < A`**; and a client that had had a byte of a response before it sent a request was not answered by that response,
-//! hence **`B <= o`**. No assumption is in these two. Where the capture has only a later sending of the request, its `B` may be
-//! too large; a response with `s < A` was sent after the first one, so its `o` bounds `B`.
+//! `A` is the acknowledgement number of the segment with the response's first byte, `B` that of the request's. Both
+//! bound from above what the sender knew: a response was sent when its server had the first byte of its request,
+//! hence **`s < A`**; and a client that had had a byte of a response before it sent a request was not answered by
+//! that response, hence **`B <= o`**. No assumption is in these two. Where the capture has only a later sending of
+//! the request, its `B` may be too large; a response with `s < A` was sent after the first one, so its `o` bounds
+//! `B`.
 //!
 //! They leave a choice among requests that were under way together. One more fact narrows it, and it is about the
 //! client: it takes **turns**. A turn is what it sends without having received anything in between: one request, or
@@ -29,35 +31,41 @@
 //!   server   │ r1      │ r2 r3 r4 │ r5 ...
 //! ```
 //!
-//! Whatever is missing in one piece, the count holds in the next: the first response at `B` or behind it answers the request
-//! that opens the turn, unless a hole in between has room for another. Within a piece the count holds from the front up to the
-//! first hole, and from the back down to the last one, once the turn is over; between holes it does if as many answers are
-//! missing as there are holes, since a hole between two messages has at least one in it. A client that has never sent two
-//! requests at once has the answer to a request whose end the server has acknowledged and nothing behind it. What is not decided
-//! by all this is not paired: the response is reported alone, and so is the request.
+//! Whatever is missing in one piece, the count holds in the next: the first response at `B` or behind it answers the
+//! request that opens the turn, unless a hole in between has room for another. Within a piece the count holds from
+//! the front up to the first hole, and from the back down to the last one, once the turn is over; between holes it
+//! does if as many answers are missing as there are holes, since a hole between two messages has at least one in it.
+//! A client that has never sent two requests at once has the answer to a request whose end the server has
+//! acknowledged and nothing behind it. What is not decided by all this is not paired: the response is reported alone,
+//! and so is the request.
 //!
-//! Whether a client takes turns is seen while the count holds, in [`Witness::learn`]: a request that opens a turn has the answer
-//! before it, whole, or it does not. One that once did not is not believed any more; after a loss its requests get an answer only
-//! where a single one can have it, or where the number that it keeps under way leaves one way ([`super::window`]). That it did not shows in three more ways: a request comes with a `B` that ends nothing it waits for,
-//! while the count holds ([`Http1::opens_turn`]); its `B` lies in the middle of a response; a server that had nothing of it goes
-//! on answering ([`Http1::heed`]); and a turn behind a loss has more responses than requests, or fewer, and none of them in a hole: so of a
-//! client that sends several requests at once a turn is paired when it is over. Where the turns of such a client do add up, that is no
-//! proof: the confidence is the second one. A client that always has as many requests under way looks like one that takes turns once its
-//! first ones are lost, with every answer one turn off. So what is paired on the word of a client that was not seen to take turns,
-//! of one request or of several as it does, has the lowest [`Confidence`] and is marked. Of a connection that was joined that is the
-//! first pair alone, as long as it goes on one request, one response: see [`Http1::goes_by_turns`]. Two things need nobody's word: where
-//! everything under way is known, which [`super::unseen`] sees to, one response is left for each request; and so it is in a
-//! turn whose responses and requests, seen and missing, are as many ([`super::turn`]).
+//! Whether a client takes turns is seen while the count holds, in [`Witness::learn`]: a request that opens a turn has
+//! the answer before it, whole, or it does not. One that once did not is not believed any more; after a loss its
+//! requests get an answer only where a single one can have it, or where the number that it keeps under way leaves one
+//! way ([`super::window`]). That it did not shows in three more ways: a request comes with a `B` that ends nothing it
+//! waits for, while the count holds ([`Http1::opens_turn`]); its `B` lies in the middle of a response; a server that
+//! had nothing of it goes on answering ([`Http1::heed`]); and a turn behind a loss has more responses than requests,
+//! or fewer, and none of them in a hole: so of a client that sends several requests at once a turn is paired when it
+//! is over. Where the turns of such a client do add up, that is no proof: the confidence is the second one. A client
+//! that always has as many requests under way looks like one that takes turns once its first ones are lost, with
+//! every answer one turn off. So what is paired on the word of a client that was not seen to take turns, of one
+//! request or of several as it does, has the lowest [`Confidence`] and is marked. Of a connection that was joined
+//! that is the first pair alone, as long as it goes on one request, one response: see [`Http1::goes_by_turns`]. Two
+//! things need nobody's word: where everything under way is known, which [`super::unseen`] sees to, one response is
+//! left for each request; and so it is in a turn whose responses and requests, seen and missing, are as many
+//! ([`super::turn`]).
 //!
-//! As long as no byte of the client has been missed since the last certain pair, all requests without an answer are pending, whatever
-//! is missing of the server. So a response that only one of them can have is that one's, and if there are two, and the hole before it,
-//! between messages, had a response in it, it is the second one's ([`Http1::all_requests_known`]).
+//! As long as no byte of the client has been missed since the last certain pair, all requests without an answer are
+//! pending, whatever is missing of the server. So a response that only one of them can have is that one's, and if
+//! there are two, and the hole before it, between messages, had a response in it, it is the second one's
+//! ([`Http1::all_requests_known`]).
 //!
-//! A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end of the turn.
-//! It need not if a response with `A` at or behind its first byte begins before its `B`: the server had all that is in the hole when it
-//! sent that response, so it had been sent before the client received it, and the request after that. The request opens a turn. Unless
-//! that response answers a request before the hole, and is the last that the client had: then what is in the hole had no answer yet, and
-//! a client that goes on all the same is not believed to wait ([`Http1::opens_turn`]).
+//! A request behind a hole of its own stream may be the last of a turn that begins in the hole, and waits for the end
+//! of the turn. It need not if a response with `A` at or behind its first byte begins before its `B`: the server had
+//! all that is in the hole when it sent that response, so it had been sent before the client received it, and the
+//! request after that. The request opens a turn. Unless that response answers a request before the hole, and is the
+//! last that the client had: then what is in the hole had no answer yet, and a client that goes on all the same is
+//! not believed to wait ([`Http1::opens_turn`]).
 
 use std::ops::Range;
 
@@ -78,8 +86,8 @@ pub(super) struct Witness {
     pub(super) step: Option<Step>,
     /// A request was sent while the one before it had no answer.
     pub(super) pipelined: bool,
-    /// How often it was seen that the client opened a turn when everything was answered: after a turn of one request, after one of
-    /// several. See [`EVEN_TURNS_MIN`].
+    /// How often it was seen that the client opened a turn when everything was answered: after a turn of one request,
+    /// after one of several. See [`EVEN_TURNS_MIN`].
     turns: [u8; 2],
     /// Requests of the turn so far.
     pub(super) in_turn: u32,
@@ -180,8 +188,8 @@ impl Witness {
         self.in_turn = 1;
     }
 
-    /// A turn is over by the count, and every request in it has been answered. Where the count is a guess that shows nothing: a
-    /// client that always has as many under way has as many answers as requests as well, those of others.
+    /// A turn is over by the count, and every request in it has been answered. Where the count is a guess that shows
+    /// nothing: a client that always has as many under way has as many answers as requests as well, those of others.
     fn came_out_even(&mut self) {
         // That is seen when the next turn opens, or else when the request that opens it is paired: it is counted once.
         let requests = std::mem::take(&mut self.in_turn);
@@ -202,8 +210,8 @@ impl Witness {
         }
     }
 
-    /// Whether `request`, the oldest without an answer, has the next one, by the count: so many losses have there been in the
-    /// server's stream.
+    /// Whether `request`, the oldest without an answer, has the next one, by the count: so many losses have there
+    /// been in the server's stream.
     #[inline]
     pub(super) fn counts(&self, request: &Part, server_losses: u32) -> bool {
         self.step.is_some_and(|step| step.client == request.losses.client && step.server == server_losses)
@@ -211,8 +219,8 @@ impl Witness {
 }
 
 impl Http1 {
-    /// The request that begins. If the capture has not its first sending, it knows of more than its client did then: a response
-    /// that has acknowledged it came after it.
+    /// The request that begins. If the capture has not its first sending, it knows of more than its client did then:
+    /// a response that has acknowledged it came after it.
     pub(super) fn first_sending(&mut self) -> Progress {
         let start = self.requests().message.start;
         let after = |answer: &&Answer| answer.part.at.acknowledged.is_some_and(|had| start < had);
@@ -223,8 +231,8 @@ impl Http1 {
         self.requests().message
     }
 
-    /// Whether the request that begins at `at` opens a turn, and whether it hides another one in a hole before it. To be asked once
-    /// of each.
+    /// Whether the request that begins at `at` opens a turn, and whether it hides another one in a hole before it. To
+    /// be asked once of each.
     pub(super) fn opens_turn(&mut self, at: &Progress) -> (Opens, bool) {
         let had = at.acknowledged;
         let losses = self.losses;
@@ -262,7 +270,8 @@ impl Http1 {
         };
         let heard = self.witness.heard;
         let heard = heard.filter(|heard| received_since_the_hole(at, heard.acknowledged, heard.start));
-        // What is in the hole had no answer in all that it had: it goes on before it has its answers, now and then at least.
+        // What is in the hole had no answer in all that it had: it goes on before it has its answers, now and then at
+        // least.
         let owed = hole_before
             && heard.is_some_and(|heard| heard.owes)
             && had.is_some_and(|had| had <= self.witness.answered_to);
@@ -284,8 +293,8 @@ impl Http1 {
         (opens, hides)
     }
 
-    /// Whether what is in the hole before a request had no answer yet in all that its client `had` when it sent that one. So many
-    /// `losses` of the client were before that hole.
+    /// Whether what is in the hole before a request had no answer yet in all that its client `had` when it sent that
+    /// one. So many `losses` of the client were before that hole.
     #[cold]
     fn hole_is_unanswered(&self, had: Option<u64>, losses: u32) -> bool {
         // The last answer is to the last request before the hole.
@@ -296,9 +305,10 @@ impl Http1 {
             && had == Some(self.witness.answered_to)
     }
 
-    /// Takes note of what the final response at `at` says of its client, with what came before it. One that was sent behind all that
-    /// a request that opens a turn had of the server, by a server that had nothing of that request, answers one before it: the
-    /// client has not waited for it. And it has not waited for the end of the response before if it had only the beginning of that.
+    /// Takes note of what the final response at `at` says of its client, with what came before it. One that was sent
+    /// behind all that a request that opens a turn had of the server, by a server that had nothing of that request,
+    /// answers one before it: the client has not waited for it. And it has not waited for the end of the response
+    /// before if it had only the beginning of that.
     pub(super) fn heed(&mut self, at: &Progress, before: Before) {
         let Some(acknowledged) = at.acknowledged else { return };
         // The end is that of the response before, or of one before that.
@@ -333,7 +343,8 @@ impl Http1 {
         covered
     }
 
-    /// Which request a response answers. With `force`, nothing more of the client will come, or it cannot be waited for.
+    /// Which request a response answers. With `force`, nothing more of the client will come, or it cannot be waited
+    /// for.
     pub(super) fn resolve(&self, answer: &Answer, force: bool) -> Resolution {
         let at = &answer.part.at;
         let covered = self.covered(answer);
@@ -456,15 +467,15 @@ impl Http1 {
         Open { request, answer, confidence, out_of_step: self.out_of_step, before_capture: false }
     }
 
-    /// Whether no request has been missed since the last pair by the count: those pending are all that have no answer yet, though
-    /// the first ones may have theirs in a hole.
+    /// Whether no request has been missed since the last pair by the count: those pending are all that have no answer
+    /// yet, though the first ones may have theirs in a hole.
     fn all_requests_known(&self) -> bool {
         self.pending.front().is_some_and(|first| first.losses.client == self.losses.client)
             && self.witness.step.is_some_and(|step| step.client == self.losses.client)
     }
 
-    /// Whether `answer` is to the second of all requests without an answer, since its server had only two of them, and answered the
-    /// first one in the hole before.
+    /// Whether `answer` is to the second of all requests without an answer, since its server had only two of them,
+    /// and answered the first one in the hole before.
     fn one_is_left(&self, answer: &Answer, covered: usize) -> bool {
         let Before { start, whole, hole } = answer.before;
         let asked_at = self.pending.front().and_then(|first| first.at.acknowledged);
@@ -478,7 +489,8 @@ impl Http1 {
             && asked_at.is_some_and(|from| hole.unknown_within(from..answer.part.at.start) >= FINAL_MIN)
     }
 
-    /// Whether all requests before the one at `index` have been answered, in the hole before `answer`, and that one has not.
+    /// Whether all requests before the one at `index` have been answered, in the hole before `answer`, and that one
+    /// has not.
     #[cold]
     fn answered_before(&self, answer: &Answer, index: usize) -> bool {
         let had = |place: usize| self.pending.get(place).and_then(|request| request.at.acknowledged);
@@ -557,8 +569,9 @@ impl Http1 {
         confidence
     }
 
-    /// Whether a connection that was joined has gone on one request, one response since then. A client with a fixed number of requests
-    /// under way may look so, too, until its server answers before it has had the request; but hardly any client has several.
+    /// Whether a connection that was joined has gone on one request, one response since then. A client with a fixed
+    /// number of requests under way may look so, too, until its server answers before it has had the request; but
+    /// hardly any client has several.
     fn goes_by_turns(&self) -> bool {
         self.connection.midstream
             && !self.witness.pipelined
@@ -650,8 +663,9 @@ impl Http1 {
     }
 }
 
-/// Whether the client of `request` had a response that began at `start` and that its server sent having had `acknowledged` bytes of the
-/// client, all before that request among them. So whatever is in the hole before it had been sent before that response came.
+/// Whether the client of `request` had a response that began at `start` and that its server sent having had
+/// `acknowledged` bytes of the client, all before that request among them. So whatever is in the hole before it had
+/// been sent before that response came.
 fn received_since_the_hole(request: &Progress, acknowledged: u64, start: u64) -> bool {
     request.start <= acknowledged && request.acknowledged.is_some_and(|had| start < had)
 }
@@ -668,12 +682,14 @@ impl Hole {
     }
 }
 
-/// Length of `HTTP/1.1 204 No Content` and two line ends. What is shorter is an interim response: `100 Continue` has 25 bytes.
+/// Length of `HTTP/1.1 204 No Content` and two line ends. What is shorter is an interim response: `100 Continue` has
+/// 25 bytes.
 pub(super) const FINAL_MIN: u64 = 27;
 
 /// The shortest request: `GET / HTTP/1.1` and the ends of two lines.
 const REQUEST_MIN: u64 = 16;
 
-/// So often it has to be seen that a turn of several requests came out even before a client that sends several is believed to wait for
-/// all answers: one that always keeps a few under way does so now and then by chance, as when its first ones are answered together.
+/// So often it has to be seen that a turn of several requests came out even before a client that sends several is
+/// believed to wait for all answers: one that always keeps a few under way does so now and then by chance, as when
+/// its first ones are answered together.
 const EVEN_TURNS_MIN: u8 = 2;
