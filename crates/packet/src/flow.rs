@@ -34,13 +34,6 @@ pub struct FlowKey {
     kind: u32,
 }
 
-/// The ends of a [`FlowKey`] of IPv4: see [`FlowKey::to_v4`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct V4Ends {
-    addresses: [u32; 2],
-    ports: [u16; 2],
-}
-
 /// The end of a [`FlowKey`] that sent a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
@@ -79,20 +72,6 @@ impl FlowKey {
             kind: u32::from(protocol.0),
         };
         (key, if from <= to { Side::Low } else { Side::High })
-    }
-
-    /// The ends of an IPv4 key, the lower one first, in the fewest bytes that tell them.
-    #[inline]
-    pub fn to_v4(&self) -> Option<V4Ends> {
-        let ends = V4Ends { addresses: self.lower.map(|address| address as u32), ports: self.ports };
-        (self.kind < 1 << V6_BIT[0]).then_some(ends)
-    }
-
-    /// The key of such ends.
-    #[inline]
-    pub fn of_v4(ends: V4Ends, protocol: IpProtocol) -> Self {
-        let V4Ends { addresses, ports } = ends;
-        Self { upper: [0; 2], lower: addresses.map(u64::from), ports, kind: u32::from(protocol.0) }
     }
 
     fn ordered(low: Endpoint, high: Endpoint, protocol: IpProtocol) -> Self {
@@ -254,9 +233,6 @@ mod tests {
             prop_assert!(a == b || from_a == from_b.opposite());
             prop_assert!(forth.low() <= forth.high());
             prop_assert_eq!((forth.low(), forth.high(), forth.protocol()), (a.min(b), a.max(b), IpProtocol(protocol)));
-            let v4 = forth.to_v4();
-            prop_assert_eq!(v4.is_some(), a.address.is_ipv4() && b.address.is_ipv4());
-            prop_assert!(v4.is_none_or(|ends| FlowKey::of_v4(ends, forth.protocol()) == forth));
         }
 
         /// Few addresses and ports, so that parts of the keys are often equal.

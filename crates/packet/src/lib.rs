@@ -17,7 +17,7 @@ mod tunnel;
 
 pub use counters::{Audit, Violation};
 pub use decode::Surroundings;
-pub use flow::{Endpoint, FlowKey, Side, V4Ends};
+pub use flow::{Endpoint, FlowKey, Side};
 pub use frame::{Frame, LinkType, PacketType, Timestamp};
 pub use packet::{
     End, Fragment, Ip, Layer, LayerKind, Malformed, Packet, Payload, TcpFlags, TcpHeader, Transport,

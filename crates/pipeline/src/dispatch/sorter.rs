@@ -1,10 +1,10 @@
 //! Which worker gets a packet, and what it gets of it.
 
-use gannet_flow::{Moment, Segment};
+use gannet_flow::Moment;
 use gannet_packet::{End, FlowKey, Frame, Packet, Transport};
 
 use super::reading::{Place, Taker};
-use super::stretch::{Stretch, Unsegmented};
+use super::stretch::{Spot, Stretch};
 use crate::analysis::{Aim, Run};
 use crate::intake::{Found, Intake, Part};
 use crate::ledger::{Amount, AnalysisLedger};
@@ -33,12 +33,10 @@ impl Taker for Sorting<'_> {
     #[inline(always)]
     fn take<'b>(&mut self, _run: &mut Run<'b>, frame: &Frame<'b>, place: Place<'b>, position: u64) {
         if let Some(packet) = Packet::decode_plain(frame)
-            && let Some(segment) = Segment::new(frame, &packet, position)
+            && let Some((key, _)) = &packet.flow
         {
-            let worker = self.sorter.worker(&segment.key);
-            if self.stretch.add_plain(worker, &segment, &packet, frame, place) {
-                return;
-            }
+            let worker = self.sorter.worker(key);
+            return self.stretch.add_plain(worker, frame, place, position);
         }
         self.sorter.other(self.stretch, frame, place, position);
     }
@@ -71,8 +69,8 @@ impl Sorter {
             let worker = self.worker(&segment.key);
             return stretch.add_segment(worker, &segment, &packet, frame, place);
         }
-        let place = stretch.place(place);
-        share(stretch, self.workers(frame, &packet), Unsegmented::new(frame, place, position));
+        let spot = stretch.place(place);
+        share(stretch, self.workers(frame, &packet), frame, (spot, None), position);
     }
 
     /// The workers of a packet that is no fragment.
@@ -106,10 +104,8 @@ impl Sorter {
         let whole = self.intake.fragment(frame, packet, position, bytes, &mut self.ledger);
         let Some((datagram, packet)) = whole else { return };
         let whole = datagram.frame();
-        let (number, place) = stretch.add_datagram(whole.data, datagram.surroundings());
-        let mut item = Unsegmented::new(&whole, place, position);
-        item.datagram = Some(number);
-        share(stretch, self.workers(&whole, &packet), item);
+        let (number, spot) = stretch.add_datagram(whole.data, datagram.surroundings());
+        share(stretch, self.workers(&whole, &packet), &whole, (spot, Some(number)), position);
         self.intake.recycle(datagram);
     }
 
@@ -132,13 +128,19 @@ impl Sorter {
 }
 
 /// Gives a packet to its worker, and to the one whose flow it is about.
-fn share(stretch: &mut Stretch, (worker, about): Workers, mut item: Unsegmented) {
+fn share(
+    stretch: &mut Stretch,
+    (worker, about): Workers,
+    frame: &Frame<'_>,
+    spot: (Spot, Option<u32>),
+    position: u64,
+) {
+    let mut part = Part::Whole;
     if let Some(about) = about {
-        item.part = Part::Error;
-        stretch.add(about, item);
-        item.part = Part::Conversation;
+        stretch.add_other(about, frame, spot, position, Part::Error);
+        part = Part::Conversation;
     }
-    stretch.add(worker, item);
+    stretch.add_other(worker, frame, spot, position, part);
 }
 
 /// Whoever wrote a file can at most make one worker do all the work.

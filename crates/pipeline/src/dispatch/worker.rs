@@ -24,9 +24,7 @@ pub(super) struct FileWorker<'env> {
 impl Taker for FileWorker<'_> {
     #[inline(always)]
     fn take<'b>(&mut self, run: &mut Run<'b>, frame: &Frame<'b>, _place: Place<'b>, position: u64) {
-        let bytes = frame.data.len() as u64;
-        self.count(bytes);
-        self.analysis.frame_of_run(run, frame, position, bytes);
+        self.take_frame(run, frame, position);
     }
 
     #[inline]
@@ -38,6 +36,14 @@ impl Taker for FileWorker<'_> {
 impl<'env> FileWorker<'env> {
     pub(super) fn new(analysis: Analysis, counters: &'env Counters) -> Self {
         Self { analysis, counters, end: Moment::default(), packets: 0, bytes: 0 }
+    }
+
+    /// Takes a packet, at once or as one of a run.
+    #[inline(always)]
+    pub(super) fn take_frame<'b>(&mut self, run: &mut Run<'b>, frame: &Frame<'b>, position: u64) {
+        let bytes = frame.data.len() as u64;
+        self.count(bytes);
+        self.analysis.frame_of_run(run, frame, position, bytes);
     }
 
     /// Takes a segment whose frame has `caplen` captured bytes, at once or as one of a run.
