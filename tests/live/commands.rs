@@ -108,26 +108,35 @@ fn direction_and_snaplen_take_effect_at_once() {
     let events = Mutex::new(Vec::new());
     let path = bench.dir.join("out.pcapng");
     let record = RecordConfig { output: Output::Path(path.clone()), ..RecordConfig::default() };
-    let capture =
-        CaptureConfig { ring_bytes: NonZeroU64::new(16 << 20), ..CaptureConfig::new(input(&bench)) };
+    let capture = CaptureConfig {
+        ring_bytes: NonZeroU64::new(16 << 20),
+        stats_interval: Some(Duration::from_millis(50)),
+        ..CaptureConfig::new(input(&bench))
+    };
     let config = RunConfig { capture, record: Some(record), http: None, stats: None };
-    let send = |first: u64| {
+    // What is still in the ring when the next command comes would have to obey it.
+    let send = |first: u64, processed: u64| {
         // A command is obeyed at the next turn of the worker's loop, a tenth of a second away when it is idle.
         std::thread::sleep(Duration::from_millis(400));
         bench.send(&Spec { first, ..Spec::default() }, 100, None);
+        let is_done = |event: &Event| match event {
+            Event::Stats(ledger) => ledger.total.processed.packets >= processed,
+            _ => false,
+        };
+        wait_for("the packets to be processed", || events.lock().unwrap().iter().any(is_done));
     };
     let report = std::thread::scope(|scope| {
         let running = start(scope, &config, &control, &events);
-        send(0);
+        send(0, 100);
         control.send(Command::Direction(Direction::Out));
-        send(100);
+        send(100, 100);
         control.send(Command::Direction(Direction::In));
-        send(200);
+        send(200, 200);
         control.send(Command::Snaplen(NonZeroU32::new(100).unwrap()));
-        send(300);
+        send(300, 300);
         // The files say 262,144: more is refused.
         control.send(Command::Snaplen(NonZeroU32::new(300_000).unwrap()));
-        send(400);
+        send(400, 400);
         running.stop()
     });
     assert!(report.ledger.check().is_empty());
