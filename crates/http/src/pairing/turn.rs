@@ -95,7 +95,7 @@ impl Http1 {
             let whole = answer.before.whole || place == 0 && start.is_some();
             whole && room(answer)
         });
-        let behind = self.witness.answer_whole
+        let behind = last.part.fate == Fate::Whole
             && end.is_some_and(|end| end.saturating_sub(end_of(last, Some(end))) >= FINAL_MIN);
         let places: Vec<bool> = places.collect();
         // That the turn begins between two responses is its client's word.
@@ -155,17 +155,16 @@ impl Http1 {
     }
 
     /// Decides what is left of a turn of a client that has never sent two requests at once: each response whose server had one
-    /// request to its end and nothing behind it.
+    /// request to its end and nothing behind it, if none before it in the turn is missing.
     fn sent_at_once(&self, turn: &Turn, first: usize, next: usize, decided: &mut [Option<u32>]) {
         let [before @ .., behind] = &turn.places[..] else { return };
         let forced = next >= self.pending.len();
-        if self.witness.pipelined
-            || before.contains(&true)
-            || !forced && *behind && !self.witness.takes_turns()
-        {
+        let known = before.iter().take_while(|place| !**place).count();
+        let some_missing = known < before.len() || !forced && *behind;
+        if self.witness.pipelined || some_missing && !self.witness.takes_turns() {
             return;
         }
-        let left: Vec<usize> = (0..decided.len()).filter(|&place| decided[place].is_none()).collect();
+        let left: Vec<usize> = (0..known).filter(|&place| decided[place].is_none()).collect();
         for request in self.pending.range(first..next).filter(|request| request.fate == Fate::Whole) {
             let of_this = |place: &&usize| {
                 let had = self.waiting.get(**place).and_then(|answer| answer.part.at.acknowledged);
