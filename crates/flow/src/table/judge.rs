@@ -175,14 +175,15 @@ impl<H: Handler> Assembly<'_, H> {
             return true;
         }
         // The capture may have missed more than a window, however much: half of all sequence numbers lie ahead. What
-        // its sender has received shows then that it is up to date.
+        // its sender has received shows then that it is up to date, with what was missed of the opposite direction.
         let opposite = entry.stream(from.opposite());
         if !has(segment, TcpFlags::ACK) || opposite.start == Start::Unknown {
             return false;
         }
         let acknowledged = opposite.offset(segment.tcp.acknowledgement);
         let (_, high) = self.edges(opposite);
-        offset > 0 && (high - reach(entry, from.opposite())..=high + 1).contains(&acknowledged)
+        let reach_there = reach(entry, from.opposite());
+        offset > 0 && (high - reach_there..=high + reach_there).contains(&acknowledged)
     }
 
     /// Whether a segment that is in no window shows, with the last one of the other end that was in none, that the

@@ -238,6 +238,24 @@ fn a_flow_goes_on_where_both_directions_are_when_the_capture_has_missed_a_window
     assert_eq!(texts, ["", ""], "nothing is left to be told");
 }
 
+/// A ring that overflows costs both directions something. What comes first behind it was no part of any window, and was dropped, an answer of
+/// some segments.
+#[test]
+fn what_comes_first_behind_a_loss_of_more_than_a_window_is_taken() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("abc").at(1));
+    run.give(server(5_001).ack(1_004).data("xyz").at(2));
+    let (forth, back) = (1_004 + 900, 5_004 + 900_000);
+    assert_eq!(run.give(server(back).ack(forth).data("two").at(50)), Accepted);
+    assert_eq!(run.give(client(forth).ack(back + 3).data("three").at(51)), Accepted);
+    let events = run.finish();
+    assert_eq!(gaps(&events, Originator), [(3, 900, GapReason::NotCaptured)]);
+    assert_eq!(gaps(&events, Responder), [(3, 900_000, GapReason::NotCaptured)]);
+    let texts = [Originator, Responder].map(|peer| text(&events, peer).replace('.', ""));
+    assert_eq!(texts, ["abcthree", "xyztwo"]);
+    assert_eq!((run.table.counters().resynchronised, run.table.counters().out_of_window), (0, 0));
+}
+
 /// A capture of 5 GB of which only some segments were kept, two of them 1.9 GB apart.
 #[test]
 fn a_stream_of_more_than_4_gib_is_as_long_as_it_was_whatever_was_missed() {
