@@ -279,9 +279,9 @@ impl<'a> Compiler<'a> {
                 (_, kind) => Err(self.wrong(of, format!("{kind} has no size"))),
             },
             ("duration", [text]) => self.duration(text),
-            (name, operands) => {
+            (name, _) => {
                 let what = if FUNCTIONS.contains(&name) {
-                    let given = operands.len();
+                    let given = call.args.len();
                     format!("{name} does not take {given} value{}", if given == 1 { "" } else { "s" })
                 } else {
                     format!("there is no function {name}: there are {}", FUNCTIONS.join(", "))

@@ -103,7 +103,13 @@ fn in_words(message: &str) -> String {
     if let Some(input) =
         ["mismatched input ", "extraneous input "].iter().find_map(|way| message.strip_prefix(way))
     {
-        return if input.contains("<EOF>") { ends() } else { format!("{input} is not expected here") };
+        let written = match input {
+            _ if input.contains("<EOF>") => return ends(),
+            "'and'" | "'AND'" => ": it is written &&",
+            "'or'" | "'OR'" => ": it is written ||",
+            _ => "",
+        };
+        return format!("{input} is not expected here{written}");
     }
     if let Some((missing, _)) = message.strip_prefix("missing ").and_then(|rest| rest.split_once(" at ")) {
         return format!("{missing} is missing here");
@@ -113,7 +119,14 @@ fn in_words(message: &str) -> String {
         return if input.starts_with(['\'', '"']) {
             "the text that begins here has no closing quote".to_owned()
         } else {
-            format!("{input} means nothing here")
+            let written = match input.chars().next() {
+                Some('=') => ": equality is ==",
+                Some('~') => ": regular expressions are TEXT.matches(\"...\")",
+                Some('&') => ": both is &&",
+                Some('|') => ": either is ||",
+                _ => "",
+            };
+            format!("{input} means nothing here{written}")
         };
     }
     if message.starts_with("no viable alternative at input") {

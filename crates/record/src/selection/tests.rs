@@ -179,7 +179,7 @@ fn mistakes_are_found_and_shown() {
         ),
         (
             "url.path.contains()",
-            "contains does not take 1 value\n    url.path.contains()\n                     ^",
+            "contains does not take 0 values\n    url.path.contains()\n                     ^",
         ),
         (
             "url.path.matches('(')",
@@ -223,7 +223,14 @@ fn mistakes_are_found_and_shown() {
         ("(1 == 1", "')' is missing here\n    (1 == 1\n           ^"),
         ("1 == 1)", "')' is not expected here\n    1 == 1)\n          ^"),
         ("1 == #2", "# means nothing here\n    1 == #2\n         ^"),
-        ("1 = 2", "= means nothing here\n    1 = 2\n      ^"),
+        ("1 = 2", "= means nothing here: equality is ==\n    1 = 2\n      ^"),
+        (
+            "url.path ~ '/a'",
+            "~ means nothing here: regular expressions are TEXT.matches(\"...\")\n    url.path ~ '/a'\n             ^",
+        ),
+        ("true & true", "& means nothing here: both is &&\n    true & true\n         ^"),
+        ("true and true", "'and' is not expected here: it is written &&\n    true and true\n         ^"),
+        ("true or true", "'or' is not expected here: it is written ||\n    true or true\n         ^"),
         ("> 1", "'>' is not expected here\n    > 1\n    ^"),
         ("[1, ", "']' is missing here\n    [1, \n        ^"),
     ] {
