@@ -255,6 +255,11 @@ fn a_file_without_exchanges_says_why() {
         &["no exchange was found in 1 connection on other ports than those asked for"],
     );
     says(&[connection(3_002, b"")], "", &["1 connection without data"]);
+    // What is cut off whole is not known to be another protocol.
+    let cut = [connection(3_004, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")];
+    let said = "no exchange was found in 1 connection of which the snapshot length left too little to tell";
+    let ledger = says(&cut, "-s headers", &[said]);
+    assert_eq!(ledger["analysis"]["http"]["cut"], 1);
     let half = ["on 1 connection", "no exchange was found in 1 start line cut off too early to say"];
     let ledger = says(&[connection(3_003, b"GET /")], "", &half);
     assert_eq!(ledger["analysis"]["http"]["start_lines_cut"], 1);

@@ -414,6 +414,7 @@ impl<S: Sink> Http<S> {
     fn close_stage(&mut self, stage: Stage, flow: &Flow, reason: CloseReason, now: Moment) {
         match stage {
             Stage::Undecided { held: None, .. } => self.counters.empty += 1,
+            Stage::Undecided { held: Some(held), .. } if held.cut => self.counters.cut += 1,
             Stage::Undecided { .. } => *unrecognised(&mut self.counters, flow) += 1,
             Stage::Http1(mut http1) => {
                 self.counters.one_sided += u64::from(http1.depth() == 0 && is_one_sided(flow));

@@ -7,7 +7,7 @@ gannet_packet::counters! {
     ///
     /// ```text
     ///   flows = HTTP/1 + HTTP/2 + TLS + other + joined in the middle of something + excluded by port
-    ///           + without payload (+ not known yet, while open)
+    ///           + without payload + cut (+ not known yet, while open)
     ///   requests = exchanges with a request;  final responses = exchanges with a response
     ///   bytes = those of messages + skipped + of tunnels, as far as delivered
     ///   exchanges = complete + truncated + gap + orphan requests + orphan responses + aborted + midstream
@@ -26,6 +26,8 @@ gannet_packet::counters! {
         /// Not looked at, because of `--ports`.
         pub excluded: u64,
         pub empty: u64,
+        /// Not recognised in what the snapshot length has left of them.
+        pub cut: u64,
         /// HTTP/1 connections of which only one direction was seen.
         pub one_sided: u64,
         /// HTTP/1 connections that began before the capture.
@@ -87,9 +89,9 @@ impl Counters {
         let mut audit = Audit::default();
         let known = self.http1 + self.http2 + self.tls + self.other;
         audit.hold(
-            "flows = HTTP/1 + HTTP/2 + TLS + other + midstream unknown + excluded + empty",
+            "flows = HTTP/1 + HTTP/2 + TLS + other + midstream unknown + excluded + empty + cut",
             self.flows,
-            known + self.midstream_unknown + self.excluded + self.empty,
+            known + self.midstream_unknown + self.excluded + self.empty + self.cut,
         );
         let states = self.complete + self.truncated + self.gap + self.orphan_requests;
         let states = states + self.orphan_responses + self.aborted + self.exchanges_midstream;

@@ -4,7 +4,7 @@
 //! the end of a segment is: until the verdict, with all that the analysis will want to know of its pieces. Of a flow
 //! that was joined in the middle, segments that do not begin like a message are passed over.
 
-use gannet_flow::{Data, Gap, Moment, Peer, Retransmission};
+use gannet_flow::{Data, Gap, GapReason, Moment, Peer, Retransmission};
 
 use crate::detect::{self, Verdict};
 use crate::parse::Role;
@@ -19,6 +19,8 @@ pub(crate) struct Held {
     pub(crate) skipped: u64,
     /// Bytes are missing from the captured part of the flow.
     pub(crate) lost: bool,
+    /// Some of them were cut off by the snapshot length.
+    pub(crate) cut: bool,
     /// Directions that began like nothing that is known.
     pub(crate) strange: [bool; 2],
     /// What is something begins within its segment.
@@ -60,6 +62,7 @@ impl Held {
             next: [0; 2],
             skipped: 0,
             lost: false,
+            cut: false,
             strange: [false; 2],
             within: false,
             begins_at: 0,
@@ -213,6 +216,7 @@ impl Held {
     /// Bytes are missing: what is held before them is no beginning of anything.
     pub(crate) fn gap(&mut self, gap: &Gap) {
         self.lost = true;
+        self.cut |= gap.reason == GapReason::Cut;
         self.drop_pieces(gap.from);
         self.next[gap.from as usize] = gap.offset.saturating_add(gap.len);
     }

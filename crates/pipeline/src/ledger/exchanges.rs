@@ -174,6 +174,7 @@ fn why_none(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Repo
     reason(http.other, "connection", "of other protocols");
     reason(http.excluded, "connection", "on other ports than those asked for");
     reason(http.empty, "connection", "without data");
+    reason(http.cut, "connection", "of which the snapshot length left too little to tell");
     reason(http.midstream_unknown, "connection", "that began before the capture");
     reason(analysis.account(Analysed::Cut).packets, "packet", "cut by the snapshot length");
     let fragments = &analysis.fragments;
