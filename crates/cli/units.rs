@@ -57,9 +57,7 @@ pub(crate) fn kib(text: &str) -> Result<NonZeroU64, String> {
 
 /// A time: `100ms`, `30s`, `5m`, `12h`, `7d`. Longer than zero.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    const HINT: &str = "a time is a number with ms, s, m, h or d";
-    const ZERO: &str = "a time above zero is wanted, such as 500ms or 2s";
-    let (number, unit) = split(text).ok_or(HINT)?;
+    let (number, unit) = split(text).ok_or(TIME_HINT)?;
     let ms_per_unit: u64 = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -67,13 +65,44 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         "d" => 86_400_000,
         // Zero is zero in every unit.
-        "" if number == 0 => return Err(ZERO.to_owned()),
-        _ => return Err(HINT.to_owned()),
+        "" if number == 0 => return Err(TIME_ZERO.to_owned()),
+        _ => return Err(TIME_HINT.to_owned()),
     };
     match number.checked_mul(ms_per_unit) {
-        Some(0) => Err(ZERO.to_owned()),
+        Some(0) => Err(TIME_ZERO.to_owned()),
         Some(ms) => Ok(Duration::from_millis(ms)),
         None => Err("too large".to_owned()),
+    }
+}
+
+/// A time as [`time`], also in parts of a millisecond: `250us`, `1.5ms`, `0.2s`. What is shown in microseconds can be
+/// asked for in them.
+pub(crate) fn fine_time(text: &str) -> Result<Duration, String> {
+    const HINT: &str = "a time is a number with us, ms, s, m, h or d";
+    let end = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let ns_per_unit: u64 = match unit {
+        "us" | "µs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        // Zero is zero in every unit.
+        "" if number == "0" => return Err(TIME_ZERO.to_owned()),
+        _ => return Err(HINT.to_owned()),
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    // Digits beyond the ninth are less than a nanosecond of a second, and of no interest.
+    let scale = |digits: &str| digits.parse::<u64>().ok().map(|part| (part, 10_u64.pow(digits.len() as u32)));
+    let parts = (whole.parse::<u64>().ok(), scale(part.get(..9).unwrap_or(part)));
+    let (Some(whole), Some((part, scale))) = parts else { return Err(HINT.to_owned()) };
+    let part = u128::from(part) * u128::from(ns_per_unit) / u128::from(scale);
+    let ns = u128::from(whole) * u128::from(ns_per_unit) + part;
+    match u64::try_from(ns) {
+        Ok(0) => Err(TIME_ZERO.to_owned()),
+        Ok(ns) => Ok(Duration::from_nanos(ns)),
+        Err(_) => Err("too large".to_owned()),
     }
 }
 
@@ -177,6 +206,9 @@ fn split(text: &str) -> Option<(u64, &str)> {
     let (number, unit) = text.split_at(end);
     Some((number.parse().ok()?, unit))
 }
+
+const TIME_HINT: &str = "a time is a whole number with ms, s, m, h or d";
+const TIME_ZERO: &str = "a time above zero is wanted, such as 500ms or 2s";
 
 /// The kernel's limit for a fanout group (`PACKET_FANOUT_MAX` would allow more; nobody has the CPUs).
 const MAX_WORKERS: usize = 256;
@@ -428,6 +460,25 @@ mod tests {
         }
         for zero in ["0", "0s", "00ms", "0d"] {
             assert!(time(zero).unwrap_err().starts_with("a time above zero is wanted"), "{zero}");
+        }
+        for (text, ns) in [
+            ("250us", 250_000),
+            ("250µs", 250_000),
+            ("1.5ms", 1_500_000),
+            ("0.061s", 61_000_000),
+            ("2s", 2_000_000_000),
+            ("1.5m", 90_000_000_000),
+            ("1.0000000019s", 1_000_000_001),
+        ] {
+            assert_eq!(fine_time(text).unwrap(), Duration::from_nanos(ns), "{text}");
+        }
+        for text in
+            ["", "5", "1.5", "s", ".s", "1.s", ".5s", "1.2.3s", "1,5s", "5ns", "-1s", "1m30s", "9999999d"]
+        {
+            assert!(fine_time(text).is_err(), "{text}");
+        }
+        for zero in ["0", "0s", "0.0ms", "0.0001us"] {
+            assert!(fine_time(zero).unwrap_err().starts_with("a time above zero is wanted"), "{zero}");
         }
         for zero in ["0", "0s", "0MiB", "64MiB,0m"] {
             assert!(rotate(zero).unwrap_err().contains("a size or a time above zero is wanted"), "{zero}");

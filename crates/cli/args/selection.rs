@@ -42,11 +42,11 @@ pub(crate) struct SelectionArgs {
     #[arg(long, value_name = "LIST", value_parser = StatusSet::new, env = "GANNET_STATUS")]
     pub(crate) status: Option<StatusSet>,
 
-    /// Only exchanges that took longer than this
+    /// Only exchanges that took longer than this, like 1s or 250us
     ///
     /// From the request's first byte to the response's last. Without an answer, how long it has been waited for until
     /// the connection or the capture ended.
-    #[arg(long, value_name = "TIME", value_parser = units::time, env = "GANNET_SLOWER")]
+    #[arg(long, value_name = "TIME", value_parser = units::fine_time, env = "GANNET_SLOWER")]
     pub(crate) slower: Option<Duration>,
 
     /// Only exchanges for which this holds, like 'http.response.status_code >= 500'

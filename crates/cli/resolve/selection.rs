@@ -26,7 +26,7 @@ pub(super) fn selection(args: &SelectionArgs) -> Result<Selection, Error> {
 /// Refuses conditions that only an exchange can meet where an output is told of requests and responses before that.
 pub(super) fn refuse_early_events(selection: &Selection, sinks: &[SinkSpec]) -> Result<(), Error> {
     let early =
-        EVENTS_BEFORE_EXCHANGES.into_iter().any(|kind| sinks.iter().any(|sink| sink.events.contains(kind)));
+        EVENTS_BEFORE_EXCHANGES.into_iter().find(|&kind| sinks.iter().any(|sink| sink.events.contains(kind)));
     // Heads as httpry sees them belong to no exchange; its own rule for methods is applied where they are found.
     let raw = sinks.iter().any(|sink| sink.events.contains(EventKind::RawHead));
     let other = selection.conditions().into_iter().find(|condition| *condition != Condition::Method);
@@ -38,15 +38,24 @@ pub(super) fn refuse_early_events(selection: &Selection, sinks: &[SinkSpec]) -> 
         return Err(Error::usage(text));
     }
     match selection.conditions().into_iter().find(|condition| !condition.is_of_request()) {
-        Some(condition) if early => {
+        Some(condition) => {
+            let early = match early {
+                None => return Ok(()),
+                Some(EventKind::Pending) => {
+                    "--pending tells of requests before they are: leave one of the two out"
+                }
+                Some(_) => {
+                    "an output wants requests or responses before they are: --events exchange reports them when they \
+                     are over"
+                }
+            };
             let flag = condition.flag();
             let text = format!(
-                "{flag} is about whole exchanges, and an output wants requests or responses before they are: --events exchange \
-                 reports them when they are over, and --method, --host and --path select requests at once"
+                "{flag} is about whole exchanges, and {early}; --method, --host and --path select requests at once"
             );
             Err(Error::usage(text))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -80,7 +89,9 @@ mod tests {
             assert!(refuse_early_events(&of_request, &early).is_ok());
             let error = refuse_early_events(&of_exchange, &early).unwrap_err();
             assert_eq!(error.exit, crate::exit::Exit::Usage);
-            assert!(error.cause.to_string().starts_with("--slower is about whole exchanges"));
+            let said = error.cause.to_string();
+            assert!(said.starts_with("--slower is about whole exchanges"));
+            assert_eq!(said.contains("--pending"), kind == EventKind::Pending, "{said}");
         }
         assert!(refuse_early_events(&of_exchange, &exchanges).is_ok());
         let raw = [sink(EventKinds::NONE.with(EventKind::RawHead))];
