@@ -46,7 +46,7 @@ pub(crate) struct HttpArgs {
     ///
     /// jsonl: only these, where a record has them; all of them otherwise. The name of an object, like timing, stands
     /// for all that is in it; a header field is named behind its object, as http.request.header.referer, and need not
-    /// be named by --header then. The manual page (`gannet man http`) lists all names.
+    /// be named by --header then. The manual page (`gannet man http | man -l -`) lists all names.
     ///
     /// httpry:
     /// [default: timestamp,source-ip,dest-ip,direction,method,host,request-uri,http-version,status-code,reason-phrase].
