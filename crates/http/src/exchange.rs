@@ -203,13 +203,15 @@ pub enum Reason {
     RequestMissing,
     /// What the client sent was seen, and is no request, or no whole head of one.
     BadRequest,
+    /// What the server sent while the request had no answer was seen, and is no response.
+    BadResponse,
     /// Everything the client sent was seen, and no request of it was open: a `408` on an idle connection, for instance.
     Unsolicited,
 }
 
 impl Reason {
     /// All.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Framing,
         Self::Fin,
         Self::ClientReset,
@@ -227,6 +229,7 @@ impl Reason {
         Self::BeforeCapture,
         Self::RequestMissing,
         Self::BadRequest,
+        Self::BadResponse,
         Self::Unsolicited,
     ];
 
@@ -250,6 +253,7 @@ impl Reason {
             Self::BeforeCapture => "before-capture",
             Self::RequestMissing => "request-missing",
             Self::BadRequest => "bad-request",
+            Self::BadResponse => "bad-response",
             Self::Unsolicited => "unsolicited",
         }
     }

@@ -123,6 +123,8 @@ pub(crate) enum Event {
     Broken,
     /// So many bytes belong to no message.
     Skipped(u64),
+    /// The same of empty lines where a message is due, which may stand there.
+    Blank(u64),
     /// So many bytes belong to another protocol.
     Switched(u64),
 }
@@ -237,7 +239,7 @@ impl Stream {
         self.position += taken;
         self.keeping = self.keep.wants_body();
         let undecided = matches!(self.phase, Phase::Perhaps) && self.begun.is_some();
-        let of_message = !matches!(event, Some(Event::Skipped(_) | Event::Switched(_)));
+        let of_message = !matches!(event, Some(Event::Skipped(_) | Event::Blank(_) | Event::Switched(_)));
         if of_message && (taken > 0 && !undecided || again) {
             self.arrived(at, matches!(event, Some(Event::Head(_))));
         }
@@ -303,7 +305,7 @@ impl Stream {
         if blank > 0 {
             *rest = &rest[blank..];
             self.blank = true;
-            return Some(Event::Skipped(blank as u64));
+            return Some(Event::Blank(blank as u64));
         }
         self.begin(offset, at, limits);
         match parse::fast(self.role, rest, limits.max_head_bytes, limits.max_fields) {

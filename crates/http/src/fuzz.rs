@@ -158,8 +158,10 @@ fn messages_and(
                     found.push(format!("broken {}", stream.message.body_bytes));
                     return Messages { found, clean: false };
                 }
-                Some(Event::Skipped(_)) if stream.searches() => return Messages { found, clean: false },
-                Some(Event::Skipped(_)) => {}
+                Some(Event::Skipped(_) | Event::Blank(_)) if stream.searches() => {
+                    return Messages { found, clean: false };
+                }
+                Some(Event::Skipped(_) | Event::Blank(_)) => {}
                 Some(Event::Switched(_)) => return Messages { found, clean: true },
             }
         }

@@ -90,6 +90,8 @@ pub(crate) struct Http1 {
     out_of_step: bool,
     /// The client has sent what is no request.
     pub(crate) bad_request: bool,
+    /// The server has sent what is no response, a request being without one, and nothing of it is missing.
+    bad_response: bool,
     /// Bytes of the client are missing, and perhaps requests with them.
     request_missing: bool,
     /// No tunnel will come of a CONNECT that has no answer yet.
@@ -168,6 +170,7 @@ impl Http1 {
             previous_end: None,
             out_of_step: flow.midstream,
             bad_request: false,
+            bad_response: false,
             request_missing: lost,
             witness: Witness::new(!flow.midstream && !lost),
             losses: Losses { client: u32::from(lost), server: u32::from(lost) },
@@ -310,6 +313,7 @@ impl Http1 {
             let config = context.config;
             let stream = &mut self.streams[data.from as usize];
             let Some(event) = stream.step(&mut rest, &arrival, config, context.budget) else { break };
+            let is_blank = matches!(event, Event::Blank(_));
             match event {
                 Event::Head(parsed) if data.from == self.client => {
                     self.request_head(context, parsed, data.now);
@@ -321,7 +325,7 @@ impl Http1 {
                 Event::Head(parsed) => self.response_head(context, parsed, data.now),
                 Event::End => self.over(context, data.from, Fate::Whole, data.now),
                 Event::Broken => self.over(context, data.from, Fate::Cut, data.now),
-                Event::Skipped(bytes) => {
+                Event::Skipped(bytes) | Event::Blank(bytes) => {
                     context.counters.skipped_bytes += bytes;
                     if data.from == self.client {
                         self.bad_request = true;
@@ -332,6 +336,11 @@ impl Http1 {
                     if data.from != self.client && self.hole.end == position.saturating_sub(bytes) {
                         self.hole.end = position;
                     }
+                    self.bad_response |= data.from != self.client
+                        && !is_blank
+                        && !self.pending.is_empty()
+                        && self.losses == Losses::default()
+                        && !self.out_of_step;
                 }
                 Event::Switched(bytes) => {
                     context.counters.tunnel_bytes += bytes;
@@ -466,6 +475,7 @@ impl Http1 {
                 _ if part.losses.server != self.losses.server => (State::Gap, Reason::Gap),
                 (Fate::Broken, _) => (State::Gap, Reason::Gap),
                 (_, CloseReason::Reset { .. }) => (State::Aborted, why),
+                (Fate::Whole, _) if self.bad_response => (State::OrphanRequest, Reason::BadResponse),
                 (Fate::Whole, CloseReason::Finished) => (State::OrphanRequest, why),
                 (Fate::Whole, _) if no_answer => (State::OrphanRequest, Reason::Fin),
                 (Fate::Cut, _) => (State::Truncated, report::cut_reason(&part, why)),

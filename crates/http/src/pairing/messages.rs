@@ -146,6 +146,8 @@ impl Http1 {
         now: Moment,
     ) -> Option<Asked> {
         let at = self.responses().message;
+        // What came before it was no answer to those that come after.
+        self.bad_response = false;
         context.counters.responses += 1;
         let answer = Answer {
             part: self.part(parsed, at),

@@ -533,6 +533,13 @@ fn reasons_of_orphans() {
     let bad_request = "HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n";
     let exchanges = Lane::new().client(GET).server([OK, bad_request].concat()).finish();
     assert_eq!(reasons(&exchanges), ["framing", "unsolicited"]);
+    let bad_response = "ICY 200 OK\r\nicy-name: x\r\n\r\ndata";
+    let exchanges = Lane::new().client(GET).server(bad_response).finish();
+    assert_eq!(reasons(&exchanges), ["bad-response"]);
+    let exchanges = Lane::new().client(GET).server("H\r\n").server(OK).client(GET).finish();
+    assert_eq!(reasons(&exchanges), ["framing", "fin"]);
+    let exchanges = Lane::new().client(GET).server("\r\n").finish();
+    assert_eq!(reasons(&exchanges), ["fin"]);
     let exchanges = Lane::new().server(OK).close(CloseReason::Idle).taken();
     assert_eq!(reasons(&exchanges), ["one-sided"]);
     let mut lane = Lane::midstream();
