@@ -73,6 +73,32 @@ fn names(records: &[Value]) -> Vec<&str> {
     records.iter().map(|record| record["gannet"]["locator"].as_str().unwrap()).collect()
 }
 
+/// `--header` may be repeated, and `all` is more than any name.
+#[test]
+fn header_fields_add_up() {
+    let dir = Dir::new();
+    let mut pcap = Vec::new();
+    generate(&Plan { seed: 3, size_bytes: 100_000, connections: 4 }, &mut pcap, &mut Vec::new()).unwrap();
+    dir.write("made.pcap", &pcap);
+    let fields = |words: &str| {
+        let outcome = dir.gannet(&format!("http -q -r made.pcap {words}")).run().exits(0);
+        let records = outcome.text();
+        let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let fields = records.flat_map(|record| {
+            let messages = ["request", "response"].map(|side| record["http"][side]["header"].clone());
+            messages
+                .into_iter()
+                .filter_map(|header| header.as_object().cloned())
+                .flatten()
+                .collect::<Vec<_>>()
+        });
+        fields.map(|(name, _)| name).collect::<std::collections::BTreeSet<_>>()
+    };
+    let both = fields("--header host,server --header Content-Length");
+    assert_eq!(both.iter().collect::<Vec<_>>(), ["content-length", "host", "server"]);
+    assert!(fields("--header host --header all").len() > 3);
+}
+
 #[test]
 fn what_is_selected_is_what_jq_selects() {
     if Command::new("jq").arg("--version").output().is_err() {
@@ -180,6 +206,8 @@ fn mistakes_end_with_status_2() {
         ("--status", "0xx", "\"0xx\" is no class of statuses"),
         ("--status", "1000", "\"1000\" is no status"),
         ("--path", "/[", "unclosed character class"),
+        ("--path", "api/*", "paths begin with a slash: /api/*, or */api/* for one that ends so"),
+        ("--host", "shop.example:80", "hosts are without their port here: shop.example"),
         ("--method", "get,p ut", "\"p ut\" is no method"),
         ("--slower", "soon", "--slower"),
     ] {

@@ -126,10 +126,10 @@ pub(crate) struct HttpArgs {
     #[arg(long, value_name = "PATTERN", env = "GANNET_ROUTE", help_heading = OUTPUT)]
     pub(crate) route: Vec<String>,
 
-    /// Header fields shown in records, or `all`
+    /// Header fields shown in records, or `all`; may repeat
     /// [default: host,user-agent,content-type,content-length,location,server,x-forwarded-for,traceparent]
     #[arg(long, value_name = "LIST|all", value_parser = units::headers, env = "GANNET_HEADER", help_heading = OUTPUT)]
-    pub(crate) header: Option<HeaderList>,
+    pub(crate) header: Vec<HeaderList>,
 
     /// Show credentials too: authorization, cookies, signatures in URLs
     ///

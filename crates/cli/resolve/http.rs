@@ -103,12 +103,16 @@ fn ports(args: &HttpArgs, environment: impl Fn(&str) -> Option<OsString>) -> Res
 
 /// The header fields of records: those of --header, or those among the fields that are asked for.
 fn headers(args: &HttpArgs, fields: Option<&Choice>) -> HeaderSelection {
-    match (&args.header, fields) {
-        (None, Some(fields)) if !fields.headers().is_empty() => HeaderSelection::named(fields.headers()),
-        (None, _) => HeaderSelection::default(),
-        (Some(HeaderList::All), _) => HeaderSelection::all(),
-        (Some(HeaderList::Named(names)), _) => HeaderSelection::named(names.clone()),
+    if args.header.is_empty() {
+        let named = fields.map(Choice::headers).filter(|names| !names.is_empty());
+        return named.map_or_else(HeaderSelection::default, HeaderSelection::named);
     }
+    let names = |list: &HeaderList| match list {
+        HeaderList::All => None,
+        HeaderList::Named(names) => Some(names.clone()),
+    };
+    let lists: Option<Vec<_>> = args.header.iter().map(names).collect();
+    lists.map_or_else(HeaderSelection::all, |lists| HeaderSelection::named(lists.into_iter().flatten()))
 }
 
 /// The fields of lines of JSON; those of httpry have names of their own.

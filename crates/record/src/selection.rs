@@ -62,13 +62,22 @@ pub enum Condition {
 }
 
 impl Glob {
-    /// For hosts, whose names are the same in capitals.
+    /// For hosts, whose names are the same in capitals. One with a port, which would fit nothing, is refused.
     pub fn of_host(text: &str) -> Result<Self, String> {
-        Self::new(text, true)
+        // An IPv6 address has more colons.
+        match text.split_once(':') {
+            Some((host, port)) if !host.is_empty() && !port.contains(':') => {
+                Err(format!("hosts are without their port here: {host} (the port is server.port in --where)"))
+            }
+            _ => Self::new(text, true),
+        }
     }
 
-    /// For paths. `*` stands for slashes, too.
+    /// For paths. `*` stands for slashes, too. One that begins with a letter, which would fit nothing, is refused.
     pub fn of_path(text: &str) -> Result<Self, String> {
+        if !text.starts_with(['/', '*', '?', '[', '{']) {
+            return Err(format!("paths begin with a slash: /{text}, or */{text} for one that ends so"));
+        }
         Self::new(text, false)
     }
 

@@ -66,7 +66,7 @@ impl Key {
     }
 }
 
-/// Names that are selected are shorter.
+/// For all names but very long ones, whose fields are written another way.
 const KEY_ROOM: usize = 32;
 
 impl Default for HeaderSelection {

@@ -316,6 +316,12 @@ fn methods_hosts_paths() {
         assert_eq!(selects(&path(text), &exchange), expected, "{text}");
     }
     assert!(Glob::of_path("[").is_err() && Glob::of_host("{a").is_err());
+    // What could fit nothing.
+    assert!(
+        Glob::of_path("api/*").is_err_and(|text| text.contains(": /api/*,")) && Glob::of_path("").is_err()
+    );
+    assert!(Glob::of_host("a.example:80").is_err_and(|text| text.contains(": a.example (")));
+    assert!(Glob::of_host("2001:db8::*").is_ok() && Glob::of_host("::1").is_ok());
 }
 
 #[test]
