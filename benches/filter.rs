@@ -24,7 +24,8 @@ enum Expression {
     TcpPort80,
     /// `tcp[tcpflags] & (tcp-syn|tcp-fin) != 0 and not net 192.168.0.0/16`
     Flags,
-    /// `(host 10.0.0.1 or host 10.0.0.2 or host 10.0.0.3 or net 172.16.0.0/12) and (tcp portrange 8000-8999 or udp port 53 or port 443 or port 8443) and not icmp and greater 60`
+    /// `(host 10.0.0.1 or host 10.0.0.2 or host 10.0.0.3 or net 172.16.0.0/12) and (tcp portrange 8000-8999 or udp port
+    /// 53 or port 443 or port 8443) and not icmp and greater 60`
     Service,
     /// `tcp port 81 or 82 or ... or 96`
     Ports,

@@ -33,8 +33,8 @@ pub enum Protocol {
     Tls,
 }
 
-/// What protocol the bytes from the beginning of a direction are of, for those who only want to know; `None` for any other, and
-/// for too few bytes. `midstream` says that the direction may have begun before.
+/// What protocol the bytes from the beginning of a direction are of, for those who only want to know; `None` for any
+/// other, and for too few bytes. `midstream` says that the direction may have begun before.
 pub fn recognise(bytes: &[u8], midstream: bool) -> Option<Protocol> {
     match classify(bytes, midstream) {
         Verdict::Request | Verdict::Response => Some(Protocol::Http1),
@@ -87,8 +87,9 @@ pub(crate) fn classify(bytes: &[u8], midstream: bool) -> Verdict {
     }
 }
 
-/// Whether the first bytes of a connection are an odd start line that is certain all the same: a request line with a method in
-/// common use and a target in origin form or of `http://`, or `HTTP/`, two numbers with a full stop, and a status.
+/// Whether the first bytes of a connection are an odd start line that is certain all the same: a request line with a
+/// method in common use and a target in origin form or of `http://`, or `HTTP/`, two numbers with a full stop, and a
+/// status.
 fn odd_first_line(bytes: &[u8]) -> Line {
     if let Some(version) = bytes.strip_prefix(b"HTTP/") {
         let end = version.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.');
@@ -126,8 +127,8 @@ fn odd_first_line(bytes: &[u8]) -> Line {
     }
 }
 
-/// Whether `bytes` begin with a start line where one is due, on a connection that speaks HTTP/1: also one that is odd. That
-/// shows with the line's end.
+/// Whether `bytes` begin with a start line where one is due, on a connection that speaks HTTP/1: also one that is odd.
+/// That shows with the line's end.
 pub(crate) fn due_line(role: Role, bytes: &[u8]) -> Line {
     let strict = match role {
         Role::Requests => request_line(bytes),
@@ -181,8 +182,8 @@ pub(crate) fn status_start(bytes: &[u8]) -> Line {
     }
 }
 
-/// Whether `bytes` begin with a method in common use and what a path or a URL begins with: what a body hardly begins with. They tell
-/// within [`REQUEST_MIN`] bytes.
+/// Whether `bytes` begin with a method in common use and what a path or a URL begins with: what a body hardly begins
+/// with. They tell within [`REQUEST_MIN`] bytes.
 pub(crate) fn request_start(bytes: &[u8]) -> Line {
     let mut line = Line::No;
     for method in COMMON {
@@ -229,11 +230,11 @@ pub(crate) fn request_line(bytes: &[u8]) -> Line {
     }
 }
 
-/// Where in `bytes` a message may begin, of which the stream has been lost: the first place from which on they agree with a start
-/// line, as far as they go. They may begin at the beginning of a line, and at that of a segment.
+/// Where in `bytes` a message may begin, of which the stream has been lost: the first place from which on they agree
+/// with a start line, as far as they go. They may begin at the beginning of a line, and at that of a segment.
 ///
-/// A status line is looked for anywhere, a request line at the beginning of a line; one with a method in common use and a
-/// path also behind anything else: the end of a body without a line end, for instance.
+/// A status line is looked for anywhere, a request line at the beginning of a line; one with a method in common use and
+/// a path also behind anything else: the end of a body without a line end, for instance.
 pub(crate) fn find_start(role: Role, bytes: &[u8], of_line: bool, of_segment: bool) -> Option<usize> {
     match role {
         Role::Responses => {
@@ -269,8 +270,8 @@ pub(crate) fn is_common_request(bytes: &[u8]) -> bool {
     is_request(bytes, false)
 }
 
-/// Whether `bytes` are a request line without any liberty, as far as they go. Unless `any_method`, only one of a method in
-/// common use.
+/// Whether `bytes` are a request line without any liberty, as far as they go. Unless `any_method`, only one of a method
+/// in common use.
 fn is_request(bytes: &[u8], any_method: bool) -> bool {
     let end =
         bytes.iter().take(METHOD_MAX + 1).position(|&byte| !is_method_byte(byte)).unwrap_or(bytes.len());
@@ -321,8 +322,8 @@ pub(crate) fn is_common(method: &[u8]) -> bool {
     COMMON.contains(&method)
 }
 
-/// Whether `method` could be the name of a method. Registered ones are upper-case words, some with a hyphen; any token is
-/// allowed, of which this takes those that begin with a letter and look like a name.
+/// Whether `method` could be the name of a method. Registered ones are upper-case words, some with a hyphen; any token
+/// is allowed, of which this takes those that begin with a letter and look like a name.
 #[inline]
 pub(crate) fn is_method(method: &[u8]) -> bool {
     (1..=METHOD_MAX).contains(&method.len())

@@ -13,8 +13,8 @@ use crate::{Head, Oddities, Trailers, Tunnel};
 pub struct Exchange {
     /// The connection it was on.
     pub connection: Connection,
-    /// Number of the exchange on its connection, from 0, in the order in which they began: by request, and for a response
-    /// without one when that was found out.
+    /// Number of the exchange on its connection, from 0, in the order in which they began: by request, and for a
+    /// response without one when that was found out.
     pub index: u32,
     /// The packet whose processing completed it: the key by which records of several workers are put in order, followed
     /// by the connection's id and `index`.
@@ -124,12 +124,13 @@ pub struct Connection {
 pub enum State {
     /// Request and response were seen to their ends.
     Complete,
-    /// The response (or the request) was cut off, or had not begun yet: by a time-out, an eviction, the end of the capture.
+    /// The response (or the request) was cut off, or had not begun yet: by a time-out, an eviction, the end of the
+    /// capture.
     Truncated,
     /// Bytes of a head or of framing were missing; a gap inside a body of known length leaves an exchange complete.
     Gap,
-    /// The connection, or the server's direction of it, ended in order without an answer; or no packet of the server was
-    /// captured.
+    /// The connection, or the server's direction of it, ended in order without an answer; or no packet of the server
+    /// was captured.
     OrphanRequest,
     /// A response without a request.
     OrphanResponse,
@@ -170,8 +171,8 @@ impl State {
 pub enum Reason {
     /// Both messages ended where their framing says.
     Framing,
-    /// The orderly end of the connection, or of one direction: it ends a response without a length, and cuts off or leaves
-    /// unanswered all else.
+    /// The orderly end of the connection, or of one direction: it ends a response without a length, and cuts off or
+    /// leaves unanswered all else.
     Fin,
     /// The client reset the connection.
     ClientReset,
@@ -275,15 +276,17 @@ impl Reason {
 /// How sure it is that a response belongs to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
-    /// There may be requests under way that were not seen, after a loss or a start in mid-stream, and the client was not seen to wait
-    /// for all answers before it asks again. Such a pair is [`Untrusted::pairing`]. Of a message alone: its other half may be one of
-    /// those that are alone, too.
+    /// There may be requests under way that were not seen, after a loss or a start in mid-stream, and the client was
+    /// not seen to wait for all answers before it asks again. Such a pair is [`Untrusted::pairing`]. Of a message
+    /// alone: its other half may be one of those that are alone, too.
     Low,
-    /// After a start in mid-stream, from the second pair on, while one request follows one response; after a loss there or without
-    /// acknowledgements, of a client that was seen to wait, be it by its pauses alone; after any loss, of one that sends several requests
-    /// at once and was seen to wait for all answers, which one that does not wait does by chance, or that keeps so many under way; of a message alone, after a loss.
+    /// After a start in mid-stream, from the second pair on, while one request follows one response; after a loss there
+    /// or without acknowledgements, of a client that was seen to wait, be it by its pauses alone; after any loss, of
+    /// one that sends several requests at once and was seen to wait for all answers, which one that does not wait does
+    /// by chance, or that keeps so many under way; of a message alone, after a loss.
     Medium,
-    /// By the count, nothing being missing or all that is missing being accounted for, or by what both ends acknowledge.
+    /// By the count, nothing being missing or all that is missing being accounted for, or by what both ends
+    /// acknowledge.
     High,
 }
 
@@ -325,8 +328,8 @@ pub struct Message {
     /// The length was not stated clearly: several Content-Length, one beside Transfer-Encoding, and whatever else of
     /// [`oddities`](Self::oddities) leaves it to the reader.
     pub ambiguous_length: bool,
-    /// The first bytes of the body, without the framing of chunks and not decoded: as many as [`HttpConfig::body`] says, up
-    /// to the first hole. Shorter than `body_bytes` if there was more.
+    /// The first bytes of the body, without the framing of chunks and not decoded: as many as [`HttpConfig::body`]
+    /// says, up to the first hole. Shorter than `body_bytes` if there was more.
     ///
     /// [`HttpConfig::body`]: crate::HttpConfig::body
     pub body: Box<[u8]>,
@@ -361,8 +364,8 @@ pub struct Timing {
     pub send: Option<u64>,
     /// From the request's first to the response's first byte.
     pub ttfb: Option<u64>,
-    /// From the request's last byte, or the previous response's end if that is later (pipelining), to the response's first
-    /// byte.
+    /// From the request's last byte, or the previous response's end if that is later (pipelining), to the response's
+    /// first byte.
     pub server: Option<u64>,
     /// From the response's first to its last byte.
     pub receive: Option<u64>,
@@ -373,8 +376,8 @@ pub struct Timing {
     /// When the packets of the handshake passed; on the first exchange of a connection only. Its two legs are
     /// [`Handshake::responder_ns`] and [`Handshake::originator_ns`].
     pub handshake: Handshake,
-    /// From the capture point to the server and back, from data and their acknowledgements, else from the handshake. Near
-    /// the server it is next to nothing; near the client it is contained in `server` and `ttfb`.
+    /// From the capture point to the server and back, from data and their acknowledgements, else from the handshake.
+    /// Near the server it is next to nothing; near the client it is contained in `server` and `ttfb`.
     pub server_round_trip: Option<u64>,
     /// From the capture point to the client and back.
     pub client_round_trip: Option<u64>,

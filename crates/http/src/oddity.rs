@@ -14,7 +14,8 @@ macro_rules! oddities {
 }
 
 oddities! {
-    /// A line of the head ends in LF alone ("a recipient MAY recognize a single LF as a line terminator", RFC 9112, 2.2).
+    /// A line of the head ends in LF alone ("a recipient MAY recognize a single LF as a line terminator", RFC 9112,
+    /// 2.2).
     BARE_LF = 0, "bare-lf";
     /// Empty lines came before the start line.
     BLANK_LINES = 1, "blank-lines";
@@ -40,8 +41,8 @@ oddities! {
     ODD_STATUS = 11, "odd-status";
     /// Blanks in the request target.
     BLANKS_IN_TARGET = 12, "blanks-in-target";
-    /// What follows the message is no message: its length was stated wrong. Seen within one segment; where the length is stated
-    /// with different values, also in the next one.
+    /// What follows the message is no message: its length was stated wrong. Seen within one segment; where the length
+    /// is stated with different values, also in the next one.
     LENGTH_REFUTED = 13, "length-refuted";
     /// `101 Switching Protocols` for a request that did not ask for it. The connection is taken to stay HTTP/1.
     UNASKED_SWITCH = 14, "unasked-switch";
@@ -53,9 +54,11 @@ oddities! {
     REPEATED_CONTINUE = 17, "repeated-continue";
     /// A version other than `HTTP/1.0` and `HTTP/1.1` in a start line. The message is read like one of HTTP/1.1.
     ODD_VERSION = 18, "odd-version";
-    /// The parts of the start line are separated by more than a blank, or by something else, or there are blanks behind them.
+    /// The parts of the start line are separated by more than a blank, or by something else, or there are blanks behind
+    /// them.
     ODD_BLANKS = 19, "odd-blanks";
-    /// Of a request that asked whether to send its body (`Expect: 100-continue`): it was answered without that, and did not send it.
+    /// Of a request that asked whether to send its body (`Expect: 100-continue`): it was answered without that, and did
+    /// not send it.
     BODY_NOT_SENT = 20, "body-not-sent";
 }
 

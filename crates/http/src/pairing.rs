@@ -48,8 +48,8 @@ pub(crate) struct Context<'a, S> {
     pub(crate) flow: &'a Flow,
 }
 
-/// Empty queues of connections that wait for their next request, for those that have one: a connection that is idle is small,
-/// and one that is busy need not allocate for each exchange.
+/// Empty queues of connections that wait for their next request, for those that have one: a connection that is idle is
+/// small, and one that is busy need not allocate for each exchange.
 #[derive(Debug, Default)]
 pub(crate) struct Spare(Vec<VecDeque<Part>>);
 
@@ -73,8 +73,8 @@ pub(crate) enum Next {
     Tunnel,
 }
 
-/// The state of one connection, in the order in which messages ask for it: what begins and ends with each of them is in three lines of
-/// the cache behind the streams, and what is asked for at the end of a connection is last.
+/// The state of one connection, in the order in which messages ask for it: what begins and ends with each of them is in
+/// three lines of the cache behind the streams, and what is asked for at the end of a connection is last.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Http1 {
@@ -112,8 +112,8 @@ pub(crate) struct Http1 {
     pending: VecDeque<Part>,
     /// Bytes allocated for the messages in both queues.
     queued_bytes: usize,
-    /// Bytes that it takes, and of these the streams beside themselves, as of the last event. Before the next one most of what
-    /// is asked for them is far from the processor.
+    /// Bytes that it takes, and of these the streams beside themselves, as of the last event. Before the next one most
+    /// of what is asked for them is far from the processor.
     memory: usize,
     stream_memory: [usize; 2],
     /// The end of the last response.
@@ -184,7 +184,8 @@ impl Http1 {
         }
     }
 
-    /// Makes it a connection in a tunnel: its exchanges are numbered from `next_index` on, `depth` tunnels are around it.
+    /// Makes it a connection in a tunnel: its exchanges are numbered from `next_index` on, `depth` tunnels are around
+    /// it.
     pub(crate) fn go_inside(&mut self, next_index: u32, depth: u8) {
         (self.next_index, self.depth) = (next_index, depth);
     }
@@ -246,8 +247,8 @@ impl Http1 {
         self.ended[from as usize] = ended;
     }
 
-    /// To be called once both directions have been [set](Self::start_at), of a connection whose first packets are known and some of the
-    /// next ones are not: messages are missing before where the directions begin, and nowhere else.
+    /// To be called once both directions have been [set](Self::start_at), of a connection whose first packets are known
+    /// and some of the next ones are not: messages are missing before where the directions begin, and nowhere else.
     pub(crate) fn begin_behind_holes(&mut self) {
         let [client, server] =
             [self.client, self.client.opposite()].map(|from| self.streams[from as usize].position);
@@ -285,8 +286,8 @@ impl Http1 {
         tunnel
     }
 
-    /// Takes the next bytes of one direction. What becomes of the connection; with another protocol, how many bytes at the end belong
-    /// to that and have not been taken.
+    /// Takes the next bytes of one direction. What becomes of the connection; with another protocol, how many bytes at
+    /// the end belong to that and have not been taken.
     ///
     /// It has a second caller, for bytes that were kept; the first one is not to pay for that with a call.
     #[inline(always)]
@@ -441,8 +442,8 @@ impl Http1 {
         self.next
     }
 
-    /// Nothing more comes: all that is left is reported, but for an exchange that has switched to another protocol, which is
-    /// given back.
+    /// Nothing more comes: all that is left is reported, but for an exchange that has switched to another protocol,
+    /// which is given back.
     pub(crate) fn close<S: Sink>(
         &mut self,
         context: &mut Context<'_, S>,
@@ -488,9 +489,10 @@ impl Http1 {
         self.switched.take().map(|exchange| *exchange)
     }
 
-    /// If the request under way was answered instead of continued, as its client had asked to be before it sends the body, that need not
-    /// come: the client goes on with another request, or closes. "A client that receives a 417 ... SHOULD repeat that request without
-    /// a 100-continue expectation" (RFC 9110, section 10.1.1), and may do so on the same connection.
+    /// If the request under way was answered instead of continued, as its client had asked to be before it sends the
+    /// body, that need not come: the client goes on with another request, or closes. "A client that receives a 417 ...
+    /// SHOULD repeat that request without a 100-continue expectation" (RFC 9110, section 10.1.1), and may do so on the
+    /// same connection.
     #[cold]
     fn perhaps_refused(&mut self) {
         let Some(open) = self.early.as_ref().or(self.current.as_ref()) else { return };

@@ -85,8 +85,8 @@ impl Framing {
     #[inline]
     pub(crate) fn finish(&mut self, start: &StartLine) {
         if let StartLine::Response { status: Some(100..=199 | 204), .. } = start {
-            // "A server MUST NOT send a Content-Length header field" in them (RFC 9110, section 8.6), nor a Transfer-Encoding
-            // (RFC 9112, section 6.1). Many send a length of 0 with 204, which says nothing wrong.
+            // "A server MUST NOT send a Content-Length header field" in them (RFC 9110, section 8.6), nor a
+            // Transfer-Encoding (RFC 9112, section 6.1). Many send a length of 0 with 204, which says nothing wrong.
             let length = self.transfer_encoding || self.length.is_some_and(|length| length > 0);
             self.oddities.add_if(length, Oddities::LENGTH_WITHOUT_BODY);
         }
@@ -205,8 +205,8 @@ pub(crate) fn fast(role: Role, bytes: &[u8], max_bytes: usize, max_fields: usize
     Fast::Head(Parsed { head, framing }, len)
 }
 
-/// A head that is whole, without bytes behind it; `None` if its first line is no start line. Where a message is `due`, one that is
-/// odd is one.
+/// A head that is whole, without bytes behind it; `None` if its first line is no start line. Where a message is `due`,
+/// one that is odd is one.
 pub(crate) fn whole(
     role: Role,
     raw: &[u8],
@@ -337,8 +337,8 @@ pub(crate) fn simple_response() -> Parsed {
     Parsed { head: Head::new(&[], StartLine::SimpleResponse, &[]), framing: Framing::default() }
 }
 
-/// The fields of a trailer section, the values of those that were folded, which are meant to stand behind its bytes, and whether there
-/// were more fields.
+/// The fields of a trailer section, the values of those that were folded, which are meant to stand behind its bytes,
+/// and whether there were more fields.
 pub(crate) fn trailers(raw: &[u8], max_fields: usize) -> (Box<[Field]>, Vec<u8>, bool) {
     let mut fields: Vec<Field> = Vec::new();
     let mut unfolded: Vec<u8> = Vec::new();

@@ -187,7 +187,8 @@ impl TunnelState {
             let on_wire = stream.bytes.saturating_sub(stream.retransmitted_bytes);
             since(sender, on_wire).max(self.delivered[sender as usize])
         });
-        // By their places in the stream: of a flow that nobody wants more of, a segment behind its turn counts as one sent again.
+        // By their places in the stream: of a flow that nobody wants more of, a segment behind its turn counts as one
+        // sent again.
         let bytes =
             Peer::BOTH.map(|sender| since(sender, flow.stream_len(sender)).max(captured[sender as usize]));
         let client = self.client as usize;
@@ -312,5 +313,6 @@ impl<'a> Reader<'a> {
 const HANDSHAKE: u8 = 0x16;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
-/// Bytes of each direction looked at to tell what a tunnel carries; a ClientHello with post-quantum key shares has 1,800.
+/// Bytes of each direction looked at to tell what a tunnel carries; a ClientHello with post-quantum key shares has
+/// 1,800.
 const HEAD_MAX: usize = 4_096;

@@ -238,8 +238,8 @@ fn a_flow_goes_on_where_both_directions_are_when_the_capture_has_missed_a_window
     assert_eq!(texts, ["", ""], "nothing is left to be told");
 }
 
-/// A ring that overflows costs both directions something. What comes first behind it was no part of any window, and was dropped, an answer of
-/// some segments.
+/// A ring that overflows costs both directions something. What comes first behind it was no part of any window, and was
+/// dropped, an answer of some segments.
 #[test]
 fn what_comes_first_behind_a_loss_of_more_than_a_window_is_taken() {
     let mut run = connected();

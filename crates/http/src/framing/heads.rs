@@ -10,8 +10,8 @@ use crate::parse::{self, Parsed, Role};
 use crate::{HeadExtent, HttpConfig};
 
 impl Stream {
-    /// Behind a head after which there is a body or the next head: a body does not begin like a status line, and hardly like a request
-    /// line. That may take bytes of several segments to tell; `start` is the offset of `rest`.
+    /// Behind a head after which there is a body or the next head: a body does not begin like a status line, and hardly
+    /// like a request line. That may take bytes of several segments to tell; `start` is the offset of `rest`.
     #[cold]
     pub(super) fn perhaps(
         &mut self,
@@ -89,8 +89,8 @@ impl Stream {
         None
     }
 
-    /// The body under way may never come, although the head states its length: the client asked whether to send it, and has been
-    /// answered instead. Nothing happens if some of it has come.
+    /// The body under way may never come, although the head states its length: the client asked whether to send it, and
+    /// has been answered instead. Nothing happens if some of it has come.
     #[cold]
     pub(crate) fn body_may_not_come(&mut self) {
         self.otherwise = match self.phase {
@@ -259,7 +259,8 @@ impl Stream {
         self.phase = Phase::Reading { newline: Newline::None, start_line: false };
     }
 
-    /// The head of HTTP/0.9 that what is in the buffer is, if it is one, and how many of the last `last` bytes belong to it.
+    /// The head of HTTP/0.9 that what is in the buffer is, if it is one, and how many of the last `last` bytes belong
+    /// to it.
     #[cold]
     pub(super) fn simple_head(&mut self, last: usize, budget: &mut Budget) -> Option<(Parsed, usize)> {
         if self.message.start != 0 {
@@ -284,7 +285,8 @@ impl Stream {
         Some((parsed, taken))
     }
 
-    /// The bytes in the buffer begin no message. Perhaps one begins within them; `had` of them came with earlier segments.
+    /// The bytes in the buffer begin no message. Perhaps one begins within them; `had` of them came with earlier
+    /// segments.
     pub(super) fn garbage(&mut self, had: usize, at: &Arrival<'_>, limits: &HttpConfig) -> Event {
         let behind = self.buffer.get(1..).unwrap_or_default();
         let found = detect::find_start(self.role, behind, self.buffer.starts_with(b"\n"), false);

@@ -36,8 +36,8 @@ struct Turn {
 }
 
 impl Http1 {
-    /// Decides which of the responses that wait answer the requests pending from `first` up to `next`: all of a turn that is
-    /// over, but for those that have been paired already.
+    /// Decides which of the responses that wait answer the requests pending from `first` up to `next`: all of a turn
+    /// that is over, but for those that have been paired already.
     pub(super) fn look_back(&mut self, first: usize, next: usize) {
         let Some(turn) = self.turn(first, next) else { return };
         if !turn.may_come_out_even() {
@@ -132,8 +132,8 @@ impl Http1 {
         })
     }
 
-    /// Whether a turn with this last response is over, and whether there may be further responses in a hole behind that one. `end` is
-    /// where the next turn begins, if there is one.
+    /// Whether a turn with this last response is over, and whether there may be further responses in a hole behind that
+    /// one. `end` is where the next turn begins, if there is one.
     fn is_over(&self, last: &Answer, end: Option<u64>) -> (bool, bool) {
         if let Some(end) = end {
             return (true, end_of(last, Some(end)) != end);
@@ -154,8 +154,8 @@ impl Http1 {
             .map_or(!self.ended[self.client as usize], |request| request.opens != Opens::Yes)
     }
 
-    /// Decides what is left of a turn of a client that has never sent two requests at once: each response whose server had one
-    /// request to its end and nothing behind it, if none before it in the turn is missing.
+    /// Decides what is left of a turn of a client that has never sent two requests at once: each response whose server
+    /// had one request to its end and nothing behind it, if none before it in the turn is missing.
     fn sent_at_once(&self, turn: &Turn, first: usize, next: usize, decided: &mut [Option<u32>]) {
         let [before @ .., behind] = &turn.places[..] else { return };
         let forced = next >= self.pending.len();
@@ -216,8 +216,8 @@ impl Turn {
         !(self.bounded && self.over && (too_many || too_few))
     }
 
-    /// Whether there are as many responses as requests, with those that must be in holes, and none of them can be to another
-    /// request. Then that is no word of anybody's.
+    /// Whether there are as many responses as requests, with those that must be in holes, and none of them can be to
+    /// another request. Then that is no word of anybody's.
     fn is_certain(&self) -> bool {
         let doubtful = self.hidden.contains(&true);
         self.alone && !doubtful && self.requests.len() == self.answers + self.missing_min

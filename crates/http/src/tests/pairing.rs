@@ -355,8 +355,8 @@ fn half_a_head_is_not_the_whole_answer_to_head() {
     assert_eq!(lines(&lane.finish()), ["HEAD / 0 > 200 0 gap"]);
 }
 
-/// Seen in random loss: what had been held and was the beginning of nothing was not counted as passed, and all offsets behind it
-/// were too small.
+/// Seen in random loss: what had been held and was the beginning of nothing was not counted as passed, and all offsets
+/// behind it were too small.
 #[test]
 fn what_was_held_for_nothing_is_passed() {
     for held in ["H", "HT", "GE"] {
@@ -367,8 +367,8 @@ fn what_was_held_for_nothing_is_passed() {
     }
 }
 
-/// Seen in random loss: the method of the first request that can be read is cut by the end of a segment that begins with something
-/// else.
+/// Seen in random loss: the method of the first request that can be read is cut by the end of a segment that begins
+/// with something else.
 #[test]
 fn the_first_method_behind_a_loss_may_be_cut() {
     for cut in 1..4 {
@@ -382,8 +382,8 @@ fn the_first_method_behind_a_loss_may_be_cut() {
     }
 }
 
-/// Seen in random loss: the last letters of a body, in a segment of their own or at the end of one, and the request behind them were one
-/// with a strange method that began too early.
+/// Seen in random loss: the last letters of a body, in a segment of their own or at the end of one, and the request
+/// behind them were one with a strange method that began too early.
 #[test]
 fn the_end_of_a_body_is_no_part_of_a_method() {
     for rest in ["P", "PO", "GE"] {
@@ -398,7 +398,8 @@ fn the_end_of_a_body_is_no_part_of_a_method() {
     }
 }
 
-/// Seen in random loss: a body behind a lost head quotes a request, and the server was taken for the client of the whole connection.
+/// Seen in random loss: a body behind a lost head quotes a request, and the server was taken for the client of the
+/// whole connection.
 #[test]
 fn a_quoted_request_behind_a_loss_is_none() {
     for before in ["", "[7]"] {
@@ -414,8 +415,8 @@ fn a_quoted_request_behind_a_loss_is_none() {
     assert!(lines(&lane.finish()).contains(&"GET /3 0 > 203 0 complete".to_owned()));
 }
 
-/// A connection that is joined before an answer may be one of which only the server is captured. That its first answer is to a
-/// request from before is true of both; of the next ones, that their requests should have been seen.
+/// A connection that is joined before an answer may be one of which only the server is captured. That its first answer
+/// is to a request from before is true of both; of the next ones, that their requests should have been seen.
 #[test]
 fn joined_before_an_answer() {
     let reasons = |lane: &mut Lane| {
@@ -491,8 +492,8 @@ fn after_three_turns() -> Lane {
     lane
 }
 
-/// Seen in random loss: the client goes on with its turn when the first answer has come, which is in a hole. Of the two responses behind it
-/// the first was taken for the answer to the last request.
+/// Seen in random loss: the client goes on with its turn when the first answer has come, which is in a hole. Of the two
+/// responses behind it the first was taken for the answer to the last request.
 #[test]
 fn more_answers_than_requests_show_that_a_client_has_not_waited() {
     let mut lane = after_three_turns();
@@ -524,8 +525,8 @@ fn a_request_in_a_hole_without_an_answer_belongs_to_the_turn() {
     }
 }
 
-/// Seen in random loss: a client that goes on in the middle of an answer whose end is missing. What is in that hole was taken for an answer of
-/// its own, and for certain.
+/// Seen in random loss: a client that goes on in the middle of an answer whose end is missing. What is in that hole was
+/// taken for an answer of its own, and for certain.
 #[test]
 fn the_end_of_an_answer_is_none_of_the_next_turn() {
     let mut lane = after_three_turns();
@@ -541,8 +542,8 @@ fn the_end_of_an_answer_is_none_of_the_next_turn() {
     assert_right_or_marked(&sure.cloned().collect::<Vec<_>>());
 }
 
-/// Seen in random loss: the answer in a hole is to a request in a hole, and it was taken for that to the first one behind it, which came
-/// later.
+/// Seen in random loss: the answer in a hole is to a request in a hole, and it was taken for that to the first one
+/// behind it, which came later.
 #[test]
 fn an_answer_from_before_a_request_is_not_to_it() {
     let mut lane = Lane::new();
@@ -560,7 +561,8 @@ fn an_answer_from_before_a_request_is_not_to_it() {
     assert_right_or_marked(&exchanges);
 }
 
-/// Seen in random loss: what is missing of the last answer of a turn was counted as one more when the next answer was whole.
+/// Seen in random loss: what is missing of the last answer of a turn was counted as one more when the next answer was
+/// whole.
 #[test]
 fn the_rest_of_an_answer_is_no_further_one() {
     let mut lane = Lane::new();
@@ -580,8 +582,8 @@ fn the_rest_of_an_answer_is_no_further_one() {
     assert!(found.contains(&"GET /15 0 > 215 0 complete".to_owned()), "{found:?}");
 }
 
-/// Seen where a capture's ring had overflown twice: a whole exchange between the two was torn apart, because there was an answer behind the
-/// second one as well.
+/// Seen where a capture's ring had overflown twice: a whole exchange between the two was torn apart, because there was
+/// an answer behind the second one as well.
 #[test]
 fn an_exchange_between_two_overflows_is_whole() {
     let mut lane = Lane::new();
@@ -598,8 +600,8 @@ fn an_exchange_between_two_overflows_is_whole() {
     assert_right_or_marked(&exchanges);
 }
 
-/// A client that keeps three requests under way: the answers to all of them come at once, and it asks again for each. What is in `lost` is
-/// missing: requests by their number, answers by 1000 more.
+/// A client that keeps three requests under way: the answers to all of them come at once, and it asks again for each.
+/// What is in `lost` is missing: requests by their number, answers by 1000 more.
 fn three_under_way(rounds: u16, lost: &[u16]) -> Vec<Exchange> {
     let mut lane = Lane::new();
     let send = |lane: &mut Lane, from, number: u16, bytes: String, had| {
@@ -641,8 +643,8 @@ fn a_window_leaves_one_way_after_a_loss() {
     assert!(exchanges.iter().all(|one| one.confidence != Confidence::Medium || one.response.is_none()));
 }
 
-/// What is lost of a client with a fixed number of requests under way, the `drawn` number says for each packet, and how many of them
-/// the server answers before it asks again.
+/// What is lost of a client with a fixed number of requests under way, the `drawn` number says for each packet, and how
+/// many of them the server answers before it asks again.
 fn window(most: u16, drawn: &[u8]) -> Vec<Exchange> {
     let mut lane = Lane::new();
     let (mut asked, mut answered) = (0, 0);
@@ -675,8 +677,8 @@ proptest! {
     }
 }
 
-/// A client with a fixed number of requests under way looks like one that waits, until its server answers before it has had the
-/// last request.
+/// A client with a fixed number of requests under way looks like one that waits, until its server answers before it has
+/// had the last request.
 #[test]
 fn joined_in_the_middle_of_a_window() {
     let mut lane = Lane::midstream();
@@ -753,8 +755,8 @@ fn the_last_one_without_an_answer_has_the_next() {
     assert_eq!(exchanges[1].confidence, Confidence::High);
 }
 
-/// Seen in random loss: of a client that was never seen to wait, a whole exchange between two that are missing was torn apart. What is in
-/// the hole before it had been acknowledged with an answer that its client had.
+/// Seen in random loss: of a client that was never seen to wait, a whole exchange between two that are missing was torn
+/// apart. What is in the hole before it had been acknowledged with an answer that its client had.
 #[test]
 fn an_answer_ends_the_turn_in_a_hole() {
     let run = |request_first: bool| {
@@ -780,8 +782,8 @@ fn an_answer_ends_the_turn_in_a_hole() {
     }
 }
 
-/// Seen in random loss of real traffic: the client goes on with its batch in the middle of the first answer to it, whose end is missing. The
-/// next answers were given to the requests behind their own.
+/// Seen in random loss of real traffic: the client goes on with its batch in the middle of the first answer to it,
+/// whose end is missing. The next answers were given to the requests behind their own.
 #[test]
 fn a_request_in_the_middle_of_an_answer_opens_no_turn() {
     let mut lane = Lane::new();
@@ -993,8 +995,8 @@ fn an_answer_does_not_go_to_the_request_before_a_hole() {
     }
 }
 
-/// Seen in random loss: the first two requests of a client that always has two under way are missing, and from there on it looks
-/// like one that waits for each answer.
+/// Seen in random loss: the first two requests of a client that always has two under way are missing, and from there on
+/// it looks like one that waits for each answer.
 #[test]
 fn a_client_that_was_not_seen_to_wait_is_not_believed() {
     let mut lane = Lane::new();

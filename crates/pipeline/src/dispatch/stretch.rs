@@ -44,7 +44,8 @@ struct Part {
     items: Vec<Item>,
     segments: Vec<Decoded>,
     others: Vec<Unsegmented>,
-    /// Where records are handed on, with how many items in front of it: at ends of batches, where time passes, and at pauses.
+    /// Where records are handed on, with how many items in front of it: at ends of batches, where time passes, and at
+    /// pauses.
     ends: Vec<(usize, Option<Moment>)>,
 }
 
@@ -106,8 +107,8 @@ struct Unsegmented {
     part: Share,
 }
 
-/// Where bytes are: a buffer of the stretch, and the offset in there. Buffers are smaller than 4 GiB by far, because no record is
-/// longer than 16 MiB.
+/// Where bytes are: a buffer of the stretch, and the offset in there. Buffers are smaller than 4 GiB by far, because no
+/// record is longer than 16 MiB.
 #[derive(Clone, Copy)]
 pub(super) struct Spot {
     buffer: u32,
