@@ -31,21 +31,12 @@ pub(crate) fn write(value: &impl Serialize, more: usize, out: &mut Vec<u8>) -> f
 }
 
 /// Lets `write` put something behind `out`, again if there was no room for it. It returns what it left of the room.
-fn on_sheet(
+pub(crate) fn on_sheet(
     out: &mut Vec<u8>,
     more: usize,
     write: impl FnMut(&mut [u8]) -> Result<&mut [u8], Failed>,
 ) -> fmt::Result {
     append(out, SHEET_BYTES + more, write, |failed| *failed == Failed::Full).map_err(|_| fmt::Error)
-}
-
-/// Appends what `write` puts on a sheet to `out`, as [`write`] does with a value.
-pub(crate) fn write_with(
-    out: &mut Vec<u8>,
-    more: usize,
-    write: impl FnMut(&mut [u8]) -> Written<'_>,
-) -> fmt::Result {
-    on_sheet(out, more, write)
 }
 
 /// Writes a value at the start of the room.
@@ -251,7 +242,7 @@ impl<'o, const PLAIN_BYTES: bool> Json<'o, PLAIN_BYTES> {
         if value < 10 {
             return Ok(put_byte(b'0' + value as u8, self.room)?);
         }
-        write_integer(value, self.room)
+        Ok(put_number(Some(value), self.room)?)
     }
 }
 
@@ -469,12 +460,6 @@ impl<'o> SerializeSeq for Members<'o> {
 
 /// For the longest name of a field, and what is around it.
 const NAME_ROOM: usize = 32;
-
-#[inline(never)]
-fn write_integer(value: u64, room: &mut [u8]) -> Written<'_> {
-    let len = decimal::put(value, piece(room)?);
-    Ok(behind(room, len)?)
-}
 
 fn write_text<'o>(text: &str, room: &'o mut [u8]) -> Written<'o> {
     let bytes = text.as_bytes();

@@ -79,7 +79,7 @@ pub(super) fn write(exchange: &Exchange, options: &RecordOptions, out: &mut Vec<
         server: EndText::of(exchange.connection.server),
     };
     let more = head_room(request, options) + head_room(response, options);
-    Some(json::write_with(out, more, |room| usual.put(room)))
+    Some(json::on_sheet(out, more, |room| usual.put(room)))
 }
 
 /// Whether there is nothing to say of it but what everybody expects.
