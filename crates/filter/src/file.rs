@@ -29,7 +29,7 @@ pub struct FileFilter {
     source: Source,
     options: FileOptions,
     /// By [`slot`]. Each is filled once.
-    compiled: [OnceLock<Result<Machine, Error>>; SLOTS],
+    compiled: [OnceLock<Result<Arc<Machine>, Error>>; SLOTS],
 }
 
 /// How a [`FileFilter`] compiles its expression; an opcode list is taken as it is.
@@ -57,7 +57,7 @@ impl Default for FileOptions {
 #[derive(Debug)]
 enum Source {
     Expression(String),
-    Opcodes(Machine),
+    Opcodes(Arc<Machine>),
 }
 
 impl FileFilter {
@@ -69,7 +69,7 @@ impl FileFilter {
 
     /// A filter by a program, the same for every link type.
     pub fn of_program(program: &Program) -> Self {
-        Self::of(Source::Opcodes(Machine::new(program)), FileOptions::default())
+        Self::of(Source::Opcodes(Arc::new(Machine::new(program))), FileOptions::default())
     }
 
     /// A filter by the contents of a file: a list of opcodes, or an expression with comments from `#` to the end of a
@@ -128,7 +128,7 @@ impl FileFilter {
     /// # Errors
     /// As for [`matches`](Self::matches).
     #[inline]
-    pub fn machine(&self, link_type: LinkType, big_endian: bool) -> Result<&Machine, &Error> {
+    pub fn machine(&self, link_type: LinkType, big_endian: bool) -> Result<&Arc<Machine>, &Error> {
         match &self.source {
             Source::Opcodes(machine) => Ok(machine),
             Source::Expression(_) => self.compiled(Link::of(link_type, big_endian)),
@@ -136,11 +136,11 @@ impl FileFilter {
     }
 
     #[inline]
-    fn compiled(&self, link: Option<Link>) -> Result<&Machine, &Error> {
+    fn compiled(&self, link: Option<Link>) -> Result<&Arc<Machine>, &Error> {
         match &self.source {
             Source::Opcodes(machine) => Ok(machine),
             Source::Expression(text) => {
-                self.compiled[slot(link)].get_or_init(|| self.compile(text, link)).as_ref()
+                self.compiled[slot(link)].get_or_init(|| self.compile(text, link).map(Arc::new)).as_ref()
             }
         }
     }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gannet_filter::bpf::{AssembleError, ProgramError};
-use gannet_filter::{FileFilter, FileOptions, Link, Names, Options, Program, Snaplen};
+use gannet_filter::{FileFilter, FileOptions, Link, Machine, Names, Options, Program, Snaplen};
 use gannet_packet::{Decap, Frame, LinkType, TunnelKind, TunnelKinds};
 use gannet_pcap::{Interface, Merge, Packet, PacketSource};
 use gannet_ring::interfaces::Interfaces;
@@ -187,6 +187,8 @@ pub(crate) struct Selection<'a> {
     files: &'a [FileInput],
     /// What is run on packets; `None` if all are taken and cut at a constant.
     filter: Option<FileFilter>,
+    /// What it runs on packets of a link type, kept as long as packets are of that one.
+    at_hand: Option<(LinkType, Arc<Machine>)>,
     /// Packets seen.
     pub(crate) read: u64,
     /// Those of them that were left.
@@ -209,7 +211,7 @@ impl<'a> Selection<'a> {
             }
             None => capture.headers.map(|_| FileFilter::new("", options(Arc::default()))),
         };
-        Self { capture, files, filter, read: 0, filtered: 0 }
+        Self { capture, files, filter, at_hand: None, read: 0, filtered: 0 }
     }
 
     /// The filter in the user's words.
@@ -262,8 +264,16 @@ impl<'a> Selection<'a> {
         if let Some(filter) = &self.filter {
             let link_type = frame.link_type;
             // The byte order of the file means something for this link type only.
-            let machine = filter.machine(link_type, link_type == LinkType::NULL && big_endian());
-            let machine = machine.map_err(|error| self.refused(source, link_type, error))?;
+            let has_order = link_type == LinkType::NULL;
+            let known = self.at_hand.as_ref().filter(|(known, _)| *known == link_type && !has_order);
+            let machine = match known {
+                Some((_, machine)) => machine,
+                None => {
+                    let machine = filter.machine(link_type, has_order && big_endian());
+                    let machine = machine.map_err(|error| self.refused(source, link_type, error))?;
+                    &self.at_hand.insert((link_type, Arc::clone(machine))).1
+                }
+            };
             keep = keep.min(machine.run(frame.data, frame.orig_len));
             if keep == 0 {
                 self.filtered += 1;

@@ -12,7 +12,7 @@
 use gannet_flow::Segment;
 use gannet_http::{HeadEvent, HeadExtent, HeadKind, PortSet};
 use gannet_packet::Side;
-use gannet_record::{Judged, Methods, RawHead};
+use gannet_record::{HeadTexts, RawHead, Sent};
 use gannet_sink::Event;
 
 use crate::config::HttpConfig;
@@ -20,27 +20,26 @@ use crate::config::HttpConfig;
 /// What is told.
 #[derive(Debug)]
 pub(crate) struct RawHeads {
-    methods: Methods,
+    texts: HeadTexts,
     ports: Option<PortSet>,
     told: u64,
 }
 
 impl RawHeads {
     pub(crate) fn new(config: &HttpConfig) -> Self {
-        Self { methods: config.methods.clone(), ports: config.analysis.ports.clone(), told: 0 }
+        let texts = config.httpry.texts(&config.methods);
+        Self { texts, ports: config.analysis.ports.clone(), told: 0 }
     }
 
     /// Looks at a segment.
     #[inline]
     pub(crate) fn segment(&mut self, segment: &Segment<'_>, events: &mut Vec<Event>) {
-        if self.methods.may_begin(segment.payload) {
+        if self.texts.may_begin(segment.payload) {
             self.judge(segment, events);
         }
     }
 
     fn judge(&mut self, segment: &Segment<'_>, events: &mut Vec<Event>) {
-        let cut = (segment.payload.len() as u64) < u64::from(segment.wire_len);
-        let Judged::Whole(kind, bytes) = self.methods.judge(segment.payload, cut) else { return };
         let (low, high) = (segment.key.low(), segment.key.high());
         if self.ports.as_ref().is_some_and(|ports| !ports.contains(low.port) && !ports.contains(high.port)) {
             return;
@@ -50,8 +49,11 @@ impl RawHeads {
             Side::High => (high, low),
         };
         let (now, time) = (segment.moment, segment.moment.time);
-        let head = RawHead { kind, now, flow: 0, time, source, destination, bytes: bytes.into() };
-        self.tell(head, events);
+        let cut = (segment.payload.len() as u64) < u64::from(segment.wire_len);
+        let sent = Sent { time, source, destination };
+        if let Some(text) = self.texts.of_segment(segment.payload, cut, &sent) {
+            self.tell(RawHead { now, flow: 0, time, text }, events);
+        }
     }
 
     /// Takes a head out of a stream.
@@ -60,16 +62,18 @@ impl RawHeads {
             HeadExtent::Whole | HeadExtent::Snapped => !event.arrival.split,
             HeadExtent::Cut => false,
         };
-        let bytes = event.head.raw();
-        let Some(kind) = self.methods.judge_joined(bytes).filter(|_| !is_told) else { return };
+        if is_told {
+            return;
+        }
         let connection = event.connection;
         let (source, destination) = match event.kind {
             HeadKind::Request => (connection.client, connection.server),
             HeadKind::Interim | HeadKind::Response => (connection.server, connection.client),
         };
         let (now, flow, time) = (event.now, connection.flow, event.first);
-        let head = RawHead { kind, now, flow, time, source, destination, bytes: bytes.into() };
-        self.tell(head, events);
+        if let Some(text) = self.texts.of_joined(event.head.raw(), &Sent { time, source, destination }) {
+            self.tell(RawHead { now, flow, time, text }, events);
+        }
     }
 
     fn tell(&mut self, head: RawHead, events: &mut Vec<Event>) {

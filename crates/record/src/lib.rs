@@ -40,8 +40,8 @@ mod words;
 pub use flow::{FlowEnd, FlowFormat, Service};
 pub use httpry::name_in_httpry;
 pub use httpry::{
-    DEFAULT_METHODS, Fields, Judged, Lines as HttpryLines, LocalTime, Methods, NoFields, Rates, RawHead,
-    RawKind,
+    DEFAULT_METHODS, Fields, HeadTexts, LocalTime, Methods, NoFields, Rates, RawHead, Sent,
+    write_comments as write_httpry_comments,
 };
 pub use interfaces::Interfaces;
 pub use latency::{Latencies, MAX_KEYS};

@@ -92,7 +92,7 @@ impl Event {
             Self::Head(head) => head.head.raw().len(),
             Self::Message(message) => held(&message.message),
             Self::Pending(request) => request.head.raw().len(),
-            Self::RawHead(head) => head.bytes.len(),
+            Self::RawHead(head) => head.text.len(),
             Self::Flow(_) => 0,
         }
     }

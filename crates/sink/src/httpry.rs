@@ -4,7 +4,9 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::time::{Duration, Instant, SystemTime};
 
 use gannet_packet::Timestamp;
-use gannet_record::{Fields, HttpryLines, Rates, RawHead, printable, wire_text};
+use gannet_record::{
+    Fields, HeadTexts, Methods, Rates, RawHead, printable, wire_text, write_httpry_comments,
+};
 use jiff::tz::TimeZone;
 
 use crate::Target;
@@ -29,6 +31,16 @@ pub struct RateOptions {
     pub threshold: NonZeroU32,
 }
 
+impl HttpryOptions {
+    /// What makes of heads what these outputs take.
+    pub fn texts(&self, methods: &Methods) -> HeadTexts {
+        match self.rates {
+            None => HeadTexts::of_lines(methods.clone(), self.fields.clone(), TimeZone::system()),
+            Some(_) => HeadTexts::of_hosts(methods.clone()),
+        }
+    }
+}
+
 /// The text of one output.
 pub(crate) struct HttpryText {
     what: What,
@@ -39,7 +51,7 @@ pub(crate) struct HttpryText {
 }
 
 enum What {
-    Lines(Box<HttpryLines>),
+    Lines(Fields),
     Rates {
         rates: Box<Rates>,
         /// The next time, and how long from one to the next; `None` for files.
@@ -50,7 +62,7 @@ enum What {
 impl HttpryText {
     pub(crate) fn new(options: &HttpryOptions, target: &Target, live: bool, zone: TimeZone) -> Self {
         let what = match options.rates {
-            None => What::Lines(Box::new(HttpryLines::new(options.fields.clone(), zone))),
+            None => What::Lines(options.fields.clone()),
             Some(RateOptions { every, threshold }) => {
                 let timer = live.then(|| (Instant::now() + every, every));
                 What::Rates { rates: Box::new(Rates::new(threshold.get(), zone)), timer }
@@ -71,18 +83,18 @@ impl HttpryText {
             return;
         }
         let fields = match &self.what {
-            What::Lines(lines) => lines.fields(),
+            What::Lines(fields) => fields,
             What::Rates { rates, .. } => rates.fields(),
         };
-        HttpryLines::write_comments(fields, out);
+        write_httpry_comments(fields, out);
     }
 
     /// Appends what there is to say of a head.
     pub(crate) fn write(&mut self, head: &RawHead, out: &mut Vec<u8>) {
         let start = out.len();
         match &mut self.what {
-            What::Lines(lines) => lines.write(head, out),
-            What::Rates { rates, .. } => rates.add(head),
+            What::Lines(_) => out.extend_from_slice(&head.text),
+            What::Rates { rates, .. } => rates.add(head.time, &head.text),
         }
         self.make_harmless(start, out);
         self.left = self.left.map(|left| left.saturating_sub(1));
@@ -160,24 +172,12 @@ fn system_time() -> Timestamp {
 #[cfg(test)]
 mod tests {
     use gannet_flow::Moment;
-    use gannet_packet::Endpoint;
-    use gannet_record::RawKind;
 
     use super::*;
 
-    fn head(host: &str) -> RawHead {
-        let end = Endpoint { address: [192, 0, 2, 1].into(), port: 80 };
+    fn head(text: &[u8]) -> RawHead {
         let time = Timestamp(1_000_000_000);
-        let bytes = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes().into();
-        RawHead {
-            kind: RawKind::Request,
-            now: Moment { time, position: 0 },
-            flow: 0,
-            time,
-            source: end,
-            destination: end,
-            bytes,
-        }
+        RawHead { now: Moment { time, position: 0 }, flow: 0, time, text: text.into() }
     }
 
     fn rates(every: Duration) -> HttpryOptions {
@@ -190,7 +190,7 @@ mod tests {
         let mut text = HttpryText::new(&rates(Duration::from_secs(1)), &Target::Stdout, false, TimeZone::UTC);
         let mut out = Vec::new();
         for number in 0..131_080 {
-            text.write(&head(&number.to_string()), &mut out);
+            text.write(&head(number.to_string().as_bytes()), &mut out);
         }
         assert!(out.is_empty() && text.deadline().is_none());
         assert_eq!(text.hosts_beyond(), 8);
@@ -198,17 +198,14 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_no_control_characters() {
-        let fields = Fields::new(&["host", "method"]).unwrap();
-        let options = HttpryOptions { fields, ..HttpryOptions::default() };
+        let options = HttpryOptions::default();
         let shown = b"a\\x1b[31m\\x07\\xFF\tGET\n".as_slice();
         let sent = b"a\x1b[31m\x07\xff\tGET\n".as_slice();
         for (terminal, expected) in [(true, shown), (false, sent)] {
             let mut text = HttpryText::new(&options, &Target::Stdout, false, TimeZone::UTC);
             text.set_terminal(terminal);
-            let mut hostile = head("");
-            hostile.bytes = b"GET / HTTP/1.1\r\nHost: a\x1b[31m\x07\xff\r\n\r\n".as_slice().into();
             let mut out = Vec::new();
-            text.write(&hostile, &mut out);
+            text.write(&head(sent), &mut out);
             assert_eq!(out, expected, "{}", out.escape_ascii());
         }
     }
@@ -235,9 +232,9 @@ mod tests {
         let mut text = HttpryText::new(&options, &Target::Stdout, false, TimeZone::UTC);
         let mut out = Vec::new();
         text.begin(&mut out);
-        text.write(&head("a"), &mut out);
+        text.write(&head(b"a\n"), &mut out);
         assert!(!text.is_enough());
-        text.write(&head("b"), &mut out);
+        text.write(&head(b"b\n"), &mut out);
         assert!(text.is_enough());
         text.end(&mut out);
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 2);

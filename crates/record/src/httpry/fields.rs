@@ -56,6 +56,15 @@ impl std::error::Error for NoFields {}
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values(Vec<Range<usize>>);
 
+/// What a head turned out to be by looking for its values.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    /// It begins with a line that gives a line.
+    pub(super) is_head: bool,
+    /// Its end is there.
+    pub(super) has_end: bool,
+}
+
 impl Fields {
     /// From what was asked for: case and blanks around the names do not matter, nor do empty names and those that
     /// were there before.
@@ -103,12 +112,13 @@ impl Fields {
         self.columns.iter().copied()
     }
 
-    /// Looks for the values in a head. Those that are not in there, addresses and times, are left empty.
-    pub(super) fn find(&self, kind: RawKind, head: &[u8], values: &mut Values) {
+    /// Looks for the values in a head, which may have more behind it. Those that are not in there, addresses and
+    /// times, are left empty.
+    pub(super) fn find(&self, kind: RawKind, head: &[u8], values: &mut Values) -> Found {
         values.0.clear();
         values.0.resize(self.columns.len(), 0..0);
         let mut walk = Walk::new(head);
-        let Some(start) = start(kind, walk.first_line()) else { return };
+        let Some(start) = start(kind, walk.first_line()) else { return Found::default() };
         let parts = [start.version, start.method, start.target, start.status, start.reason];
         for (place, part) in self.start.into_iter().zip(parts) {
             values.set(place, part, head);
@@ -123,6 +133,7 @@ impl Fields {
                 values.set(place, without_leading_space(&line[colon + 1..]), head);
             }
         }
+        Found { is_head: true, has_end: walk.end.is_some() }
     }
 }
 

@@ -7,19 +7,11 @@ use gannet_packet::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::fields::{Column, Values};
-use super::{Fields, RawHead, RawKind};
+use super::{Fields, RawKind, Sent};
 use crate::decimal;
 use crate::sheet::{Full, append, behind, piece, put, put_byte};
 use crate::short::{ADDRESS_BYTES_MAX, Short};
 use crate::time;
-
-/// Writes lines: the values of the fields with a TAB between, `-` for what is not there or empty.
-#[derive(Debug)]
-pub struct Lines {
-    fields: Fields,
-    times: LocalTime,
-    values: Values,
-}
 
 /// Times as httpry prints them: `2026-01-31 23:59:59`, in the local time zone.
 #[derive(Debug)]
@@ -29,64 +21,52 @@ pub struct LocalTime {
     last: Option<(u64, [u8; 19])>,
 }
 
-impl Lines {
-    /// Lines with these fields.
-    pub fn new(fields: Fields, zone: TimeZone) -> Self {
-        Self { fields, times: LocalTime::new(zone), values: Values::default() }
-    }
-
-    /// What stands in front of the first line of a file: two comments, of which the first names the release that the
-    /// lines are those of.
-    pub fn write_comments(fields: &Fields, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"# httpry version 0.1.8\n# Fields: ");
-        for (index, name) in fields.names().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(name.as_bytes());
+/// What stands in front of the first line of a file: two comments, of which the first names the release that the lines
+/// are those of.
+pub fn write_comments(fields: &Fields, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"# httpry version 0.1.8\n# Fields: ");
+    for (index, name) in fields.names().enumerate() {
+        if index > 0 {
+            out.push(b',');
         }
-        out.push(b'\n');
+        out.extend_from_slice(name.as_bytes());
     }
-
-    /// The fields.
-    pub fn fields(&self) -> &Fields {
-        &self.fields
-    }
-
-    /// Appends the line of a head.
-    pub fn write(&mut self, head: &RawHead, out: &mut Vec<u8>) {
-        let Self { fields, times, values } = self;
-        fields.find(head.kind, &head.bytes, values);
-        let time = times.text(head.time);
-        let line = Line { fields, values, head, time };
-        // It does not fail but for want of room, of which there is more then.
-        let _ = append(out, LINE_BYTES, |room| line.put(room), |Full| true);
-    }
+    out.push(b'\n');
 }
 
-/// What a line is made of.
-struct Line<'a> {
-    fields: &'a Fields,
-    values: &'a Values,
-    head: &'a RawHead,
-    time: &'a [u8],
+/// What a line is made of: the values of the fields with a TAB between, `-` for what is not there or empty.
+pub(super) struct Line<'a> {
+    pub(super) kind: RawKind,
+    pub(super) fields: &'a Fields,
+    /// Where the values are in the head.
+    pub(super) values: &'a Values,
+    pub(super) head: &'a [u8],
+    pub(super) sent: &'a Sent,
+    /// When it was sent, as [`LocalTime`] has it.
+    pub(super) time: &'a [u8],
 }
 
 impl Line<'_> {
+    /// Appends the line.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        // It does not fail but for want of room, of which there is more then.
+        let _ = append(out, LINE_BYTES, |room| self.put(room), |Full| true);
+    }
+
     fn put<'r>(&self, mut room: &'r mut [u8]) -> Result<&'r mut [u8], Full> {
-        let head = self.head;
+        let Sent { source, destination, .. } = self.sent;
         for (place, column) in self.fields.columns().enumerate() {
             if place > 0 {
                 room = put_byte(b'\t', room)?;
             }
-            let value = self.values.of(place, &head.bytes);
+            let value = self.values.of(place, self.head);
             // These are httpry's own whatever the head says, and `direction` unless it has such a field.
-            room = match (column, head.kind) {
+            room = match (column, self.kind) {
                 (Column::Timestamp, _) => put(self.time, room)?,
-                (Column::SourceAddress, _) => put_address(head.source.address, room)?,
-                (Column::DestinationAddress, _) => put_address(head.destination.address, room)?,
-                (Column::SourcePort, _) => put_port(head.source.port, room)?,
-                (Column::DestinationPort, _) => put_port(head.destination.port, room)?,
+                (Column::SourceAddress, _) => put_address(source.address, room)?,
+                (Column::DestinationAddress, _) => put_address(destination.address, room)?,
+                (Column::SourcePort, _) => put_port(source.port, room)?,
+                (Column::DestinationPort, _) => put_port(destination.port, room)?,
                 (Column::Direction, RawKind::Request) if value.is_empty() => put_byte(b'>', room)?,
                 (Column::Direction, RawKind::Response) if value.is_empty() => put_byte(b'<', room)?,
                 _ if value.is_empty() => put_byte(b'-', room)?,
@@ -170,62 +150,12 @@ fn put_port(port: u16, room: &mut [u8]) -> Result<&mut [u8], Full> {
 mod tests {
     use std::net::Ipv6Addr;
 
-    use gannet_flow::Moment;
-    use gannet_packet::Endpoint;
-    use jiff::tz::Offset;
-
     use super::*;
-
-    #[test]
-    fn a_line_of_every_field() {
-        let names = [
-            "timestamp",
-            "source-ip",
-            "source-port",
-            "dest-ip",
-            "dest-port",
-            "direction",
-            "method",
-            "request-uri",
-            "http-version",
-            "status-code",
-            "reason-phrase",
-            "x",
-        ];
-        let mut lines = Lines::new(Fields::new(&names).unwrap(), Offset::constant(-1).to_time_zone());
-        let end = |address: &str, port| Endpoint { address: address.parse().unwrap(), port };
-        let time = Timestamp(1_700_000_000_999_999_999);
-        let mut line = |kind, head: &str| {
-            let mut out = Vec::new();
-            let head = RawHead {
-                kind,
-                now: Moment { time, position: 0 },
-                flow: 0,
-                time,
-                source: end("192.0.2.1", 1_025),
-                destination: end("2001:db8::1", 80),
-                bytes: head.as_bytes().into(),
-            };
-            lines.write(&head, &mut out);
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(
-            line(
-                RawKind::Request,
-                "GET / HTTP/1.1\r\nX: \u{fc}\ty\r\nTimestamp: 1\r\nSource-Port: 2\r\n\r\n"
-            ),
-            "2023-11-14 21:13:20\t192.0.2.1\t1025\t2001:db8::1\t80\t>\tGET\t/\tHTTP/1.1\t-\t-\t\u{fc}\ty\n"
-        );
-        assert_eq!(
-            line(RawKind::Response, "HTTP/1.1 200 OK\r\nDirection: ^\r\n\r\n"),
-            "2023-11-14 21:13:20\t192.0.2.1\t1025\t2001:db8::1\t80\t^\t-\t-\tHTTP/1.1\t200\tOK\t-\n"
-        );
-    }
 
     #[test]
     fn comments_name_the_fields() {
         let mut out = Vec::new();
-        Lines::write_comments(&Fields::new(&["A", "b"]).unwrap(), &mut out);
+        write_comments(&Fields::new(&["A", "b"]).unwrap(), &mut out);
         assert_eq!(out, b"# httpry version 0.1.8\n# Fields: a,b\n");
     }
 

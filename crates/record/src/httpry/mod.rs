@@ -4,8 +4,8 @@
 //! that packet holds:
 //!
 //! ```text
-//!   payload ── Methods: begins like a head? ── judge: whole in here? ──┬─ yes ──► its bytes up to the empty line ──► Lines
-//!                                                                      └─ no: the stream has all of it ────────► Lines
+//!   payload ── Methods: begins like a head? ──┬─ its values, up to the empty line ──► all of it is here ──► RawHead
+//!                                             └─ the stream has all of it ────────► its values ───────────► RawHead
 //! ```
 //!
 //! **Whole in one segment**: the same line as release 0.1.8 of httpry, with all that comes of its view: copies of a
@@ -18,37 +18,18 @@
 //! followed: a header `Host2` is never taken for `Host` here.
 
 mod fields;
+mod heads;
 mod lines;
 mod rates;
 
-use gannet_flow::Moment;
-use gannet_packet::{Endpoint, Timestamp};
-
 use crate::words;
 
+use fields::Values;
 pub(crate) use fields::name_in_records;
 pub use fields::{Fields, NoFields, name_in_httpry};
-pub use lines::{Lines, LocalTime};
+pub use heads::{HeadTexts, RawHead, Sent};
+pub use lines::{LocalTime, write_comments};
 pub use rates::Rates;
-
-/// A head that gives a line, as bytes, and what its packet says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawHead {
-    /// Request or response.
-    pub kind: RawKind,
-    /// The packet that let it be known: its place in the order of a run.
-    pub now: Moment,
-    /// The flow, where several are told of at one place; 0 for what a packet says by itself.
-    pub flow: u64,
-    /// The time of the packet with its first byte.
-    pub time: Timestamp,
-    /// Who sent it.
-    pub source: Endpoint,
-    /// Who received it.
-    pub destination: Endpoint,
-    /// From the start line on; what is behind an empty line does not matter.
-    pub bytes: Box<[u8]>,
-}
 
 /// What the first bytes of a request may be, in any case of letters: httpry's `-m`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,21 +44,9 @@ pub struct Methods {
 
 /// Which of the two a head is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum RawKind {
+enum RawKind {
     Request,
     Response,
-}
-
-/// What a payload is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judged<'a> {
-    /// Nothing that gives a line.
-    Nothing,
-    /// A head of which everything is there that will be: these bytes give the line.
-    Whole(RawKind, &'a [u8]),
-    /// It begins like a head, and the rest is in other packets.
-    Split,
 }
 
 impl Methods {
@@ -119,31 +88,20 @@ impl Methods {
         payload.first().is_some_and(|byte| self.first[usize::from(*byte)])
     }
 
-    /// What a segment's payload is. `cut` says that the segment was longer than what was captured of it.
-    pub fn judge<'a>(&self, payload: &'a [u8], cut: bool) -> Judged<'a> {
-        let Some(kind) = self.kind(payload) else { return Judged::Nothing };
-        if let Some(end) = usual_end(payload) {
-            return judge_whole(kind, payload, end);
-        }
-        let mut walk = Walk::new(payload);
-        let first = walk.next_line();
-        // The whole of a request of HTTP/0.9 is its line; what has more lines and no end is not one.
-        let is_alone = walk.at == payload.len();
-        let is_simple = |line| start(kind, line).is_some_and(|start| start.version.is_empty());
-        let end = match (walk.end(), first) {
-            (Some(end), _) => end,
-            // Nothing more of this segment was captured.
-            (None, _) if cut => payload.len(),
-            (None, Some(line)) if is_alone && kind == RawKind::Request && is_simple(line) => payload.len(),
-            (None, _) => return Judged::Split,
-        };
-        judge_whole(kind, payload, end)
+    /// What a segment's payload is, if all of a head is there that will be: then it gives a line, of these values.
+    /// `cut` says that the segment was longer than what was captured of it.
+    fn judge(&self, payload: &[u8], cut: bool, fields: &Fields, values: &mut Values) -> Option<RawKind> {
+        let kind = self.kind(payload)?;
+        let seen = payload.get(..SEEN_BYTES).unwrap_or(payload);
+        let found = fields.find(kind, seen, values);
+        let is_whole = || found.has_end || cut || ends_beyond(kind, payload);
+        (found.is_head && is_whole()).then_some(kind)
     }
 
-    /// What a head is whose bytes were in several segments; `None` if it gives no line.
-    pub fn judge_joined(&self, head: &[u8]) -> Option<RawKind> {
+    /// The same of a head whose bytes were in several segments.
+    fn judge_joined(&self, head: &[u8], fields: &Fields, values: &mut Values) -> Option<RawKind> {
         let kind = self.kind(head)?;
-        start(kind, Walk::new(head).first_line()).map(|_| kind)
+        fields.find(kind, head, values).is_head.then_some(kind)
     }
 
     /// What a payload begins like.
@@ -161,22 +119,14 @@ impl Methods {
     }
 }
 
-/// What a payload is that has all of a head in it, up to `end`.
-fn judge_whole(kind: RawKind, payload: &[u8], end: usize) -> Judged<'_> {
-    let bytes = payload.get(..end.min(SEEN_BYTES)).unwrap_or(payload);
-    match start(kind, Walk::new(bytes).first_line()) {
-        Some(_) => Judged::Whole(kind, bytes),
-        None => Judged::Nothing,
-    }
-}
-
-/// Where a head ends whose empty line is CR LF behind another line, if nothing before that could end it: what a
-/// [`Walk`] finds line by line is found for nearly all heads at once. It begins with a line that is not empty.
-fn usual_end(payload: &[u8]) -> Option<usize> {
-    let end = memchr::memmem::find(payload, b"\n\r\n")? + 3;
-    let head = payload.get(..end)?;
-    let is_usual = memchr::memchr(0, head).is_none() && memchr::memmem::find(head, b"\n\n").is_none();
-    is_usual.then_some(end)
+/// Whether a head without an end in what is [seen](SEEN_BYTES) of it is whole all the same: its end comes later, or it
+/// is the line of a request of HTTP/0.9, which is the whole of it. What has more lines and no end is not one.
+fn ends_beyond(kind: RawKind, payload: &[u8]) -> bool {
+    let mut walk = Walk::new(payload);
+    let first = walk.next_line();
+    let is_alone = walk.at == payload.len();
+    let is_simple = |line| start(kind, line).is_some_and(|start| start.version.is_empty());
+    walk.end().is_some() || is_alone && kind == RawKind::Request && first.is_some_and(is_simple)
 }
 
 impl Default for Methods {
@@ -248,7 +198,7 @@ impl<'a> Walk<'a> {
     /// The next line that has an end and is not empty.
     fn next_line(&mut self) -> Option<&'a [u8]> {
         let rest = self.bytes.get(self.at..).filter(|_| self.end.is_none())?;
-        let len = memchr::memchr2(b'\n', 0, rest)?;
+        let len = words::position(rest, |byte| byte == b'\n' || byte == 0)?;
         if rest[len] == 0 {
             self.end = Some(self.at + len);
             return None;
@@ -288,12 +238,17 @@ mod tests {
 
     use super::*;
 
-    fn judged(payload: &[u8]) -> Judged<'_> {
-        Methods::default().judge(payload, false)
+    /// The values of `method`, `version` and `a` of what gives a line.
+    fn judged(methods: &Methods, payload: &[u8], cut: bool) -> Option<(RawKind, Vec<u8>)> {
+        let fields = Fields::new(&["method", "http-version", "a"]).unwrap();
+        let mut values = Values::default();
+        let kind = methods.judge(payload, cut, &fields, &mut values)?;
+        let seen = &payload[..payload.len().min(SEEN_BYTES)];
+        Some((kind, (0..3).map(|place| values.of(place, seen)).collect::<Vec<_>>().join(&b'|')))
     }
 
-    fn is_whole(payload: &[u8]) -> bool {
-        matches!(judged(payload), Judged::Whole(..))
+    fn is_whole(payload: &[u8], cut: bool) -> bool {
+        judged(&Methods::default(), payload, cut).is_some()
     }
 
     #[test]
@@ -317,7 +272,7 @@ mod tests {
             b"GET / HTTP/1.1\r\nA: b\0",
             b"GET /\0",
         ] {
-            assert!(is_whole(whole), "{}", whole.escape_ascii());
+            assert!(is_whole(whole, false), "{}", whole.escape_ascii());
         }
         for nothing in [
             &b"PROPFIND / HTTP/1.1\r\n\r\n"[..],
@@ -332,7 +287,7 @@ mod tests {
             b"GE",
             b"",
         ] {
-            assert_eq!(judged(nothing), Judged::Nothing, "{}", nothing.escape_ascii());
+            assert!(!is_whole(nothing, true), "{}", nothing.escape_ascii());
         }
         for split in [
             &b"GET"[..],
@@ -342,20 +297,24 @@ mod tests {
             b"GET /\r\nHost: a\r\n",
             b"HTTP/1.1 200 OK\r\n",
         ] {
-            assert_eq!(judged(split), Judged::Split, "{}", split.escape_ascii());
-            let is_line = split.contains(&b' ');
-            let cut = Methods::default().judge(split, true);
-            assert_eq!(matches!(cut, Judged::Whole(_, bytes) if bytes == split), is_line);
+            assert!(!is_whole(split, false), "{}", split.escape_ascii());
+            assert_eq!(is_whole(split, true), split.contains(&b' '), "{}", split.escape_ascii());
         }
     }
 
     #[test]
     fn eight_kilobytes_are_seen() {
-        let mut payload = b"GET / HTTP/1.1\r\nA: ".to_vec();
+        let mut payload = b"GET / HTTP/1.1\r\nA: 1\r\nB: ".to_vec();
         payload.resize(9_000, b'a');
-        assert_eq!(judged(&payload), Judged::Split);
-        payload.extend(b"\r\n\r\n");
-        assert_eq!(judged(&payload), Judged::Whole(RawKind::Request, &payload[..8_192]));
+        assert!(!is_whole(&payload, false));
+        payload.extend(b"\r\nA: 2\r\n\r\n");
+        let seen = Some((RawKind::Request, b"GET|HTTP/1.1|1".to_vec()));
+        assert_eq!(judged(&Methods::default(), &payload, false), seen);
+        let mut line = b"GET /".to_vec();
+        line.resize(9_000, b'a');
+        assert!(!is_whole(&line, false));
+        line.extend(b"\r\n");
+        assert!(is_whole(&line, false));
     }
 
     #[test]
@@ -364,9 +323,10 @@ mod tests {
         assert_eq!(methods.prefixes.len(), 2);
         assert!(methods.may_begin(b"pROPFIND") && methods.may_begin(b"X") && methods.may_begin(b"HTTP/"));
         assert!(!methods.may_begin(b"GET") && !methods.may_begin(b""));
-        assert_eq!(methods.judge_joined(b"PROPFIND / HTTP/1.1\r\n\r\n"), Some(RawKind::Request));
-        assert_eq!(methods.judge_joined(b"GET / HTTP/1.1\r\n\r\n"), None);
-        assert_eq!(methods.judge_joined(b"HTTP/1.1 200 OK\r\n\r\n"), Some(RawKind::Response));
+        let judged = |head| methods.judge_joined(head, &Fields::default(), &mut Values::default());
+        assert_eq!(judged(b"PROPFIND / HTTP/1.1\r\n\r\n"), Some(RawKind::Request));
+        assert_eq!(judged(b"GET / HTTP/1.1\r\n\r\n"), None);
+        assert_eq!(judged(b"HTTP/1.1 200 OK\r\n\r\n"), Some(RawKind::Response));
         assert!(Methods::new(&["", " "]).is_none());
     }
 
@@ -374,29 +334,25 @@ mod tests {
         &[b"GET ", b"HTTP/1.1 ", b"\r\n", b"\n", b"\0", b" ", b"a: b", b"/", b"\r", b":", b"\xff"];
 
     proptest! {
-        /// Against going from line to line.
-        #[test]
-        fn usual_ends_are_those_of_a_walk(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..12)) {
-            let head = [b"GET ".as_slice(), &parts.concat()].concat();
-            if let Some(end) = usual_end(&head) {
-                prop_assert_eq!(Walk::new(&head).end(), Some(end), "{}", head.escape_ascii());
-            }
-        }
-
-        /// Nothing panics, what may not begin is nothing, and what is whole stays so with more behind it.
+        /// Nothing panics, what may not begin is nothing, what is whole stays so with more behind it, and is the same
+        /// head where several segments carried it.
         #[test]
         fn any_bytes(parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..12)) {
             let payload = parts.concat();
             let methods = Methods::default();
-            let judged = methods.judge(&payload, false);
+            let whole = judged(&methods, &payload, false);
             if !methods.may_begin(&payload) {
-                prop_assert_eq!(judged, Judged::Nothing);
+                prop_assert_eq!(&whole, &None);
             }
-            if let Judged::Whole(kind, bytes) = judged {
-                prop_assert_eq!(methods.judge_joined(bytes), Some(kind));
+            if let Some((kind, found)) = whole {
+                let mut values = Values::default();
+                let fields = Fields::new(&["method", "http-version", "a"]).unwrap();
+                prop_assert_eq!(methods.judge_joined(&payload, &fields, &mut values), Some(kind));
+                let joined: Vec<_> = (0..3).map(|place| values.of(place, &payload)).collect();
+                prop_assert_eq!(joined.join(&b'|'), found);
                 let mut longer = payload.clone();
                 longer.extend(b"\r\n\r\nGET / HTTP/1.1\r\n\r\n");
-                prop_assert!(matches!(methods.judge(&longer, false), Judged::Whole(..)));
+                prop_assert!(judged(&methods, &longer, false).is_some());
             }
         }
     }

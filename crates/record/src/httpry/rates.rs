@@ -13,15 +13,13 @@ use std::io::Write;
 use gannet_packet::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::fields::Values;
-use super::{Fields, LocalTime, RawHead};
+use super::{Fields, LocalTime};
 
 /// The counts of all hosts.
 #[derive(Debug)]
 pub struct Rates {
     threshold: u32,
     fields: Fields,
-    values: Values,
     times: LocalTime,
     /// The newest first.
     buckets: Vec<Vec<Host>>,
@@ -50,7 +48,6 @@ impl Rates {
         Self {
             threshold,
             fields: Fields::host(),
-            values: Values::default(),
             times: LocalTime::new(zone),
             buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
             hosts: 0,
@@ -69,14 +66,12 @@ impl Rates {
         self.beyond
     }
 
-    /// Takes a message.
-    pub fn add(&mut self, head: &RawHead) {
-        self.fields.find(head.kind, &head.bytes, &mut self.values);
-        let host = self.values.of(0, &head.bytes);
+    /// Takes a message of a host, which is empty where it named none.
+    pub fn add(&mut self, time: Timestamp, host: &[u8]) {
         if host.is_empty() {
             return;
         }
-        let at = head.time.secs();
+        let at = time.secs();
         self.total.add(at);
         let name = &host[..host.len().min(NAME_MAX)];
         let bucket = &mut self.buckets[hash(host)];
@@ -176,24 +171,10 @@ const HOSTS_MAX: usize = 131_072;
 
 #[cfg(test)]
 mod tests {
-    use gannet_flow::Moment;
-    use gannet_packet::Endpoint;
-
     use super::*;
-    use crate::RawKind;
 
-    fn add(rates: &mut Rates, seconds: u64, head: &str) {
-        let end = Endpoint { address: [192, 0, 2, 1].into(), port: 80 };
-        let time = Timestamp(seconds * 1_000_000_000 + 5);
-        rates.add(&RawHead {
-            kind: RawKind::Request,
-            now: Moment { time, position: 0 },
-            flow: 0,
-            time,
-            source: end,
-            destination: end,
-            bytes: head.as_bytes().into(),
-        });
+    fn add(rates: &mut Rates, seconds: u64, host: &str) {
+        rates.add(Timestamp(seconds * 1_000_000_000 + 5), host.as_bytes());
     }
 
     fn written(rates: &mut Rates, seconds: u64) -> String {
@@ -207,15 +188,15 @@ mod tests {
         let mut rates = Rates::new(2, TimeZone::UTC);
         assert_eq!(written(&mut rates, 0), "");
         for seconds in [100, 100, 100, 100, 100, 101, 101, 102] {
-            add(&mut rates, seconds, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            add(&mut rates, seconds, "a");
         }
-        add(&mut rates, 101, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
-        add(&mut rates, 101, "GET / HTTP/1.0\r\n\r\n");
+        add(&mut rates, 101, "b");
+        add(&mut rates, 101, "");
         assert_eq!(rates.newest(), Timestamp(101_000_000_000));
         // In the second in which it began a host has no rate yet, which is below any threshold.
         assert_eq!(written(&mut rates, 102), "01:42\ta\t4 rps\n01:42\ttotals\t4.50 rps\n");
         assert_eq!(rates.hosts, 1);
-        add(&mut rates, 103, "GET / HTTP/1.1\r\nHost: A\r\n\r\n");
+        add(&mut rates, 103, "A");
         assert_eq!(written(&mut rates, 103), "01:43\ta\t3 rps\n01:43\ttotals\t3.33 rps\n");
         assert_eq!(written(&mut rates, 110), "01:50\ttotals\t1.00 rps\n");
         assert_eq!(rates.hosts, 0);
@@ -230,14 +211,14 @@ mod tests {
         let mut rates = Rates::new(1, TimeZone::UTC);
         let long = "h".repeat(400);
         for _ in 0..2 {
-            add(&mut rates, 1, &format!("GET / HTTP/1.1\r\nHost: {long}\r\n\r\n"));
+            add(&mut rates, 1, &long);
         }
         assert_eq!(
             written(&mut rates, 3),
             format!("00:03\t{}\t1 rps\n00:03\ttotals\t1.00 rps\n", &long[..254])
         );
         for number in 0..HOSTS_MAX {
-            add(&mut rates, 1, &format!("GET / HTTP/1.1\r\nHost: {number}\r\n\r\n"));
+            add(&mut rates, 1, &number.to_string());
         }
         assert_eq!((rates.hosts, rates.beyond()), (HOSTS_MAX, 1));
         let sum: usize = rates.buckets.iter().map(Vec::len).sum();
