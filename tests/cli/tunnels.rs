@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gannet_packet::TunnelKind;
+use gannet_packet::{LinkType, TunnelKind};
 use gannet_testkit::conversation::{
     Carriage, Conversation, Identifications, Packet, Peer, Wrap, merge, variants,
 };
@@ -93,10 +93,10 @@ fn whole() -> Vec<Conversation> {
     conversations.filter(|conversation| conversation.packets().iter().all(is_whole)).collect()
 }
 
-/// The capture of packets, each a time and its bytes.
-fn capture(frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
+/// The capture of packets of a link type, each a time and its bytes.
+fn capture(link_type: LinkType, frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let mut file = Vec::new();
-    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, 1] {
+    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, link_type.0.into()] {
         file.extend(word.to_le_bytes());
     }
     for (time_ns, bytes) in frames {
@@ -115,7 +115,7 @@ fn carried(packets: &[&Packet], carriage: &Carriage) -> Vec<u8> {
         let frames = carriage.frames(packet, &mut ids).into_iter();
         frames.map(|frame| (packet.time_ns, frame)).collect::<Vec<_>>()
     });
-    capture(&frames.collect::<Vec<_>>())
+    capture(LinkType::ETHERNET, &frames.collect::<Vec<_>>())
 }
 
 /// What a run finds: records without what tells the way of their packets, and what flows and messages count.
@@ -195,6 +195,62 @@ fn tunnels_make_no_difference() {
                 let several = find(&dir, &file, &format!("--workers {workers}"));
                 assert!(several.text == one.text, "{workers} workers, {carriage:?}");
                 assert_eq!(several.fragments, one.fragments, "{carriage:?}");
+            }
+        }
+    }
+}
+
+/// The same packet as another kind of interface would have it captured. Tags are kept where there is a place for them.
+fn on_link(link_type: LinkType, frame: &[u8]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    let (ether_type, contents) = rest.split_at(2);
+    let ipv6 = ether_type == [0x86, 0xdd];
+    let sender = [&addresses[6..], &[0, 0]].concat();
+    let header = match link_type {
+        LinkType::SLL => [&[0, 0, 0, 1, 0, 6][..], &sender, ether_type].concat(),
+        LinkType::SLL2 => [ether_type, &[0, 0, 0, 0, 0, 3, 0, 1, 0, 6], &sender].concat(),
+        // A Linux host's number of the family, and FreeBSD's.
+        LinkType::NULL => vec![if ipv6 { 10 } else { 2 }, 0, 0, 0],
+        LinkType::LOOP => vec![0, 0, 0, if ipv6 { 28 } else { 2 }],
+        _ => vec![],
+    };
+    [&header, contents].concat()
+}
+
+/// Of any link type, with tags and without, of one worker and of two: the records that Ethernet gives.
+#[test]
+fn link_types_make_no_difference() {
+    let dir = Dir::new();
+    let conversations = whole();
+    let packets = merge(&conversations);
+    let bare = find(&dir, &carried(&packets, &Carriage::default()), "");
+    let vlan = |tpid, id| Wrap::Vlan { tpid, id };
+    let all_tags = [
+        vec![],
+        vec![vlan(0x8100, 5)],
+        vec![vlan(0x8100, 5), vlan(0x88a8, 6)],
+        vec![vlan(0x8100, 5), vlan(0x8100, 6), vlan(0x9100, 7)],
+    ];
+    let bare_links = [LinkType::NULL, LinkType::LOOP, LinkType::RAW].map(|link_type| (link_type, 0));
+    let cooked =
+        [LinkType::SLL, LinkType::SLL2].into_iter().flat_map(|link| (0..4).map(move |tags| (link, tags)));
+    for (link_type, tags) in cooked.chain(bare_links).chain([(LinkType::ETHERNET, 3)]) {
+        let carriage = Carriage { wraps: all_tags[tags].clone(), cuts: vec![] };
+        let frames = packets.iter().map(|packet| {
+            let frame = carriage.frames(packet, &mut Identifications::default()).remove(0);
+            let frame = if link_type == LinkType::ETHERNET { frame } else { on_link(link_type, &frame) };
+            (packet.time_ns, frame)
+        });
+        let file = capture(link_type, &frames.collect::<Vec<_>>());
+        for words in ["--workers 1", "--workers 2"] {
+            let found = find(&dir, &file, words);
+            assert_eq!(found.records, bare.records, "{link_type:?}, {tags} tags, {words}");
+            assert_eq!((&found.flows, &found.http), (&bare.flows, &bare.http), "{link_type:?}, {tags} tags");
+            for way in &found.ways {
+                let tag = |id| if tags == 0 { Value::Null } else { Value::from(id) };
+                let outermost = if tags == 1 { 5 } else { 4 + tags };
+                let innermost = if tags < 2 { Value::Null } else { tag(5) };
+                assert_eq!(*way, [Value::Null, tag(outermost), innermost], "{link_type:?}, {tags} tags");
             }
         }
     }

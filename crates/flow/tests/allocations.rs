@@ -127,10 +127,10 @@ fn segments_of_known_flows_allocate_nothing() {
     assert_eq!(table.counters().out_of_order, u64::from(200 * FLOWS));
 }
 
-/// From the bytes of a frame to those of its stream, by the short way through the decoder and by the long one.
+/// From the bytes of a frame to those of its stream, by the short ways through the decoder and by the long one.
 #[test]
 fn decoding_and_reassembly_allocate_nothing() {
-    for tags in [0, 1] {
+    for tags in [0, 1, 3] {
         let mut table = FlowTable::new(Limits::default(), 1, Bytes::default());
         let mut bytes = frame_bytes(tags);
         let tcp = bytes.len() - LEN - 20;
@@ -152,6 +152,7 @@ fn decoding_and_reassembly_allocate_nothing() {
                     };
                     let plain = Packet::decode_plain(&frame);
                     assert_eq!(plain.is_some(), tags == 0);
+                    assert_eq!(Packet::decode_usual(&frame).is_some(), tags < 3);
                     let packet = plain.unwrap_or_else(|| Packet::decode(&frame));
                     let segment = Segment::new(&frame, &packet, position).unwrap();
                     table.segments(&[segment], |_, outcome| assert_eq!(outcome, Outcome::Accepted));

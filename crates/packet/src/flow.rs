@@ -54,6 +54,9 @@ impl FlowKey {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
                 Self::v4((from.to_bits(), source.port), (to.to_bits(), destination.port), protocol)
             }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                Self::v6((from.to_bits(), source.port), (to.to_bits(), destination.port), protocol)
+            }
             _ if source <= destination => (Self::ordered(source, destination, protocol), Side::Low),
             _ => (Self::ordered(destination, source, protocol), Side::High),
         }
@@ -74,6 +77,21 @@ impl FlowKey {
         (key, if from <= to { Side::Low } else { Side::High })
     }
 
+    /// The same for IPv6 addresses and ports.
+    #[inline]
+    pub(crate) fn v6(source: (u128, u16), destination: (u128, u16), protocol: IpProtocol) -> (Self, Side) {
+        let from_low = source <= destination;
+        let (low, high) = if from_low { (source, destination) } else { (destination, source) };
+        let key = Self {
+            upper: [low, high].map(|(address, _)| (address >> 64) as u64),
+            lower: [low, high].map(|(address, _)| address as u64),
+            ports: [low.1, high.1],
+            kind: u32::from(protocol.0) | 1 << V6_BIT[0] | 1 << V6_BIT[1],
+        };
+        (key, if from_low { Side::Low } else { Side::High })
+    }
+
+    /// The same for addresses of two versions, which are in order.
     fn ordered(low: Endpoint, high: Endpoint, protocol: IpProtocol) -> Self {
         let (ends, addresses) = ([low, high], [halves(low.address), halves(high.address)]);
         Self {

@@ -101,7 +101,7 @@ impl<'a> Aim<'a> {
     }
 }
 
-/// Plain segments that are gathered to be looked up together.
+/// Segments that are gathered to be looked up together.
 #[derive(Default)]
 pub(crate) struct Run<'a> {
     segments: Vec<Segment<'a>>,
@@ -358,9 +358,16 @@ impl<L: Layer> Engine<L> {
     /// Looks at one frame. `bytes` is what it counts for in the ledger.
     #[inline]
     fn frame(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
-        let segment = Packet::decode_plain(frame)
-            .and_then(|packet| Some((Segment::new(frame, &packet, position)?, ip_bytes(&packet))));
-        match segment {
+        match segment_of(Packet::decode_plain(frame), frame, position) {
+            Some((segment, ip_bytes)) => self.segment(&segment, ip_bytes, bytes),
+            None => self.less_plain(frame, position, bytes),
+        }
+    }
+
+    /// Looks at a frame that is no plain segment.
+    #[inline(never)]
+    fn less_plain(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
+        match segment_of(Packet::decode_usual(frame), frame, position) {
             Some((segment, ip_bytes)) => self.segment(&segment, ip_bytes, bytes),
             None => self.other(frame, position, bytes),
         }
@@ -402,13 +409,13 @@ impl<L: Layer> Engine<L> {
 
     #[inline(never)]
     fn gather<'a>(&mut self, run: &mut Run<'a>, frame: &Frame<'a>, position: u64, bytes: u64) {
-        let packet = Packet::decode_plain(frame);
-        let segment = packet.as_ref().and_then(|packet| Segment::new(frame, packet, position));
-        let (Some(packet), Some(segment)) = (packet, segment) else {
-            self.end_run(run);
-            return self.other(frame, position, bytes);
-        };
-        self.gather_segment(run, segment, ip_bytes(&packet), bytes);
+        match segment_of(Packet::decode_usual(frame), frame, position) {
+            Some((segment, ip_bytes)) => self.gather_segment(run, segment, ip_bytes, bytes),
+            None => {
+                self.end_run(run);
+                self.other(frame, position, bytes);
+            }
+        }
     }
 
     /// Looks at a segment as [`frame_of_run`](Self::frame_of_run) does at its frame.
@@ -467,7 +474,7 @@ impl<L: Layer> Engine<L> {
         self.packet(frame, &packet, position, Account::Datagram(frame.data.len() as u64), part);
     }
 
-    /// Looks at a frame that is not a plain segment.
+    /// Looks at a frame that there is no short way for.
     #[inline(never)]
     fn other(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
         let packet = self.intake.decode(frame);
@@ -636,6 +643,13 @@ impl<L: Layer> Engine<L> {
         self.publish(counters);
         self.table.handler().findings()
     }
+}
+
+/// The segment in a decoded frame, and how long its IP packet is.
+#[inline(always)]
+fn segment_of<'a>(packet: Option<Packet>, frame: &Frame<'a>, position: u64) -> Option<(Segment<'a>, u32)> {
+    let packet = packet?;
+    Some((Segment::new(frame, &packet, position)?, ip_bytes(&packet)))
 }
 
 #[cfg(test)]

@@ -53,10 +53,10 @@ impl Intake {
         Self { config: config.clone(), fragments: Fragments::new(config.fragments, seed) }
     }
 
-    /// The headers of a frame.
-    #[inline(always)]
+    /// The headers of a frame that there is no short way for, or for which it does not matter.
+    #[inline]
     pub(crate) fn decode(&self, frame: &Frame<'_>) -> Packet {
-        Packet::decode_with(frame, &self.config.decap)
+        Packet::decode_unusual(frame, &self.config.decap)
     }
 
     /// The headers of a datagram that another intake put together.

@@ -84,7 +84,7 @@ impl Decoder<'_> {
         let protocol = u16::from_be_bytes([header[14], header[15]]);
         let hardware = u16::from_be_bytes([header[2], header[3]]);
         self.pass(LayerKind::LinuxCooked, header.len())?;
-        cooked_protocol(hardware, protocol)
+        cooked_type(hardware, protocol).map(Next::EtherType).ok_or(End::Unknown)
     }
 
     /// LINKTYPE_LINUX_SLL2: protocol, reserved, interface index, ARPHRD_, packet type, address length, address.
@@ -93,20 +93,14 @@ impl Decoder<'_> {
         let protocol = u16::from_be_bytes([header[0], header[1]]);
         let hardware = u16::from_be_bytes([header[8], header[9]]);
         self.pass(LayerKind::LinuxCooked2, header.len())?;
-        cooked_protocol(hardware, protocol)
+        cooked_type(hardware, protocol).map(Next::EtherType).ok_or(End::Unknown)
     }
 
-    /// LINKTYPE_NULL and LINKTYPE_LOOP: an address family in the byte order of a host that we do not know, or in
-    /// network order. The numbers are small, so both readings cannot be valid.
+    /// LINKTYPE_NULL and LINKTYPE_LOOP: an address family.
     pub(super) fn null(&mut self) -> Step {
-        let &bytes = self.peek::<4>(Malformed::LinkHeader)?;
-        let family = u32::from_le_bytes(bytes).min(u32::from_be_bytes(bytes));
-        self.pass(LayerKind::Null, bytes.len())?;
-        match family {
-            AF_INET => Ok(Next::Ipv4),
-            family if AF_INET6.contains(&family) => Ok(Next::Ipv6),
-            _ => Err(End::Unknown),
-        }
+        let &family = self.peek(Malformed::LinkHeader)?;
+        self.pass(LayerKind::Null, family.len())?;
+        null_type(family).map(Next::EtherType).ok_or(End::Unknown)
     }
 
     /// LINKTYPE_PPP and LINKTYPE_PPP_HDLC: PPP, behind the address and control field of HDLC (RFC 1662, section
@@ -224,11 +218,21 @@ impl Decoder<'_> {
     }
 }
 
-fn cooked_protocol(hardware: u16, protocol: u16) -> Step {
-    match hardware {
-        // The protocol field then is a netlink family.
-        ARPHRD_NETLINK => Err(End::Unknown),
-        _ => Ok(Next::EtherType(EtherType(protocol))),
+/// The type of what a cooked header of this hardware is in front of, if it has one.
+#[inline]
+pub(super) fn cooked_type(hardware: u16, protocol: u16) -> Option<EtherType> {
+    // The protocol is a netlink family there.
+    (hardware != ARPHRD_NETLINK).then_some(EtherType(protocol))
+}
+
+/// The type of what an address family is in front of: in the byte order of a host that we do not know, or in network
+/// order. The numbers are small, so both readings cannot be valid.
+#[inline]
+pub(super) fn null_type(family: [u8; 4]) -> Option<EtherType> {
+    match u32::from_le_bytes(family).min(u32::from_be_bytes(family)) {
+        AF_INET => Some(EtherType::IPV4),
+        family if AF_INET6.contains(&family) => Some(EtherType::IPV6),
+        _ => None,
     }
 }
 

@@ -23,7 +23,8 @@
 //! way to the collector takes, and nothing says so but the lengths: an IP packet that is longer than such a tunnel
 //! holds was cut, like one that is longer than its frame.
 //!
-//! Most frames are a plain TCP segment in Ethernet and go a shorter way, which is no other: see `plain`.
+//! Most frames are a TCP segment with nothing unusual about its headers and go a shorter way, which is no other: see
+//! `plain`.
 //!
 //! Headers are read by etherparse's slices of single layers. Its whole-packet types cost three to five times as
 //! much, want the packet whole, and know no tunnels; where even a single slice is too strict (cooked headers of
@@ -52,12 +53,9 @@ impl Packet {
     /// Likewise, in those tunnels that `decap` wants opened.
     #[inline(always)]
     pub fn decode_with(frame: &Frame<'_>, decap: &Decap) -> Self {
-        match plain::plain(frame) {
+        match plain::usual(frame) {
             Some(packet) => packet,
-            None => {
-                let (end, packet) = Self::decode_any(frame, decap, &Surroundings::NONE);
-                Self { end, ..packet }
-            }
+            None => Self::decode_unusual(frame, decap),
         }
     }
 
@@ -67,6 +65,20 @@ impl Packet {
     #[inline(always)]
     pub fn decode_plain(frame: &Frame<'_>) -> Option<Self> {
         plain::plain(frame)
+    }
+
+    /// Likewise, if the frame is one that there is a short way for; `None` for any other. Plain segments are among them,
+    /// and those in IPv6 without extension headers, in up to two VLAN tags, behind a cooked header or an address family,
+    /// or behind no link header.
+    #[inline(always)]
+    pub fn decode_usual(frame: &Frame<'_>) -> Option<Self> {
+        plain::usual(frame)
+    }
+
+    /// As [`decode_with`](Self::decode_with), for whoever has tried the short way.
+    #[inline]
+    pub fn decode_unusual(frame: &Frame<'_>, decap: &Decap) -> Self {
+        Self::decode_inside(frame, decap, &Surroundings::NONE)
     }
 
     /// Likewise for a datagram that was put together from fragments: it lies in the tunnels and VLANs of the fragment
@@ -387,7 +399,11 @@ pub fn fuzz_decode(data: &[u8]) {
         check(&frame, &packet);
         assert_eq!(packet.unopened, None);
         let (end, other) = Packet::decode_any(&frame, &DEFAULT, &Surroundings::NONE);
-        assert_eq!(packet, Packet { end, ..other }, "the short way and the loop disagree");
+        let other = Packet { end, ..other };
+        assert_eq!(packet, other, "the short way and the loop disagree");
+        for short in [Packet::decode_plain(&frame), Packet::decode_usual(&frame)] {
+            assert!(short.is_none_or(|short| short == other), "a short way and the loop disagree");
+        }
 
         let closed = Packet::decode_with(&frame, &Decap::NONE);
         check(&frame, &closed);

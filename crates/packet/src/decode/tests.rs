@@ -503,16 +503,17 @@ proptest! {
         super::fuzz_decode(&[&prefix[..], &data].concat());
     }
 
-    /// Plain segments with a few changes: on either side of what the short way takes.
+    /// Usual segments with a few changes: on either side of what the short ways take.
     #[test]
-    fn the_short_way_is_no_other(
+    fn the_short_ways_are_no_others(
+        (link_type, tags, v6) in (any_link_type(), 0..4_usize, any::<bool>()),
         payload in proptest::collection::vec(any::<u8>(), 0..40),
-        changes in proptest::collection::vec((0..70_usize, any::<u8>()), 0..3),
+        changes in proptest::collection::vec((0..100_usize, any::<u8>()), 0..3),
         cut in any::<proptest::sample::Index>(),
         padding in 0..8_usize,
         prefix: [u8; 2],
     ) {
-        let mut data = ethernet(0x0800, &ipv4(6, &tcp(40_000, 80, &payload)));
+        let mut data = usual(link_type, tags, v6, &payload);
         data.extend(vec![0; padding]);
         for (at, value) in changes {
             if let Some(byte) = data.get_mut(at) {
@@ -524,25 +525,89 @@ proptest! {
     }
 }
 
-#[test]
-fn plain_frames_take_the_short_way() {
-    let plain = |data: &[u8], link_type| super::plain::plain(&frame(data, link_type));
-    let mut data = ethernet(0x0800, &ipv4(6, &tcp(40_000, 80, b"hello")));
-    let headers = data.len() - b"hello".len();
-    for len in 0..data.len() {
-        let taken = plain(&data[..len], LinkType::ETHERNET).is_some();
-        assert_eq!(taken, len >= headers, "{len} bytes");
+fn any_link_type() -> impl Strategy<Value = LinkType> {
+    proptest::sample::select(USUAL_LINK_TYPES.to_vec())
+}
+
+const USUAL_LINK_TYPES: [LinkType; 8] = [
+    LinkType::ETHERNET,
+    LinkType::SLL,
+    LinkType::SLL2,
+    LinkType::NULL,
+    LinkType::LOOP,
+    LinkType::RAW,
+    LinkType::IPV4,
+    LinkType::IPV6,
+];
+
+/// A segment with four bytes of options in a frame that may have so many tags, if its link type has a place for them.
+fn usual(link_type: LinkType, tags: usize, v6: bool, payload: &[u8]) -> Vec<u8> {
+    let segment = tcp(40_000, 80, payload);
+    let (mut ether_type, mut data) =
+        if v6 { (0x86dd, ipv6(6, &segment)) } else { (0x0800, ipv4(6, &segment)) };
+    let family = if v6 { 10 } else { 2 };
+    let link_tags = if has_tags(link_type) { tags } else { 0 };
+    for tag in 0..link_tags {
+        data = vlan(100 + tag as u16, ether_type, &data);
+        ether_type = [0x8100, 0x88a8, 0x9100][tag % 3];
     }
-    let whole = plain(&data, LinkType::ETHERNET);
-    assert_eq!(whole.as_ref().map(|packet| &data[packet.payload.range()]), Some(&b"hello"[..]));
-    let (end, other) =
-        Packet::decode_any(&frame(&data, LinkType::ETHERNET), &Decap::ALL, &Surroundings::NONE);
-    assert_eq!(whole, Some(Packet { end, ..other }));
-    assert_eq!(plain(&data, LinkType::RAW), None);
-    // UDP, options, a fragment, IPv6.
-    for (at, value) in [(23, 17), (14, 0x46), (20, 0x20), (21, 1), (12, 0x86)] {
-        let before = std::mem::replace(&mut data[at], value);
-        assert_eq!(plain(&data, LinkType::ETHERNET), None, "{value} at {at}");
-        data[at] = before;
+    match link_type {
+        LinkType::ETHERNET => ethernet(ether_type, &data),
+        LinkType::SLL => [&[0, 0, 0, 1][..], &[0; 10], &ether_type.to_be_bytes(), &data].concat(),
+        LinkType::SLL2 => [&ether_type.to_be_bytes()[..], &[0; 6], &[0, 1], &[0; 10], &data].concat(),
+        LinkType::NULL => [&[family, 0, 0, 0], &data[..]].concat(),
+        LinkType::LOOP => [&[0, 0, 0, family], &data[..]].concat(),
+        _ => data,
+    }
+}
+
+fn has_tags(link_type: LinkType) -> bool {
+    matches!(link_type, LinkType::ETHERNET | LinkType::SLL | LinkType::SLL2)
+}
+
+/// What the short ways take, as they and the loop find it.
+#[test]
+fn usual_frames_take_a_short_way() {
+    let cases = USUAL_LINK_TYPES.into_iter().flat_map(|link_type| {
+        (0..4).flat_map(move |tags| [false, true].map(move |v6| (link_type, tags, v6)))
+    });
+    for (link_type, tags, v6) in cases.filter(|(link_type, tags, _)| *tags == 0 || has_tags(*link_type)) {
+        let case = format!("{link_type:?}, {tags} tags, {v6}");
+        let mut data = usual(link_type, tags, v6, b"hello");
+        // There is no version 6 of IPv4.
+        let fits = match link_type {
+            LinkType::IPV4 => !v6,
+            LinkType::IPV6 => v6,
+            _ => tags < 3,
+        };
+        let is_plain = link_type == LinkType::ETHERNET && tags == 0 && !v6;
+        let headers = data.len() - b"hello".len();
+        for len in 0..data.len() {
+            let frame = frame(&data[..len], link_type);
+            let [plain, usual] = [Packet::decode_plain(&frame), Packet::decode_usual(&frame)];
+            assert_eq!(plain.is_some(), is_plain && len >= headers, "{case}: {len} bytes");
+            assert_eq!(usual.is_some(), fits && len >= headers, "{case}: {len} bytes");
+        }
+        if !fits {
+            continue;
+        }
+        let whole = Packet::decode_usual(&frame(&data, link_type));
+        assert_eq!(whole.as_ref().map(|packet| &data[packet.payload.range()]), Some(&b"hello"[..]), "{case}");
+        assert_eq!(whole, Some(Packet::decode_unusual(&frame(&data, link_type), &Decap::ALL)), "{case}");
+        // What the loop is for: the version, the protocol, and in IPv4 options and fragments.
+        let ip = usize::from(whole.unwrap().ip.unwrap().offset);
+        let unusual = if v6 {
+            vec![(0, 0x40), (6, 17), (6, 0), (6, 44), (4, 0xff)]
+        } else {
+            vec![(0, 0x46), (0, 0x65), (9, 17), (6, 0x20), (7, 1), (2, 0xff)]
+        };
+        for (at, value) in unusual {
+            let before = std::mem::replace(&mut data[ip + at], value);
+            let frame = frame(&data, link_type);
+            let is_longer = value == 0xff;
+            assert_eq!(Packet::decode_usual(&frame).is_some(), is_longer, "{case}: {value} at {at}");
+            assert!(Packet::decode_plain(&frame).is_none_or(|_| is_longer), "{case}: {value} at {at}");
+            data[ip + at] = before;
+        }
     }
 }

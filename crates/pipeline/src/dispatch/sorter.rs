@@ -36,9 +36,9 @@ impl Taker for Sorting<'_> {
             && let Some((key, _)) = &packet.flow
         {
             let worker = self.sorter.worker(key);
-            return self.stretch.add_plain(worker, frame, place, position);
+            return self.stretch.add_usual(worker, frame, place, position);
         }
-        self.sorter.other(self.stretch, frame, place, position);
+        self.sorter.less_plain(self.stretch, frame, place, position);
     }
 
     #[inline]
@@ -57,6 +57,17 @@ impl Sorter {
     }
 
     /// Adds a packet that is no plain segment.
+    #[inline(never)]
+    fn less_plain(&mut self, stretch: &mut Stretch, frame: &Frame<'_>, place: Place<'_>, position: u64) {
+        if let Some(packet) = Packet::decode_usual(frame)
+            && let Some((key, _)) = &packet.flow
+        {
+            return stretch.add_usual(self.worker(key), frame, place, position);
+        }
+        self.other(stretch, frame, place, position);
+    }
+
+    /// Adds a packet that there is no short way for.
     #[inline(never)]
     fn other(&mut self, stretch: &mut Stretch, frame: &Frame<'_>, place: Place<'_>, position: u64) {
         let packet = self.intake.decode(frame);

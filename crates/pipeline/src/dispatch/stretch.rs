@@ -1,15 +1,16 @@
 //! Packets on their way from the thread that read them to the workers.
 //!
 //! ```text
-//!   Stretch ──┬─ part of worker 0: plain segments, other segments, others, ends of batches
+//!   Stretch ──┬─ part of worker 0: usual segments, other segments, others, ends of batches
 //!             ├─ part of worker 1: the same
 //!             └─ buffers: where the packets are
 //! ```
 //!
-//! Of a plain segment, as nearly all are, only its place is written down. Where its headers are is known without
-//! looking, so the worker asks for them some segments ahead; to decode them costs less than to write them down and to
-//! read that. What takes longer to decode (VLANs, IPv6, tunnels) is written down decoded. Of a payload no more is
-//! fetched ahead than lies in one line with the headers, because of most payloads nothing is read.
+//! Of a segment that there is a short way to decode, as nearly all are, only its place is written down. Where its headers
+//! are is known without looking, so the worker asks for them some segments ahead; to decode them costs less than to
+//! write them down and to read that. What takes longer to decode (tunnels, extension headers) is written down decoded.
+//! Of a payload no more is fetched ahead than lies in one line with the headers, because of most payloads nothing is
+//! read.
 
 use std::slice::{self, from_ref};
 use std::sync::Arc;
@@ -75,8 +76,8 @@ const _: () = assert!(size_of::<Item>() == 32, "two in a line of the cache");
 /// What a packet is, and where there is more about it.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// What [`Packet::decode_plain`] makes a segment of: there is no more.
-    Plain,
+    /// What [`Packet::decode_usual`] makes a segment of, with this link type: there is no more.
+    Usual(LinkType),
     /// The next of the part's segments.
     Segment,
     /// The next of the part's others.
@@ -141,11 +142,11 @@ impl Stretch {
         self.parts.iter().all(|part| part.items.is_empty() && part.ends.is_empty())
     }
 
-    /// Adds a frame that is a plain segment.
+    /// Adds a frame that there is a short way to decode, which is a segment.
     #[inline(always)]
-    pub(super) fn add_plain(&mut self, worker: usize, frame: &Frame<'_>, place: Place<'_>, position: u64) {
+    pub(super) fn add_usual(&mut self, worker: usize, frame: &Frame<'_>, place: Place<'_>, position: u64) {
         let spot = self.place(place);
-        self.add(worker, frame, spot, position, Kind::Plain);
+        self.add(worker, frame, spot, position, Kind::Usual(frame.link_type));
     }
 
     /// Adds any segment, of which `packet` and `frame` are the packet and the frame.
@@ -277,7 +278,9 @@ impl Stretch {
                 self.ask_for_headers(item);
             }
             match item.kind {
-                Kind::Plain => worker.take_frame(&mut run, &self.plain(item), self.position(item)),
+                Kind::Usual(link_type) => {
+                    worker.take_frame(&mut run, &self.usual(item, link_type), self.position(item));
+                }
                 Kind::Segment => {
                     if let Some(decoded) = rest.segments.next() {
                         let segment = self.segment(item, decoded);
@@ -295,10 +298,10 @@ impl Stretch {
         worker.end_run(&mut run);
     }
 
-    /// Asks for the headers of a plain segment, which lie in two lines of the cache.
+    /// Asks for the headers of a usual segment, which lie in two lines of the cache.
     #[inline(always)]
     fn ask_for_headers(&self, item: &Item) {
-        if let (Kind::Plain, [first, .., last]) = (item.kind, self.bytes(item.spot, HEADERS)) {
+        if let (Kind::Usual(_), [first, .., last]) = (item.kind, self.bytes(item.spot, HEADERS)) {
             prefetch(from_ref(first));
             prefetch(from_ref(last));
         }
@@ -309,15 +312,15 @@ impl Stretch {
         self.first + u64::from(item.after)
     }
 
-    /// The frame of a plain segment. What else a frame says is of no use there: the headers say how long the
+    /// The frame of a usual segment. What else a frame says is of no use there: the headers say how long the
     /// segment is.
     #[inline(always)]
-    fn plain(&self, item: &Item) -> Frame<'_> {
+    fn usual(&self, item: &Item, link_type: LinkType) -> Frame<'_> {
         Frame {
             data: self.bytes(item.spot, item.caplen as usize),
             timestamp: item.time,
             orig_len: item.caplen,
-            link_type: LinkType::ETHERNET,
+            link_type,
             interface: item.interface,
             packet_type: PacketType::Host,
         }
@@ -396,7 +399,8 @@ fn push<T>(list: &mut Vec<T>, item: T) {
     list.push(item);
 }
 
-/// Bytes of the headers of a plain segment with a pair of times for options.
+/// Bytes of the headers of a plain segment with a pair of times for options. IPv6 and tags make them longer, but rarely by
+/// another line.
 const HEADERS: usize = 66;
 
 /// Items ahead whose place in a list is asked for: far enough to be there in time. A packet takes some 20 ns to be
@@ -417,8 +421,8 @@ mod tests {
     use crate::dispatch::sorter::{Sorter, Sorting};
     use gannet_flow::FragmentLimits;
 
-    /// Frames of connections over IPv4 and IPv6, bare and in a tunnel.
-    fn frames() -> Vec<Vec<u8>> {
+    /// Frames of connections over IPv4 and IPv6, bare, tagged and in a tunnel; and some without a link header.
+    fn frames() -> Vec<(LinkType, Vec<u8>)> {
         let mut frames = Vec::new();
         for number in 0..12 {
             let mut setup = Setup::default();
@@ -434,10 +438,18 @@ mod tests {
                 .say(Peer::Server, 100 * usize::from(number))
                 .end(Peer::Client);
             let tunnel = Wrap::Vxlan { ipv6: false, vni: u32::from(number), port: 4_789 };
-            let wraps = if number % 4 == 2 { vec![tunnel] } else { vec![] };
+            let wraps = match number % 4 {
+                2 => vec![tunnel],
+                3 => vec![Wrap::Vlan { tpid: 0x8100, id: number }],
+                _ => vec![],
+            };
             let carriage = Carriage { wraps, cuts: vec![] };
             for packet in dialogue.finish().packets() {
-                frames.extend(carriage.frames(packet, &mut Identifications::default()));
+                let carried = carriage.frames(packet, &mut Identifications::default()).into_iter();
+                frames.extend(carried.map(|mut frame| match number {
+                    5 => (LinkType::RAW, frame.split_off(14)),
+                    _ => (LinkType::ETHERNET, frame),
+                }));
             }
         }
         frames
@@ -453,8 +465,8 @@ mod tests {
             flush_each: false,
         };
         let mut frames = frames();
-        frames.push(b"no packet at all".to_vec());
-        let buffer = Arc::new(frames.concat());
+        frames.push((LinkType::ETHERNET, b"no packet at all".to_vec()));
+        let buffer = Arc::new(frames.iter().flat_map(|(_, frame)| frame.clone()).collect::<Vec<_>>());
         for workers in [1, 2, 5] {
             let mut sorter = Sorter::new(crate::analysis::Aim::Flows(&config), 7, workers);
             let mut stretch = Stretch::new(workers, 0);
@@ -464,13 +476,13 @@ mod tests {
                 stretch.clear();
                 stretch.begin_at(begin);
                 let (mut offset, mut expected) = (0, Vec::new());
-                for (number, data) in (0..).zip(&frames) {
+                for (number, (link_type, data)) in (0..).zip(&frames) {
                     let position = begin + number * 3;
                     let frame = Frame {
                         data: &buffer[offset..offset + data.len()],
                         timestamp: Timestamp(number * 1_000),
                         orig_len: data.len() as u32,
-                        link_type: LinkType::ETHERNET,
+                        link_type: *link_type,
                         interface: u32::from(number > 20),
                         packet_type: PacketType::Host,
                     };
@@ -492,9 +504,9 @@ mod tests {
                     let mut segments = part.segments.iter();
                     for item in &part.items {
                         let (segment, ip_bytes) = match item.kind {
-                            Kind::Plain => {
-                                let frame = stretch.plain(item);
-                                let packet = Packet::decode_plain(&frame).unwrap();
+                            Kind::Usual(link_type) => {
+                                let frame = stretch.usual(item, link_type);
+                                let packet = Packet::decode_usual(&frame).unwrap();
                                 let segment = Segment::new(&frame, &packet, stretch.position(item)).unwrap();
                                 (segment, ip_bytes(&packet))
                             }
