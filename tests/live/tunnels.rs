@@ -252,6 +252,35 @@ fn crafted_tunnels_and_fragments_make_no_difference() {
     }
 }
 
+/// The kernel takes the outermost tag off what it receives. Records tell it all the same, of whole packets and of those
+/// in fragments.
+#[test]
+fn tags_that_the_kernel_takes_off_are_told() {
+    let Some(bench) = Bench::new() else { return };
+    let conversations = &conversations()[..12];
+    let packets = merge(conversations);
+    let mut random = Random::new(7);
+    let (_, bare) = find(&bench, &frames(&packets, &Carriage::default(), &mut random));
+    let [inner, outer, odd] =
+        [(0x8100, 5), (0x88a8, 6), (0x9100, 7)].map(|(tpid, id)| Wrap::Vlan { tpid, id });
+    for (wraps, cuts, vlan, inner_vlan) in [
+        (vec![inner.clone()], vec![], 5, None),
+        (vec![inner.clone(), outer.clone()], vec![], 6, Some(5)),
+        (vec![inner.clone(), outer], vec![(0, 400)], 6, Some(5)),
+        // This one stays where it is.
+        (vec![inner, odd], vec![], 7, Some(5)),
+    ] {
+        let carriage = Carriage { wraps, cuts };
+        let (_, mut found) = find(&bench, &frames(&packets, &carriage, &mut random));
+        for record in &mut found {
+            let own = record["gannet"].as_object_mut().unwrap();
+            assert_eq!(own.remove("vlan"), Some(vlan.into()), "{carriage:?}");
+            assert_eq!(own.remove("inner_vlan"), inner_vlan.map(Value::from), "{carriage:?}");
+        }
+        assert_eq!(found, bare, "{carriage:?}");
+    }
+}
+
 /// An IPv4 packet between these ends, the client's first; otherwise like `sample`.
 fn packet(sample: &Packet, id: u16, from: Peer, protocol: u8, ends: [[u8; 4]; 2], contents: &[u8]) -> Packet {
     let ends = if from == Peer::Client { ends } else { [ends[1], ends[0]] };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use gannet_flow::{FlowTable, Moment, Segment};
 use gannet_http::Http;
-use gannet_packet::{End, FlowKey, Frame, Packet, Surroundings, Timestamp};
+use gannet_packet::{End, FlowKey, Frame, LinkType, Packet, Surroundings, Timestamp};
 use gannet_record::Interfaces;
 use gannet_recorder::{InterfaceKey, Recorded, inplace};
 use gannet_ring::Block;
@@ -349,7 +349,10 @@ impl<L: Layer> Engine<L> {
                     interface,
                     packet_type: header.packet_type,
                 };
-                self.frame_of_run(run, &frame, position, bytes);
+                match header.vlan.filter(|_| link_type == LinkType::ETHERNET) {
+                    None => self.frame_of_run(run, &frame, position, bytes),
+                    Some(tag) => self.tagged_of_run(run, &frame, tag.tci, position, bytes),
+                }
             }
             None => self.ledger.add_end(End::Unknown, bytes),
         }
@@ -369,7 +372,7 @@ impl<L: Layer> Engine<L> {
     fn less_plain(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
         match segment_of(Packet::decode_usual(frame), frame, position) {
             Some((segment, ip_bytes)) => self.segment(&segment, ip_bytes, bytes),
-            None => self.other(frame, position, bytes),
+            None => self.other(frame, &Surroundings::NONE, position, bytes),
         }
     }
 
@@ -413,7 +416,27 @@ impl<L: Layer> Engine<L> {
             Some((segment, ip_bytes)) => self.gather_segment(run, segment, ip_bytes, bytes),
             None => {
                 self.end_run(run);
-                self.other(frame, position, bytes);
+                self.other(frame, &Surroundings::NONE, position, bytes);
+            }
+        }
+    }
+
+    /// The same for a frame whose outermost VLAN tag the kernel has taken off.
+    #[inline(never)]
+    fn tagged_of_run<'a>(
+        &mut self,
+        run: &mut Run<'a>,
+        frame: &Frame<'a>,
+        tci: u16,
+        position: u64,
+        bytes: u64,
+    ) {
+        let packet = Packet::decode_usual(frame).map(|packet| packet.behind_tag(tci));
+        match segment_of(packet, frame, position) {
+            Some((segment, ip_bytes)) => self.segment_of_run(run, segment, ip_bytes, bytes),
+            None => {
+                self.end_run(run);
+                self.other(frame, &Surroundings::of_tag(tci), position, bytes);
             }
         }
     }
@@ -474,10 +497,10 @@ impl<L: Layer> Engine<L> {
         self.packet(frame, &packet, position, Account::Datagram(frame.data.len() as u64), part);
     }
 
-    /// Looks at a frame that there is no short way for.
+    /// Looks at a frame that there is no short way for, in these surroundings.
     #[inline(never)]
-    fn other(&mut self, frame: &Frame<'_>, position: u64, bytes: u64) {
-        let packet = self.intake.decode(frame);
+    fn other(&mut self, frame: &Frame<'_>, around: &Surroundings, position: u64, bytes: u64) {
+        let packet = self.intake.decode_inside(frame, around);
         if packet.end != End::Fragment {
             return self.packet(frame, &packet, position, Account::Packet(bytes), Part::Whole);
         }
@@ -654,7 +677,7 @@ fn segment_of<'a>(packet: Option<Packet>, frame: &Frame<'a>, position: u64) -> O
 
 #[cfg(test)]
 mod tests {
-    use gannet_packet::{LinkType, PacketType};
+    use gannet_packet::PacketType;
     use gannet_ring::fanout::FanoutMode;
     use gannet_sink::{Hub, HubConfig, Order, WhenFull, Writing};
     use gannet_testkit::conversation::{

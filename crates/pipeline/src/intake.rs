@@ -59,7 +59,7 @@ impl Intake {
         Packet::decode_unusual(frame, &self.config.decap)
     }
 
-    /// The headers of a datagram that another intake put together.
+    /// The headers of a datagram that another intake put together, or of a frame without its VLAN tag.
     pub(crate) fn decode_inside(&self, frame: &Frame<'_>, around: &Surroundings) -> Packet {
         Packet::decode_inside(frame, &self.config.decap, around)
     }

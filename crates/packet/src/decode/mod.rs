@@ -81,8 +81,9 @@ impl Packet {
         Self::decode_inside(frame, decap, &Surroundings::NONE)
     }
 
-    /// Likewise for a datagram that was put together from fragments: it lies in the tunnels and VLANs of the fragment
-    /// that completed it, whose [`surroundings`](Packet::surroundings) these are.
+    /// Likewise for what lies in something that is not in its frame: a datagram that was put together from fragments in
+    /// the tunnels and VLANs of the fragment that completed it, whose [`surroundings`](Packet::surroundings) these are; a
+    /// frame in the VLAN of a tag that was taken off.
     pub fn decode_inside(frame: &Frame<'_>, decap: &Decap, around: &Surroundings) -> Self {
         let (end, packet) = Self::decode_any(frame, decap, around);
         Self { end, ..packet }
@@ -156,6 +157,14 @@ impl Surroundings {
         around
     }
 
+    /// The VLAN of a tag that is not in the frame any more: its control information.
+    #[inline]
+    pub fn of_tag(tci: u16) -> Self {
+        let mut around = Self::NONE;
+        around.vlans.push(tci);
+        around
+    }
+
     /// The innermost tunnel.
     #[inline]
     pub fn tunnel(&self) -> Option<Tunnel> {
@@ -179,6 +188,20 @@ impl Surroundings {
 }
 
 impl Packet {
+    /// The same packet within a VLAN, whose tag was in front of all that is in the frame; see [`Surroundings::of_tag`].
+    #[inline(always)]
+    #[must_use]
+    pub fn behind_tag(mut self, tci: u16) -> Self {
+        let mut vlans = Vlans::NONE;
+        [tci]
+            .into_iter()
+            .chain(self.vlans.outermost())
+            .chain(self.vlans.innermost())
+            .for_each(|tag| vlans.push(tag));
+        self.vlans = vlans;
+        self
+    }
+
     /// What lies around the innermost IP packet. The header around the tunnel is not among it: it stays in its frame.
     pub fn surroundings(&self) -> Surroundings {
         let tunnel = self.tunnel.map(|tunnel| Tunnel { outer_ip: None, ..tunnel });

@@ -565,6 +565,24 @@ fn has_tags(link_type: LinkType) -> bool {
     matches!(link_type, LinkType::ETHERNET | LinkType::SLL | LinkType::SLL2)
 }
 
+/// A tag that the kernel has taken off is the outermost, however a frame is decoded.
+#[test]
+fn tags_that_were_taken_off_are_told() {
+    for tags in 0..3 {
+        for tci in [0xe123, 0xe000] {
+            let data = usual(LinkType::ETHERNET, tags, tags == 1, b"hello");
+            let tag = [0x8100, tci].map(u16::to_be_bytes);
+            let whole = [&data[..12], tag.as_flattened(), &data[12..]].concat();
+            let frame = |data| frame(data, LinkType::ETHERNET);
+            let expected = Packet::decode(&frame(&whole)).vlans;
+            let short = Packet::decode_usual(&frame(&data)).unwrap().behind_tag(tci);
+            let long = Packet::decode_inside(&frame(&data), &Decap::ALL, &Surroundings::of_tag(tci));
+            assert_eq!((short.vlans, long.vlans), (expected, expected), "{tags} tags in {tci:#x}");
+            assert_eq!(short, long);
+        }
+    }
+}
+
 /// What the short ways take, as they and the loop find it.
 #[test]
 fn usual_frames_take_a_short_way() {
