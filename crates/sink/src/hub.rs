@@ -158,8 +158,8 @@ impl Hub {
             .collect();
         let mut opened = Vec::new();
         for sink in sinks.iter().filter(|sink| sink.queue().is_some()) {
-            let output = Output::open(&sink.spec().target)?;
             let live = order == Order::Arrival;
+            let output = Output::open(&sink.spec().target, live)?;
             let lines = Lines::new(sink.spec(), &httpry, live);
             let writer = Writer::new(Arc::clone(sink), output, lines, options.clone(), flush_each);
             opened.push((Arc::clone(sink), writer));

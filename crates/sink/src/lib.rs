@@ -13,6 +13,7 @@
 
 mod batch;
 mod behind;
+mod direct;
 mod error;
 mod format;
 mod httpry;

@@ -215,7 +215,9 @@ impl Writer {
                 Lines::Httpry(text) => text.deadline(),
                 _ => None,
             };
-            let next = queue.next_before(self.output.is_empty(), deadline);
+            let due = self.output.due();
+            let may_wait = self.output.is_empty() || due.is_some();
+            let next = queue.next_before(may_wait, deadline.into_iter().chain(due).min());
             done = self.follow(next).and_then(|()| self.tick());
         }
     }
