@@ -47,10 +47,10 @@ impl Direct {
     /// In front of what is going to be written there must be so many bytes in `buffer`, if it is to lie in pages as it
     /// will in the blocks of the file.
     pub(crate) fn padding(&self, file: &File, buffer: &[u8]) -> usize {
-        match end(file).filter(|_| !self.is_off) {
-            Some(end) => (end.wrapping_sub(buffer.as_ptr().addr())) % BLOCK,
-            None => 0,
+        if self.is_off {
+            return 0;
         }
+        end(file).map_or(0, |end| end.wrapping_sub(buffer.as_ptr().addr()) % BLOCK)
     }
 
     /// What of `bytes`, which are to be appended, can be written past the cache: whole blocks in its middle.
