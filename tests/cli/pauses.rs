@@ -1,7 +1,7 @@
 //! Input that has pauses, and output that nobody reads: what is there is handed on, signals are heard, the end comes
 //! when it is asked for.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::ChildStdin;
@@ -194,6 +194,25 @@ fn a_reader_that_leaves_during_a_pause() {
             std::thread::sleep(Duration::from_millis(50));
         }
         run.end().exits(0);
+    }
+}
+
+/// `head` leaves when it has what it wants, and nothing comes that would have to be written for the run to notice.
+#[test]
+fn a_reader_that_leaves_and_nothing_comes() {
+    let dir = Dir::new();
+    let bytes = exchanges(1).finish().pcap();
+    let records = ways(&dir, "http -r - -o jsonl");
+    for gannet in records.into_iter().chain([dir.gannet("record -r - -w -")]) {
+        let (mut run, mut stdin) = gannet.start_fed();
+        let mut stdout = run.take_stdout();
+        feed(&mut stdin, &bytes);
+        run.wait_for("reading -");
+        stdout.read_exact(&mut [0; 24]).unwrap();
+        drop(stdout);
+        run.end().exits(0);
+        // It was open all the time.
+        drop(stdin);
     }
 }
 

@@ -171,6 +171,32 @@ fn a_reader_that_leaves_is_a_normal_end() {
     }
 }
 
+/// On a link where nothing happens nothing is written that would tell that the reader has gone.
+#[test]
+fn a_reader_that_leaves_an_idle_link_is_a_normal_end() {
+    let Some(bench) = Bench::new() else { return };
+    for words in ["http -i rx0 -o jsonl", "http -i rx0 -o none -o text:fifo", "record -i rx0 -w -"] {
+        let fifo = bench.dir.join("fifo");
+        let _ = std::fs::remove_file(&fifo);
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (leave, left) = std::sync::mpsc::channel::<()>();
+        let reader = std::thread::spawn(move || {
+            let file = words.contains("fifo").then(|| File::open(fifo).unwrap());
+            let _ = left.recv();
+            drop(file);
+        });
+        let mut capture = bench.gannet(Side::Receiver, words).capture();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!capture.has_ended(), "{words}");
+        if !words.contains("fifo") {
+            drop(capture.take_stdout());
+        }
+        drop(leave);
+        capture.end().exits(0);
+        reader.join().unwrap();
+    }
+}
+
 /// With -U a packet is with the reader as soon as the kernel has handed over its block, and not only when a buffer
 /// is a second old.
 #[test]

@@ -7,6 +7,7 @@ use caps::Capability;
 use gannet_packet::LinkType;
 use gannet_pcap::{Merge, PacketSource, StreamReader};
 use gannet_recorder::{InterfaceDescription, InterfaceKey, Output, SourceView, Tally, Writer};
+use gannet_sink::has_lost_reader;
 
 use crate::arrivals::Arrivals;
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
@@ -156,6 +157,9 @@ impl Conversion<'_> {
             };
             if paused.is_some() || turn.is_multiple_of(PACKETS_PER_TURN) {
                 self.look_around(output, events);
+                if paused.is_some() {
+                    output.look_for_reader(has_lost_reader);
+                }
                 match paused.map_or_else(|| inputs.control.take(), |source| inputs.wait(source)) {
                     Some(Command::Report) => events(Event::Report(Box::new(self.report()))),
                     Some(Command::Rotate) => output.rotate(),

@@ -185,7 +185,10 @@ fn alone<'a>(
                 _ => worker.end_batch(reading.now()),
             }
             let command = match reading.awaited() {
-                Some(arrivals) => desk.control.wait_beside(Some(arrivals.as_fd()), LOOK_AROUND),
+                Some(arrivals) => {
+                    desk.hub.look_for_readers();
+                    desk.control.wait_beside(Some(arrivals.as_fd()), LOOK_AROUND)
+                }
                 None => desk.control.take(),
             };
             if let Some(command) = command {
@@ -244,6 +247,7 @@ fn together<'a>(
                 None => {}
             }
             desk.look_around();
+            hub.look_for_readers();
         }
         relay.ring();
         if desk.control.stopping() {

@@ -1,8 +1,9 @@
 //! Where a recording goes: what the path is, the series of files behind it, and what has become of them.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -205,7 +206,7 @@ impl Output {
             Destination::File(path) | Destination::Special(path) | Destination::Directory { path, .. } => {
                 path.display().to_string()
             }
-            Destination::Stdout => "standard output".to_owned(),
+            Destination::Stdout => STDOUT.to_owned(),
         }
     }
 
@@ -234,6 +235,16 @@ impl Output {
         for series in lock(&self.shared.series).values() {
             if let Series::Stream(stream) = series {
                 stream.drain();
+            }
+        }
+    }
+
+    /// Closes a pipe whose reader has gone by what `has_gone` says of it. Writing would find that out with the next
+    /// packet only.
+    pub fn look_for_reader(&self, has_gone: impl Fn(&File) -> bool) {
+        for series in lock(&self.shared.series).values() {
+            if let Series::Stream(stream) = series {
+                stream.look_for_reader(&has_gone);
             }
         }
     }
@@ -401,12 +412,14 @@ impl Shared {
 fn open_series(plan: &OutputPlan) -> Result<Series, Error> {
     let (place, path, limit) = match &plan.destination {
         Destination::Stdout => {
-            return open_stream(plan, "standard output".to_owned(), Box::new(io::stdout()));
+            let file = io::stdout().as_fd().try_clone_to_owned();
+            let file = file.map_err(|source| create_error(Path::new(STDOUT), source))?;
+            return open_stream(plan, STDOUT.to_owned(), file.into());
         }
         Destination::Special(path) => {
             let file =
                 OpenOptions::new().write(true).open(path).map_err(|source| create_error(path, source))?;
-            return open_stream(plan, path.display().to_string(), Box::new(file));
+            return open_stream(plan, path.display().to_string(), file);
         }
         Destination::File(path) => (Place::File(path.clone()), path, NO_LIMIT),
         Destination::Directory { path, stem } => {
@@ -420,14 +433,16 @@ fn open_series(plan: &OutputPlan) -> Result<Series, Error> {
         .map_err(|source| create_error(path, source))
 }
 
-fn open_stream(plan: &OutputPlan, name: String, output: Box<dyn Write + Send>) -> Result<Series, Error> {
-    let stream = StreamSeries::new(name, output, plan.link_type, plan.snaplen, plan.encoding);
+fn open_stream(plan: &OutputPlan, name: String, file: File) -> Result<Series, Error> {
+    let stream = StreamSeries::new(name, file, plan.link_type, plan.snaplen, plan.encoding);
     Ok(Series::Stream(Arc::new(stream)))
 }
 
 fn create_error(path: &Path, source: io::Error) -> Error {
     Error::Create { path: path.to_owned(), source }
 }
+
+const STDOUT: &str = "standard output";
 
 /// No file system has files of this size, and sums with it do not overflow.
 const NO_LIMIT: u64 = u64::MAX / 2;

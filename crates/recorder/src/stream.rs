@@ -3,9 +3,10 @@
 //! A pipe is as slow as whoever reads it. The queue to the writer thread is bounded; when it is full a worker
 //! waits, and the ring takes up what arrives meanwhile. A reader that closes the pipe ends the run normally.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct StreamSeries {
     queue: Mutex<Option<Sender<Chunk>>>,
     spare: Receiver<AlignedBuffer>,
     outcome: Arc<Outcome>,
+    /// The writer thread's file, as long as it is there.
+    watched: Weak<File>,
     deadline: OnceLock<Instant>,
     /// What the writer thread will own.
     equipment: Mutex<Option<Equipment>>,
@@ -35,7 +38,7 @@ pub struct StreamSeries {
 
 /// The writer thread's.
 struct Equipment {
-    output: Box<dyn Write + Send>,
+    file: Arc<File>,
     chunks: Receiver<Chunk>,
     give_back: Sender<AlignedBuffer>,
 }
@@ -61,13 +64,7 @@ struct Outcome {
 
 impl StreamSeries {
     /// Queues the file header; nothing is written before [`StreamSeries::start`].
-    pub fn new(
-        name: String,
-        output: Box<dyn Write + Send>,
-        link_type: LinkType,
-        snaplen: u32,
-        encoding: Encoding,
-    ) -> Self {
+    pub fn new(name: String, file: File, link_type: LinkType, snaplen: u32, encoding: Encoding) -> Self {
         let (queue, chunks) = bounded(QUEUE_CHUNKS);
         let (give_back, spare) = bounded(QUEUE_CHUNKS + 1);
         let mut header = Vec::new();
@@ -77,6 +74,7 @@ impl StreamSeries {
                 header.extend_from_slice(&classic::file_header(precision, link_type, snaplen));
             }
         }
+        let file = Arc::new(file);
         let series = Self {
             name,
             link_type,
@@ -86,8 +84,9 @@ impl StreamSeries {
             queue: Mutex::new(Some(queue)),
             spare,
             outcome: Arc::default(),
+            watched: Arc::downgrade(&file),
             deadline: OnceLock::new(),
-            equipment: Mutex::new(Some(Equipment { output, chunks, give_back })),
+            equipment: Mutex::new(Some(Equipment { file, chunks, give_back })),
             thread: Mutex::default(),
         };
         series.send(Chunk::Raw(header));
@@ -171,6 +170,13 @@ impl StreamSeries {
         }
     }
 
+    /// Closes the stream if by `has_gone` nobody reads it any more.
+    pub fn look_for_reader(&self, has_gone: impl Fn(&File) -> bool) {
+        if !self.is_closed() && self.watched.upgrade().is_some_and(|file| has_gone(&file)) {
+            self.outcome.closed.store(true, Ordering::Release);
+        }
+    }
+
     /// True once the reader has gone or a write has failed.
     pub fn is_closed(&self) -> bool {
         self.outcome.closed.load(Ordering::Acquire)
@@ -209,15 +215,15 @@ impl StreamSeries {
 }
 
 fn write_chunks(equipment: Equipment, outcome: &Outcome) {
-    let Equipment { mut output, chunks, give_back } = equipment;
+    let Equipment { mut file, chunks, give_back } = equipment;
     let mut failed = false;
     for chunk in chunks {
         if failed {
             continue;
         }
         let result = match &chunk {
-            Chunk::Packets(bytes, len, ..) => output.write_all(&bytes[..*len]).and_then(|()| output.flush()),
-            Chunk::Raw(bytes) => output.write_all(bytes).and_then(|()| output.flush()),
+            Chunk::Packets(bytes, len, ..) => file.write_all(&bytes[..*len]),
+            Chunk::Raw(bytes) => file.write_all(bytes),
         };
         match (result, chunk) {
             (Ok(()), Chunk::Packets(bytes, len, packets, packet_bytes)) => {

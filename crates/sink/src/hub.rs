@@ -217,6 +217,12 @@ impl Hub {
         !self.sinks.is_empty() && self.sinks.iter().all(|sink| sink.is_over())
     }
 
+    /// Ends the outputs whose readers have gone, which writing would find out with the next record only: for whoever
+    /// looks now and then, a system call or two for each output.
+    pub fn look_for_readers(&self) {
+        self.sinks.iter().for_each(|sink| sink.look_for_reader());
+    }
+
     /// Reopens the files by name (SIGHUP).
     pub fn reopen(&self) {
         self.queues().for_each(Queue::reopen);

@@ -35,3 +35,4 @@ pub use format::Format;
 pub use httpry::{HttpryOptions, RateOptions};
 pub use hub::{Hub, HubConfig, Lane, Order, SinkReport, SinkSpec, Target, WhenFull, Writing};
 pub use kinds::{EventKind, EventKinds};
+pub use output::has_lost_reader;

@@ -5,9 +5,11 @@ use std::io::{self, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::behind::{Behind, is_regular};
 use crate::direct::Direct;
@@ -15,7 +17,8 @@ use crate::{Error, Target};
 
 /// A file, pipe or terminal, and what has not been written to it yet.
 pub(crate) struct Output {
-    file: File,
+    /// Nobody else keeps it open for longer than a look takes.
+    file: Arc<File>,
     behind: Behind,
     direct: Direct,
     /// Large pieces may go [past the page cache](Direct).
@@ -55,7 +58,7 @@ impl Output {
         let (behind, direct) = (Behind::new(&file), Direct::new(&file, past_cache));
         let full = full(&file, &direct);
         let buffer = Vec::with_capacity(full + ROOM_BEYOND);
-        let (ends, since) = (Vec::new(), Instant::now());
+        let (file, ends, since) = (Arc::new(file), Vec::new(), Instant::now());
         let mut output = Self { file, behind, direct, past_cache, buffer, filling: 0, full, ends, since };
         output.clear();
         Ok(output)
@@ -68,7 +71,7 @@ impl Output {
             let file = append(path, OFlag::O_NONBLOCK)?;
             // Whoever reads a pipe is waited for when it is written to. Fails on no file that has just been opened.
             let _ = fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND));
-            self.file = file;
+            self.file = Arc::new(file);
             self.behind = Behind::new(&self.file);
             self.direct = Direct::new(&self.file, self.past_cache);
             self.full = full(&self.file, &self.direct);
@@ -77,12 +80,17 @@ impl Output {
         Ok(())
     }
 
+    /// What it writes to.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
     /// Columns of the terminal; `None` if it is none.
     pub(crate) fn terminal_width(&self) -> Option<usize> {
         if !self.file.is_terminal() {
             return None;
         }
-        Some(match terminal_size::terminal_size_of(&self.file) {
+        Some(match terminal_size::terminal_size_of(&*self.file) {
             Some((columns, _)) if columns.0 > 0 => usize::from(columns.0),
             _ => UNKNOWN_WIDTH,
         })
@@ -159,14 +167,14 @@ impl Output {
     /// stays as it is; so it does if that fails.
     fn take_back(&mut self, bytes: usize) {
         let Ok(facts) = self.file.metadata() else { return };
-        if bytes == 0 || !facts.is_file() || self.file.stream_position().ok() != Some(facts.len()) {
+        if bytes == 0 || !facts.is_file() || (&*self.file).stream_position().ok() != Some(facts.len()) {
             return;
         }
         if let Some(end) = facts.len().checked_sub(bytes as u64)
             && self.file.set_len(end).is_ok()
         {
             // For those who have the same open file, such as the rest of a script, and do not append to it.
-            let _ = self.file.seek(SeekFrom::Start(end));
+            let _ = (&*self.file).seek(SeekFrom::Start(end));
         }
     }
 
@@ -200,6 +208,21 @@ fn write_all(mut file: &File, bytes: &[u8]) -> (usize, Option<io::Error>) {
         }
     }
     (written, None)
+}
+
+/// Whether nobody will read any more what is written to a pipe or a socket.
+pub fn has_lost_reader(file: &File) -> bool {
+    let is_read_by_others = file.metadata().is_ok_and(|facts| {
+        let kind = facts.file_type();
+        kind.is_fifo() || kind.is_socket()
+    });
+    // What is wrong is told without being asked for. "POLLERR ... is also set for a file descriptor referring to the
+    // write end of a pipe when the read end has been closed" (poll(2)).
+    let mut look = [PollFd::new(file.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    is_read_by_others
+        && poll(&mut look, PollTimeout::ZERO).is_ok()
+        && look.iter().filter_map(PollFd::revents).any(|told| told.intersects(gone))
 }
 
 /// Opens for appending. A file that is made here can be read by its owner alone: records name who asked for what.

@@ -288,6 +288,29 @@ fn a_reader_that_leaves_is_a_normal_end() {
     assert_eq!((report.failure, report.closed), (None, true));
 }
 
+/// Nothing is written that would tell: whoever looks finds out, and the other outputs go on.
+#[test]
+fn a_reader_that_leaves_is_noticed_without_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, path, keep) = pipe();
+    let hub = started(config(vec![jsonl(path), jsonl(dir.path().join("other"))]));
+    drop(keep);
+    let mut lane = hub.lane();
+    lane.send(batch(0, 0, 2));
+    wait_until(|| hub.reports().iter().all(|report| report.written == 2));
+    hub.look_for_readers();
+    assert!(!hub.reports()[0].closed);
+    drop(reader);
+    hub.look_for_readers();
+    assert!(hub.reports()[0].closed && !hub.is_closed());
+    lane.send(batch(0, 1, 3));
+    drop(lane);
+    let reports = hub.finish();
+    assert_eq!((reports[0].made, reports[0].written, reports[0].shed), (5, 2, 3));
+    assert_eq!((reports[1].written, reports[1].closed), (5, false));
+    assert!(reports.iter().all(|report| report.failure.is_none()));
+}
+
 #[test]
 fn a_full_disk_is_a_failure() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,9 @@
 //! The thread of one output: takes batches from its queue, puts records into the output, keeps the account.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use gannet_record::{EventRecord, FlowFormat, Record, RecordOptions};
@@ -10,7 +11,7 @@ use gannet_record::{EventRecord, FlowFormat, Record, RecordOptions};
 use crate::batch::{Parcel, Records};
 use crate::httpry::HttpryText;
 use crate::messages::Messages;
-use crate::output::{Flushed, Output};
+use crate::output::{Flushed, Output, has_lost_reader};
 use crate::queue::{Next, Pushed, Queue};
 use crate::text::TextLines;
 use crate::{Batch, Event, EventKinds, Format, HttpryOptions, SinkReport, SinkSpec, Target};
@@ -29,6 +30,8 @@ pub(crate) struct Sink {
     is_over: AtomicBool,
     /// See [`Sink::settle`].
     is_settled: AtomicBool,
+    /// What is written to, as long as it is.
+    watched: Mutex<Weak<File>>,
     notes: Mutex<Notes>,
 }
 
@@ -53,6 +56,7 @@ impl Sink {
             hosts_beyond: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
+            watched: Mutex::default(),
             notes: Mutex::default(),
         }
     }
@@ -119,6 +123,19 @@ impl Sink {
         });
         self.end_early(0);
         self.settle();
+    }
+
+    /// Ends the output if whoever reads it has gone: writing would find that out with the next record only.
+    pub(crate) fn look_for_reader(&self) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if !self.is_over() && watched.is_some_and(|file| has_lost_reader(&file)) {
+            self.note(|notes| notes.closed = true);
+            self.end_early(0);
+        }
+    }
+
+    fn watch(&self, output: &Output) {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(output.file());
     }
 
     fn note(&self, change: impl FnOnce(&mut Notes)) {
@@ -201,6 +218,7 @@ impl Writer {
         flush_each: bool,
     ) -> Self {
         let options = RecordOptions { bodies_refused: Arc::clone(&sink.bodies_refused), ..options };
+        sink.watch(&output);
         Self { sink, output, lines, options, flush_each }
     }
 
@@ -362,6 +380,7 @@ impl Writer {
         self.finish_file();
         self.flush()?;
         let failure = self.output.reopen(&self.sink.spec.target).err().map(|error| error.to_string());
+        self.sink.watch(&self.output);
         self.sink.note(|notes| notes.reopen_failure = failure);
         self.begin()
     }

@@ -9,7 +9,7 @@ use gannet_record::Interfaces;
 use gannet_recorder::{CountsSource, Destination, InterfaceKey, KernelCounts, Output, Writer};
 use gannet_ring::Target;
 use gannet_ring::interfaces::link_type_of_arphrd;
-use gannet_sink::{Hub, SinkReport, Writing};
+use gannet_sink::{Hub, SinkReport, Writing, has_lost_reader};
 
 use crate::analysis::{Aim, Analysis, AnalysisPlan};
 use crate::config::RunConfig;
@@ -123,6 +123,16 @@ impl Outputs {
         }
         if let Some(records) = &self.records {
             records.reopen();
+        }
+    }
+
+    /// Finds out whose readers have gone, which writing would with the next packet or record only.
+    pub(super) fn look_for_readers(&self) {
+        if let Some(packets) = &self.packets {
+            packets.look_for_reader(has_lost_reader);
+        }
+        if let Some(records) = &self.records {
+            records.look_for_readers();
         }
     }
 

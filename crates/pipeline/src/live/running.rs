@@ -169,6 +169,7 @@ impl Running {
                 events(Event::Stats(Box::new(self.ledger_so_far(outputs))));
             }
             let over = end.is_some_and(|end| now >= end);
+            outputs.look_for_readers();
             let all_ended = self.threads.iter().all(JoinHandle::is_finished);
             if control.stopping() || enough || over || outputs.is_closed() || all_ended {
                 return;
