@@ -23,6 +23,11 @@ type Line = (String, String, u64, u64);
 
 impl<'a> Server<'a> {
     pub(super) fn start(bench: &'a Bench) -> Self {
+        Self::start_with(bench, "")
+    }
+
+    /// With these further directives in nginx's `server`.
+    fn start_with(bench: &'a Bench, directives: &str) -> Self {
         let root = bench.dir.path();
         std::fs::create_dir(bench.dir.join("www")).unwrap();
         for size in SIZES {
@@ -38,7 +43,7 @@ impl<'a> Server<'a> {
                  uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;
                  keepalive_requests 1000000; sendfile on; tcp_nopush on;
                  server {{
-                     listen 80; root {root}/www;
+                     listen 80; root {root}/www; {directives}
                      location /fail {{ return 500; }}
                      location /post {{ return 200 'thank you'; }}
                  }}
@@ -288,6 +293,43 @@ fn records_come_at_once() {
     }
     end(capture);
     ledger(&bench);
+}
+
+/// A client that speaks TLS to a port of plain HTTP gets an answer in plain HTTP, which was not looked at; one that
+/// speaks plain HTTP to a port of TLS is answered by nginx as if it had not.
+#[test]
+fn tls_to_a_port_of_http_and_the_reverse() {
+    let Some(bench) = Bench::new() else { return };
+    if !tools::have(&["nginx", "curl", "openssl"]) {
+        return;
+    }
+    let certificate = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out certificate \
+                       -days 2 -subj /CN=shop.example";
+    assert_eq!(bench.script(Side::Receiver, certificate).run().status.code(), Some(0));
+    let root = bench.dir.path().display();
+    let directives =
+        format!("listen 443 ssl; ssl_certificate {root}/certificate; ssl_certificate_key {root}/key;");
+    let server = Server::start_with(&bench, &directives);
+    let capture = start(&bench, "-o jsonl:records.jsonl");
+    assert_eq!(server.client("curl -sk https://SERVER:80/1000.txt"), None, "nginx speaks TLS on port 80");
+    assert!(server.client("curl -s http://SERVER:443/1000.txt").unwrap().contains("plain HTTP request"));
+    assert_eq!(server.client("curl -sk https://SERVER/1000.txt").map(|body| body.len()), Some(1000));
+    wait_for("the records", || records(&bench, "records.jsonl").len() == 2);
+    end(capture).says("1 connection is TLS").says(" bytes on HTTP connections belong to no message");
+    let records = records(&bench, "records.jsonl");
+    let told = |record: &Value| {
+        let number = |pointer: &str| record.pointer(pointer).and_then(Value::as_u64);
+        let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+        let status = number("/http/response/status_code");
+        (number("/server/port"), status, text("/gannet/state"), text("/gannet/reason"))
+    };
+    let told: Vec<_> = records.iter().map(told).collect();
+    let expected = [
+        (Some(80), Some(400), "orphan-response", "tls-request"),
+        (Some(443), Some(400), "complete", "framing"),
+    ];
+    let expected = expected.map(|(port, status, state, reason)| (port, status, state.into(), reason.into()));
+    assert_eq!(told, expected);
 }
 
 /// Where nothing is found, the report says why.

@@ -212,7 +212,13 @@ impl<S: Sink> Http<S> {
             None if !flow.midstream => crate::detect::classify(data.bytes, false),
             _ => held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).classify(data),
         };
+        let is_greeted = held.as_ref().is_some_and(|held| held.greeted);
         let client = match verdict {
+            Verdict::Request | Verdict::Http2 | Verdict::Tls | Verdict::Other
+                if is_greeted && data.from == Peer::Responder =>
+            {
+                return self.begin_tls(stage);
+            }
             Verdict::Request => data.from,
             Verdict::Response => data.from.opposite(),
             Verdict::Unsure => {
@@ -221,8 +227,10 @@ impl<S: Sink> Http<S> {
             }
             Verdict::Http2 => return ignore(stage, &mut self.counters.http2),
             Verdict::Tls => {
-                self.counters.tls += 1;
-                *stage = Stage::Tls;
+                let mut waits = || held.get_or_insert_with(|| Box::new(Held::new(false))).greet(data);
+                if flow.midstream || !waits() {
+                    self.begin_tls(stage);
+                }
                 return;
             }
             Verdict::Other => {
@@ -235,6 +243,7 @@ impl<S: Sink> Http<S> {
                     Prelude::Whole(_) => {}
                     Prelude::Unsure => held.push(data),
                     Prelude::No if held.pass(data) => {}
+                    Prelude::No if is_greeted => self.begin_tls(stage),
                     Prelude::No => ignore(stage, unrecognised(&mut self.counters, flow)),
                 }
                 return;
@@ -272,6 +281,11 @@ impl<S: Sink> Http<S> {
             }
         });
         self.deliver(stage, flow, data);
+    }
+
+    fn begin_tls(&mut self, stage: &mut Stage) {
+        self.counters.tls += 1;
+        *stage = Stage::Tls;
     }
 
     /// Takes bytes of a flow that is known.
@@ -414,6 +428,10 @@ impl<S: Sink> Http<S> {
     fn close_stage(&mut self, stage: Stage, flow: &Flow, reason: CloseReason, now: Moment) {
         match stage {
             Stage::Undecided { held: None, .. } => self.counters.empty += 1,
+            Stage::Undecided { held: Some(held), .. } if held.greeted => {
+                self.counters.tls += 1;
+                self.close_stage(Stage::Tls, flow, reason, now);
+            }
             Stage::Undecided { held: Some(held), .. } if held.cut => self.counters.cut += 1,
             Stage::Undecided { .. } => *unrecognised(&mut self.counters, flow) += 1,
             Stage::Http1(mut http1) => {
@@ -464,6 +482,7 @@ impl<S: Sink> Http<S> {
                 let next = http1.gap(&mut self.context(flow), gap);
                 self.go_on(stage, flow, next, gap.now);
             }
+            Stage::Undecided { held: Some(held), .. } if held.greeted => self.begin_tls(stage),
             Stage::Undecided { held, .. } => {
                 held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).gap(gap);
             }

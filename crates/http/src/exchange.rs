@@ -204,6 +204,8 @@ pub enum Reason {
     RequestMissing,
     /// What the client sent was seen, and is no request, or no whole head of one.
     BadRequest,
+    /// The client began with the greeting of TLS, to a server that speaks plain HTTP.
+    TlsRequest,
     /// What the server sent while the request had no answer was seen, and is no response.
     BadResponse,
     /// Everything the client sent was seen, and no request of it was open: a `408` on an idle connection, for instance.
@@ -212,7 +214,7 @@ pub enum Reason {
 
 impl Reason {
     /// All.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Framing,
         Self::Fin,
         Self::ClientReset,
@@ -230,6 +232,7 @@ impl Reason {
         Self::BeforeCapture,
         Self::RequestMissing,
         Self::BadRequest,
+        Self::TlsRequest,
         Self::BadResponse,
         Self::Unsolicited,
     ];
@@ -254,6 +257,7 @@ impl Reason {
             Self::BeforeCapture => "before-capture",
             Self::RequestMissing => "request-missing",
             Self::BadRequest => "bad-request",
+            Self::TlsRequest => "tls-request",
             Self::BadResponse => "bad-response",
             Self::Unsolicited => "unsolicited",
         }

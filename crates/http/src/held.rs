@@ -23,6 +23,8 @@ pub(crate) struct Held {
     pub(crate) cut: bool,
     /// Directions that began like nothing that is known.
     pub(crate) strange: [bool; 2],
+    /// The originator began with TLS, and nothing has come of the responder.
+    pub(crate) greeted: bool,
     /// What is something begins within its segment.
     pub(crate) within: bool,
     /// What may be something begins so many bytes into the segment that is to be held.
@@ -64,6 +66,7 @@ impl Held {
             lost: false,
             cut: false,
             strange: [false; 2],
+            greeted: false,
             within: false,
             begins_at: 0,
             midstream,
@@ -211,6 +214,13 @@ impl Held {
         } else {
             self.strange != [true; 2] && self.skipped < STRANGE_MAX
         }
+    }
+
+    /// Passes over the greeting of TLS: a server that speaks plain HTTP refuses it in HTTP. False if there is no
+    /// answer to be waited for that would tell.
+    pub(crate) fn greet(&mut self, data: &Data<'_>) -> bool {
+        self.greeted = data.from == Peer::Originator && !self.search();
+        self.greeted && self.pass(data)
     }
 
     /// Bytes are missing: what is held before them is no beginning of anything.

@@ -151,8 +151,11 @@ impl Http1 {
         } else if self.request_missing {
             Reason::RequestMissing
         } else if self.bad_request || self.requests().in_head() {
-            // Also one of which the server has seen enough, or waited for the rest for too long.
-            Reason::BadRequest
+            match context.flow.tls() {
+                Some(hello) if hello.client == Some(self.client) => Reason::TlsRequest,
+                // Also one of which the server has seen enough, or waited for the rest for too long.
+                _ => Reason::BadRequest,
+            }
         } else if self.losses.server > 0 && !self.pending.is_empty() {
             // It answers one of them.
             Reason::Gap

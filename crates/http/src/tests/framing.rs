@@ -414,7 +414,7 @@ fn other_protocols_are_let_go() {
     };
     assert_eq!(counters(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"").http2, 1);
     assert_eq!(counters(b"PRI", b"\0\0\x12\x04\0\0\0\0\0").http2, 1);
-    assert_eq!(counters(b"\x16\x03\x01\x02", b"").tls, 1);
+    assert_eq!(counters(b"\x16\x03\x01\x02", b"\x15\x03\x01\0\x02").tls, 1);
     assert_eq!(counters(b"EHLO x\r\n", b"250 ok\r\n").other, 1);
     assert_eq!(counters(b"US", b"220 ready\r\n").other, 1);
     // Joined in the middle of a body: it may well be HTTP.

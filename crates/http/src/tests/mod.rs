@@ -4,6 +4,7 @@ mod conversation;
 mod framing;
 mod llhttp;
 mod pairing;
+mod tls;
 mod traps;
 mod tunnels;
 

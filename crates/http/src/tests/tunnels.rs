@@ -3,6 +3,7 @@
 use gannet_flow::{CloseReason, Handler, Peer};
 use gannet_packet::Timestamp;
 
+use super::tls::hello;
 use crate::testing::{CLIENT, Lane, SERVER, lines};
 use crate::{Confidence, Exchange, Oddities, Opcode, Reason, Tunnel, TunnelProtocol};
 
@@ -62,19 +63,6 @@ fn bytes_that_nobody_looks_at_are_counted() {
     assert_eq!((tunnel.protocol, tunnel.reason), (TunnelProtocol::Other, Reason::ServerReset));
     let counters = lane.http.counters();
     assert_eq!((counters.tunnels, counters.tunnel_bytes, counters.http1), (1, 1_021, 1));
-}
-
-/// A ClientHello in one record.
-fn hello(name: &str) -> Vec<u8> {
-    let u16s = |len: usize| (len as u16).to_be_bytes();
-    let list = [&[0], &u16s(name.len())[..], name.as_bytes()].concat();
-    let server_name = [&u16s(list.len())[..], &list].concat();
-    let extensions =
-        [&[0, 23, 0, 0, 0, 0][..], &u16s(server_name.len()), &server_name, &[0, 43, 0, 1, 2]].concat();
-    let body =
-        [&[3, 3][..], &[9; 32], &[0, 0, 2, 0x13, 1, 1, 0], &u16s(extensions.len()), &extensions].concat();
-    let handshake = [&[1, 0][..], &u16s(body.len()), &body].concat();
-    [&[0x16, 3, 1][..], &u16s(handshake.len()), &handshake].concat()
 }
 
 #[test]
