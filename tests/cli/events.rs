@@ -111,6 +111,8 @@ fn lines_for_people() {
     let text = dir.gannet(words).run().exits(0).text();
     let rows: Vec<_> =
         text.lines().map(|line| line.split_whitespace().skip(2).collect::<Vec<_>>().join(" ")).collect();
+    assert!(text.starts_with("--- 20"), "{text}");
+    let rows = &rows[1..];
     // Times of the first exchange are drawn.
     let ends = ["h/a [request]", "h/a [interim]", "h/a [response]", "h/a", "h/slow [request]"];
     for (row, end) in rows.iter().zip(ends) {

@@ -22,7 +22,9 @@ pub(super) fn section(page: &mut Vec<u8>) {
     for (format, lead, rows) in [
         (
             "text",
-            "A line for people, in aligned columns. A file or a pipe gets them without colours, and whole.",
+            "A line for people, in aligned columns. A file or a pipe gets them without colours, and whole. A line such as \
+             --- 2026-01-31 says the date, in front of the first record and wherever it is another; live on a terminal only \
+             then.",
             TEXT,
         ),
         (
@@ -92,7 +94,8 @@ const TEXT: &[(&str, &str)] = &[
     ("url", "Host, path and query; without a request, the server's address and port."),
     (
         "[state]",
-        "How an exchange ended that is not complete; for --events and --pending, what the line is about.",
+        "How an exchange ended that is not complete, and why if it has no request; for --events and --pending, what the line \
+         is about.",
     ),
 ];
 

@@ -1,6 +1,7 @@
 //! A line for people.
 //!
 //! ```text
+//! --- 2026-01-31
 //! 10:11:12.123  10.0.0.7     200   1.3 ms  4.2 kB  GET  shop.example/users/42/orders?full=1
 //! 10:11:12.371  10.0.0.9     503   ~2.1 s   120 B  POST shop.example/checkout
 //! 10:11:12.502  10.0.0.7     ---        -       -  GET  shop.example/slow [aborted]
@@ -9,7 +10,8 @@
 //! ```
 //!
 //! What varies in length comes last, so that columns stay where they are; there is no heading, as with tcpdump. The
-//! time of day is local. The duration is that of the whole exchange, with a `~` if it is not to be trusted. On a
+//! time of day is local; a line of its own says the date, in front of the first record of an output and of each that
+//! begins on another day than the one before. Whoever watches live knows what day it is. The duration is that of the whole exchange, with a `~` if it is not to be trusted. On a
 //! terminal the URL is cut in its middle to fit the line; elsewhere nothing is cut. Nothing on the wire can send an
 //! escape sequence to a terminal: see [`gannet_record::printable`].
 
@@ -30,6 +32,9 @@ use jiff::tz::TimeZone;
 pub(crate) struct TextLines {
     colour: bool,
     times: LocalTime,
+    live: bool,
+    /// The date that was said last.
+    date: Option<[u8; DATE_WIDTH]>,
     /// Columns of the terminal.
     width: Option<usize>,
     /// The widest client so far: a long address makes the column wider once, not line by line.
@@ -51,9 +56,21 @@ struct Cells {
 }
 
 impl TextLines {
-    pub(crate) fn new(colour: bool, zone: TimeZone) -> Self {
-        let times = LocalTime::new(zone);
-        Self { colour, times, width: None, client_width: CLIENT_WIDTH, cells: Cells::default() }
+    pub(crate) fn new(colour: bool, zone: TimeZone, live: bool) -> Self {
+        Self {
+            colour,
+            times: LocalTime::new(zone),
+            live,
+            date: None,
+            width: None,
+            client_width: CLIENT_WIDTH,
+            cells: Cells::default(),
+        }
+    }
+
+    /// A file begins.
+    pub(crate) fn begin(&mut self) {
+        self.date = None;
     }
 
     /// `None`: lines are not cut.
@@ -75,7 +92,12 @@ impl TextLines {
             None => cells.size.push('-'),
         }
         if exchange.state != State::Complete {
-            cells.tag.extend([" [", exchange.state.name(), "]"]);
+            cells.tag.extend([" [", exchange.state.name()]);
+            // Of a request it is the next thing that is looked at, of an answer alone nothing else tells.
+            if exchange.state == State::OrphanResponse {
+                cells.tag.extend([", ", exchange.reason.name()]);
+            }
+            cells.tag.push(']');
         }
         let server = exchange.connection.server;
         cells.write_url(record.authority(), record.path(), record.query(), server);
@@ -125,6 +147,7 @@ impl TextLines {
         let method = method.unwrap_or("-".into());
         let method = printable(&method);
         self.client_width = self.client_width.max(cells.client.len());
+        self.say_date(time, out);
         let clock = self.clock(time);
         self.put(out, Style::new().dimmed(), |out| out.extend_from_slice(&clock));
         out.extend_from_slice(b"  ");
@@ -156,6 +179,20 @@ impl TextLines {
         out.push(b'\n');
         drop(url);
         self.cells = cells;
+    }
+
+    /// Appends the line of the date, if it is another than the last.
+    fn say_date(&mut self, stamp: Timestamp, out: &mut Vec<u8>) {
+        let Some(&date) = self.times.text(stamp).first_chunk() else { return };
+        let known = self.date.replace(date);
+        let is_today = known.is_none() && self.live && self.width.is_some();
+        if known != Some(date) && !is_today {
+            self.put(out, Style::new().dimmed(), |out| {
+                out.extend_from_slice(b"--- ");
+                out.extend_from_slice(&date);
+            });
+            out.push(b'\n');
+        }
     }
 
     /// The time of day to the millisecond.
@@ -325,6 +362,8 @@ fn write_size(bytes: u64, out: &mut String) {
     out.push_str(unit);
 }
 
+/// `2026-01-31`
+const DATE_WIDTH: usize = 10;
 /// `10:11:12.123`
 const CLOCK_WIDTH: usize = 12;
 /// Of most private addresses; longer ones widen the column.
@@ -352,8 +391,10 @@ mod tests {
     use crate::sample::{exchange, options};
 
     fn lines(width: Option<usize>) -> TextLines {
-        let mut lines = TextLines::new(false, TimeZone::UTC);
+        let mut lines = TextLines::new(false, TimeZone::UTC, false);
         lines.set_width(width);
+        // The sample's, which tests of lines need not say.
+        lines.date = Some(*b"2026-11-21");
         lines
     }
 
@@ -382,10 +423,42 @@ mod tests {
 10:11:12.123  10.0.0.1     200   1.3 ms  4.2 kB  GET  shop.example:8080/users/42/orders?full=1&sig=REDACTED
 10:11:12.123  10.0.0.1     503   ~2.1 s  4.2 kB  GET  [2001:db8::1]:80/checkout
 10:11:12.123  10.0.0.1     ---        -       -  GET  10.0.0.2:8080 * [aborted]
-10:11:12.124  10.0.0.1     408        -  4.2 kB  -    10.0.0.2:8080 [orphan-response]
+10:11:12.124  10.0.0.1     408        -  4.2 kB  -    10.0.0.2:8080 [orphan-response, framing]
 10:11:12.123  2001:db8::dead:beef  200   1.3 ms  4.2 kB  GET  h/
 ";
         assert_eq!(text, expected);
+    }
+
+    /// Times without a date said nothing about captures of other days.
+    #[test]
+    fn the_date_is_said_when_it_is_another() {
+        let day = 24 * 3600 * 1_000_000_000;
+        let at = |days: u64| {
+            let mut exchange = exchange(b"h", b"/", 200);
+            if let Some(request) = &mut exchange.request {
+                request.first.0 += days * day;
+            }
+            exchange
+        };
+        for (live, width, first) in [
+            (false, None, true),
+            (false, Some(120), true),
+            (true, None, true),
+            // Somebody watches it.
+            (true, Some(120), false),
+        ] {
+            let mut lines = TextLines::new(false, TimeZone::UTC, live);
+            lines.set_width(width);
+            let mut next = |days| line(&mut lines, &at(days)).lines().next().unwrap().to_owned();
+            assert_eq!(next(0) == "--- 2026-11-21", first, "{live} {width:?}");
+            assert!(next(0).starts_with("10:11:12.123 "));
+            assert_eq!(next(1), "--- 2026-11-22");
+            assert!(next(1).starts_with("10:11:12.123 "));
+            // A long exchange that began before midnight.
+            assert_eq!(next(0), "--- 2026-11-21");
+            lines.begin();
+            assert_eq!(line(&mut lines, &at(0)).starts_with("--- 2026-11-21\n"), first);
+        }
     }
 
     #[test]
@@ -393,7 +466,7 @@ mod tests {
         let mut out = Vec::new();
         let mut slow = exchange(b"h", b"/", 503);
         slow.timing.total = Some(300_000_000);
-        TextLines::new(true, TimeZone::UTC).write(&Record::new(&slow, &options()), &mut out);
+        TextLines::new(true, TimeZone::UTC, true).write(&Record::new(&slow, &options()), &mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\x1b[1m\x1b[31m503\x1b[0m"), "{text:?}");
         assert!(text.contains("\x1b[33m   300 ms\x1b[0m"), "{text:?}");

@@ -280,7 +280,8 @@ impl Writer {
     /// Writes what stands in front of the first record of a file.
     pub(crate) fn begin(&mut self) -> Result<(), Over> {
         self.lines.set_width(self.output.terminal_width());
-        match &self.lines {
+        match &mut self.lines {
+            Lines::Text(lines) => lines.begin(),
             Lines::Httpry(text) => self.output.add(|out| text.begin(out)),
             _ => self.output.begin(|out| self.sink.spec.format.header(out)),
         }
@@ -391,7 +392,7 @@ impl Lines {
     pub(crate) fn new(spec: &SinkSpec, httpry: &HttpryOptions, live: bool) -> Self {
         let zone = jiff::tz::TimeZone::system;
         match spec.format {
-            Format::Text { colour } => Self::Text(TextLines::new(colour, zone())),
+            Format::Text { colour } => Self::Text(TextLines::new(colour, zone(), live)),
             Format::Jsonl | Format::None => Self::Jsonl,
             Format::Messages { colour } => Self::Messages(Messages::new(colour, zone())),
             Format::Httpry => Self::Httpry(HttpryText::new(httpry, &spec.target, live, zone())),
