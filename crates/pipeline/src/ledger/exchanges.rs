@@ -135,6 +135,12 @@ fn notes(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report)
         "heads were longer, or had more fields, than what is kept",
     )?;
     note(f, http.interim_dropped, "interim response was not kept", "interim responses were not kept")?;
+    note(
+        f,
+        http.skipped_bytes,
+        "byte on HTTP connections belongs to no message",
+        "bytes on HTTP connections belong to no message",
+    )?;
     note(f, flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured")?;
     note(
         f,
