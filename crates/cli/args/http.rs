@@ -122,7 +122,12 @@ pub(crate) struct HttpArgs {
 
     /// Paths that fit PATTERN are one route, like `/users/{id}/orders` or `/static/*`; may repeat
     ///
-    /// Other paths become routes by themselves: numbers, UUIDs and the like are taken for parameters.
+    /// Other paths become routes by themselves. In them stand `{id}` for a number, `{uuid}` for a UUID, `{date}` for
+    /// 2024-05-01, `{hex}` for 8 or more hexadecimal digits with a figure among them, `{token}` for what is longer than
+    /// 40 bytes or looks like base64, also before an extension and behind a name and `=` (`app-{hex}.js`, `year={id}`).
+    /// Directories that spread files by their hash are `{id}`: two hexadecimal digits in front of a hash
+    /// (`/objects/4a/9f3c...` is `/objects/{id}/{hex}`), one and two in front of a file (`/commons/4/4a/x.jpg` is
+    /// `/commons/{id}/{id}/*`). Versions and languages stay (`v1`, `en-US`, `de`). Behind 8 segments the rest is `*`.
     #[arg(long, value_name = "PATTERN", env = "GANNET_ROUTE", help_heading = OUTPUT)]
     pub(crate) route: Vec<String>,
 

@@ -8,10 +8,17 @@
 //! | --- | --- |
 //! | digits only | `{id}` |
 //! | a UUID | `{uuid}` |
+//! | a date, `2024-05-01` | `{date}` |
 //! | 8 or more hexadecimal digits, one of them a figure | `{hex}` |
 //! | longer than 40 bytes, or 16 and more with small letters, capitals and two figures (base64) | `{token}` |
-//! | the last one, with an extension | itself; its dotted parts as above: `app.{hex}.js`; four digits or more: `{id}.jpg` |
+//! | a name, `=` and one of these | the name and what it becomes: `year={id}` |
+//! | the last one, with an extension | itself; its parts between dots or hyphens as above: `app.{hex}.js`, `app-{hex}.js`; four digits or more: `{id}.jpg` |
+//! | two hexadecimal digits in front of a UUID, `{hex}` or `{token}`: a bucket of hashes | `{id}`, as if they were figures |
+//! | one hexadecimal digit, two that begin with it, a name with an extension: the buckets of a large collection of files | `{id}/{id}/*` |
 //! | anything else | itself |
+//!
+//! Buckets of hashes may be two in one another, and have a figure among their digits: `de` is a language. Behind a
+//! number digits are no buckets of files: `/2024/1/12/x.jpg` is a date.
 //!
 //! Beyond 8 segments the rest becomes `*`, so that a template is never long.
 
@@ -211,18 +218,73 @@ fn variables<E>(path: &[u8], mut found: impl FnMut(Variable) -> Result<(), E>) -
         let is_kept = path.len() <= MAX_SEGMENT_BYTES;
         return if is_kept { Ok(()) } else { found(Variable { start: 0, end: path.len(), name: TOKEN }) };
     };
-    let mut start = 1;
+    let (mut start, mut before) = (1, &[][..]);
     for (at, part) in Parts::of(rest).enumerate() {
         if at == MAX_SEGMENTS {
             return found(Variable { start, end: path.len(), name: "*" });
+        }
+        if (1..=BUCKET_DIGITS).contains(&part.text.len()) && part.text.iter().all(u8::is_ascii_hexdigit) {
+            match bucket(before, path.get(start..).unwrap_or_default()) {
+                Bucket::None => {}
+                Bucket::OfHashes => {
+                    found(Variable { start, end: start + BUCKET_DIGITS, name: ID })?;
+                    (start, before) = (start + BUCKET_DIGITS + 1, part.text);
+                    continue;
+                }
+                Bucket::OfFiles if at + 2 < MAX_SEGMENTS => {
+                    found(Variable { start, end: start + 1, name: ID })?;
+                    found(Variable { start: start + 2, end: start + 4, name: ID })?;
+                    return found(Variable { start: start + 5, end: path.len(), name: "*" });
+                }
+                Bucket::OfFiles => {}
+            }
         }
         // As most are. What is a name as a whole is one without its extension, and so are its dotted parts.
         if part.figures != 0 || part.text.len() > MAX_SEGMENT_BYTES {
             variables_of(part, start, &mut found)?;
         }
-        start += part.text.len() + 1;
+        (start, before) = (start + part.text.len() + 1, part.text);
     }
     Ok(())
+}
+
+/// What a segment of one or two hexadecimal digits is.
+enum Bucket {
+    None,
+    /// One of hashes.
+    OfHashes,
+    /// One digit, and the next segment is two that begin with it: both are buckets of files.
+    OfFiles,
+}
+
+/// What the segment is that `rest` begins with, of one or two hexadecimal digits, behind another one.
+#[inline(never)]
+fn bucket(before: &[u8], rest: &[u8]) -> Bucket {
+    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let is_pair = |text: &[u8]| text.len() == BUCKET_DIGITS && text.iter().all(u8::is_ascii_hexdigit);
+    let has_figure = |text: &[u8]| text.iter().any(u8::is_ascii_digit);
+    let mut parts = Parts::of(rest);
+    let (Some(this), Some(next)) = (parts.next(), parts.next()) else { return Bucket::None };
+    let behind = parts.next();
+    if let (&[digit], Some(file)) = (this.text, behind) {
+        let is_within = is_pair(next.text) && next.text.first() == Some(&digit);
+        let of_files = is_within && !is_number(before) && stem(file.text).is_some();
+        return if of_files { Bucket::OfFiles } else { Bucket::None };
+    }
+    // Figures alone are numbers anyway.
+    if !is_pair(this.text) || is_number(this.text) {
+        return Bucket::None;
+    }
+    let is_last = is_hash(next) && (has_figure(this.text) || is_pair(before) && has_figure(before));
+    let is_first =
+        is_pair(next.text) && behind.is_some_and(is_hash) && (has_figure(this.text) || has_figure(next.text));
+    if is_last || is_first { Bucket::OfHashes } else { Bucket::None }
+}
+
+/// Whether a segment is something long that nobody reads, perhaps with an extension.
+fn is_hash(part: Part<'_>) -> bool {
+    let text = Some(part.text).filter(|_| part.last).and_then(stem).unwrap_or(part.text);
+    matches!(kind(text), Some(UUID | HEX | TOKEN))
 }
 
 /// The same of a segment, which begins at `start`.
@@ -237,8 +299,11 @@ fn variables_of<E>(
         return found(Variable { start, end: start + text.len(), name: ID });
     }
     let Some(stem) = Some(text).filter(|_| last).and_then(stem) else {
-        return match kind_with(text, figures) {
-            Some(name) => found(Variable { start, end: start + text.len(), name }),
+        let (name, value) = named_value(text);
+        let found_kind = kind_with(text, figures).map(|kind| (0, kind));
+        let found_kind = found_kind.or_else(|| kind(value).filter(|_| name != 0).map(|kind| (name, kind)));
+        return match found_kind {
+            Some((from, name)) => found(Variable { start: start + from, end: start + text.len(), name }),
             None => Ok(()),
         };
     };
@@ -249,12 +314,40 @@ fn variables_of<E>(
     for part in stem.split(|byte| *byte == b'.') {
         let end = start + part.len();
         // Figures between dots are versions, not numbers of things: `jquery.3.7.js`.
-        if let Some(name) = kind(part).filter(|kind| *kind != ID) {
-            found(Variable { start, end, name })?;
+        match kind(part).filter(|kind| *kind != ID) {
+            Some(name) => found(Variable { start, end, name })?,
+            None => hashes_of(part, start, found)?,
         }
         start = end + 1;
     }
     Ok(())
+}
+
+/// The same of what is between two dots, as far as hashes are set off by hyphens.
+fn hashes_of<E>(
+    part: &[u8],
+    mut start: usize,
+    found: &mut impl FnMut(Variable) -> Result<(), E>,
+) -> Result<(), E> {
+    for piece in part.split(|byte| *byte == b'-') {
+        let end = start + piece.len();
+        if kind(piece) == Some(HEX) {
+            found(Variable { start, end, name: HEX })?;
+        }
+        start = end + 1;
+    }
+    Ok(())
+}
+
+/// Of `name=value`: where the value begins, and the value. 0 if it is nothing of the kind.
+fn named_value(text: &[u8]) -> (usize, &[u8]) {
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    match memchr::memchr(b'=', text).and_then(|at| text.split_at_checked(at + 1)) {
+        Some((name @ [_, .., b'='], value)) if name[..name.len() - 1].iter().all(of_name) => {
+            (name.len(), value)
+        }
+        _ => (0, &[]),
+    }
 }
 
 /// A segment of a path, and what is seen while its end is looked for.
@@ -308,6 +401,8 @@ fn kind_with(bytes: &[u8], figures: usize) -> Option<&'static str> {
         Some(ID)
     } else if is_uuid(bytes) {
         Some(UUID)
+    } else if is_date(bytes) {
+        Some(DATE)
     } else if bytes.len() >= MIN_HEX_DIGITS && bytes.iter().all(u8::is_ascii_hexdigit) {
         Some(HEX)
     } else if bytes.len() >= MIN_TOKEN_BYTES && figures >= 2 && is_base64(bytes) {
@@ -323,6 +418,15 @@ fn is_uuid(bytes: &[u8]) -> bool {
         && bytes.iter().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => *byte == b'-',
             _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// Four, two and two figures (RFC 3339, section 5.6: full-date).
+fn is_date(bytes: &[u8]) -> bool {
+    bytes.len() == 10
+        && bytes.iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
         })
 }
 
@@ -348,6 +452,7 @@ const MAX_OPERATION_CHARS: usize = 200;
 
 const ID: &str = "{id}";
 const UUID: &str = "{uuid}";
+const DATE: &str = "{date}";
 const HEX: &str = "{hex}";
 const TOKEN: &str = "{token}";
 
@@ -355,6 +460,8 @@ const TOKEN: &str = "{token}";
 const MAX_SEGMENT_BYTES: usize = 40;
 /// Short words happen to be hexadecimal: `add`, `cafe`, `b2b`.
 const MIN_HEX_DIGITS: usize = 8;
+/// Hashes are spread over 256 directories, or over that many in as many.
+const BUCKET_DIGITS: usize = 2;
 /// Shorter mixtures are names with a version in them more often than tokens.
 const MIN_TOKEN_BYTES: usize = 16;
 /// Files with shorter numbers are somebody's: `404.html`, `960.css`.
@@ -407,6 +514,66 @@ mod tests {
         }
     }
 
+    /// Paths as they are in the world, by who has them.
+    #[test]
+    fn templates_of_the_world() {
+        for (path, route) in [
+            // MediaWiki: the directories are the first digits of the name's MD5.
+            ("/wikipedia/commons/4/4a/x.jpg", "/wikipedia/commons/{id}/{id}/*"),
+            ("/wikipedia/commons/b/b7/y.jpg", "/wikipedia/commons/{id}/{id}/*"),
+            ("/wikipedia/commons/1/12/z.jpg", "/wikipedia/commons/{id}/{id}/*"),
+            (
+                "/wikipedia/commons/thumb/b/bb/Logo.svg/174px-Logo.svg.png",
+                "/wikipedia/commons/thumb/{id}/{id}/*",
+            ),
+            ("/w/c/cd", "/w/c/cd"),
+            ("/c/cd/about", "/c/cd/about"),
+            // Git, PyPI, npm's cache, Nix: those of their hash, which may go on behind them.
+            ("/r.git/objects/4a/9f3c2b1d0e9f8a7b6c5d4e3f2a1b0c9d8e7f6a", "/r.git/objects/{id}/{hex}"),
+            ("/r.git/objects/12/9f3c2b1d0e9f8a7b6c5d4e3f2a1b0c9d8e7f6a", "/r.git/objects/{id}/{hex}"),
+            ("/p/4a/de/9f3c2b1d0e9f8a7b/requests-2.31.0.tar.gz", "/p/{id}/{id}/{hex}/requests-2.31.0.tar.gz"),
+            ("/p/de/4a/9f3c2b1d0e9f8a7b/requests-2.31.0.tar.gz", "/p/{id}/{id}/{hex}/requests-2.31.0.tar.gz"),
+            ("/cache/b7/c1/b7c1d2e3f4a5968778695a4b.webp", "/cache/{id}/{id}/{hex}.webp"),
+            ("/b7/c1", "/b7/c1"),
+            ("/4a/users", "/4a/users"),
+            // Languages and versions stay.
+            ("/de/deadbee0", "/de/{hex}"),
+            ("/de/6f9619ff-8b86-d011-b42d-00c04fc964ff", "/de/{uuid}"),
+            ("/en-US/docs/Web", "/en-US/docs/Web"),
+            ("/fr/produits", "/fr/produits"),
+            ("/api/v1/users", "/api/v1/users"),
+            ("/v2/library/nginx/manifests/1.25", "/v2/library/nginx/manifests/1.25"),
+            ("/admin/api/2024-01/products.json", "/admin/api/2024-01/products.json"),
+            // Dates.
+            ("/2024/05/01/a-post", "/{id}/{id}/{id}/a-post"),
+            ("/2024/1/12/x.jpg", "/{id}/{id}/{id}/x.jpg"),
+            ("/reports/2024-05-01", "/reports/{date}"),
+            ("/logs/2024-05-01.gz", "/logs/{date}.gz"),
+            ("/logs/2024-5-01.gz", "/logs/2024-5-01.gz"),
+            // Pages of lists are no buckets.
+            ("/list/1/10", "/list/{id}/{id}"),
+            // Keys of object stores.
+            ("/lake/year=2024/month=05/part.parquet", "/lake/year={id}/month={id}/part.parquet"),
+            ("/lake/dt=2024-05-01/h=3", "/lake/dt={date}/h={id}"),
+            ("/o/=5/a=/x", "/o/=5/a=/x"),
+            ("/avatars/6f9619ff-8b86-d011-b42d-00c04fc964ff.png", "/avatars/{uuid}.png"),
+            ("/d/da39a3ee5e6b4b0d3255bfef95601890afd80709.jpg", "/d/{hex}.jpg"),
+            // What bundlers write.
+            ("/assets/app-3f2a9c1b.js", "/assets/app-{hex}.js"),
+            ("/assets/vendor.chunk-3f2a9c1b.min.css", "/assets/vendor.chunk-{hex}.min.css"),
+            ("/assets/photo-1024x768.jpg", "/assets/photo-1024x768.jpg"),
+            ("/files/report-20240501.pdf", "/files/report-20240501.pdf"),
+            // Names for people, and ids that look like names.
+            ("/blog/ten-things-about-http", "/blog/ten-things-about-http"),
+            ("/watch/dQw4w9WgXcQ", "/watch/dQw4w9WgXcQ"),
+            ("/s/VGhlIHF1aWNrIDEyMyBmb3g0NQ==", "/s/{token}"),
+            // No deeper than other paths.
+            ("/a/a/a/a/a/a/4/4a/x.jpg", "/a/a/a/a/a/a/{id}/4a/*"),
+        ] {
+            assert_eq!(template(path), route);
+        }
+    }
+
     #[test]
     fn patterns_come_first_and_in_order() {
         let patterns = ["/users/{name}", "/users/me", "/static/*", "/a/{x}/b/{y}", "/"];
@@ -452,6 +619,10 @@ mod tests {
             "[0-9a-f]{6,12}",
             "[A-Za-z0-9_-]{0,50}",
             "[a-z0-9.]{0,12}",
+            "[0-9a-f]{1,2}",
+            "[a-z]{1,3}=[0-9]{1,4}",
+            "20[0-9]{2}-[01][0-9]-[0-3][0-9](\\.gz)?",
+            "[a-z]{1,5}-[0-9a-f]{8}\\.js",
             "\\PC{0,8}",
             Just("*".to_owned()),
             Just("{id}".to_owned()),
@@ -474,7 +645,8 @@ mod tests {
             let route = template(&path);
             prop_assert_eq!(&template(&route), &route);
             prop_assert!(route.len() <= MAX_ROUTE_BYTES + 2);
-            prop_assert_eq!(route.split('/').count(), path.split('/').count().min(MAX_SEGMENTS + 2));
+            let (segments, most) = (route.split('/').count(), path.split('/').count().min(MAX_SEGMENTS + 2));
+            prop_assert!(segments == most || segments < most && route.ends_with("/{id}/{id}/*"), "{}", route);
             let mut written = String::from("GET ");
             Routes::default().write(&path, &mut written);
             prop_assert_eq!(&written[4..], route);
