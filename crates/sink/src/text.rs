@@ -11,9 +11,10 @@
 //!
 //! What varies in length comes last, so that columns stay where they are; there is no heading, as with tcpdump. The
 //! time of day is local; a line of its own says the date, in front of the first record of an output and of each that
-//! begins on another day than the one before. Whoever watches live knows what day it is. The duration is that of the whole exchange, with a `~` if it is not to be trusted. On a
-//! terminal the URL is cut in its middle to fit the line; elsewhere nothing is cut. Nothing on the wire can send an
-//! escape sequence to a terminal: see [`gannet_record::printable`].
+//! begins on another day than the one before. Whoever watches live knows what day it is. The duration is that of the
+//! whole exchange, with a `~` if it is not to be trusted. On a terminal the URL is cut in its middle to fit the line;
+//! elsewhere nothing is cut. Nothing on the wire can send an escape sequence to a terminal: see
+//! [`gannet_record::printable`].
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
