@@ -206,8 +206,7 @@ impl<S: Sink> Http<S> {
 
     /// Takes bytes of a flow that is not known yet.
     fn decide(&mut self, stage: &mut Stage, flow: &Flow, data: &Data<'_>) {
-        let Stage::Undecided { held, ended } = stage else { return };
-        let ended = *ended;
+        let Stage::Undecided { held, .. } = stage else { return };
         let verdict = match held {
             None if !flow.midstream => crate::detect::classify(data.bytes, false),
             _ => held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).classify(data),
@@ -249,6 +248,13 @@ impl<S: Sink> Http<S> {
                 return;
             }
         };
+        self.begin_http1(stage, flow, client, data);
+    }
+
+    /// A flow has turned out to be HTTP/1: takes what is held of it, and `data`.
+    fn begin_http1(&mut self, stage: &mut Stage, flow: &Flow, client: Peer, data: &Data<'_>) {
+        let Stage::Undecided { held, ended } = stage else { return };
+        let ended = *ended;
         self.counters.http1 += 1;
         self.counters.midstream += u64::from(flow.midstream);
         let Some(held) = held.take() else {

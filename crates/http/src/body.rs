@@ -209,56 +209,66 @@ impl Chunk {
                 }
                 Self::Size { size, part } => {
                     let Some(&byte) = rest.first() else { return Step::More };
-                    match (hex(byte), byte) {
-                        (Some(digit), _) => {
-                            if *size >> 60 != 0 {
-                                return Step::Bad;
-                            }
-                            *size = *size << 4 | digit;
-                            *part = SizePart::Digits;
-                        }
-                        (None, b' ' | b'\t') if *part == SizePart::Before => {}
-                        (None, b' ' | b'\t' | b';' | b'\r' | b'\n') if *part == SizePart::Digits => {
-                            *part = SizePart::After;
-                            continue;
-                        }
-                        _ => return Step::Bad,
+                    match part.take(byte, size) {
+                        Some(true) => *rest = &rest[1..],
+                        Some(false) => {}
+                        None => return Step::Bad,
                     }
-                    *rest = &rest[1..];
                 }
                 Self::Trailers(seen) => {
                     let Some(&byte) = rest.first() else { return Step::More };
-                    match (*seen, byte) {
-                        (Trailer::Nothing | Trailer::Cr, b'\n') => {
-                            *rest = &rest[1..];
-                            return Step::End;
-                        }
-                        (Trailer::Nothing, b'\r') => {
-                            *seen = Trailer::Cr;
-                            *rest = &rest[1..];
-                        }
-                        _ => match memchr::memchr(b'\n', rest) {
-                            Some(at) => {
-                                if *seen == Trailer::Cr {
-                                    keep.trailers(b"\r");
-                                }
-                                keep.trailers(&rest[..=at]);
-                                *rest = &rest[at + 1..];
-                                *seen = Trailer::Nothing;
-                            }
-                            None => {
-                                if *seen == Trailer::Cr {
-                                    keep.trailers(b"\r");
-                                }
-                                keep.trailers(rest);
-                                *rest = &[];
-                                *seen = Trailer::Something;
-                            }
-                        },
+                    if seen.take(byte, rest, keep) {
+                        return Step::End;
                     }
                 }
             }
         }
+    }
+}
+
+impl SizePart {
+    /// Looks at a byte in front of or within the digits of `size`. False if it stands behind them and is left there;
+    /// `None` if it cannot stand here.
+    fn take(&mut self, byte: u8, size: &mut u64) -> Option<bool> {
+        match (hex(byte), byte) {
+            (Some(digit), _) if *size >> 60 == 0 => {
+                *size = *size << 4 | digit;
+                *self = Self::Digits;
+            }
+            (None, b' ' | b'\t') if *self == Self::Before => {}
+            (None, b' ' | b'\t' | b';' | b'\r' | b'\n') if *self == Self::Digits => {
+                *self = Self::After;
+                return Some(false);
+            }
+            _ => return None,
+        }
+        Some(true)
+    }
+}
+
+impl Trailer {
+    /// Takes bytes of the trailers off `rest`, which begins with `byte`, up to the end of a line at most. True if that
+    /// was the empty line at their end.
+    fn take(&mut self, byte: u8, rest: &mut &[u8], keep: &mut Keep) -> bool {
+        match (*self, byte) {
+            (Self::Nothing | Self::Cr, b'\n') => {
+                *rest = &rest[1..];
+                return true;
+            }
+            (Self::Nothing, b'\r') => {
+                *rest = &rest[1..];
+                *self = Self::Cr;
+                return false;
+            }
+            (Self::Cr, _) => keep.trailers(b"\r"),
+            _ => {}
+        }
+        let end = memchr::memchr(b'\n', rest).map(|at| at + 1);
+        let (line, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        keep.trailers(line);
+        *rest = behind;
+        *self = if end.is_some() { Self::Nothing } else { Self::Something };
+        false
     }
 }
 

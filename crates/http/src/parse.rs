@@ -246,30 +246,12 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool, due: bool) -> 
     let mut lines = Lines { raw, at: 0 };
     let (first, ended) = lines.next()?;
     let Start { line: start, version, mut oddities } = start_line(role, raw, first.clone(), ended, due)?;
-    let mut framing = Framing::default();
-    let mut fields: Vec<Field> = Vec::new();
-    let mut dropped = false;
-    // The value under way if it is on several lines; and those that were, behind the bytes of the head.
-    let mut joined: Vec<u8> = Vec::new();
-    let mut unfolded: Vec<u8> = Vec::new();
-    let mut open: Option<Field> = None;
+    let mut fields = Fields { raw, max: max_fields, ..Fields::default() };
     oddities.add_if(ended && raw.get(first.end) == Some(&b'\n'), Oddities::BARE_LF);
     if let StartLine::Request { target, .. } = &start {
         let blank = raw[usize_range(target)].iter().any(|byte| matches!(byte, b' ' | b'\t'));
         oddities.add_if(blank, Oddities::BLANKS_IN_TARGET);
     }
-    let mut close = |field: Option<Field>, joined: &mut Vec<u8>| {
-        let Some(mut field) = field else { return };
-        if joined.is_empty() {
-            framing.field(&raw[usize_range(&field.name)], &raw[usize_range(&field.value)]);
-        } else {
-            framing.field(&raw[usize_range(&field.name)], joined);
-            let start = raw.len() + unfolded.len();
-            field.value = to_u32(start..start + joined.len());
-            unfolded.append(joined);
-        }
-        if fields.len() < max_fields { fields.push(field) } else { dropped = true }
-    };
     for (line, ended) in lines {
         if cut && !ended {
             break;
@@ -278,21 +260,12 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool, due: bool) -> 
         oddities.add_if(ended && raw.get(line.end) == Some(&b'\n'), Oddities::BARE_LF);
         match bytes {
             [] => break,
-            [b' ' | b'\t', ..] if open.is_some() => {
+            [b' ' | b'\t', ..] if fields.open.is_some() => {
                 oddities.add(Oddities::FOLDED);
-                let before = open.as_ref().map_or(0..0, |field| usize_range(&field.value));
-                if joined.is_empty() {
-                    joined.extend_from_slice(&raw[before]);
-                }
-                // "... replace each received obs-fold with one or more SP octets" (RFC 9112, section 5.2).
-                let more = bytes.trim_ascii();
-                if !joined.is_empty() && !more.is_empty() {
-                    joined.push(b' ');
-                }
-                joined.extend_from_slice(more);
+                fields.fold(bytes);
             }
             _ => {
-                close(open.take(), &mut joined);
+                fields.close();
                 // A line without a colon is no field. It stays in the raw bytes.
                 let Some(colon) = memchr::memchr(b':', bytes) else {
                     oddities.add(Oddities::NO_COLON);
@@ -301,21 +274,70 @@ fn by_lines(role: Role, raw: &[u8], max_fields: usize, cut: bool, due: bool) -> 
                 let name = trim_end(raw, line.start..line.start + colon);
                 oddities.add_if(name.end != line.start + colon, Oddities::SPACE_BEFORE_COLON);
                 let value = trim_end(raw, trim_start(raw, line.start + colon + 1..line.end));
-                open = Some(Field { name: to_u32(name), value: to_u32(value) });
+                fields.open = Some(Field { name: to_u32(name), value: to_u32(value) });
             }
         }
     }
-    close(open, &mut joined);
+    fields.close();
+    let Fields { mut framing, whole, dropped, unfolded, .. } = fields;
     framing.oddities.add(oddities);
     framing.finish(&start);
     let mut head = if oddities.has(Oddities::FOLDED) {
-        Head::unfolded(raw, &unfolded, start, &fields)
+        Head::unfolded(raw, &unfolded, start, &whole)
     } else {
-        Head::new(raw, start, &fields)
+        Head::new(raw, start, &whole)
     };
     head.cut = cut || dropped;
     head.set_version(version);
     Some(Parsed { head, framing })
+}
+
+/// The fields of a head that is read line by line.
+#[derive(Default)]
+struct Fields<'a> {
+    raw: &'a [u8],
+    /// Most that are kept.
+    max: usize,
+    whole: Vec<Field>,
+    /// There were more.
+    dropped: bool,
+    framing: Framing,
+    /// The one that may go on in the next line, and its value if it is on several lines already.
+    open: Option<Field>,
+    joined: Vec<u8>,
+    /// The values that were on several lines, which stand behind the bytes of the head.
+    unfolded: Vec<u8>,
+}
+
+impl Fields<'_> {
+    /// Goes on with the open field in a further line.
+    fn fold(&mut self, line: &[u8]) {
+        let before = self.open.as_ref().map_or(0..0, |field| usize_range(&field.value));
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.raw[before]);
+        }
+        // "... replace each received obs-fold with one or more SP octets" (RFC 9112, section 5.2).
+        let more = line.trim_ascii();
+        if !self.joined.is_empty() && !more.is_empty() {
+            self.joined.push(b' ');
+        }
+        self.joined.extend_from_slice(more);
+    }
+
+    /// The open field is whole.
+    fn close(&mut self) {
+        let Some(mut field) = self.open.take() else { return };
+        let name = &self.raw[usize_range(&field.name)];
+        if self.joined.is_empty() {
+            self.framing.field(name, &self.raw[usize_range(&field.value)]);
+        } else {
+            self.framing.field(name, &self.joined);
+            let start = self.raw.len() + self.unfolded.len();
+            field.value = to_u32(start..start + self.joined.len());
+            self.unfolded.append(&mut self.joined);
+        }
+        if self.whole.len() < self.max { self.whole.push(field) } else { self.dropped = true }
+    }
 }
 
 /// The request of HTTP/0.9 that is `line`, with its end: `GET SP target` and nothing else. `None` if it is none.
