@@ -98,14 +98,7 @@ fn describe(test: &Test) -> String {
         }
         Test::Address { within, direction, networks } => {
             let addresses: Vec<_> = networks.iter().map(network).collect();
-            let layer = match (within, networks.iter().all(|network| matches!(network, Network::V4 { .. }))) {
-                (Some(protocol), _) => name(*protocol),
-                (None, true) => "IPv4, ARP or RARP",
-                (None, false) if networks.iter().any(|network| matches!(network, Network::V4 { .. })) => {
-                    "IPv4, IPv6, ARP or RARP"
-                }
-                (None, false) => "IPv6",
-            };
+            let layer = within.map_or_else(|| layers_of(networks), name);
             format!("{layer} with {} {}", end(*direction, "address"), addresses.join(" or "))
         }
         Test::LinkAddress { direction, address } => {
@@ -141,14 +134,7 @@ fn describe(test: &Test) -> String {
         Test::Less(length) => format!("at most {length} bytes long"),
         Test::Greater(length) => format!("at least {length} bytes long"),
         Test::Byte { offset, operation, value } => {
-            let operation = match operation {
-                ByteOperation::Equal => "is",
-                ByteOperation::Less => "is less than",
-                ByteOperation::Greater => "is greater than",
-                ByteOperation::And => "has one of the bits of",
-                ByteOperation::Or => "is not 0 when joined with",
-            };
-            format!("byte {offset} of the frame {operation} {value}")
+            format!("byte {offset} of the frame {} {value}", byte_operation(*operation))
         }
         Test::Inbound => "received by this machine".to_owned(),
         Test::Outbound => "sent by this machine".to_owned(),
@@ -159,25 +145,54 @@ fn describe(test: &Test) -> String {
         Test::PppoeSession(id) => inside(&numbered("PPPoE session", "id", *id)),
         Test::Geneve(vni) => inside(&numbered("Geneve (UDP port 6081)", "VNI", *vni)),
         Test::Vxlan(vni) => inside(&numbered("VXLAN (UDP port 4789)", "VNI", *vni)),
-        Test::Llc(kind) => match kind {
-            None => "LLC frame".to_owned(),
-            Some(Llc::Information) => "LLC information frame".to_owned(),
-            Some(Llc::Supervisory) => "LLC supervisory frame".to_owned(),
-            Some(Llc::Unnumbered) => "LLC unnumbered frame".to_owned(),
-            Some(Llc::SupervisoryKind(control)) => format!("LLC supervisory frame of kind {control:#04x}"),
-            Some(Llc::UnnumberedKind(control)) => format!("LLC unnumbered frame of kind {control:#04x}"),
-        },
+        Test::Llc(kind) => llc(*kind),
         Test::Relation { relation, left, right } => {
-            let sign = match relation {
-                Relation::Greater => ">",
-                Relation::GreaterOrEqual => ">=",
-                Relation::Equal => "=",
-                Relation::NotEqual => "!=",
-                Relation::Less => "<",
-                Relation::LessOrEqual => "<=",
-            };
-            format!("{} {sign} {}", arithmetic(left), arithmetic(right))
+            format!("{} {} {}", arithmetic(left), sign(*relation), arithmetic(right))
         }
+    }
+}
+
+/// In which headers such addresses stand.
+fn layers_of(networks: &[Network]) -> &'static str {
+    let is_v4 = |network: &Network| matches!(network, Network::V4 { .. });
+    if networks.iter().all(is_v4) {
+        "IPv4, ARP or RARP"
+    } else if networks.iter().any(is_v4) {
+        "IPv4, IPv6, ARP or RARP"
+    } else {
+        "IPv6"
+    }
+}
+
+fn byte_operation(operation: ByteOperation) -> &'static str {
+    match operation {
+        ByteOperation::Equal => "is",
+        ByteOperation::Less => "is less than",
+        ByteOperation::Greater => "is greater than",
+        ByteOperation::And => "has one of the bits of",
+        ByteOperation::Or => "is not 0 when joined with",
+    }
+}
+
+fn llc(kind: Option<Llc>) -> String {
+    match kind {
+        None => "LLC frame".to_owned(),
+        Some(Llc::Information) => "LLC information frame".to_owned(),
+        Some(Llc::Supervisory) => "LLC supervisory frame".to_owned(),
+        Some(Llc::Unnumbered) => "LLC unnumbered frame".to_owned(),
+        Some(Llc::SupervisoryKind(control)) => format!("LLC supervisory frame of kind {control:#04x}"),
+        Some(Llc::UnnumberedKind(control)) => format!("LLC unnumbered frame of kind {control:#04x}"),
+    }
+}
+
+fn sign(relation: Relation) -> &'static str {
+    match relation {
+        Relation::Greater => ">",
+        Relation::GreaterOrEqual => ">=",
+        Relation::Equal => "=",
+        Relation::NotEqual => "!=",
+        Relation::Less => "<",
+        Relation::LessOrEqual => "<=",
     }
 }
 
