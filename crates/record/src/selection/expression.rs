@@ -107,6 +107,14 @@ fn in_words(message: &str) -> String {
             _ if input.contains("<EOF>") => return ends(),
             "'and'" | "'AND'" => ": it is written &&",
             "'or'" | "'OR'" => ": it is written ||",
+            "'not'" | "'NOT'" => ": it is written !",
+            "'contains'" => ": it is written TEXT.contains(\"...\")",
+            "'matches'" => ": it is written TEXT.matches(\"...\")",
+            "'startsWith'" => ": it is written TEXT.startsWith(\"...\")",
+            "'endsWith'" => ": it is written TEXT.endsWith(\"...\")",
+            "'us'" | "'ms'" | "'s'" | "'m'" | "'h'" => ": times are as in duration(\"5ms\")",
+            "'xx'" | "'XX'" => ": a class of statuses is >= 500 && < 600, or --status 5xx",
+            "'/'" => ": a text has quotes around it",
             _ => "",
         };
         return format!("{input} is not expected here{written}");

@@ -154,7 +154,7 @@ fn mistakes_are_found_and_shown() {
         ),
         (
             "timing.total_ns > 5 ms",
-            "'ms' is not expected here\n    timing.total_ns > 5 ms\n                        ^",
+            "'ms' is not expected here: times are as in duration(\"5ms\")\n    timing.total_ns > 5 ms\n                        ^",
         ),
         (
             "'ä' == url.path ||\n  url.pth == 'ö'",
@@ -231,6 +231,19 @@ fn mistakes_are_found_and_shown() {
         ("true & true", "& means nothing here: both is &&\n    true & true\n         ^"),
         ("true and true", "'and' is not expected here: it is written &&\n    true and true\n         ^"),
         ("true or true", "'or' is not expected here: it is written ||\n    true or true\n         ^"),
+        (
+            "url.path == /x",
+            "'/' is not expected here: a text has quotes around it\n    url.path == /x\n                ^",
+        ),
+        (
+            "http.response.status_code == 5xx",
+            "'xx' is not expected here: a class of statuses is >= 500 && < 600, or --status 5xx\n    \
+             http.response.status_code == 5xx\n                                  ^",
+        ),
+        (
+            "url.path contains 'x'",
+            "'contains' is not expected here: it is written TEXT.contains(\"...\")\n    url.path contains 'x'\n             ^",
+        ),
         ("> 1", "'>' is not expected here\n    > 1\n    ^"),
         ("[1, ", "']' is missing here\n    [1, \n        ^"),
     ] {
