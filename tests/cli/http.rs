@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gannet_testkit::capture::{Plan, generate};
-use gannet_testkit::conversation::variants;
+use gannet_testkit::conversation::{Body, Builder, Peer, Request, Response, Setup, variants};
 use gannet_testkit::truth::check;
 use serde_json::Value;
 
@@ -219,6 +219,34 @@ fn a_generated_capture_equals_its_truth() {
         let checked = check(&truth[..], &outcome.stdout[..]).unwrap();
         assert!(checked.differences.is_empty(), "{words}: {}", all(&checked.differences));
     }
+}
+
+/// A capture without a packet is not an input without HTTP.
+#[test]
+fn a_capture_without_packets_says_so() {
+    let dir = Dir::new();
+    let mut builder = Builder::new(Setup::default());
+    dir.write("a.pcap", &builder.finish().pcap());
+    dir.gannet("http -r a.pcap").run().exits(0).says("as there are no packets in what was read");
+    builder.handshake();
+    dir.write("a.pcap", &builder.finish().pcap());
+    dir.gannet("http -r a.pcap").run().exits(0).says("no exchange was found in 1 connection without data");
+}
+
+/// What a server says in front of its first response is in no record; it is in the report.
+#[test]
+fn bytes_that_belong_to_no_message_are_told() {
+    let dir = Dir::new();
+    let mut builder = Builder::new(Setup::default());
+    builder.handshake();
+    builder.request(&Request::new("GET", "/", "h")).write(Peer::Server, b"garbage\r\n").flush(Peer::Server);
+    builder.response(&Response::new(200, Body::length(&b"hello"[..])));
+    dir.write("a.pcap", &builder.finish().pcap());
+    let outcome = dir.gannet("http -q -r a.pcap -o none --stats-json -").run().exits(0);
+    let ledger: Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    assert_eq!(ledger["analysis"]["http"]["skipped_bytes"], 9);
+    let outcome = dir.gannet("http -r a.pcap -o none").run().exits(0);
+    outcome.says("\n9 bytes on HTTP connections belong to no message\n");
 }
 
 /// Between the packets of connections lie others of all lengths, so that every part of a record is met where one

@@ -80,74 +80,65 @@ fn pending(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, after: Option<
 
 /// What was seen and is no exchange.
 fn notes(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report) -> fmt::Result {
-    let http = &analysis.http;
-    let note = |f: &mut fmt::Formatter<'_>, count: u64, one: &str, several: &str| match count {
-        0 => Ok(()),
-        1 => write!(f, "\n1 {one}"),
-        count => write!(f, "\n{count} {several}"),
-    };
-    note(
-        f,
-        http.one_sided,
-        "connection was seen in one direction only",
-        "connections were seen in one direction only",
-    )?;
+    let (http, flows) = (&analysis.http, &analysis.flows);
     // Where there is no exchange it is among the reasons for that.
     let cut = if http.exchanges == 0 { 0 } else { http.start_lines_cut };
-    note(
-        f,
-        cut,
-        "start line was cut off before it said enough",
-        "start lines were cut off before they said enough",
-    )?;
-    note(
-        f,
-        http.http2,
-        "connection speaks HTTP/2, which is counted but not read",
-        "connections speak HTTP/2, which is counted but not read",
-    )?;
-    note(
-        f,
-        http.tls,
-        "connection is TLS, for which there are no keys",
-        "connections are TLS, for which there are no keys",
-    )?;
-    if http.tls != 0 {
-        server_names(f, report)?;
+    for (count, one, several) in [
+        (
+            http.one_sided,
+            "connection was seen in one direction only",
+            "connections were seen in one direction only",
+        ),
+        (
+            cut,
+            "start line was cut off before it said enough",
+            "start lines were cut off before they said enough",
+        ),
+        (
+            http.http2,
+            "connection speaks HTTP/2, which is counted but not read",
+            "connections speak HTTP/2, which is counted but not read",
+        ),
+        (
+            flows.flows_evicted,
+            "connection was given up for want of room (--max-flows, --flow-memory)",
+            "connections were given up for want of room (--max-flows, --flow-memory)",
+        ),
+        (
+            http.pending_full,
+            "message was not waited for any longer, because too many waited on its connection",
+            "messages were not waited for any longer, because too many waited on their connection",
+        ),
+        (
+            http.heads_cut,
+            "head was longer, or had more fields, than what is kept",
+            "heads were longer, or had more fields, than what is kept",
+        ),
+        (http.interim_dropped, "interim response was not kept", "interim responses were not kept"),
+        (
+            http.skipped_bytes,
+            "byte on HTTP connections belongs to no message",
+            "bytes on HTTP connections belong to no message",
+        ),
+        (flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured"),
+        (
+            flows.cut_bytes,
+            "byte of streams was cut off by the snapshot length (-s)",
+            "bytes of streams were cut off by the snapshot length (-s)",
+        ),
+        (
+            http.tls,
+            "connection is TLS, for which there are no keys",
+            "connections are TLS, for which there are no keys",
+        ),
+    ] {
+        match count {
+            0 => {}
+            1 => write!(f, "\n1 {one}")?,
+            count => write!(f, "\n{count} {several}")?,
+        }
     }
-    let flows = &analysis.flows;
-    note(
-        f,
-        flows.flows_evicted,
-        "connection was given up for want of room (--max-flows, --flow-memory)",
-        "connections were given up for want of room (--max-flows, --flow-memory)",
-    )?;
-    note(
-        f,
-        http.pending_full,
-        "message was not waited for any longer, because too many waited on its connection",
-        "messages were not waited for any longer, because too many waited on their connection",
-    )?;
-    note(
-        f,
-        http.heads_cut,
-        "head was longer, or had more fields, than what is kept",
-        "heads were longer, or had more fields, than what is kept",
-    )?;
-    note(f, http.interim_dropped, "interim response was not kept", "interim responses were not kept")?;
-    note(
-        f,
-        http.skipped_bytes,
-        "byte on HTTP connections belongs to no message",
-        "bytes on HTTP connections belong to no message",
-    )?;
-    note(f, flows.gap_bytes, "byte of streams was not captured", "bytes of streams were not captured")?;
-    note(
-        f,
-        flows.cut_bytes,
-        "byte of streams was cut off by the snapshot length (-s)",
-        "bytes of streams were cut off by the snapshot length (-s)",
-    )
+    if http.tls == 0 { Ok(()) } else { server_names(f, report) }
 }
 
 /// Whom TLS connections were for: `: www.example (3), api.example (1), 2 more, 1 without a name`.
@@ -185,14 +176,21 @@ fn why_none(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Repo
     reason(analysis.account(Analysed::Cut).packets, "packet", "cut by the snapshot length");
     let fragments = &analysis.fragments;
     reason(fragments.fragments - fragments.completed, "IP fragment", "that did not make a datagram");
-    reason(analysis.unopened().map(|(_, count)| count).sum(), "packet", "in tunnels not opened");
-    reason(analysis.account(Analysed::OtherProtocol).packets, "packet", "of other protocols than TCP");
+    let unopened = analysis.unopened().map(|(_, count)| count).sum();
+    reason(unopened, "packet", "in tunnels not opened");
+    // Those in tunnels are among them.
+    let others = analysis.account(Analysed::OtherProtocol).packets.saturating_sub(unopened);
+    reason(others, "packet", "of other protocols than TCP");
     reason(ledger.filtered.unwrap_or(0), "packet", "kept out by the filter");
     let live = ledger.filtered.is_none();
     if !reasons.is_empty() {
         write!(f, "\nno exchange was found in {}", reasons.join(", "))?;
-    } else if ledger.total.processed.packets == 0 && live {
-        f.write_str("\nno packets came: only TCP and what may carry it is captured")?;
+    } else if ledger.total.processed.packets == 0 {
+        f.write_str(if live {
+            "\nno packets came: only TCP and what may carry it is captured"
+        } else {
+            "\nno exchange was found, as there are no packets in what was read"
+        })?;
     }
     if let (Some(filter), true) = (&report.filter, live) {
         write!(
