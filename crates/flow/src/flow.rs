@@ -379,6 +379,12 @@ impl Flow {
         *duplicates = duplicates.saturating_add(1);
     }
 
+    /// Packets of it were captured twice.
+    #[inline]
+    pub(crate) fn is_doubled(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.duplicates != [0; 2])
+    }
+
     #[cold]
     pub(crate) fn unusual_stream(&mut self, from: Peer) -> &mut UnusualStream {
         &mut self.rare_mut().unusual_mut().streams[from as usize]

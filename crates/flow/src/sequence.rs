@@ -39,17 +39,20 @@ mod kind {
     pub(super) const TIMESTAMPS: u8 = 8;
 }
 
-/// What tells a packet from all others of its stream: the upper 24 bits of a word, never 0, made of
-/// its header, its options and its length.
+/// What tells a packet from all others of its stream: a word, never 0, made of its header, its options and its length.
+/// The uppermost bits are what counts: 24, or 17 of marks that are good for a moment only ([`MOMENTARY`]).
 ///
-/// `None` where nothing would tell a copy from a second transmission: that needs an identification in the IPv4
-/// header, or a time in the options.
+/// It takes an identification in the IPv4 header, or a time in the options, to tell a copy from a second transmission. Where
+/// there is neither, as over IPv6 between hosts of which one does without the option (Windows), and in a SYN+ACK of Linux
+/// to such a host, the time between the two has to. `None` for what has nothing to send twice: equal acknowledgements
+/// follow one another by right.
 #[inline(always)]
 pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
-    if segment.ip_id == 0 && find(segment.options, kind::TIMESTAMPS).is_none() {
+    let tcp = &segment.tcp;
+    let lasts = segment.ip_id != 0 || find(segment.options, kind::TIMESTAMPS).is_some();
+    if !lasts && segment.wire_len == 0 && tcp.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0) == 0 {
         return None;
     }
-    let tcp = &segment.tcp;
     let numbers = u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement);
     let rest = u64::from(segment.ip_id) << 48
         | u64::from(tcp.window) << 32
@@ -64,7 +67,8 @@ pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
     if let Some(half) = tail.first_chunk() {
         sum = fold(sum ^ u64::from(u32::from_ne_bytes(*half)), K1);
     }
-    Some(sum as u32 | 1 << CLOCK_BITS)
+    let mark = sum as u32 & !MOMENTARY | 1 << CLOCK_BITS;
+    Some(if lasts { mark } else { mark | MOMENTARY })
 }
 
 #[inline]
@@ -81,43 +85,70 @@ const K1: u64 = 0x1319_8a2e_0370_7345;
 ///
 /// Four, because the copies that bridges, `any` and mirror ports make are a handful of packets apart; more would
 /// be more to keep in every idle flow. Each is 24 bits of the mark and 8 of the time: what is taken for a copy wrongly
-/// has been seen before all the same (the table asks), so that nothing is lost but a count.
+/// has been seen before all the same (the table asks), so that nothing is lost but a count. Momentary marks have fewer
+/// bits, and more of the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Recent([u32; LEN]);
 
 const LEN: usize = 4;
 
 impl Recent {
-    /// Whether a segment with this mark was seen within the last 100 ms.
+    /// Whether a segment with this mark was seen within the last 100 ms, or, if the mark is momentary, within the last
+    /// millisecond: as the last one, or as any if the flow is known to be captured twice.
     #[inline]
-    pub(crate) fn contains(&self, mark: u32, time: Timestamp) -> bool {
-        let now = clock(time);
-        self.0.iter().any(|&seen| {
-            (seen ^ mark) >> CLOCK_BITS == 0
-                && (now.wrapping_sub(seen as u8) as i8).unsigned_abs() <= COPIES_WITHIN
-        })
+    pub(crate) fn contains(&self, mark: u32, time: Timestamp, is_doubled: impl FnOnce() -> bool) -> bool {
+        if mark & MOMENTARY == 0 {
+            self.0.iter().any(|&seen| is_within::<CLOCK_BITS>(COPIES_WITHIN, seen, stamped(mark, time)))
+        } else {
+            let among = if is_doubled() { LEN } else { 1 };
+            let mut last = self.0.iter().take(among);
+            last.any(|&seen| is_within::<MOMENTARY_CLOCK_BITS>(MOMENT, seen, stamped(mark, time)))
+        }
     }
 
     /// Remembers a segment in place of the oldest.
     #[inline]
     pub(crate) fn push(&mut self, mark: u32, time: Timestamp) {
         let [first, second, third, _] = self.0;
-        let newest = mark & !((1 << CLOCK_BITS) - 1) | u32::from(clock(time));
-        self.0 = [newest, first, second, third];
+        self.0 = [stamped(mark, time), first, second, third];
     }
 }
 
-/// Time in units of 2^23 ns, about 8 ms. Wraps after 2 s: a mark that old would have to be equal, too.
+/// A mark with the time in its lower bits.
+///
+/// That is in units of 2^23 ns, about 8 ms, which wraps after 2 s: a mark that old would have to be equal, too. Of
+/// momentary marks, which are equal, in units of 2^17 ns, about 131 us, which wraps after 4.3 s: one retransmission in
+/// 2000 would be taken for a copy if they came at any time.
 #[inline]
-fn clock(time: Timestamp) -> u8 {
-    (time.0 >> 23) as u8
+fn stamped(mark: u32, time: Timestamp) -> u32 {
+    let (bits, clock) =
+        if mark & MOMENTARY == 0 { (CLOCK_BITS, time.0 >> 23) } else { (MOMENTARY_CLOCK_BITS, time.0 >> 17) };
+    let place = (1 << bits) - 1;
+    mark & !place | clock as u32 & place
+}
+
+/// Whether two stamped marks are equal, and at most so many units of time apart.
+#[inline]
+fn is_within<const BITS: u32>(units: u32, seen: u32, now: u32) -> bool {
+    let above = u32::BITS - BITS;
+    (seen ^ now) >> BITS == 0
+        && ((now << above).wrapping_sub(seen << above) as i32).unsigned_abs() <= units << above
 }
 
 const CLOCK_BITS: u32 = 8;
+const MOMENTARY_CLOCK_BITS: u32 = 15;
 
-/// 100 ms in the units of [`clock`]. A retransmission timer is at least 200 ms on Linux, and its segment has another
+/// 100 ms in the units of [`stamped`]. A retransmission timer is at least 200 ms on Linux, and its segment has another
 /// IP identification or time anyhow.
-const COPIES_WITHIN: u8 = 12;
+const COPIES_WITHIN: u32 = 12;
+
+/// Of a mark: nothing in the packet tells a copy from what is sent again.
+const MOMENTARY: u32 = 1 << 31;
+
+/// 1 ms in the units of [`stamped`]: bridges, `any` and mirror ports are that fast. Sooner nobody sends again what was
+/// sent last: a SYN waits for a second, a probe for the loss of the last segment for 2 ms and more (Linux: two ticks of
+/// at least 1 ms), and quick retransmission for what comes behind the loss.
+const MOMENT: u32 = 7;
 
 /// Whether all of `flags` are set.
 #[inline]
@@ -143,18 +174,42 @@ mod tests {
     }
 
     #[test]
+    fn a_momentary_mark_lasts_for_a_millisecond() {
+        let mut recent = Recent::default();
+        let us = |us: u64| Timestamp(1_700_000_000_000_000_000 + us * 1_000);
+        let mark = |number: u32| MOMENTARY | number << MOMENTARY_CLOCK_BITS;
+        let contains = |recent: &Recent, at, doubled: bool| recent.contains(mark(77), us(at), || doubled);
+        recent.push(mark(77), us(0));
+        for at in [0, 100, 900] {
+            assert!(contains(&recent, at, false) && contains(&recent, at, true), "{at}");
+        }
+        // Among them times of retransmission, and multiples of 2^22 ns, after which eight bits would begin anew.
+        for at in (1_200..4_000_000).step_by(1_000) {
+            assert!(!contains(&recent, at, true), "{at}");
+        }
+        assert!(!recent.contains(mark(77) & !MOMENTARY, us(0), || true));
+        for other in 0..3 {
+            recent.push(mark(100 + other), us(10));
+            assert!(!contains(&recent, 20, false) && contains(&recent, 20, true));
+        }
+        recent.push(mark(200), us(10));
+        assert!(!contains(&recent, 20, true));
+    }
+
+    #[test]
     fn a_mark_lasts_for_four_segments_and_a_tenth_of_a_second() {
         let mut recent = Recent::default();
         let ms = |ms: u64| Timestamp(1_700_000_000_000_000_000 + ms * 1_000_000);
         let mark = |number: u32| number << CLOCK_BITS;
         recent.push(mark(77), ms(0));
-        assert!(recent.contains(mark(77), ms(0)) && recent.contains(mark(77), ms(99)));
-        assert!(!recent.contains(mark(77), ms(112)) && !recent.contains(mark(78), ms(0)));
+        let contains = |recent: &Recent, number, at| recent.contains(mark(number), ms(at), || false);
+        assert!(contains(&recent, 77, 0) && contains(&recent, 77, 99));
+        assert!(!contains(&recent, 77, 112) && !contains(&recent, 78, 0));
         for other in 0..3 {
             recent.push(mark(100 + other), ms(1));
-            assert!(recent.contains(mark(77), ms(1)));
+            assert!(contains(&recent, 77, 1));
         }
         recent.push(mark(200), ms(1));
-        assert!(!recent.contains(mark(77), ms(1)) && recent.contains(mark(100), ms(1)));
+        assert!(!contains(&recent, 77, 1) && contains(&recent, 100, 1));
     }
 }

@@ -189,7 +189,7 @@ impl<H: Handler> FlowTable<H> {
             return false;
         }
         let mark = mark(segment);
-        if dedup && mark.is_some_and(|mark| stream.recent.contains(mark, now.time)) {
+        if dedup && mark.is_some_and(|mark| stream.recent.contains(mark, now.time, || false)) {
             return false;
         }
         let Some(acknowledged) = opposite.acknowledge_near(tcp.acknowledgement) else { return false };
@@ -396,13 +396,14 @@ impl<H: Handler> FlowTable<H> {
         let (entry, mut assembly) = self.parts(index, now);
         let from = entry.flow.peer(segment.side);
         let mark = mark(segment);
+        let is_doubled = entry.flow.is_doubled();
         let stream = entry.stream(from);
         let syn = has(segment, TcpFlags::SYN);
         // The sequence number of the first payload byte.
         let sequence = segment.tcp.sequence.wrapping_add(u32::from(syn));
         let in_order =
             segment.wire_len != 0 && stream.start == Start::Known && stream.next_sequence() == sequence;
-        let marked = mark.is_some_and(|mark| stream.recent.contains(mark, now.time));
+        let marked = mark.is_some_and(|mark| stream.recent.contains(mark, now.time, || is_doubled));
         // New bytes are no copy of anything.
         let dedup = assembly.limits.deduplicate;
         if !in_order
@@ -491,7 +492,9 @@ impl<H: Handler> FlowTable<H> {
         let stream = &entry.flow.streams[from as usize];
         let first = segment.tcp.sequence.wrapping_add(1);
         let copy = self.limits.deduplicate
-            && mark(segment).is_some_and(|mark| stream.recent.contains(mark, segment.moment.time));
+            && mark(segment).is_some_and(|mark| {
+                stream.recent.contains(mark, segment.moment.time, || entry.flow.is_doubled())
+            });
         if copy || has(segment, TcpFlags::RST) {
             return false;
         }

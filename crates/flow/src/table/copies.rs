@@ -108,6 +108,39 @@ fn a_conversation_captured_twice_is_one() {
     }
 }
 
+/// Neither an identification nor a time: that they come at once tells copies from what is sent again.
+#[test]
+fn copies_that_come_at_once_are_known_without_marks() {
+    for ending in [Ending::Fins, Ending::Reset] {
+        let sent = conversation(ending, Marks::None);
+        let (events, counters) = told(&sent);
+        assert_eq!((counters.retransmitted_bytes, counters.duplicates), (1_448, 0));
+        // One by one, and, since the copy of the SYN has told that everything is there twice, up to four at a time.
+        for (skew_ns, block) in [(0, 1), (5_000, 1), (15_000, 1), (5_000, 2), (500_000, 4)] {
+            let (events_of_both, sums) = told(&alternating(&sent, &copies(&sent, skew_ns), block));
+            let case = format!("{ending:?}, {skew_ns} ns, blocks of {block}");
+            assert_eq!(events_of_both, events, "{case}");
+            assert_eq!((sums.retransmitted_bytes, sums.out_of_order), (1_448, 1), "{case}");
+            assert_eq!(sums.duplicate_bytes, counters.bytes, "{case}");
+        }
+    }
+}
+
+/// Quick retransmission between near hosts takes less time than a copy may.
+#[test]
+fn what_is_sent_again_quickly_is_no_copy() {
+    for behind in 1..6 {
+        let mut sent = conversation(Ending::Fins, Marks::None);
+        // A segment that is followed by others of its direction, the last of them just before.
+        let later = sent.iter().enumerate().skip(41).filter(|(_, built)| built.side == sent[40].side);
+        let last = later.map(|(at, _)| at).nth(behind - 1).unwrap();
+        let again = Built { time: sent[last].time + 1_000, position: 5_000, ..sent[40].clone() };
+        sent.insert(last + 1, again);
+        let (_, counters) = told(&sent);
+        assert_eq!((counters.retransmitted_bytes, counters.duplicates), (2 * 1_448, 0), "{behind}");
+    }
+}
+
 #[test]
 fn copies_without_marks_open_nothing() {
     for ending in [Ending::Fins, Ending::Reset] {
