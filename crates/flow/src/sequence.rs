@@ -48,18 +48,45 @@ mod kind {
 /// follow one another by right.
 #[inline(always)]
 pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
-    let tcp = &segment.tcp;
-    let lasts = segment.ip_id != 0 || find(segment.options, kind::TIMESTAMPS).is_some();
-    if !lasts && segment.wire_len == 0 && tcp.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0) == 0 {
-        return None;
+    if segment.ip_id == 0 && find(segment.options, kind::TIMESTAMPS).is_none() {
+        return momentary_mark(segment);
     }
+    Some(digest(segment))
+}
+
+#[cold]
+fn momentary_mark(segment: &Segment<'_>) -> Option<u32> {
+    let sends = segment.wire_len != 0 || segment.tcp.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0) != 0;
+    sends.then(|| digest(segment) | MOMENTARY)
+}
+
+/// All that is in a segment but its payload, in the bits of a mark that lasts.
+#[inline(always)]
+fn digest(segment: &Segment<'_>) -> u32 {
+    let tcp = &segment.tcp;
     let numbers = u64::from(tcp.sequence) << 32 | u64::from(tcp.acknowledgement);
     let rest = u64::from(segment.ip_id) << 48
         | u64::from(tcp.window) << 32
         | u64::from(tcp.flags.0) << 24
         | u64::from(segment.wire_len & 0xff_ffff);
-    let mut sum = fold(numbers ^ K0, rest ^ K1);
-    let (words, tail) = segment.options.as_chunks::<8>();
+    let sum = add_options(fold(numbers ^ K0, rest ^ K1), segment.options);
+    sum as u32 & !MOMENTARY | 1 << CLOCK_BITS
+}
+
+/// Mostly there are twelve bytes, which two words cover.
+#[inline(always)]
+fn add_options(sum: u64, options: &[u8]) -> u64 {
+    match (options.first_chunk(), options.last_chunk()) {
+        (Some(first), Some(last)) if options.len() <= 16 => {
+            fold(sum ^ u64::from_ne_bytes(*first), K1 ^ u64::from_ne_bytes(*last))
+        }
+        _ => add_words(sum, options),
+    }
+}
+
+#[inline(never)]
+fn add_words(mut sum: u64, options: &[u8]) -> u64 {
+    let (words, tail) = options.as_chunks::<8>();
     for word in words {
         sum = fold(sum ^ u64::from_ne_bytes(*word), K1);
     }
@@ -67,8 +94,7 @@ pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
     if let Some(half) = tail.first_chunk() {
         sum = fold(sum ^ u64::from(u32::from_ne_bytes(*half)), K1);
     }
-    let mark = sum as u32 & !MOMENTARY | 1 << CLOCK_BITS;
-    Some(if lasts { mark } else { mark | MOMENTARY })
+    sum
 }
 
 #[inline]
@@ -95,15 +121,19 @@ const LEN: usize = 4;
 impl Recent {
     /// Whether a segment with this mark was seen within the last 100 ms, or, if the mark is momentary, within the last
     /// millisecond: as the last one, or as any if the flow is known to be captured twice.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn contains(&self, mark: u32, time: Timestamp, is_doubled: impl FnOnce() -> bool) -> bool {
-        if mark & MOMENTARY == 0 {
-            self.0.iter().any(|&seen| is_within::<CLOCK_BITS>(COPIES_WITHIN, seen, stamped(mark, time)))
-        } else {
-            let among = if is_doubled() { LEN } else { 1 };
-            let mut last = self.0.iter().take(among);
-            last.any(|&seen| is_within::<MOMENTARY_CLOCK_BITS>(MOMENT, seen, stamped(mark, time)))
+        if mark & MOMENTARY != 0 {
+            return self.contains_momentary(mark, time, if is_doubled() { LEN } else { 1 });
         }
+        let now = stamped(mark, time);
+        self.0.iter().any(|&seen| is_within::<CLOCK_BITS>(COPIES_WITHIN, seen, now))
+    }
+
+    #[cold]
+    fn contains_momentary(&self, mark: u32, time: Timestamp, among: usize) -> bool {
+        let now = stamped(mark, time);
+        self.0.iter().take(among).any(|&seen| is_within::<MOMENTARY_CLOCK_BITS>(MOMENT, seen, now))
     }
 
     /// Remembers a segment in place of the oldest.
@@ -119,7 +149,7 @@ impl Recent {
 /// That is in units of 2^23 ns, about 8 ms, which wraps after 2 s: a mark that old would have to be equal, too. Of
 /// momentary marks, which are equal, in units of 2^17 ns, about 131 us, which wraps after 4.3 s: one retransmission in
 /// 2000 would be taken for a copy if they came at any time.
-#[inline]
+#[inline(always)]
 fn stamped(mark: u32, time: Timestamp) -> u32 {
     let (bits, clock) =
         if mark & MOMENTARY == 0 { (CLOCK_BITS, time.0 >> 23) } else { (MOMENTARY_CLOCK_BITS, time.0 >> 17) };
@@ -128,11 +158,10 @@ fn stamped(mark: u32, time: Timestamp) -> u32 {
 }
 
 /// Whether two stamped marks are equal, and at most so many units of time apart.
-#[inline]
+#[inline(always)]
 fn is_within<const BITS: u32>(units: u32, seen: u32, now: u32) -> bool {
     let above = u32::BITS - BITS;
-    (seen ^ now) >> BITS == 0
-        && ((now << above).wrapping_sub(seen << above) as i32).unsigned_abs() <= units << above
+    (seen ^ now) >> BITS == 0 && ((now.wrapping_sub(seen) << above) as i32).unsigned_abs() <= units << above
 }
 
 const CLOCK_BITS: u32 = 8;
