@@ -189,11 +189,16 @@ pub(crate) fn path_of(input: &FileInput) -> &Path {
     }
 }
 
-/// The way a packet went, if by that it is to be taken.
+/// The way a packet went. Only where the file tells the direction can it be asked for.
+#[inline]
+pub(crate) fn way(packet: &Packet<'_>) -> PacketType {
+    packet.flags.map_or(PacketType::Host, |_| packet.frame.packet_type)
+}
+
+/// The same, if by that the packet is to be taken.
 #[inline]
 pub(crate) fn wanted(config: &CaptureConfig, packet: &Packet<'_>) -> Option<PacketType> {
-    // Only where the file tells the direction can it be asked for.
-    let went = packet.flags.map_or(PacketType::Host, |_| packet.frame.packet_type);
+    let went = way(packet);
     let sent = went == PacketType::Outgoing;
     let direction = match config.direction {
         Direction::InOut => true,

@@ -20,10 +20,10 @@ use gannet_pcap::{Interface, Merge, Packet, PacketSource};
 use gannet_ring::interfaces::Interfaces;
 use gannet_ring::prelude::Prelude;
 
-use crate::config::{CaptureConfig, FileInput, InterfaceName, InterfaceSpec};
+use crate::config::{CaptureConfig, Direction, FileInput, InterfaceName, InterfaceSpec};
 use crate::control::link_type_name;
 use crate::error::Error;
-use crate::files::{path_of, wanted};
+use crate::files::{path_of, wanted, way};
 
 /// A packet filter: an expression, or a program that was made elsewhere.
 #[derive(Clone, Debug)]
@@ -244,6 +244,21 @@ impl<'a> Selection<'a> {
             || merge.interface(packet.frame.interface).is_some_and(|(_, interface)| interface.big_endian);
         let frame = self.take_packet(source, &packet, big_endian)?;
         Ok(frame.map(|frame| Taken { source, frame, data_offset: packet.data_offset }))
+    }
+
+    /// True if every packet is taken, whatever there is in it, wherever it went and however many there are.
+    pub(crate) fn takes_any(&self) -> bool {
+        let CaptureConfig { direction, packet_type, count, .. } = self.capture;
+        self.filter.is_none() && *direction == Direction::InOut && packet_type.is_none() && count.is_none()
+    }
+
+    /// As much of a packet as is to be kept, where [every one is taken](Self::takes_any).
+    #[inline(always)]
+    pub(crate) fn take_any<'m>(&mut self, packet: &Packet<'m>) -> Frame<'m> {
+        self.read += 1;
+        let frame = packet.frame;
+        let keep = self.capture.snaplen.get() as usize;
+        Frame { data: frame.data.get(..keep).unwrap_or(frame.data), packet_type: way(packet), ..frame }
     }
 
     /// The same of a packet of one source; `big_endian` is its interface's.

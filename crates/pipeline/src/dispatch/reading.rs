@@ -182,34 +182,45 @@ impl<'a> Reading<'a> {
     fn run(&mut self, to: &mut impl Taker) -> Result<(), Error> {
         let Self { selection, merge, named, clock, packets, bytes, due, .. } = self;
         let Some((reader, numbers)) = merge.only() else { return Ok(()) };
+        // The interface has been met, and has its name.
+        let known =
+            |number: Option<&Option<u32>>| number.copied().flatten().filter(|number| *number < *named);
+        let first = known(numbers.first());
+        let takes_any = selection.takes_any();
         let mut gathered = Run::default();
         let mut failed = Ok(());
         reader.run(|packet, buffer, offset| {
-            let number = numbers.get(packet.frame.interface as usize).copied().flatten();
-            // The interface has been met, and has its name. Of one link type the byte order means something.
-            let known = number.filter(|number| *number < *named && packet.frame.link_type != LinkType::NULL);
-            let Some(number) = known.filter(|_| !is_full(*packets, *bytes) && !selection.is_full()) else {
-                return false;
+            let number = match packet.frame.interface {
+                0 => first,
+                interface => known(numbers.get(interface as usize)),
             };
+            let Some(number) = number.filter(|_| !is_full(*packets, *bytes)) else { return false };
+            // Of one link type the byte order means something to filters.
+            if !takes_any && (packet.frame.link_type == LinkType::NULL || selection.is_full()) {
+                return false;
+            }
             *packets += 1;
             let position = selection.read;
-            match selection.take_packet(0, packet, || false) {
-                Ok(Some(mut frame)) => {
-                    frame.interface = number;
-                    *clock = (*clock).max(frame.timestamp);
-                    if *clock > *due {
-                        *packets = BATCH_PACKETS;
+            let frame = if takes_any {
+                selection.take_any(packet)
+            } else {
+                match selection.take_packet(0, packet, || false) {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => return true,
+                    Err(error) => {
+                        failed = Err(error);
+                        return false;
                     }
-                    *bytes += frame.data.len();
-                    to.take(&mut gathered, &frame, Place { buffer, offset }, position);
-                    true
                 }
-                Ok(None) => true,
-                Err(error) => {
-                    failed = Err(error);
-                    false
-                }
+            };
+            *clock = (*clock).max(frame.timestamp);
+            if *clock > *due {
+                *packets = BATCH_PACKETS;
             }
+            *bytes += frame.data.len();
+            let frame = Frame { interface: number, ..frame };
+            to.take(&mut gathered, &frame, Place { buffer, offset }, position);
+            true
         });
         to.end_run(&mut gathered);
         failed
