@@ -384,9 +384,12 @@ impl<L: Layer> Engine<L> {
         self.ledger.add(Analysed::of_outcome(outcome), 1, bytes);
     }
 
-    /// Looks at a part of a frame that is no segment and no fragment.
+    /// Looks at a part of a frame. Of a fragment there is only the whole.
     #[cold]
     pub(crate) fn part(&mut self, frame: &Frame<'_>, position: u64, bytes: u64, part: Part) {
+        if part == Part::Whole {
+            return self.other(frame, &Surroundings::NONE, position, bytes);
+        }
         let packet = self.intake.decode(frame);
         self.packet(frame, &packet, position, Account::Packet(bytes), part);
     }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Before packets are shared out tunnels are opened and datagrams put together, so that all of a flow comes to one
-//! worker, in order. On a single processor one thread reads and analyses; its worker does all that for itself.
+//! worker, in order. A single worker does all that for itself; on a single processor its thread reads, too.
 //!
 //! The result is the same for any number of workers: batches are cut without regard to it ([`reading`]), every worker
 //! gets every end of a batch, time passes there alone, and records are ordered by the packet that completed them.

@@ -9,7 +9,8 @@ use crate::analysis::{Aim, Run};
 use crate::intake::{Found, Intake, Part};
 use crate::ledger::{Amount, AnalysisLedger};
 
-/// Finds the worker of each packet. It sees all of them in order, so fragments are put together here.
+/// Finds the worker of each packet. It sees all of them in order, so fragments are put together here, if there is more
+/// than one worker.
 pub(super) struct Sorter {
     intake: Intake,
     workers: u64,
@@ -32,11 +33,18 @@ pub(super) struct Sorting<'s> {
 impl Taker for Sorting<'_> {
     #[inline(always)]
     fn take<'b>(&mut self, _run: &mut Run<'b>, frame: &Frame<'b>, place: Place<'b>, position: u64) {
+        if self.sorter.workers == 1 {
+            // It does all that for itself, as it does where nobody else reads.
+            if frame.orig_len as usize == frame.data.len() {
+                return self.stretch.add_frame(0, frame, place, position);
+            }
+            return pass_cut(self.stretch, frame, place, position);
+        }
         if let Some(packet) = Packet::decode_plain(frame)
             && let Some((key, _)) = &packet.flow
         {
             let worker = self.sorter.worker(key);
-            return self.stretch.add_usual(worker, frame, place, position);
+            return self.stretch.add_frame(worker, frame, place, position);
         }
         self.sorter.less_plain(self.stretch, frame, place, position);
     }
@@ -62,7 +70,7 @@ impl Sorter {
         if let Some(packet) = Packet::decode_usual(frame)
             && let Some((key, _)) = &packet.flow
         {
-            return stretch.add_usual(self.worker(key), frame, place, position);
+            return stretch.add_frame(self.worker(key), frame, place, position);
         }
         self.other(stretch, frame, place, position);
     }
@@ -136,6 +144,16 @@ impl Sorter {
         self.intake.publish(&mut self.ledger);
         (self.processed, self.ledger)
     }
+}
+
+/// Gives a frame that was cut to a single worker.
+#[inline(never)]
+fn pass_cut(stretch: &mut Stretch, frame: &Frame<'_>, place: Place<'_>, position: u64) {
+    if Packet::decode_usual(frame).is_some() {
+        return stretch.add_frame(0, frame, place, position);
+    }
+    let spot = stretch.place(place);
+    stretch.add_other(0, frame, (spot, None), position, Part::Whole);
 }
 
 /// Gives a packet to its worker, and to the one whose flow it is about.

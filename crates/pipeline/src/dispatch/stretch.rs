@@ -1,7 +1,7 @@
 //! Packets on their way from the thread that read them to the workers.
 //!
 //! ```text
-//!   Stretch ──┬─ part of worker 0: usual segments, other segments, others, ends of batches
+//!   Stretch ──┬─ part of worker 0: frames, decoded segments, others, ends of batches
 //!             ├─ part of worker 1: the same
 //!             └─ buffers: where the packets are
 //! ```
@@ -10,7 +10,7 @@
 //! are is known without looking, so the worker asks for them some segments ahead; to decode them costs less than to
 //! write them down and to read that. What takes longer to decode (tunnels, extension headers) is written down decoded.
 //! Of a payload no more is fetched ahead than lies in one line with the headers, because of most payloads nothing is
-//! read.
+//! read. For a single worker there is nothing to find out, so that it gets the places of whatever is read.
 
 use std::slice::{self, from_ref};
 use std::sync::Arc;
@@ -76,8 +76,9 @@ const _: () = assert!(size_of::<Item>() == 32, "two in a line of the cache");
 /// What a packet is, and where there is more about it.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// What [`Packet::decode_usual`] makes a segment of, with this link type: there is no more.
-    Usual(LinkType),
+    /// A frame with this link type that says how long it was on the wire: one that was captured whole, or that
+    /// [`Packet::decode_usual`] makes a segment of. There is no more.
+    Frame(LinkType),
     /// The next of the part's segments.
     Segment,
     /// The next of the part's others.
@@ -142,11 +143,11 @@ impl Stretch {
         self.parts.iter().all(|part| part.items.is_empty() && part.ends.is_empty())
     }
 
-    /// Adds a frame that there is a short way to decode, which is a segment.
+    /// Adds a frame that says how long it was: see [`Kind::Frame`].
     #[inline(always)]
-    pub(super) fn add_usual(&mut self, worker: usize, frame: &Frame<'_>, place: Place<'_>, position: u64) {
+    pub(super) fn add_frame(&mut self, worker: usize, frame: &Frame<'_>, place: Place<'_>, position: u64) {
         let spot = self.place(place);
-        self.add(worker, frame, spot, position, Kind::Usual(frame.link_type));
+        self.add(worker, frame, spot, position, Kind::Frame(frame.link_type));
     }
 
     /// Adds any segment, of which `packet` and `frame` are the packet and the frame.
@@ -278,8 +279,8 @@ impl Stretch {
                 self.ask_for_headers(item);
             }
             match item.kind {
-                Kind::Usual(link_type) => {
-                    worker.take_frame(&mut run, &self.usual(item, link_type), self.position(item));
+                Kind::Frame(link_type) => {
+                    worker.take_frame(&mut run, &self.frame(item, link_type), self.position(item));
                 }
                 Kind::Segment => {
                     if let Some(decoded) = rest.segments.next() {
@@ -298,10 +299,10 @@ impl Stretch {
         worker.end_run(&mut run);
     }
 
-    /// Asks for the headers of a usual segment, which lie in two lines of the cache.
+    /// Asks for the headers of a frame, which lie in two lines of the cache.
     #[inline(always)]
     fn ask_for_headers(&self, item: &Item) {
-        if let (Kind::Usual(_), [first, .., last]) = (item.kind, self.bytes(item.spot, HEADERS)) {
+        if let (Kind::Frame(_), [first, .., last]) = (item.kind, self.bytes(item.spot, HEADERS)) {
             prefetch(from_ref(first));
             prefetch(from_ref(last));
         }
@@ -312,10 +313,9 @@ impl Stretch {
         self.first + u64::from(item.after)
     }
 
-    /// The frame of a usual segment. What else a frame says is of no use there: the headers say how long the
-    /// segment is.
+    /// A frame. What it was long on the wire is of no use beside its headers, or as much as there is.
     #[inline(always)]
-    fn usual(&self, item: &Item, link_type: LinkType) -> Frame<'_> {
+    fn frame(&self, item: &Item, link_type: LinkType) -> Frame<'_> {
         Frame {
             data: self.bytes(item.spot, item.caplen as usize),
             timestamp: item.time,
@@ -345,24 +345,29 @@ impl Stretch {
 
     #[inline(never)]
     fn give_unsegmented(&self, item: &Item, other: &Unsegmented, worker: &mut FileWorker<'_>) {
-        let frame = |data| Frame {
+        let (frame, position) = (self.unsegmented(item, other), self.position(item));
+        match other.datagram {
+            None => worker.take_part(&frame, position, other.part),
+            Some(number) => {
+                let around = self.datagrams.around.get(number as usize).copied().unwrap_or_default();
+                worker.take_datagram(&frame, &around, position, other.part);
+            }
+        }
+    }
+
+    fn unsegmented(&self, item: &Item, other: &Unsegmented) -> Frame<'_> {
+        let (start, len) = (item.spot.offset as usize, item.caplen as usize);
+        let data = match other.datagram {
+            None => self.bytes(item.spot, len),
+            Some(_) => self.datagrams.bytes.get(start..start + len).unwrap_or_default(),
+        };
+        Frame {
             data,
             timestamp: item.time,
             orig_len: other.orig_len,
             link_type: other.link_type,
             interface: item.interface,
             packet_type: other.packet_type,
-        };
-        let (len, position) = (item.caplen as usize, self.position(item));
-        match other.datagram {
-            None => worker.take_part(&frame(self.bytes(item.spot, len)), position, other.part),
-            Some(number) => {
-                let Datagrams { bytes, around } = &self.datagrams;
-                let start = item.spot.offset as usize;
-                let frame = frame(bytes.get(start..start + len).unwrap_or_default());
-                let around = around.get(number as usize).copied().unwrap_or_default();
-                worker.take_datagram(&frame, &around, position, other.part);
-            }
         }
     }
 
@@ -481,7 +486,8 @@ mod tests {
                     let frame = Frame {
                         data: &buffer[offset..offset + data.len()],
                         timestamp: Timestamp(number * 1_000),
-                        orig_len: data.len() as u32,
+                        // Every fifth was cut behind its headers.
+                        orig_len: data.len() as u32 + u32::from(number % 5 == 0) * 9,
                         link_type: *link_type,
                         interface: u32::from(number > 20),
                         packet_type: PacketType::Host,
@@ -501,23 +507,29 @@ mod tests {
                 let (mut decoded, mut others) = (0, Vec::new());
                 for (worker, part) in stretch.parts.iter().enumerate() {
                     let mut last = 0;
-                    let mut segments = part.segments.iter();
+                    let (mut segments, mut unsegmented) = (part.segments.iter(), part.others.iter());
                     for item in &part.items {
+                        let frame = match item.kind {
+                            Kind::Frame(link_type) => stretch.frame(item, link_type),
+                            Kind::Segment => stretch.frame(item, LinkType::ETHERNET),
+                            Kind::Other => stretch.unsegmented(item, unsegmented.next().unwrap()),
+                        };
+                        let packet = Packet::decode(&frame);
                         let (segment, ip_bytes) = match item.kind {
-                            Kind::Usual(link_type) => {
-                                let frame = stretch.usual(item, link_type);
-                                let packet = Packet::decode_usual(&frame).unwrap();
-                                let segment = Segment::new(&frame, &packet, stretch.position(item)).unwrap();
-                                (segment, ip_bytes(&packet))
-                            }
                             Kind::Segment => {
                                 let decoded = segments.next().unwrap();
-                                (stretch.segment(item, decoded), decoded.ip_bytes)
+                                (Some(stretch.segment(item, decoded)), decoded.ip_bytes)
                             }
-                            Kind::Other => {
-                                others.push(stretch.bytes(item.spot, item.caplen as usize));
-                                continue;
+                            _ => {
+                                let is_usual = Packet::decode_usual(&frame).is_some();
+                                let is_frame = matches!(item.kind, Kind::Frame(_));
+                                assert!(workers == 1 || is_frame == is_usual);
+                                (Segment::new(&frame, &packet, stretch.position(item)), ip_bytes(&packet))
                             }
+                        };
+                        let Some(segment) = segment else {
+                            others.push(frame.data);
+                            continue;
                         };
                         assert!(segment.moment.position > last);
                         last = segment.moment.position;
@@ -527,7 +539,7 @@ mod tests {
                     assert!(segments.next().is_none());
                     decoded += part.segments.len();
                 }
-                assert!(decoded > 0 && decoded < found.len(), "both kinds are met");
+                assert!(decoded < found.len() && (decoded > 0) == (workers > 1), "all kinds are met");
                 found.sort();
                 assert!(found.into_iter().map(|(_, segment)| segment).eq(expected), "{workers} workers");
                 assert_eq!(others, [b"no packet at all"]);

@@ -60,7 +60,7 @@ impl<'env> FileWorker<'env> {
         self.analysis.segment_of_run(run, segment, ip_bytes, bytes);
     }
 
-    /// Takes a part of a packet that is no segment and no fragment.
+    /// Takes a packet or a part of one.
     pub(super) fn take_part(&mut self, frame: &Frame<'_>, position: u64, part: Part) {
         let bytes = frame.data.len() as u64;
         // An error is told of beside its conversation, which counts.
