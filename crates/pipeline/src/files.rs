@@ -112,7 +112,10 @@ impl Pieces {
         let at = self.first + number * PIECE as u64;
         // A buffer that others keep is left to them.
         let bytes = Arc::make_mut(&mut buffer);
-        bytes.resize(PIECE_ROOM + PIECE, 0);
+        if bytes.len() != PIECE_ROOM + PIECE {
+            // Not made longer: memory that comes fresh from the system is 0 already.
+            *bytes = vec![0; PIECE_ROOM + PIECE];
+        }
         let mut end = PIECE_ROOM;
         while let Some(rest) = bytes.get_mut(end..).filter(|rest| !rest.is_empty()) {
             match self.file.read_at(rest, at + (end - PIECE_ROOM) as u64) {
