@@ -1,13 +1,15 @@
-//! What a later version will understand, and what tcpdump's letters are here: refused by name, so that nobody takes
+//! What a later version will understand, and what flags of other tools are here: refused by name, so that nobody takes
 //! their absence for a typing error.
 //!
 //! Nothing here shows in help, completions or manual pages. clap reports an argument that it does not know; this
 //! module looks whether we do.
 
+use std::path::Path;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The sentence for an argument or command that is planned but not built, or that tcpdump has; `None` for anything else
-/// that clap refused.
+/// The sentence for an argument or command that is planned but not built, or that other tools have; `None` for anything
+/// else that clap refused.
 pub(crate) fn in_words(error: &clap::Error) -> Option<String> {
     let named = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
@@ -23,15 +25,20 @@ pub(crate) fn in_words(error: &clap::Error) -> Option<String> {
                      shows whole messages"
                 ));
             }
-            match flag {
-                "-w" => Some(
-                    "-w is for gannet record; beside records packets are written by --record PATH".into(),
-                ),
-                flag => FLAGS.contains(&flag).then(|| format!("{flag} is not built yet")),
+            if let Some((_, there_is)) = ELSEWHERE.iter().find(|(other, _)| *other == flag) {
+                return Some(format!("{flag}: {there_is}"));
             }
+            if FLAGS.contains(&flag) {
+                return Some(format!("{flag} is not built yet"));
+            }
+            let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+            usage.to_string().contains("gannet <COMMAND>").then(|| format!("{flag}: {COMMAND_FIRST}"))
         }
         ErrorKind::InvalidSubcommand => {
             let command = named(ContextKind::InvalidSubcommand)?;
+            if Path::new(command).is_file() {
+                return Some(format!("{command} is a file: {COMMAND_FIRST}"));
+            }
             COMMANDS.contains(&command).then(|| format!("gannet {command} is not built yet"))
         }
         _ => None,
@@ -60,7 +67,21 @@ const FLAGS: &[&str] = &[
 ];
 
 /// What tcpdump prints of packets.
-const PRINTING: &[&str] = &["-A", "-X", "-e", "-t", "-v", "-x"];
+const PRINTING: &[&str] = &["-#", "-A", "-N", "-S", "-T", "-X", "-b", "-e", "-t", "-u", "-v", "-x"];
+
+/// Flags that other tools have, or that people try, and what there is in their place.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("--format", "formats are chosen with -o, such as -o jsonl"),
+    ("--json", "-o jsonl writes a JSON object for each record"),
+    ("-I", "monitor mode is set before the capture, with iw"),
+    ("-L", "gannet interfaces lists what each interface delivers"),
+    ("-d", "gannet filter prints what a filter becomes"),
+    ("-j", "the source of the time stamps is chosen with --time-source"),
+    ("-w", "it is for gannet record; beside records packets are written by --record PATH"),
+    ("-y", "each interface is captured with the link type that it has"),
+];
+
+const COMMAND_FIRST: &str = "a command comes first, as in `gannet http -i eth0` and `gannet http -r FILE`";
 
 /// Commands of the contract that this version lacks.
 const COMMANDS: &[&str] = &["bench", "grep", "replay", "show"];
@@ -96,7 +117,17 @@ mod tests {
             );
         }
         assert!(sentence(&["gannet", "http", "-w", "a"]).unwrap().contains("--record PATH"));
+        for (flag, there_is) in ELSEWHERE {
+            assert_eq!(sentence(&["gannet", "http", flag]).unwrap(), format!("{flag}: {there_is}"));
+        }
         assert!(Cli::command().try_get_matches_from(["gannet", "record", "-w", "a", "-nn"]).is_ok());
+    }
+
+    #[test]
+    fn a_missing_command_is_named() {
+        assert_eq!(sentence(&["gannet", "-i", "lo"]).unwrap(), format!("-i: {COMMAND_FIRST}"));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(sentence(&["gannet", file]).unwrap().ends_with(COMMAND_FIRST));
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
         "d" => 86_400_000,
         // Zero is zero in every unit.
         "" if number == 0 => return Err(TIME_ZERO.to_owned()),
+        "" => return Err(without_unit(text)),
         _ => return Err(TIME_HINT.to_owned()),
     };
     match number.checked_mul(ms_per_unit) {
@@ -90,6 +91,7 @@ pub(crate) fn fine_time(text: &str) -> Result<Duration, String> {
         "d" => 86_400_000_000_000,
         // Zero is zero in every unit.
         "" if number == "0" => return Err(TIME_ZERO.to_owned()),
+        "" if !number.is_empty() => return Err(without_unit(text)),
         _ => return Err(HINT.to_owned()),
     };
     let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
@@ -205,6 +207,11 @@ fn split(text: &str) -> Option<(u64, &str)> {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     Some((number.parse().ok()?, unit))
+}
+
+/// Of a time that is a number alone.
+fn without_unit(number: &str) -> String {
+    format!("a time has a unit, as in {number}s: ms, s, m, h or d")
 }
 
 const TIME_HINT: &str = "a time is a whole number with ms, s, m, h or d";

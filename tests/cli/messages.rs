@@ -234,7 +234,7 @@ fn a_choice_of_messages() {
     for (words, said) in [
         ("-o messages --events exchange", "--events asks for exchanges only"),
         ("--events answers", "'answers' is no event; there are exchange, request, response and interim"),
-        ("--pending 5", "a time is a whole number with ms, s, m, h or d"),
+        ("--pending 5", "a time has a unit, as in 5s: ms, s, m, h or d"),
         ("--body much", "a size is a number with"),
     ] {
         dir.gannet(&format!("http -r a.pcap {words}")).run().exits(2).says(said);

@@ -108,8 +108,12 @@ fn words_that_want_a_flag_are_known() {
         ("http -i lo -A", "-A: packets are not printed"),
         (
             "http -i lo -w a.pcap",
-            "-w is for gannet record; beside records packets are written by --record PATH",
+            "-w: it is for gannet record; beside records packets are written by --record PATH",
         ),
+        ("http -r a.pcap -m GET POST", "'POST' is a method and no filter"),
+        ("http -r a.pcap --duration 5", "a time has a unit, as in 5s"),
+        ("a.pcap", "a.pcap is a file: a command comes first, as in"),
+        ("-i lo", "-i: a command comes first, as in"),
         ("http -r - -F -", "-r - and -F - are both standard input"),
     ] {
         dir.gannet(words).run().exits(2).says(sentence);

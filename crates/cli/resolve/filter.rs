@@ -33,19 +33,25 @@ pub(super) fn filter(
         )),
         (Some(words), file) if file.is_none() || typed("filter") => {
             let found = expression(&words, names, None);
-            found.map(Some).map_err(|error| with_no_flag(&capture.filter).unwrap_or(error))
+            found.map(Some).map_err(|error| with_no_flag(&capture.filter, matches).unwrap_or(error))
         }
         (_, Some(path)) => from_file(path, names),
         (_, None) => default.map(|words| expression(words, names, None).map(Filter::by_default)).transpose(),
     }
 }
 
-/// A refusal of words of which one names what a flag should stand before: a file, or an interface.
-fn with_no_flag(words: &[String]) -> Option<Error> {
+/// A refusal of words of which one names what a flag should stand before: a file, an interface, or a method.
+fn with_no_flag(words: &[String], matches: &ArgMatches) -> Option<Error> {
+    let takes_methods = matches.try_contains_id("method").is_ok();
     let sentence = |word: &String| {
         if Path::new(word).is_file() {
             return Some(format!(
                 "'{word}' is a file and no filter: write -r before each file that is to be read"
+            ));
+        }
+        if takes_methods && METHODS.contains(&word.as_str()) {
+            return Some(format!(
+                "'{word}' is a method and no filter: those wanted stand behind -m, as in -m GET,POST"
             ));
         }
         let is_interface = Interfaces::open().is_ok_and(|all| all.by_name(word).is_ok());
@@ -53,6 +59,9 @@ fn with_no_flag(words: &[String]) -> Option<Error> {
     };
     words.iter().find_map(sentence).map(Error::usage)
 }
+
+/// No word of a filter is like them.
+const METHODS: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
 
 /// The contents of `-F`.
 fn from_file(path: &Path, names: Names) -> Result<Option<Filter>, Error> {
