@@ -138,39 +138,18 @@ fn help(text: &str, before: Option<Token>, token: Token, rest: &[Token], wanted:
             _ => format!("write `host {word}`"),
         }),
         (Wanted::Term, Kind::Mac(_)) => Some(format!("write `ether host {word}`")),
-        (Wanted::Term, Kind::Sign(sign)) => match (sign, previous) {
-            (Sign::Ampersand, Some((Kind::Sign(Sign::AndAlso | Sign::Ampersand), _))) => {
-                Some("write `and`".to_owned())
-            }
-            (Sign::AndAlso | Sign::OrElse, None) => Some(format!("`{word}` stands between two primitives")),
-            (Sign::AndAlso | Sign::OrElse, Some((Kind::Sign(Sign::AndAlso | Sign::OrElse), other))) => {
-                Some(format!("one of `{other}` and `{word}` is too much"))
-            }
-            (Sign::Close, Some((Kind::Sign(Sign::Open), _))) => {
-                Some("there is nothing between the parentheses".to_owned())
-            }
-            _ => None,
-        },
-        (Wanted::Identifier, Kind::Word(_) | Kind::Number(_)) => Some(match previous {
-            Some((Kind::Word(Word::Proto | Word::Protochain), _)) if !names::is_usual_protocol(&word) => {
-                format!("`{word}` is a keyword and stands alone; a protocol in numbers is `proto 47`")
-            }
-            Some((Kind::Word(Word::Proto | Word::Protochain), _)) => {
-                format!(
-                    "`{word}` is a keyword; the protocol's name is `\\{word}`, and mostly `{word}` alone will do"
-                )
-            }
-            Some((Kind::Sign(_), _)) => {
-                "in a parenthesis that begins with an identifier, or stands behind qualifiers, there are identifiers only".to_owned()
-            }
-            _ => format!("`{word}` is a keyword; a name that is spelt alike is `\\{word}`"),
-        }),
-        (Wanted::Identifier, Kind::Sign(Sign::OpenBracket)) if matches!(after, Some(Token { kind: Kind::Ip6(_), .. })) => {
+        (Wanted::Term, Kind::Sign(sign)) => sign_for_term(previous, sign, &word),
+        (Wanted::Identifier, Kind::Word(_) | Kind::Number(_)) => {
+            Some(keyword_for_identifier(previous, &word))
+        }
+        (Wanted::Identifier, Kind::Sign(Sign::OpenBracket))
+            if matches!(after, Some(Token { kind: Kind::Ip6(_), .. })) =>
+        {
             Some("an IPv6 address has no brackets here: `host ::1`".to_owned())
         }
-        (Wanted::Arithmetic, Kind::Dotted | Kind::Ip6(_)) => {
-            Some(format!("bytes are compared with numbers; addresses with `src host {word}` and `dst host {word}`"))
-        }
+        (Wanted::Arithmetic, Kind::Dotted | Kind::Ip6(_)) => Some(format!(
+            "bytes are compared with numbers; addresses with `src host {word}` and `dst host {word}`"
+        )),
         (Wanted::Identifier, Kind::Sign(Sign::Equal)) => {
             previous.map(|(_, previous)| format!("no sign stands behind `{previous}`: `{previous} 80`"))
         }
@@ -182,7 +161,9 @@ fn help(text: &str, before: Option<Token>, token: Token, rest: &[Token], wanted:
         {
             Some("unequal is `!=`".to_owned())
         }
-        (Wanted::Arithmetic, Kind::Sign(Sign::Greater | Sign::Less)) if matches!(previous, Some((Kind::Sign(Sign::Equal), _))) => {
+        (Wanted::Arithmetic, Kind::Sign(Sign::Greater | Sign::Less))
+            if matches!(previous, Some((Kind::Sign(Sign::Equal), _))) =>
+        {
             Some("comparisons are `=` `!=` `<` `<=` `>` `>=`".to_owned())
         }
         (Wanted::Arithmetic, Kind::Sign(Sign::Equal)) => {
@@ -203,6 +184,40 @@ fn help(text: &str, before: Option<Token>, token: Token, rest: &[Token], wanted:
         }),
         (Wanted::Join | Wanted::JoinOrClose(_), kind) => behind(previous, kind, &word, text, token),
         _ => None,
+    }
+}
+
+/// A sign where a primitive should be.
+fn sign_for_term(previous: Option<(Kind, String)>, sign: Sign, word: &str) -> Option<String> {
+    match (sign, previous) {
+        (Sign::Ampersand, Some((Kind::Sign(Sign::AndAlso | Sign::Ampersand), _))) => {
+            Some("write `and`".to_owned())
+        }
+        (Sign::AndAlso | Sign::OrElse, None) => Some(format!("`{word}` stands between two primitives")),
+        (Sign::AndAlso | Sign::OrElse, Some((Kind::Sign(Sign::AndAlso | Sign::OrElse), other))) => {
+            Some(format!("one of `{other}` and `{word}` is too much"))
+        }
+        (Sign::Close, Some((Kind::Sign(Sign::Open), _))) => {
+            Some("there is nothing between the parentheses".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A keyword where a name or a number of the user's should be.
+fn keyword_for_identifier(previous: Option<(Kind, String)>, word: &str) -> String {
+    match previous {
+        Some((Kind::Word(Word::Proto | Word::Protochain), _)) if !names::is_usual_protocol(word) => {
+            format!("`{word}` is a keyword and stands alone; a protocol in numbers is `proto 47`")
+        }
+        Some((Kind::Word(Word::Proto | Word::Protochain), _)) => {
+            format!("`{word}` is a keyword; the protocol's name is `\\{word}`, and mostly `{word}` alone will do")
+        }
+        Some((Kind::Sign(_), _)) => {
+            "in a parenthesis that begins with an identifier, or stands behind qualifiers, there are identifiers only"
+                .to_owned()
+        }
+        _ => format!("`{word}` is a keyword; a name that is spelt alike is `\\{word}`"),
     }
 }
 
