@@ -155,7 +155,6 @@ fn await_outputs(hub: &Hub, control: &Control, events: &dyn Fn(Event), report: i
     }
 }
 
-/// Before there is a packet.
 /// What a run leaves.
 struct Done<'a> {
     reading: Reading<'a>,
