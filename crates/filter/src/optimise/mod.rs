@@ -10,11 +10,16 @@
 //! ```
 //!
 //! # What it may do
-//! Everything up to the refusal knows and does neither more nor less than libpcap 1.10's optimiser: an expression
-//! is refused because the optimiser *finds* that it rejects all packets, so that what it can find is part of the
-//! language. A second trait is shared with it: loads that nobody needs are taken out although they would have
-//! rejected a packet cut before them, and pulling a branch up lets a cut packet answer it before the load that it
-//! lacks. What comes after the refusal ([`tidy`]) keeps the verdict on every packet, however short.
+//! Everything up to the refusal knows and does what libpcap 1.10's optimiser knows and does: an expression is refused
+//! because the optimiser *finds* that it rejects all packets, so that what it can find is part of the language. A
+//! second trait is shared with it: loads that nobody needs are taken out although they would have rejected a packet
+//! cut before them, and pulling a branch up lets a cut packet answer it before the load that it lacks. What comes
+//! after the refusal ([`tidy`]) keeps the verdict on every packet, however short.
+//!
+//! Two mistakes are not shared (1.10.3), since they give wrong verdicts:
+//! - Where libpcap makes `x & 1 = 0` a test for the bit, with the ways exchanged, it takes the opposite of the answer
+//!   for known behind it: `ip src net 0.0.0.0/8 and ip src net 0.0.0.0/8` rejects all packets there.
+//! - It takes a test for any of all 32 bits to hold: `ip[16:4] & 0xffffffff != 0` passes an address of 0.
 //!
 //! # What it costs
 //! A round is nearly linear in the size of the graph, but a long chain takes as many rounds as tests have to be
@@ -43,7 +48,7 @@ use order::{Inward, Levels};
 use values::{Outcome, State, Values};
 
 use crate::error::{Error, ErrorKind};
-use crate::ir::{BlockId, End, Graph, Operand};
+use crate::ir::{BlockId, End, Graph, Operand, Way};
 
 /// Makes a graph smaller.
 ///
@@ -60,7 +65,7 @@ pub fn optimise(graph: &mut Graph) -> Result<(), Error> {
     Ok(())
 }
 
-/// What libpcap's optimiser does, no less and no more.
+/// What libpcap's optimiser does, no less and no more, but for two [mistakes](self).
 fn like_libpcap(graph: &mut Graph) -> Result<(), Error> {
     let mut budget = BUDGET;
     rounds(graph, Scope::Branches, &mut budget)?;
@@ -126,7 +131,7 @@ fn round(graph: &mut Graph, levels: &Levels, scope: Scope, budget: &mut usize) -
     let mut inward = Inward::of(graph, levels);
     let mut progress = Progress::default();
     for id in levels.downward() {
-        progress.simplified |= simplify(graph, id, scope, &inward, &mut blocks, &mut values, false)?;
+        progress.simplified |= simplify(graph, id, scope, &mut inward, &mut blocks, &mut values, false)?;
     }
     if scope == Scope::Branches {
         let facts = Facts::of(graph, levels, &inward, |id| question(graph, &blocks, &mut values, id));
@@ -158,12 +163,12 @@ fn analyse(graph: &Graph, levels: &Levels) -> Blocks {
 }
 
 /// Works on one block, after all that lead to it; whether it got simpler. Where the verdict must be `exact`, what can
-/// end the program stays, and nothing is taken for known that libpcap alone takes for known.
+/// end the program stays.
 fn simplify(
     graph: &mut Graph,
     id: BlockId,
     scope: Scope,
-    inward: &Inward,
+    inward: &mut Inward,
     blocks: &mut Blocks,
     values: &mut Values,
     exact: bool,
@@ -197,13 +202,18 @@ fn simplify(
         block.statements.clear();
     } else {
         let mut patterns = peephole::neighbours(block, live_after);
+        let then = block.end.by(Way::Then);
         patterns |= peephole::comparison(block, values, &state, live_after);
+        if block.end.by(Way::Then) != then {
+            // The facts of this round are told by the ways.
+            inward.exchange_ways(id, block);
+        }
         if patterns {
             state = start;
             values.run(&block.statements, &mut state);
         }
         changed |= patterns;
-        changed |= peephole::settle(block, values, &state, exact);
+        changed |= peephole::settle(block, values, &state);
         changed |= peephole::remove_dead(block, live_after, exact);
     }
     if changed {

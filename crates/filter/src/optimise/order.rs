@@ -7,7 +7,7 @@
 //!   level 0       4   5
 //! ```
 
-use crate::ir::{BlockId, Graph, Way};
+use crate::ir::{Block, BlockId, Graph, Way};
 
 /// The blocks that the entry reaches, by level.
 #[derive(Debug)]
@@ -79,6 +79,16 @@ impl Inward {
     /// The edges into a block.
     pub(super) fn edges(&self, id: BlockId) -> &[(BlockId, Way)] {
         &self.0[id.0 as usize]
+    }
+
+    /// Has the two edges out of a block change places, whose branch now asks the opposite.
+    pub(super) fn exchange_ways(&mut self, id: BlockId, block: &Block) {
+        let (then, otherwise) = (block.end.by(Way::Then), block.end.by(Way::Otherwise));
+        for next in then.into_iter().chain(otherwise.filter(|_| then != otherwise)) {
+            for (_, way) in self.0[next.0 as usize].iter_mut().filter(|(from, _)| *from == id) {
+                *way = if *way == Way::Then { Way::Otherwise } else { Way::Then };
+            }
+        }
     }
 
     /// Moves an edge in the graph and here.

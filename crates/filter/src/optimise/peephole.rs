@@ -101,10 +101,7 @@ pub(super) fn comparison(block: &mut Block, values: &Values, state: &State, live
 }
 
 /// Settles a comparison whose outcome is known; both its ways lead to the same block then.
-///
-/// One answer is libpcap's and not the machine's, and not given where the verdict must be `exact`: a test for any of
-/// all 32 bits is taken to hold, 0 or not.
-pub(super) fn settle(block: &mut Block, values: &Values, state: &State, exact: bool) -> bool {
+pub(super) fn settle(block: &mut Block, values: &Values, state: &State) -> bool {
     let End::Branch { condition, then, otherwise } = &mut block.end else { return false };
     if condition.operand == Operand::X
         && let Some(x) = values.as_constant(state[ATOM_X])
@@ -114,7 +111,6 @@ pub(super) fn settle(block: &mut Block, values: &Values, state: &State, exact: b
     let Operand::Constant(operand) = condition.operand else { return false };
     let holds = match (condition.test, operand, values.as_constant(state[ATOM_A])) {
         (Comparison::AnyBit, 0, _) => false,
-        (Comparison::AnyBit, u32::MAX, _) if !exact => true,
         (test, _, Some(a)) => test.holds(a, operand),
         _ => return false,
     };

@@ -105,13 +105,13 @@ fn past_empty(graph: &Graph, id: BlockId) -> Option<BlockId> {
 fn statements(graph: &mut Graph) -> bool {
     let levels = Levels::of(graph);
     let mut blocks: Blocks = analyse(graph, &levels);
-    let inward = Inward::of(graph, &levels);
+    let mut inward = Inward::of(graph, &levels);
     let mut values = Values::default();
     let mut changed = false;
     for id in levels.downward() {
         // Exact rewriting refuses nothing.
-        changed |=
-            simplify(graph, id, Scope::Statements, &inward, &mut blocks, &mut values, true).unwrap_or(false);
+        changed |= simplify(graph, id, Scope::Statements, &mut inward, &mut blocks, &mut values, true)
+            .unwrap_or(false);
     }
     changed
 }

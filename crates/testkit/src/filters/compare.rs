@@ -17,6 +17,9 @@
 //! - libpcap's program may load a scratch word before it is stored; and its optimiser, when it takes out a load whose
 //!   value is not needed, also takes out the length of the header that a later load goes by ([`Difference::Unset`]).
 //! - libpcap's `byte 7 & 1` and `byte 7 | 1` look at no byte ([`Difference::LostLoad`]).
+//! - libpcap's optimiser takes the opposite of `x & 1 = 0` for known behind that test, and any number to have one of all
+//!   32 bits, and may find by that that no packet can pass: its unoptimised program passes some, as ours do
+//!   ([`Difference::WrongRefusal`]).
 //! - libpcap's `protochain` is a loop, which Linux does not run. Ours is a number of steps written out, and gives up
 //!   behind them ([`Difference::LongChain`]).
 
@@ -75,6 +78,8 @@ pub enum Difference {
     Unset,
     /// As meant: we find that no packet can pass where libpcap does not, and its program passes none of the frames.
     Sharper,
+    /// As meant: libpcap says that no packet could pass, and its unoptimised program passes some of the frames.
+    WrongRefusal,
     /// As meant: a chain of headers is longer than what we follow, or goes on behind an authentication header.
     LongChain,
 }
@@ -82,8 +87,8 @@ pub enum Difference {
 impl Difference {
     /// Whether it is one of those that are meant.
     pub fn is_meant(self) -> bool {
-        use Difference::{DeadLoad, Itself, LongChain, LostLoad, Sharper, Unset};
-        matches!(self, Itself | LostLoad | DeadLoad | Unset | LongChain | Sharper)
+        use Difference::{DeadLoad, Itself, LongChain, LostLoad, Sharper, Unset, WrongRefusal};
+        matches!(self, Itself | LostLoad | DeadLoad | Unset | LongChain | Sharper | WrongRefusal)
     }
 }
 
@@ -280,9 +285,14 @@ impl Case<'_> {
                 format!("libpcap: {reason}\nwe: {}", refusal.message),
             ),
             (Answer::RejectsAll, ours) => {
+                let kind = match &ours {
+                    _ if loses_load(expression) => Difference::LostLoad,
+                    Ok(program) if self.is_wrongly_refused(expression, link, frames, program)? => {
+                        Difference::WrongRefusal
+                    }
+                    _ => Difference::RejectsAllMissed,
+                };
                 let said = ours.map_or_else(|refusal| refusal.message, |program| program.to_string());
-                let lost = loses_load(expression);
-                let kind = if lost { Difference::LostLoad } else { Difference::RejectsAllMissed };
                 different(kind, format!("libpcap: rejects all packets\nwe: {said}"))
             }
             (Answer::Program(theirs), Err(refusal)) => {
@@ -297,6 +307,28 @@ impl Case<'_> {
                 different(kind, format!("we: {}\nlibpcap:\n{}", refusal.message, Listing(&theirs)))
             }
         }
+    }
+
+    /// Whether libpcap's unoptimised program passes what our optimised one passes, and that is something.
+    fn is_wrongly_refused(
+        &self,
+        expression: &str,
+        link: Link,
+        frames: &[Frame],
+        ours: &Program,
+    ) -> io::Result<bool> {
+        let Answer::Program(unoptimised) = self.oracle.compile(expression, link, Optimiser::Off)? else {
+            return Ok(false);
+        };
+        let mut passed = false;
+        for frame in frames.iter().map(longer) {
+            let verdict = ours.run(&frame.skb());
+            if unoptimised.run(&frame.skb()) != Some(verdict) {
+                return Ok(false);
+            }
+            passed |= verdict != 0;
+        }
+        Ok(passed)
     }
 
     fn try_frames(

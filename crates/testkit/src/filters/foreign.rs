@@ -28,6 +28,8 @@ pub struct Trace {
     pub unset: bool,
     /// It ended because a load lay beyond the bytes, or at a division by 0.
     pub cut_short: bool,
+    /// It shifted by more than 31 bits: 0 in libpcap, by the lowest five bits of the number in Linux.
+    pub long_shift: bool,
 }
 
 impl Foreign {
@@ -109,6 +111,7 @@ impl Foreign {
                     None => return Some(0),
                 },
                 ALU => {
+                    trace.long_shift |= matches!(insn.code & 0xf0, LSH | RSH) && operand > 31;
                     let Some(value) = arithmetic(insn.code & 0xf0, a, operand) else {
                         trace.cut_short = true;
                         return Some(0);
