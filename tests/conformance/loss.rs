@@ -96,6 +96,19 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .gannet("tshark puts nothing together across a hole: the answer is not shown."),
         Case::damaged(
+            "begun-within-a-long-body",
+            &["gap-in-body", "midstream"],
+            "the SYN was captured, the next it has is the middle of an answer of 200 kB; another exchange follows",
+            |t| {
+                t.get("/a").server(answer(200, &"x".repeat(200_000))).wait_ms(300).get("/b").ok().close(Client);
+            },
+            |c| {
+                c.drop_packets(1..20);
+            },
+            &["GET h/b 0 > 200 5 complete low untrusted=pairing"],
+        )
+        .gannet("tshark looks for no answer in a stream whose beginning it has not."),
+        Case::damaged(
             "gap-in-a-head",
             &["gap-in-framing"],
             "the middle of an answer's head is missing: its status is known",

@@ -210,6 +210,9 @@ impl Flow {
         for (at, time) in [handshake.syn, handshake.syn_ack, handshake.ack].into_iter().enumerate() {
             if let Some(time) = time {
                 flow.times[at] = distance(time, opened).unwrap_or(ABSENT);
+                if let Some(stream) = flow.streams.get_mut(at) {
+                    stream.set_syn();
+                }
             }
         }
         flow
@@ -274,6 +277,12 @@ impl Flow {
     #[inline]
     pub fn is_undisturbed(&self) -> bool {
         self.beside.is_none()
+    }
+
+    /// Whether the SYN of `sender` was seen, so that its bytes are counted from their beginning.
+    #[inline]
+    pub fn begins_with_syn(&self, sender: Peer) -> bool {
+        self.streams[sender as usize].syn()
     }
 
     /// The part that the end on `side` of the key has.

@@ -207,9 +207,14 @@ impl<S: Sink> Http<S> {
     /// Takes bytes of a flow that is not known yet.
     fn decide(&mut self, stage: &mut Stage, flow: &Flow, data: &Data<'_>) {
         let Stage::Undecided { held, .. } = stage else { return };
+        let known = flow.begins_with_syn(data.from) && !flow.midstream;
         let verdict = match held {
-            None if !flow.midstream => crate::detect::classify(data.bytes, false),
-            _ => held.get_or_insert_with(|| Box::new(Held::new(flow.midstream))).classify(data),
+            None if known => crate::detect::classify(data.bytes, false),
+            _ => {
+                let held = held.get_or_insert_with(|| Box::new(Held::new(flow.midstream)));
+                held.unknown_before |= !known;
+                held.classify(data)
+            }
         };
         let is_greeted = held.as_ref().is_some_and(|held| held.greeted);
         let client = match verdict {

@@ -19,6 +19,8 @@ pub(crate) struct Held {
     pub(crate) skipped: u64,
     /// Bytes are missing from the captured part of the flow.
     pub(crate) lost: bool,
+    /// The SYN of a direction that sends was not seen: bytes may be missing before its first ones.
+    pub(crate) unknown_before: bool,
     /// Some of them were cut off by the snapshot length.
     pub(crate) cut: bool,
     /// Directions that began like nothing that is known.
@@ -64,6 +66,7 @@ impl Held {
             next: [0; 2],
             skipped: 0,
             lost: false,
+            unknown_before: false,
             cut: false,
             strange: [false; 2],
             greeted: false,
@@ -79,7 +82,7 @@ impl Held {
 
     /// Whether messages have to be looked for.
     pub(crate) fn search(&self) -> bool {
-        self.midstream || self.lost
+        self.midstream || self.lost || self.unknown_before
     }
 
     /// What `data` is, together with what is held of its direction.
