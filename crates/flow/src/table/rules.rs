@@ -256,6 +256,30 @@ fn what_comes_first_behind_a_loss_of_more_than_a_window_is_taken() {
     assert_eq!((run.table.counters().resynchronised, run.table.counters().out_of_window), (0, 0));
 }
 
+/// The same of a young flow, and of both directions more than a window: an upload that is echoed, for instance.
+#[test]
+fn what_comes_first_behind_a_loss_of_more_than_two_windows_is_taken() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("abc").at(1));
+    run.give(server(5_001).ack(1_004).data("xyz").at(2));
+    let (forth, back) = (1_004 + 200_308, 5_004 + 200_633);
+    assert_eq!(run.give(client(forth).ack(back).data("three").at(20)), Accepted);
+    assert_eq!(run.give(server(back).ack(forth + 5).data("two").at(21)), Accepted);
+    let events = run.finish();
+    assert_eq!(gaps(&events, Originator), [(3, 200_308, GapReason::NotCaptured)]);
+    assert_eq!(gaps(&events, Responder), [(3, 200_633, GapReason::NotCaptured)]);
+    let texts = [Originator, Responder].map(|peer| text(&events, peer).replace('.', ""));
+    assert_eq!(texts, ["abcthree", "xyztwo"]);
+
+    // What lies farther ahead than a flow goes on unseen is of another one.
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("abc").at(1));
+    run.give(server(5_001).ack(1_004).data("xyz").at(2));
+    let far = 1 << 25;
+    assert_eq!(run.give(client(1_004 + far).ack(5_004 + 200_000).data("no").at(20)), OutOfWindow);
+    assert_eq!(run.give(client(1_004 + 200_000).ack(5_004 + far).data("no").at(20)), OutOfWindow);
+}
+
 /// A capture of 5 GB of which only some segments were kept, two of them 1.9 GB apart.
 #[test]
 fn a_stream_of_more_than_4_gib_is_as_long_as_it_was_whatever_was_missed() {
