@@ -61,6 +61,19 @@ pub(super) fn cases() -> Vec<Case> {
             ],
         )
         .gannet("tshark takes the second request for the body of the first."),
+        Case::damaged(
+            "continue-and-no-answer",
+            &["interim", "continue", "loss-pairing"],
+            "the final answer behind a 100 is missing: the 100 is none of the next exchange's",
+            |t| {
+                t.client(EXPECT).wait_ms(5).server(CONTINUE).wait_ms(5).client("hello");
+                t.wait_ms(5).server(answer(201, "made")).wait_ms(300).get("/b").ok().close(Client);
+            },
+            |c| {
+                c.drop_packets(9..11);
+            },
+            &["PUT h/a 5 > - gap (gap) low interim=100 gap=41", "GET h/b 0 > 200 5 complete high"],
+        ),
         Case::talk(
             "continue-twice",
             &["continue"],

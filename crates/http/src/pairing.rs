@@ -32,9 +32,9 @@ use crate::keep::Budget;
 use crate::parse::Role;
 use crate::pending::Unanswered;
 use crate::tunnel::{TunnelProtocol, TunnelState};
-use crate::{Connection, Counters, Exchange, HeadExtent, HttpConfig, Interim, Reason, Sink, State};
+use crate::{Connection, Counters, Exchange, HeadExtent, HttpConfig, Reason, Sink, State};
 pub(crate) use ahead::Ahead;
-use part::{Answer, Fate, Hole, Losses, Open, Part};
+use part::{Announced, Answer, Fate, Hole, Losses, Open, Part, announced_before};
 use witness::Witness;
 
 /// What a connection works with and does not own.
@@ -120,7 +120,7 @@ pub(crate) struct Http1 {
     previous_end: Option<Timestamp>,
     losses: Losses,
     /// Interim responses since the last final one.
-    interim: Vec<Interim>,
+    interim: Vec<Announced>,
     /// The last hole of unknown content in the server's stream.
     hole: Hole,
     witness: Witness,
@@ -204,7 +204,7 @@ impl Http1 {
             + self.queued_bytes
             + self.pending.capacity() * size_of::<Part>()
             + self.waiting.capacity() * size_of::<Answer>()
-            + self.interim.capacity() * size_of::<Interim>()
+            + self.interim.capacity() * size_of::<Announced>()
             + open(&self.current)
             + open(&self.early)
             + self.ahead.as_ref().map_or(0, |ahead| ahead.memory())
@@ -482,7 +482,11 @@ impl Http1 {
                 (Fate::Cut, _) => (State::Truncated, report::cut_reason(&part, why)),
                 _ => (State::Truncated, why),
             };
-            self.emit_request(context, part, std::mem::take(&mut interim), (state, why), now);
+            let its = match self.pending.front() {
+                Some(next) => announced_before(&mut interim, next.at.start),
+                None => std::mem::take(&mut interim),
+            };
+            self.emit_request(context, part, its, (state, why), now);
         }
         // Of a message whose exchange was reported before its end.
         self.streams.iter_mut().for_each(|stream| stream.forget_kept(context.budget));
@@ -496,7 +500,7 @@ impl Http1 {
     #[cold]
     fn perhaps_refused(&mut self) {
         let Some(open) = self.early.as_ref().or(self.current.as_ref()) else { return };
-        let continued = open.answer.interim.iter().any(|interim| interim.status == 100);
+        let continued = open.answer.interim.iter().any(|one| one.interim.status == 100);
         let asks = |request: &Part| {
             let expects = request.head.field("expect").unwrap_or_default();
             expects.trim_ascii().eq_ignore_ascii_case(b"100-continue")

@@ -2,7 +2,7 @@
 
 use gannet_flow::{Moment, Peer};
 
-use super::part::{Answer, Before, Fate, Open, Opens, Part, Resolution};
+use super::part::{Announced, Answer, Before, Fate, Open, Opens, Part, Resolution};
 use super::{Context, Http1, Next, report};
 use crate::body::{self, Asked, Ending, Method};
 use crate::framing::{Half, Progress};
@@ -118,7 +118,8 @@ impl Http1 {
             context.counters.interim_responses += 1;
             context.counters.message_bytes += at.wire_bytes();
             if self.interim.len() < INTERIM_MAX {
-                self.interim.push(Interim { status, first: at.first });
+                let interim = Interim { status, first: at.first };
+                self.interim.push(Announced { interim, acknowledged: at.acknowledged });
             } else {
                 context.counters.interim_dropped += 1;
             }

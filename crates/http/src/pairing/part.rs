@@ -68,13 +68,29 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) part: Part,
-    pub(super) interim: Vec<Interim>,
+    pub(super) interim: Vec<Announced>,
     pub(super) previous_end: Option<Timestamp>,
     /// No final response came before it.
     pub(super) is_first: bool,
     pub(super) before: Before,
     /// What looking back from the end of its turn has shown.
     pub(super) decided: Option<Decision>,
+}
+
+/// An interim response that is not yet with its exchange.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announced {
+    pub(super) interim: Interim,
+    /// What its server had of the client: it is to none of the requests behind that.
+    pub(super) acknowledged: Option<u64>,
+}
+
+/// Takes from the front of `interim` those whose server had nothing yet of a request that begins at `start`: they are to
+/// one before it, whose final response is missing.
+pub(super) fn announced_before(interim: &mut Vec<Announced>, start: u64) -> Vec<Announced> {
+    let earlier = |one: &&Announced| one.acknowledged.is_some_and(|had| had <= start);
+    let count = interim.iter().take_while(earlier).count();
+    interim.drain(..count).collect()
 }
 
 /// What came in the server's stream before a final response.
@@ -160,7 +176,7 @@ impl Open {
     /// Bytes that it takes.
     pub(super) fn memory(&self) -> usize {
         let request = self.request.as_ref().map_or(0, Part::memory);
-        let interim = self.answer.interim.capacity() * size_of::<Interim>();
+        let interim = self.answer.interim.capacity() * size_of::<Announced>();
         size_of::<Self>() + request + self.answer.part.memory() + interim
     }
 

@@ -3,21 +3,21 @@
 use gannet_flow::{CloseReason, Moment};
 use gannet_packet::Timestamp;
 
-use super::part::{Answer, Fate, Open, Part};
+use super::part::{Announced, Answer, Fate, Open, Part};
 use super::{Context, Http1};
 use crate::framing::Progress;
 use crate::oddity::Oddities;
 use crate::timing::{self, Edges};
 use crate::{
-    Confidence, Connection, Exchange, Head, HeadEvent, HeadKind, Interim, Message, MessageEvent, Reason,
-    Sink, State, Untrusted,
+    Confidence, Connection, Exchange, Head, HeadEvent, HeadKind, Message, MessageEvent, Reason, Sink, State,
+    Untrusted,
 };
 
 /// All that an exchange is made of and that is not the connection's. What is kept of the messages is taken out of them.
 struct Outcome<'p> {
     request: Option<&'p mut Part>,
     response: Option<&'p mut Part>,
-    interim: Vec<Interim>,
+    interim: Vec<Announced>,
     /// The end of the response before this one.
     previous: Option<Timestamp>,
     state: State,
@@ -87,7 +87,7 @@ impl Http1 {
         };
         let confidence = open.confidence;
         let Answer { part, interim, previous_end, .. } = &mut open.answer;
-        let continues = interim.iter().filter(|interim| interim.status == 100).count();
+        let continues = interim.iter().filter(|one| one.interim.status == 100).count();
         part.oddities.add_if(continues > 1, Oddities::REPEATED_CONTINUE);
         if part.head.status() == Some(101) {
             let asked = open.request.as_ref().is_none_or(|request| request.upgrade);
@@ -110,7 +110,7 @@ impl Http1 {
         &mut self,
         context: &mut Context<'_, S>,
         mut part: Part,
-        interim: Vec<Interim>,
+        interim: Vec<Announced>,
         (state, reason): (State, Reason),
         now: Moment,
     ) {
@@ -220,7 +220,7 @@ impl Http1 {
             reason,
             confidence,
             request: request.map(Part::take_message),
-            interim,
+            interim: interim.into_iter().map(|one| one.interim).collect(),
             response: response.map(Part::take_message),
             timing,
             untrusted,

@@ -71,7 +71,9 @@ use std::ops::Range;
 
 use gannet_flow::Moment;
 
-use super::part::{Answer, Before, Decision, Fate, Hole, Losses, Open, Opens, Part, Resolution};
+use super::part::{
+    Answer, Before, Decision, Fate, Hole, Losses, Open, Opens, Part, Resolution, announced_before,
+};
 use super::unseen::Unseen;
 use super::window::Window;
 use super::{Context, Http1};
@@ -444,10 +446,16 @@ impl Http1 {
                 }
                 _ => (State::Gap, Reason::Gap),
             };
-            self.emit_request(context, part, Vec::new(), state, now);
+            let next = self.pending.front().map_or(0, |next| next.at.start);
+            let interim = announced_before(&mut answer.interim, next);
+            self.emit_request(context, part, interim, state, now);
         }
         let request = self.next_pending();
         if let Some(request) = &request {
+            if !answer.interim.is_empty() {
+                let to_others = announced_before(&mut answer.interim, request.at.start).len();
+                context.counters.interim_dropped += to_others as u64;
+            }
             self.waits_no_more(context, request, now);
             if let Some(heard) = &mut self.witness.heard {
                 heard.owes =
