@@ -162,6 +162,21 @@ pub(super) fn cases() -> Vec<Case> {
             &["- > 200 5 orphan-response (request-missing) low gap=28", "GET h/b 0 > 404 2 complete high", "GET h/c 0 > 201 4 complete high"],
         ),
         Case::damaged(
+            "request-to-a-proxy-not-captured",
+            &["loss-pairing", "orphan-answer"],
+            "the first of two requests to a proxy is missing: the second one, with a URL as well, is found",
+            |t| {
+                let get = |path| format!("GET http://h{path} HTTP/1.1\r\nHost: h\r\n\r\n");
+                t.client(get("/a")).ok().wait_ms(300).client(get("/b")).server(answer(404, "no"));
+                t.wait_ms(300).close(Client);
+            },
+            |c| {
+                c.drop_packet(3);
+            },
+            &["- > 200 5 orphan-response (request-missing) low gap=36", "GET h/b 0 > 404 2 complete low untrusted=pairing"],
+        )
+        .gannet("the same; tshark shows the URL whole."),
+        Case::damaged(
             "request-in-the-middle-not-captured",
             &["loss-pairing", "orphan-answer"],
             "the second of three requests is missing",

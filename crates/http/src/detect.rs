@@ -281,9 +281,8 @@ fn is_request(bytes: &[u8], any_method: bool) -> bool {
             is_method(method) && (any_method || COMMON.iter().any(|common| common.starts_with(method)));
         return rest.is_empty() && agrees;
     };
-    if !is_method(method)
-        || !any_method && (!is_common(method) || target.first().is_some_and(|&byte| byte != b'/'))
-    {
+    let begins = any_method || is_common(method) && begins_like_target(method, target);
+    if !begins || !is_method(method) {
         return false;
     }
     let end =
@@ -294,6 +293,16 @@ fn is_request(bytes: &[u8], any_method: bool) -> bool {
         b'\r' => matches!(byte, b'\r' | b'\n'),
         _ => byte == expected,
     })
+}
+
+/// Whether `bytes` begin like a path or, as those to a proxy do, like a URL; behind CONNECT like a host.
+fn begins_like_target(method: &[u8], bytes: &[u8]) -> bool {
+    let of_http = || bytes.iter().zip(b"http://").all(|(byte, expected)| byte == expected);
+    match bytes.first() {
+        None | Some(b'/') => true,
+        Some(byte) if method == b"CONNECT" => byte.is_ascii_alphanumeric() || *byte == b'[',
+        Some(_) => of_http(),
+    }
 }
 
 /// Whether `bytes` are `HTTP/1.x`, a blank, three digits and the end of a word, as far as they go.
@@ -456,6 +465,11 @@ mod tests {
             (&b"GET /a HTTP/1.1\r\n"[..], true, false, Some(0)),
             (b"GET /a HTTP/1.1\r\n", false, true, Some(0)),
             (b"ET /a HTTP/1.1\r\n", false, true, None),
+            (b"GET http://h/a HTTP/1.1\r\n", false, true, Some(0)),
+            (b"GET htt", false, true, Some(0)),
+            (b"GET hot HTTP/1.1\r\n", false, true, None),
+            (b"CONNECT h:443 HTTP/1.1\r\n", false, true, Some(0)),
+            (b"CONNECT the dots", false, true, None),
             (b"FROB /a HTTP/1.1\r\n", true, false, Some(0)),
             (b"FROB /a HTTP/1.1\r\n", false, true, None),
             (b"x\nFROB /a HTTP/1.1\r\n", false, false, Some(2)),
