@@ -62,6 +62,22 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .gannet("tshark takes the second request for the body of the first."),
         Case::damaged(
+            "expect-refused-behind-a-loss",
+            &["continue", "no-body", "loss-pairing"],
+            "the answer before is missing; the client closes while 417 waits for that",
+            |t| {
+                t.get("/a").ok().wait_ms(300).client(EXPECT).wait_ms(5).server(answer(417, "")).close(Client);
+            },
+            |c| {
+                c.drop_packet(5);
+            },
+            &[
+                "GET h/a 0 > - gap (gap) low gap=43",
+                "PUT h/a 0 > 417 0 complete high notes=request-body-not-sent",
+            ],
+        )
+        .gannet("to tshark a request that is not whole is none."),
+        Case::damaged(
             "continue-and-no-answer",
             &["interim", "continue", "loss-pairing"],
             "the final answer behind a 100 is missing: the 100 is none of the next exchange's",

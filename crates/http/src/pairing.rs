@@ -501,12 +501,8 @@ impl Http1 {
     fn perhaps_refused(&mut self) {
         let Some(open) = self.early.as_ref().or(self.current.as_ref()) else { return };
         let continued = open.answer.interim.iter().any(|one| one.interim.status == 100);
-        let asks = |request: &Part| {
-            let expects = request.head.field("expect").unwrap_or_default();
-            expects.trim_ascii().eq_ignore_ascii_case(b"100-continue")
-        };
         let request = open.request.as_ref().filter(|request| request.fate == Fate::UnderWay);
-        if !continued && request.is_some_and(asks) {
+        if !continued && request.is_some_and(Part::asks_to_continue) {
             self.stream(self.client).body_may_not_come();
         }
     }

@@ -146,6 +146,23 @@ pub(super) enum Resolution {
 }
 
 impl Part {
+    /// Whether its client waits for 100 before it sends the body.
+    pub(super) fn asks_to_continue(&self) -> bool {
+        let expects = self.head.field("expect").unwrap_or_default();
+        expects.trim_ascii().eq_ignore_ascii_case(b"100-continue")
+    }
+
+    /// Of a request that ended with its head, before the answer came out from behind a hole: if that was no leave to
+    /// go on, nothing is missing.
+    #[cold]
+    pub(super) fn perhaps_refused(&mut self, answer: &Answer) {
+        let continued = answer.interim.iter().any(|one| one.interim.status == 100);
+        if self.at.body_bytes == 0 && !continued && self.asks_to_continue() {
+            self.fate = Fate::Whole;
+            self.oddities.add(Oddities::BODY_NOT_SENT);
+        }
+    }
+
     /// Bytes allocated for it.
     pub(super) fn memory(&self) -> usize {
         self.head.memory() + self.kept.as_ref().map_or(0, |kept| kept.memory())

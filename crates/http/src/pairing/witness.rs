@@ -450,11 +450,14 @@ impl Http1 {
             let interim = announced_before(&mut answer.interim, next);
             self.emit_request(context, part, interim, state, now);
         }
-        let request = self.next_pending();
-        if let Some(request) = &request {
+        let mut request = self.next_pending();
+        if let Some(request) = &mut request {
             if !answer.interim.is_empty() {
                 let to_others = announced_before(&mut answer.interim, request.at.start).len();
                 context.counters.interim_dropped += to_others as u64;
+            }
+            if request.fate == Fate::Cut {
+                request.perhaps_refused(&answer);
             }
             self.waits_no_more(context, request, now);
             if let Some(heard) = &mut self.witness.heard {
