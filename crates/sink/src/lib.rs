@@ -27,6 +27,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 mod text;
+mod turn;
 mod writer;
 
 pub use batch::{Batch, Event};

@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::behind::{Behind, is_regular};
 use crate::direct::Direct;
+use crate::turn::Turns;
 use crate::{Error, Target};
 
 /// A file, pipe or terminal, and what has not been written to it yet.
@@ -21,6 +22,7 @@ pub(crate) struct Output {
     file: Arc<File>,
     behind: Behind,
     direct: Direct,
+    turns: Turns,
     /// Large pieces may go [past the page cache](Direct).
     past_cache: bool,
     /// Some filling, and what is to be written.
@@ -46,7 +48,8 @@ impl Output {
     /// so that a disk can follow.
     pub(crate) fn open(target: &Target, past_cache: bool) -> Result<Self, Error> {
         // Nobody else has a file that is opened here.
-        let past_cache = past_cache && matches!(target, Target::File(_));
+        let is_ours = matches!(target, Target::File(_));
+        let past_cache = past_cache && is_ours;
         let file = match target {
             // Not through the standard library's: it would write every line by itself.
             Target::Stdout => {
@@ -56,10 +59,11 @@ impl Output {
             Target::File(path) => append(path, OFlag::empty())?,
         };
         let (behind, direct) = (Behind::new(&file), Direct::new(&file, past_cache));
-        let full = full(&file, &direct);
+        let (turns, full) = (Turns::new(&file, is_ours), full(&file, &direct));
         let buffer = Vec::with_capacity(full + ROOM_BEYOND);
         let (file, ends, since) = (Arc::new(file), Vec::new(), Instant::now());
-        let mut output = Self { file, behind, direct, past_cache, buffer, filling: 0, full, ends, since };
+        let mut output =
+            Self { file, behind, direct, turns, past_cache, buffer, filling: 0, full, ends, since };
         output.clear();
         Ok(output)
     }
@@ -74,6 +78,7 @@ impl Output {
             self.file = Arc::new(file);
             self.behind = Behind::new(&self.file);
             self.direct = Direct::new(&self.file, self.past_cache);
+            self.turns = Turns::new(&self.file, true);
             self.full = full(&self.file, &self.direct);
             self.clear();
         }
@@ -142,6 +147,8 @@ impl Output {
 
     /// Writes the buffer. It is empty afterwards, whatever happened.
     pub(crate) fn flush(&mut self) -> Flushed {
+        let file = Arc::clone(&self.file);
+        let _turn = self.turns.wait(&file);
         let (bytes, error) = self.write_out();
         let written = self.ends.partition_point(|end| *end <= bytes);
         if error.is_some() {
