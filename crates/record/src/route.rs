@@ -223,7 +223,9 @@ fn variables<E>(path: &[u8], mut found: impl FnMut(Variable) -> Result<(), E>) -
         if at == MAX_SEGMENTS {
             return found(Variable { start, end: path.len(), name: "*" });
         }
-        if (1..=BUCKET_DIGITS).contains(&part.text.len()) && part.text.iter().all(u8::is_ascii_hexdigit) {
+        // A number of two figures is one anyway.
+        let is_short = part.text.len() <= BUCKET_DIGITS && part.figures < BUCKET_DIGITS;
+        if is_short && part.text.first().is_some_and(u8::is_ascii_hexdigit) {
             match bucket(before, path.get(start..).unwrap_or_default()) {
                 Bucket::None => {}
                 Bucket::OfHashes => {
@@ -248,7 +250,7 @@ fn variables<E>(path: &[u8], mut found: impl FnMut(Variable) -> Result<(), E>) -
     Ok(())
 }
 
-/// What a segment of one or two hexadecimal digits is.
+/// What a segment of one or two bytes is.
 enum Bucket {
     None,
     /// One of hashes.
@@ -257,7 +259,7 @@ enum Bucket {
     OfFiles,
 }
 
-/// What the segment is that `rest` begins with, of one or two hexadecimal digits, behind another one.
+/// What the segment is that `rest` begins with, of one or two bytes that are not both figures, behind another one.
 #[inline(never)]
 fn bucket(before: &[u8], rest: &[u8]) -> Bucket {
     let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
@@ -267,12 +269,12 @@ fn bucket(before: &[u8], rest: &[u8]) -> Bucket {
     let (Some(this), Some(next)) = (parts.next(), parts.next()) else { return Bucket::None };
     let behind = parts.next();
     if let (&[digit], Some(file)) = (this.text, behind) {
+        // A pair that begins with it has it as a hexadecimal digit.
         let is_within = is_pair(next.text) && next.text.first() == Some(&digit);
         let of_files = is_within && !is_number(before) && stem(file.text).is_some();
         return if of_files { Bucket::OfFiles } else { Bucket::None };
     }
-    // Figures alone are numbers anyway.
-    if !is_pair(this.text) || is_number(this.text) {
+    if !is_pair(this.text) {
         return Bucket::None;
     }
     let is_last = is_hash(next) && (has_figure(this.text) || is_pair(before) && has_figure(before));
