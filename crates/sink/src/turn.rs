@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::behind::is_regular;
 
-/// Whether turns are waited for.
+/// Whether there are turns, and how long the next is waited for.
 pub(crate) struct Turns {
     is_off: bool,
+    patience: Duration,
 }
 
 /// While it is there, nobody else writes. Dropping it gives the file back.
@@ -20,10 +21,11 @@ pub(crate) struct Turn<'a>(Option<&'a File>);
 impl Turns {
     /// For a file that has just been opened here: nobody but us has this description of it, to which locks belong.
     pub(crate) fn new(file: &File, is_wanted: bool) -> Self {
-        Self { is_off: !is_wanted || !is_regular(file) }
+        Self { is_off: !is_wanted || !is_regular(file), patience: LONGEST }
     }
 
-    /// Waits for the turn; after some time it is taken without the lock. Who holds it for so long is none of us.
+    /// Waits for the turn; after some time it is taken without the lock. Who holds it for so long is none of us, and is
+    /// not waited for again.
     pub(crate) fn wait<'a>(&mut self, file: &'a File) -> Turn<'a> {
         if self.is_off {
             return Turn(None);
@@ -31,10 +33,17 @@ impl Turns {
         let begun = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Turn(Some(file)),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < LONGEST => std::thread::sleep(STEP),
-                // Or the file system has no locks.
-                Err(_) => {
+                Ok(()) => {
+                    self.patience = LONGEST;
+                    return Turn(Some(file));
+                }
+                Err(TryLockError::WouldBlock) if begun.elapsed() < self.patience => std::thread::sleep(STEP),
+                Err(TryLockError::WouldBlock) => {
+                    self.patience = Duration::ZERO;
+                    return Turn(None);
+                }
+                // The file system has no locks.
+                Err(TryLockError::Error(_)) => {
                     self.is_off = true;
                     return Turn(None);
                 }
@@ -52,7 +61,8 @@ impl Drop for Turn<'_> {
     }
 }
 
-const LONGEST: Duration = Duration::from_millis(200);
+/// Longer than a disk takes for a piece, and less than queues hold.
+const LONGEST: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_micros(500);
 
 #[cfg(test)]
@@ -101,11 +111,10 @@ mod tests {
         let (ours, other) = (open(), open());
         let mut turns = Turns::new(&ours, true);
         drop(turns.wait(&ours));
-        assert!(other.try_lock().is_ok() && !turns.is_off, "it was given back");
-        let turn = turns.wait(&ours);
-        assert!(turn.0.is_none() && turns.is_off);
+        assert!(other.try_lock().is_ok(), "it was given back");
+        assert!(turns.wait(&ours).0.is_none() && turns.patience.is_zero());
+        assert!(turns.wait(&ours).0.is_none(), "at once");
         other.unlock().unwrap();
-        assert!(turns.wait(&ours).0.is_none());
-        assert!(Turns::new(&ours, true).wait(&ours).0.is_some());
+        assert!(turns.wait(&ours).0.is_some() && turns.patience == LONGEST);
     }
 }
