@@ -31,6 +31,16 @@ fn find(options: &[u8], wanted: u8) -> Option<&[u8]> {
     }
 }
 
+/// Whether there is a timestamps option: mostly where RFC 7323, appendix A, recommends it to be, behind two bytes that are
+/// nothing.
+#[inline]
+fn has_times(options: &[u8]) -> bool {
+    let usual = [kind::NOTHING, kind::NOTHING, kind::TIMESTAMPS, TIMESTAMPS_LEN];
+    options.len() >= 12 && options.starts_with(&usual) || find(options, kind::TIMESTAMPS).is_some()
+}
+
+const TIMESTAMPS_LEN: u8 = 10;
+
 /// Option kinds (RFC 9293, section 3.2; RFC 7323).
 mod kind {
     pub(super) const END: u8 = 0;
@@ -48,7 +58,7 @@ mod kind {
 /// follow one another by right.
 #[inline(always)]
 pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
-    if segment.ip_id == 0 && find(segment.options, kind::TIMESTAMPS).is_none() {
+    if segment.ip_id == 0 && !has_times(segment.options) {
         return momentary_mark(segment);
     }
     Some(digest(segment))
@@ -200,6 +210,23 @@ mod tests {
         for len in 0..3 {
             assert_eq!(window_scale(&[3, 3, 7][..len]), None);
         }
+    }
+
+    #[test]
+    fn times_are_found_wherever_they_are() {
+        let times = [8, 10, 1, 2, 3, 4, 5, 6, 7, 8];
+        for before in [&[][..], &[1], &[1, 1], &[2, 4, 5, 0xb4], &[1, 1, 1, 1]] {
+            let options = [before, &times, &[1, 1]].concat();
+            assert!(has_times(&options), "{before:?}");
+            let end = before.len() + times.len();
+            for len in 0..end {
+                assert!(!has_times(&options[..len]), "{len} bytes of {options:?}");
+            }
+        }
+        assert!(
+            !has_times(&[1, 1, 5, 10, 1, 2, 3, 4, 5, 6, 7, 8])
+                && !has_times(&[0, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+        );
     }
 
     #[test]
