@@ -148,7 +148,7 @@ impl FlowKey {
     ///
     /// Keys are chosen by whoever sends packets: `seed` must be random per process, else collisions can be made
     /// at will. This is not the hash that spreads flows over workers; that one is the fanout program's.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, seed: u64) -> u64 {
         let ports =
             u64::from(self.ports[0]) << 32 | u64::from(self.ports[1]) << 8 | u64::from(self.kind as u8);

@@ -34,7 +34,7 @@ pub use interface::{Interface, Resolution};
 pub use merge::Merge;
 pub use packet::{Packet, PacketSource};
 pub use slice::SliceReader;
-pub use stream::{Piece, StreamReader};
+pub use stream::{Piece, StreamReader, Take};
 pub use walk::{Walk, Walker};
 
 /// The longest captured length, in bytes, that is believed of a record. Nothing on a wire is longer (a GRO frame

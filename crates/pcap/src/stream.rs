@@ -55,6 +55,22 @@ pub struct Piece {
     pub at: u64,
 }
 
+/// Takes the packets of a run. Unlike a closure it can be inlined into the loop, so that what it counts stays in
+/// registers.
+pub trait Take<'b> {
+    /// Takes a packet whose bytes start at `place` in the buffer. False if it is refused.
+    fn take(&mut self, packet: &Packet<'b>, buffer: &'b Arc<Vec<u8>>, place: usize) -> bool;
+}
+
+struct Each<F>(F);
+
+impl<'b, F: FnMut(&Packet<'b>, &'b Arc<Vec<u8>>, usize) -> bool> Take<'b> for Each<F> {
+    #[inline(always)]
+    fn take(&mut self, packet: &Packet<'b>, buffer: &'b Arc<Vec<u8>>, place: usize) -> bool {
+        (self.0)(packet, buffer, place)
+    }
+}
+
 impl<R: Read> StreamReader<R> {
     /// Reads the first header. Blocks until enough has arrived to know the format.
     ///
@@ -124,8 +140,13 @@ impl<R: Read> StreamReader<R> {
     ///
     /// May give fewer than there are, or none: the next packet is then to be had with
     /// [`next_packet`](Self::next_packet).
+    pub fn run<'b>(&'b mut self, take: impl FnMut(&Packet<'b>, &'b Arc<Vec<u8>>, usize) -> bool) {
+        self.run_to(&mut Each(take));
+    }
+
+    /// The same for a [`Take`].
     #[inline(always)]
-    pub fn run<'b>(&'b mut self, mut take: impl FnMut(&Packet<'b>, &'b Arc<Vec<u8>>, usize) -> bool) {
+    pub fn run_to<'b>(&'b mut self, to: &mut impl Take<'b>) {
         self.current = None;
         let Self { buffer, decoder, start, offset, beyond, .. } = self;
         if self.ended || beyond.is_some() {
@@ -147,7 +168,7 @@ impl<R: Read> StreamReader<R> {
                 };
                 let (offset, data_offset) = (base + at as u64, base + place as u64);
                 let packet = Packet { frame, offset, data_offset, flags: None, dropped: None };
-                if !take(&packet, buffer, place) {
+                if !to.take(&packet, buffer, place) {
                     break;
                 }
                 at = place + record.data.len();
@@ -159,7 +180,7 @@ impl<R: Read> StreamReader<R> {
                     Step::Packet { len, packet } => {
                         let place = at + packet.data.start;
                         let packet = packet.in_window(window, base + at as u64);
-                        if !packet.is_some_and(|packet| take(&packet, buffer, place)) {
+                        if !packet.is_some_and(|packet| to.take(&packet, buffer, place)) {
                             break;
                         }
                         at += len;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gannet_flow::Moment;
 use gannet_packet::{Frame, LinkType, Timestamp};
-use gannet_pcap::{Merge, StreamReader};
+use gannet_pcap::{Merge, Packet, StreamReader, Take};
 use gannet_record::Interfaces;
 
 use crate::analysis::Run;
@@ -182,53 +182,90 @@ impl<'a> Reading<'a> {
     fn run(&mut self, to: &mut impl Taker) -> Result<(), Error> {
         let Self { selection, merge, named, clock, packets, bytes, due, .. } = self;
         let Some((reader, numbers)) = merge.only() else { return Ok(()) };
-        // The interface has been met, and has its name.
-        let known =
-            |number: Option<&Option<u32>>| number.copied().flatten().filter(|number| *number < *named);
-        let first = known(numbers.first());
-        let takes_any = selection.takes_any();
-        let mut gathered = Run::default();
-        let mut failed = Ok(());
-        reader.run(|packet, buffer, offset| {
-            let number = match packet.frame.interface {
-                0 => first,
-                interface => known(numbers.get(interface as usize)),
-            };
-            let Some(number) = number.filter(|_| !is_full(*packets, *bytes)) else { return false };
-            // Of one link type the byte order means something to filters.
-            if !takes_any && (packet.frame.link_type == LinkType::NULL || selection.is_full()) {
-                return false;
-            }
-            *packets += 1;
-            let position = selection.read;
-            let frame = if takes_any {
-                selection.take_any(packet)
-            } else {
-                match selection.take_packet(0, packet, || false) {
-                    Ok(Some(frame)) => frame,
-                    Ok(None) => return true,
-                    Err(error) => {
-                        failed = Err(error);
-                        return false;
-                    }
-                }
-            };
-            *clock = (*clock).max(frame.timestamp);
-            if *clock > *due {
-                *packets = BATCH_PACKETS;
-            }
-            *bytes += frame.data.len();
-            let frame = Frame { interface: number, ..frame };
-            to.take(&mut gathered, &frame, Place { buffer, offset }, position);
-            true
-        });
-        to.end_run(&mut gathered);
-        failed
+        let mut walk = Walk {
+            takes_any: selection.takes_any(),
+            selection,
+            to,
+            gathered: Run::default(),
+            first: known(numbers.first(), *named),
+            numbers,
+            named: *named,
+            clock: *clock,
+            packets: *packets,
+            bytes: *bytes,
+            due: *due,
+            failed: Ok(()),
+        };
+        reader.run_to(&mut walk);
+        walk.to.end_run(&mut walk.gathered);
+        (*clock, *packets, *bytes) = (walk.clock, walk.packets, walk.bytes);
+        walk.failed
     }
 
     fn is_full(&self) -> bool {
         is_full(self.packets, self.bytes)
     }
+}
+
+/// A run of the packets of one file.
+struct Walk<'w, 'a, 'b, T> {
+    selection: &'w mut Selection<'a>,
+    takes_any: bool,
+    to: &'w mut T,
+    gathered: Run<'b>,
+    /// The numbers of the file's interfaces, and the first of them, which mostly is the only one.
+    numbers: &'w [Option<u32>],
+    first: Option<u32>,
+    named: u32,
+    /// As in [`Reading`].
+    clock: Timestamp,
+    packets: usize,
+    bytes: usize,
+    due: Timestamp,
+    failed: Result<(), Error>,
+}
+
+impl<'b, T: Taker> Take<'b> for Walk<'_, '_, 'b, T> {
+    #[inline(always)]
+    fn take(&mut self, packet: &Packet<'b>, buffer: &'b Arc<Vec<u8>>, offset: usize) -> bool {
+        let number = match packet.frame.interface {
+            0 => self.first,
+            interface => known(self.numbers.get(interface as usize), self.named),
+        };
+        let Some(number) = number.filter(|_| !is_full(self.packets, self.bytes)) else { return false };
+        // Of one link type the byte order means something to filters.
+        if !self.takes_any && (packet.frame.link_type == LinkType::NULL || self.selection.is_full()) {
+            return false;
+        }
+        self.packets += 1;
+        let position = self.selection.read;
+        let frame = if self.takes_any {
+            self.selection.take_any(packet)
+        } else {
+            match self.selection.take_packet(0, packet, || false) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return true,
+                Err(error) => {
+                    self.failed = Err(error);
+                    return false;
+                }
+            }
+        };
+        self.clock = self.clock.max(frame.timestamp);
+        if self.clock > self.due {
+            self.packets = BATCH_PACKETS;
+        }
+        self.bytes += frame.data.len();
+        let frame = Frame { interface: number, ..frame };
+        self.to.take(&mut self.gathered, &frame, Place { buffer, offset }, position);
+        true
+    }
+}
+
+/// An interface's number, if it has been met and has its name.
+#[inline]
+fn known(number: Option<&Option<u32>>, named: u32) -> Option<u32> {
+    number.copied().flatten().filter(|number| *number < named)
 }
 
 /// Whether a batch of so many packets and bytes is whole.
