@@ -30,12 +30,15 @@ use crate::summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, Summ
 /// One worker's histograms: one for each method, status class, host and route. Merged at the end.
 ///
 /// The result does not depend on how exchanges are spread over workers nor on their order, as long as no worker meets
-/// more than [`MAX_KEYS`] of those: then it depends on which of them a worker met first.
+/// more than [`MAX_KEYS`] of those, nor a quarter as many that are 4xx: then it depends on which of them a worker met
+/// first.
 pub struct Latencies {
     routes: Routes,
     /// Where the cell of a [`Key`]'s text is.
     places: HashMap<Box<str>, usize, FxSeededState>,
     cells: Vec<Cell>,
+    /// How many of them were made for answers that refuse a request.
+    refused: usize,
     /// Where keys are written before they are looked up.
     key: String,
     left_out: [u64; Reason::ALL.len()],
@@ -49,6 +52,9 @@ pub struct Latencies {
 /// not hide routes.
 pub const MAX_KEYS: usize = 1_000;
 
+/// How many of those may be of answers 4xx: whoever tries paths to see what is there leaves room for those that are.
+const MAX_REFUSED_KEYS: usize = MAX_KEYS / 4;
+
 impl Latencies {
     /// Empty; `routes` says which route an exchange belongs to.
     pub fn new(routes: Routes) -> Self {
@@ -57,6 +63,7 @@ impl Latencies {
             // What a stranger's keys hash to shall be hard to guess. The bound on their number does the rest.
             places: HashMap::with_hasher(FxSeededState::with_seed(RandomState::new().hash_one(0) as usize)),
             cells: Vec::new(),
+            refused: 0,
             key: String::new(),
             left_out: Default::default(),
             span: None,
@@ -179,11 +186,16 @@ impl Latencies {
 
     /// Where the cell of `exchange` is: an index of `cells`.
     fn place_of(&mut self, exchange: &Exchange) -> usize {
+        let is_refused = is_refused(exchange);
         for (detail, bound) in [(Detail::All, MAX_KEYS), (Detail::Route, MAX_KEYS + MAX_KEYS / 2)] {
             key::write(exchange, detail, &self.routes, &mut self.key);
             match self.places.get(self.key.as_str()) {
                 Some(place) => return *place,
-                None if self.cells.len() < bound => return self.place_of_written(),
+                None if is_refused && self.refused >= MAX_REFUSED_KEYS => {}
+                None if self.cells.len() < bound => {
+                    self.refused += usize::from(is_refused);
+                    return self.place_of_written();
+                }
                 None => {}
             }
         }
@@ -227,7 +239,7 @@ impl Cell {
         let status = exchange.response.as_ref().and_then(|response| response.head.status());
         if is_error(exchange.state, status) {
             self.errors += 1;
-        } else if matches!(status, Some(400..=499)) {
+        } else if is_refused(exchange) {
             self.client_errors += 1;
         }
         if let Some(total) = total {
@@ -272,6 +284,11 @@ impl Cell {
             distribution,
         }
     }
+}
+
+/// Whether the server says that the mistake is the client's.
+fn is_refused(exchange: &Exchange) -> bool {
+    matches!(exchange.response.as_ref().and_then(|response| response.head.status()), Some(400..=499))
 }
 
 /// Whether something went wrong at the server's end: it said so, reset the connection, or ended it without an answer.
@@ -458,6 +475,35 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    /// Somebody who looks for paths that are not there does not take the places of those that are.
+    #[test]
+    fn refused_paths_leave_room() {
+        let mut latencies = Latencies::new(Routes::default());
+        for n in 0..4 * MAX_KEYS {
+            latencies.add(&timed("GET", &format!("/{}", name(n)), 404, 1_000));
+        }
+        latencies.add(&timed("GET", "/real", 200, 1_000));
+        latencies.add(&timed("GET", "/aaa", 404, 1_000));
+        let summary = latencies.summary();
+        let of =
+            |route: &str| summary.rows.iter().find(|row| row.route == route).map(|row| row.figures.count);
+        assert_eq!((of("/real"), of("/aaa")), (Some(1), Some(2)));
+        assert_eq!(of("(other)"), Some((4 * MAX_KEYS - MAX_REFUSED_KEYS) as u64));
+        assert_eq!(summary.rows.len(), MAX_REFUSED_KEYS + 2);
+    }
+
+    /// Requests of SOAP have one path for all.
+    #[test]
+    fn operations_are_routes_of_their_own() {
+        let buy = |operation| {
+            let head = request("POST /ws HTTP/1.1", &[("SOAPAction", operation)]);
+            exchange_of(Some(message(head, 0, 0, 1)), None)
+        };
+        let summary = latencies(&[buy("\"urn:Buy\""), buy("urn:Sell"), buy("urn:Sell")]).summary();
+        let rows: Vec<_> = summary.rows.iter().map(|row| (row.route.as_str(), row.figures.count)).collect();
+        assert_eq!(rows, [("/ws urn:Sell", 2), ("/ws urn:Buy", 1)]);
     }
 
     /// Somebody who makes up hosts does not make the routes go away.

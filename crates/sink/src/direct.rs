@@ -33,7 +33,8 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    /// For what `file` is, which nobody else has opened: nothing is written past the cache but to regular files.
+    /// For what `file` is, whose description nobody else has: flags are set in it. Nothing is written past the cache but
+    /// to regular files.
     pub(crate) fn new(file: &File, is_wanted: bool) -> Self {
         let is_off = !is_wanted || !is_regular(file);
         Self { is_off, since: Instant::now(), busy: Duration::ZERO, cached: 0 }
@@ -120,7 +121,7 @@ const LEAST: usize = 64 << 10;
 const WINDOW: Duration = Duration::from_millis(100);
 /// One that is busy with records for more than this part of the time has no time for peaks.
 const SHARE: u32 = 2;
-/// For so many pieces it is left to the cache then: 16 MiB.
+/// For so many pieces it is left to the cache then: 32 MiB at most.
 const CACHED: u32 = 32;
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl Output {
     /// `past_cache` says that large pieces may go [past the page cache](Direct): where records come as slowly as live,
     /// so that a disk can follow.
     pub(crate) fn open(target: &Target, past_cache: bool) -> Result<Self, Error> {
-        // Nobody else has a file that is opened here.
+        // Others may have opened the file, too; its description is nobody else's.
         let is_ours = matches!(target, Target::File(_));
         let past_cache = past_cache && is_ours;
         let file = match target {

@@ -111,8 +111,8 @@ fn notes(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report)
         ),
         (
             http.heads_cut,
-            "head was longer, or had more fields, than what is kept",
-            "heads were longer, or had more fields, than what is kept",
+            "head is not there to its end, or was longer, or had more fields, than what is kept",
+            "heads are not there to their ends, or were longer, or had more fields, than what is kept",
         ),
         (http.interim_dropped, "interim response was not kept", "interim responses were not kept"),
         (

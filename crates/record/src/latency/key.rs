@@ -5,9 +5,10 @@
 
 use std::fmt::Write;
 
-use gannet_http::Exchange;
+use gannet_http::{Exchange, Head};
 
 use crate::record::{OTHER_METHOD, known_method};
+use crate::route::write_operation;
 use crate::url::Url;
 use crate::{Routes, wire_text};
 
@@ -80,7 +81,12 @@ pub(crate) fn write(exchange: &Exchange, detail: Detail, routes: &Routes, out: &
     out.push(SEPARATOR);
     match (detail, url.map(|url| url.path)) {
         (Detail::Method, _) => out.push_str(OTHER),
-        (_, Some(Some(path))) => routes.write(&wire_text(path), out),
+        (_, Some(Some(path))) => {
+            routes.write(&wire_text(path), out);
+            if let Some(operation) = request.and_then(Head::operation) {
+                write_operation(&wire_text(operation), out);
+            }
+        }
         (_, Some(None)) => out.push_str("(authority)"),
         (_, None) => out.push_str("(no request)"),
     }
