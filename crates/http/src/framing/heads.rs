@@ -311,8 +311,8 @@ impl Stream {
         Event::Skipped(skipped as u64)
     }
 
-    /// What there is of a head that gets no further; `over` says that nothing more comes at all.
-    pub(super) fn half_head(&mut self, limits: &HttpConfig, over: bool) -> Result<Parsed, Half> {
+    /// What there is of a head that gets no further.
+    pub(super) fn half_head(&mut self, limits: &HttpConfig) -> Result<Parsed, Half> {
         self.message.arrival.extent = HeadExtent::Cut;
         let due = self.is_due();
         match std::mem::replace(&mut self.phase, Phase::Search) {
@@ -323,8 +323,7 @@ impl Stream {
                 let whole_line = memchr::memchr(b'\n', &bytes).is_some();
                 let parsed = match whole_line {
                     true => parse::partial(self.role, &bytes, limits.max_fields, due),
-                    // What is behind a hole could tell more, and does not belong to it.
-                    false if due && over => parse::half_line(self.role, &bytes, limits.max_fields),
+                    false if due => parse::half_line(self.role, &bytes, limits.max_fields),
                     false => None,
                 };
                 parsed.ok_or(Half { bytes: bytes.len() as u64, of_start_line: !whole_line && due })

@@ -90,9 +90,7 @@ impl Stream {
         match &mut self.phase {
             Phase::Idle | Phase::Decide | Phase::Search | Phase::Again => AfterGap::Unknown,
             Phase::Switched => AfterGap::Switched,
-            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => {
-                AfterGap::Head(self.half_head(limits, false))
-            }
+            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => AfterGap::Head(self.half_head(limits)),
             // Whether there is a body at all depends on a request that is not known: if there is none, what is
             // missing begins with another head, and to count on would pass over all that follow it.
             Phase::Perhaps => AfterGap::Broken,
@@ -123,9 +121,7 @@ impl Stream {
         self.decide_for_body();
         let cut = match &self.phase {
             Phase::Idle | Phase::Decide | Phase::Search | Phase::Again | Phase::Switched => Cut::Nothing,
-            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => {
-                Cut::Head(self.half_head(limits, true))
-            }
+            Phase::Reading { .. } | Phase::Beyond(_) | Phase::Begun => Cut::Head(self.half_head(limits)),
             Phase::Close => Cut::Closed,
             Phase::Perhaps if self.otherwise == Otherwise::Close => Cut::Closed,
             Phase::Perhaps | Phase::Counted { .. } | Phase::Chunked(_) => Cut::Body,
