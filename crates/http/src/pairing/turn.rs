@@ -6,6 +6,8 @@
 //!                  └ places ─┘           from the front up to the first place, from the back down to the last
 //! ```
 
+use std::ops::RangeInclusive;
+
 use super::Http1;
 use super::part::{Answer, Decision, Fate, Opens, Part};
 use super::witness::FINAL_MIN;
@@ -194,15 +196,19 @@ impl Turn {
             high = (high.0 - 1, high.1 - 1);
             decided[high.1] = Some(requests[high.0]);
         }
-        let mut holes = (low.1..=high.1).filter(|&place| places[place]);
-        let missing = (high.0 - low.0).checked_sub(high.1 - low.1);
-        let one_each = missing == Some(holes.clone().count()) && holes.all(|place| self.some_missing[place]);
-        if self.over && one_each && !hidden[low.0..=high.0].contains(&true) {
-            let mut request = low.0;
-            for answer in low.1..high.1 {
-                request += usize::from(places[answer]);
-                decided[answer] = Some(requests[request]);
-                request += 1;
+        if hidden[low.0..=high.0].contains(&true) {
+            return decided;
+        }
+        // Of those between, each comes behind all before it and those that must be in holes before, and likewise from
+        // the back. Where that leaves one request, it is the one.
+        let missing = |places: RangeInclusive<usize>| {
+            places.filter(|&place| self.places[place] && self.some_missing[place]).count()
+        };
+        for (answer, decided) in decided.iter_mut().enumerate().take(high.1).skip(low.1) {
+            let earliest = low.0 + answer - low.1 + missing(low.1..=answer);
+            let behind = high.1 - answer + missing(answer + 1..=high.1);
+            if earliest + behind == high.0 {
+                *decided = Some(requests[earliest]);
             }
         }
         decided
