@@ -14,6 +14,7 @@
 //! come waits for them.
 
 mod ahead;
+mod later;
 mod messages;
 mod part;
 mod report;
@@ -34,6 +35,7 @@ use crate::pending::Unanswered;
 use crate::tunnel::{TunnelProtocol, TunnelState};
 use crate::{Connection, Counters, Exchange, HeadExtent, HttpConfig, Reason, Sink, State};
 pub(crate) use ahead::Ahead;
+use later::{Later, Step};
 use part::{Announced, Answer, Fate, Hole, Losses, Open, Part, announced_before};
 use witness::Witness;
 
@@ -108,6 +110,8 @@ pub(crate) struct Http1 {
     early: Option<Box<Open>>,
     /// What the client has sent behind a CONNECT that is not answered.
     ahead: Option<Box<Ahead>>,
+    /// What the client has sent having had bytes of the server that are still to come.
+    later: Option<Box<Later>>,
     /// Requests without a response, in order. Only the last may be under way.
     pending: VecDeque<Part>,
     /// Bytes allocated for the messages in both queues.
@@ -162,6 +166,7 @@ impl Http1 {
             current: None,
             early: None,
             ahead: None,
+            later: None,
             no_tunnel: false,
             interim: Vec::new(),
             next_index: 0,
@@ -208,6 +213,7 @@ impl Http1 {
             + open(&self.current)
             + open(&self.early)
             + self.ahead.as_ref().map_or(0, |ahead| ahead.memory())
+            + self.later.as_ref().map_or(0, |later| later.memory())
             + self.witness.unseen.as_ref().map_or(0, |unseen| unseen.memory())
             + self.stream_memory.iter().sum::<usize>()
     }
@@ -330,7 +336,12 @@ impl Http1 {
                     context.counters.skipped_bytes += bytes;
                     if data.from == self.client {
                         self.bad_request = true;
-                        self.client_skipped();
+                        if self.later.is_some() {
+                            let start = self.requests().position.saturating_sub(bytes);
+                            self.put_by(context, Step::Skipped { start }, data.now);
+                        } else {
+                            self.client_skipped();
+                        }
                     }
                     // No message begins in them; behind a hole they are of one that begins there.
                     let position = self.responses().position;
@@ -359,6 +370,7 @@ impl Http1 {
                 break;
             }
         }
+        self.catch_up_with_server(context, data.from, data.now);
         if !self.waiting.is_empty() {
             self.settle(context, data.now, false);
         }
@@ -385,10 +397,10 @@ impl Http1 {
                 self.over(context, gap.from, Fate::Whole, gap.now);
                 let stream = self.stream(gap.from);
                 let more = stream.position.saturating_sub(stream.message.end);
-                self.lost(gap.from, more.min(gap.len));
+                self.lost(context, gap.from, more.min(gap.len), gap.now);
             }
             AfterGap::Broken => {
-                self.lost(gap.from, gap.len);
+                self.lost(context, gap.from, gap.len, gap.now);
                 self.over(context, gap.from, Fate::Broken, gap.now);
             }
             AfterGap::Head(half) => {
@@ -396,10 +408,11 @@ impl Http1 {
                     self.stream(gap.from).message.arrival.extent = HeadExtent::Snapped;
                 }
                 self.half_head(context, gap.from, half, Fate::Broken, gap.now);
-                self.lost(gap.from, gap.len);
+                self.lost(context, gap.from, gap.len, gap.now);
             }
-            AfterGap::Unknown => self.lost(gap.from, gap.len),
+            AfterGap::Unknown => self.lost(context, gap.from, gap.len, gap.now),
         }
+        self.catch_up_with_server(context, gap.from, gap.now);
         self.settle(context, gap.now, false);
         self.rest(context, gap.from);
         self.next
@@ -419,7 +432,9 @@ impl Http1 {
             let open = self.early.iter_mut().chain(&mut self.current);
             open.filter_map(|open| open.request.as_mut()).for_each(mark);
             let reached = |part: &&mut Part| part.fate == Fate::UnderWay || part.at.end > offset;
-            self.pending.iter_mut().rev().take_while(reached).for_each(mark);
+            let later = self.later.iter_mut().flat_map(|later| later.requests_mut().rev());
+            let pending = self.pending.iter_mut().rev();
+            later.chain(pending).take_while(reached).for_each(mark);
         } else {
             self.early.iter_mut().for_each(|open| mark(&mut open.answer.part));
             let reached =
@@ -435,6 +450,9 @@ impl Http1 {
         // What is kept of it is still to come.
         if end.from != self.client || self.ahead.is_none() {
             self.cut(context, end.from, true, end.now);
+        }
+        if end.from != self.client {
+            self.wait_no_longer(context, end.now);
         }
         self.settle(context, end.now, false);
         self.release_ahead(context, false);
@@ -455,6 +473,7 @@ impl Http1 {
             Next::Http1 => Reason::of_close(reason, self.client),
         };
         self.closing = Some(reason);
+        self.wait_no_longer(context, now);
         self.settle(context, now, true);
         self.release_ahead(context, true);
         let in_order = matches!(reason, CloseReason::Finished);
@@ -462,6 +481,7 @@ impl Http1 {
             self.cut(context, from, in_order, now);
         }
         // The last response may have been half a head.
+        self.wait_no_longer(context, now);
         self.settle(context, now, true);
         let mut interim = std::mem::take(&mut self.interim);
         // A server that had ended in order owed no answer to the end of the capture, and of one that the capture has no
@@ -520,10 +540,10 @@ impl Http1 {
     }
 
     /// Up to `bytes` before where a stream stands are missing, and nobody knows what messages were in them.
-    fn lost(&mut self, from: Peer, bytes: u64) {
+    fn lost<S: Sink>(&mut self, context: &mut Context<'_, S>, from: Peer, bytes: u64, now: Moment) {
         if from == self.client {
-            self.losses.client = self.losses.client.saturating_add(1);
-            self.requests_unseen(bytes);
+            let start = self.requests().position.saturating_sub(bytes);
+            self.put_by(context, Step::Lost { start, bytes }, now);
         } else {
             self.losses.server = self.losses.server.saturating_add(1);
             let end = self.responses().position;
@@ -531,6 +551,12 @@ impl Http1 {
             let start = if start <= self.hole.end { start.min(self.hole.start) } else { start };
             self.hole = Hole { start, end };
         }
+    }
+
+    /// The same of the client, once that is of interest.
+    fn client_lost(&mut self, bytes: u64) {
+        self.losses.client = self.losses.client.saturating_add(1);
+        self.requests_unseen(bytes);
     }
 
     /// A direction has ended, in order or not: what is under way gets no further.

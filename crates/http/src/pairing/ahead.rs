@@ -48,7 +48,8 @@ impl Http1 {
     #[inline]
     pub(super) fn asked_for_tunnel(&self) -> bool {
         let asked = |last: &Part| last.method == Method::Connect && last.fate == Fate::Whole;
-        self.pending.back().is_some_and(asked) && !self.no_tunnel
+        let later = self.later.as_ref().and_then(|later| later.last_request());
+        later.or(self.pending.back()).is_some_and(asked) && !self.no_tunnel
     }
 
     /// Keeps `data` of the client for later. It is in no account meanwhile.

@@ -2,6 +2,7 @@
 
 use gannet_flow::{Moment, Peer};
 
+use super::later::Step;
 use super::part::{Announced, Answer, Before, Fate, Open, Opens, Part, Resolution};
 use super::{Context, Http1, Next, report};
 use crate::body::{self, Asked, Ending, Method};
@@ -58,9 +59,27 @@ impl Http1 {
             let request = PendingRequest { connection, index, head, first: at.first, now };
             context.counters.pending_unwatched += u64::from(!unanswered.put(request));
         }
-        let (opens, hides) = self.opens_turn(&at);
-        let part = Part { index, opens, hides, ..self.part(parsed, at) };
+        let part = Part { index, ..self.part(parsed, at) };
         self.queued_bytes += part.memory();
+        let end_before = self.witness.request_end;
+        if self.is_due(&at) {
+            self.ask(context, part, end_before, now);
+        } else {
+            self.put_by(context, Step::Request { part, end_before }, now);
+        }
+    }
+
+    /// A request is the next one without an answer. The one before it ended at `end_before`, if all of that was seen.
+    #[inline]
+    pub(super) fn ask<S: Sink>(
+        &mut self,
+        context: &mut Context<'_, S>,
+        mut part: Part,
+        end_before: Option<u64>,
+        now: Moment,
+    ) {
+        (part.opens, part.hides) = self.opens_turn(&part.at, end_before);
+        (part.losses, part.previous_end) = (self.losses, self.previous_end);
         if self.pending.capacity() == 0 {
             self.pending = context.spare.take();
         }
@@ -77,7 +96,7 @@ impl Http1 {
                 break;
             };
             // The count of requests is no longer that of answers to come.
-            self.lost(self.client, 0);
+            self.client_lost(0);
             self.request_missing = true;
             self.witness.out_of_step();
             self.requests_uncounted();
@@ -163,6 +182,9 @@ impl Http1 {
             decided: None,
         };
         self.answers = self.answers.saturating_add(1);
+        if self.later.is_some() {
+            self.catch_up(context, at.start, at.acknowledged, now);
+        }
         if !self.pending.is_empty() {
             self.heed(&at, answer.before);
             self.answered_in_hole(answer.before);
@@ -246,8 +268,15 @@ impl Http1 {
             self.witness.request_end = (fate == Fate::Whole).then_some(at.end);
             let under_way = |part: &&mut Part| part.fate == Fate::UnderWay;
             let answered = self.current.as_mut().and_then(|open| open.request.as_mut());
+            let later = self.later.as_mut().and_then(|later| later.requests_mut().next_back());
             if let Some(part) = answered.filter(under_way) {
                 finish(part, Some(part.index), None, context.sink);
+            } else if let Some(part) = later {
+                if under_way(&&mut *part) {
+                    let before = part.memory();
+                    finish(part, Some(part.index), None, context.sink);
+                    self.queued_bytes = (self.queued_bytes + part.memory()).saturating_sub(before);
+                }
             } else if let Some(part) = self.pending.back_mut().filter(under_way) {
                 let before = part.memory();
                 finish(part, Some(part.index), None, context.sink);
@@ -321,7 +350,8 @@ impl Http1 {
                 context.counters.start_lines_cut += u64::from(half.of_start_line);
                 self.bad_request |= from == self.client && half.of_start_line;
                 if from == self.client {
-                    self.requests_unseen(half.bytes);
+                    let start = self.requests().position.saturating_sub(half.bytes);
+                    self.put_by(context, Step::Unread { start, bytes: half.bytes }, now);
                 }
                 return;
             }
@@ -339,7 +369,7 @@ impl Http1 {
 const INTERIM_MAX: usize = 16;
 /// Most bytes of heads that wait on one connection: some thousand usual ones. A peer that sends large heads and gets no
 /// answer cannot hold more.
-const QUEUED_MAX: usize = 1 << 20;
+pub(super) const QUEUED_MAX: usize = 1 << 20;
 /// On a connection of which only the client's side is captured, a request is reported when the next one comes after so many
 /// nanoseconds: 30 s, which is what servers and proxies take for the end of their patience.
 const ONE_SIDED_NS: u64 = 30_000_000_000;

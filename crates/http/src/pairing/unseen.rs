@@ -44,8 +44,6 @@ pub(super) struct Unseen {
     at_hole: bool,
     /// Responses since then that none of the requests pending can have.
     answered: u32,
-    /// Up to here holes in the server's stream have been looked at.
-    looked_to: u64,
     pauses: Option<Box<Pauses>>,
 }
 
@@ -56,15 +54,7 @@ impl Unseen {
     }
 
     fn none() -> Self {
-        Self {
-            most: Some(0),
-            room: 0,
-            open_ended: 0,
-            at_hole: false,
-            answered: 0,
-            looked_to: 0,
-            pauses: None,
-        }
+        Self { most: Some(0), room: 0, open_ended: 0, at_hole: false, answered: 0, pauses: None }
     }
 
     /// Bytes allocated for it.
@@ -142,9 +132,9 @@ impl Http1 {
         let Some(unseen) = &mut self.witness.unseen else { return };
         let Some(first) = self.pending.front() else { return };
         let Some(had) = first.at.acknowledged.filter(|_| before.whole) else { return };
-        let from = before.start.unwrap_or(0).max(unseen.looked_to);
-        unseen.looked_to = before.hole.end;
+        let from = before.start.unwrap_or(0).max(self.witness.counted_to);
         if before.hole.unknown_within(from..had) >= FINAL_MIN && unseen.room == 0 {
+            self.witness.counted_to = before.hole.end;
             unseen.most = unseen.most.and_then(|most| most.checked_sub(1));
             self.count_again();
         }

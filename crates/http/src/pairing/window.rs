@@ -97,7 +97,7 @@ impl Http1 {
         let end = self.pending.partition_point(|request| request.losses.client <= client);
         // Behind the last one there may be a hole that no request has come behind yet.
         let known_to = if client == self.losses.client {
-            self.requests().position
+            self.looked_at()
         } else {
             self.pending.get(end.checked_sub(1)?)?.at.end
         };

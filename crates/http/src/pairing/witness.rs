@@ -106,6 +106,8 @@ pub(super) struct Witness {
     heard: Option<Heard>,
     /// Where the last final response that is over and has its request ended.
     pub(super) answered_to: u64,
+    /// Up to here an answer in each hole of the server has been counted as one to a request that was not seen.
+    pub(super) counted_to: u64,
     /// The last final response was seen to its end.
     pub(super) answer_whole: bool,
     /// When the FIN of each direction passed.
@@ -151,6 +153,7 @@ impl Witness {
             answer_start: None,
             heard: None,
             answered_to: 0,
+            counted_to: 0,
             answer_whole: true,
             fins: [None; 2],
             unseen: (!from_start).then(|| Box::new(Unseen::any())),
@@ -235,7 +238,7 @@ impl Http1 {
 
     /// Whether the request that begins at `at` opens a turn, and whether it hides another one in a hole before it. To
     /// be asked once of each.
-    pub(super) fn opens_turn(&mut self, at: &Progress) -> (Opens, bool) {
+    pub(super) fn opens_turn(&mut self, at: &Progress, end_before: Option<u64>) -> (Opens, bool) {
         let had = at.acknowledged;
         let losses = self.losses;
         let last = self.witness.last_request.replace((had, losses.client));
@@ -280,7 +283,7 @@ impl Http1 {
         if owed {
             self.witness.turns = [0; 2];
         }
-        let hides = hole_before && self.witness.request_end.is_some_and(|end| end + REQUEST_MIN <= at.start);
+        let hides = hole_before && end_before.is_some_and(|end| end + REQUEST_MIN <= at.start);
         let opens = if !received_more {
             self.witness.pipelined = true;
             Opens::No
@@ -574,7 +577,8 @@ impl Http1 {
                 }
             }
         };
-        let shown = confidence == Confidence::Low && self.shown_by_pauses(request, answer);
+        // Between two responses with a hole between them there may have been another one.
+        let shown = confidence == Confidence::Low && counts && self.shown_by_pauses(request, answer);
         let confidence = if shown { Confidence::Medium } else { confidence };
         self.witness.step = Some(Step { client: request.losses.client, server, confidence });
         confidence
