@@ -242,7 +242,7 @@ pub(crate) fn find_start(role: Role, bytes: &[u8], of_line: bool, of_segment: bo
             whole.or_else(|| (tail(bytes)..bytes.len()).find(|&at| is_status(&bytes[at..])))
         }
         Role::Requests => {
-            if of_segment && is_request(bytes, false) {
+            if of_segment && (is_request(bytes, false) || is_strange_request(bytes)) {
                 return Some(0);
             }
             let first = of_line.then_some(0).into_iter();
@@ -268,6 +268,26 @@ pub(crate) fn find_start(role: Role, bytes: &[u8], of_line: bool, of_segment: bo
 /// Whether `bytes` are a request line of a method in common use and a path, as far as they go.
 pub(crate) fn is_common_request(bytes: &[u8]) -> bool {
     is_request(bytes, false)
+}
+
+/// Whether the first line of a segment is a whole request line of any method in capitals and of any target. A segment
+/// hardly begins with the end of a method, but what is the end of one that is known is none; and what ends in one
+/// begins with the end of a body.
+pub(crate) fn is_strange_request(segment: &[u8]) -> bool {
+    let Some(end) = memchr::memchr(b'\n', segment) else { return false };
+    let mut words = segment[..end].split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(_), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return false;
+    };
+    let mut known = COMMON.iter().chain(REGISTERED).filter(|known| **known != method);
+    let is_known = is_common(method) || REGISTERED.contains(&method);
+    method.len() >= STRANGE_MIN
+        && !method.iter().any(u8::is_ascii_lowercase)
+        && !target.is_empty()
+        && is_request(segment, true)
+        && !known.any(|known| known.ends_with(method) || !is_known && method.ends_with(known))
 }
 
 /// Whether `bytes` are a request line without any liberty, as far as they go. Unless `any_method`, only one of a method
@@ -381,6 +401,48 @@ pub(crate) const STATUS_MIN: usize = STATUS_START.len() + STATUS_REST;
 const REQUEST_REST: &[u8] = b"HTTP/1.x\r";
 const COMMON: &[&[u8]] =
     &[b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE"];
+/// The others that are registered (RFC 9110, section 18.2) or well known, and of which a part would look like one.
+const REGISTERED: &[&[u8]] = &[
+    b"ACL",
+    b"BASELINE-CONTROL",
+    b"BIND",
+    b"CHECKIN",
+    b"CHECKOUT",
+    b"COPY",
+    b"LABEL",
+    b"LINK",
+    b"LOCK",
+    b"M-SEARCH",
+    b"MERGE",
+    b"MKACTIVITY",
+    b"MKCALENDAR",
+    b"MKCOL",
+    b"MKREDIRECTREF",
+    b"MKWORKSPACE",
+    b"MOVE",
+    b"NOTIFY",
+    b"ORDERPATCH",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"PURGE",
+    b"QUERY",
+    b"REBIND",
+    b"REPORT",
+    b"RPC_IN_DATA",
+    b"RPC_OUT_DATA",
+    b"SEARCH",
+    b"SUBSCRIBE",
+    b"UNBIND",
+    b"UNCHECKOUT",
+    b"UNLINK",
+    b"UNLOCK",
+    b"UNSUBSCRIBE",
+    b"UPDATE",
+    b"UPDATEREDIRECTREF",
+    b"VERSION-CONTROL",
+];
+/// Fewer letters are taken for the end of a method.
+const STRANGE_MIN: usize = 3;
 /// The longest of them, in bytes.
 const COMMON_MAX: usize = 7;
 /// What [`request_start`] needs at most: `OPTIONS http://`.
@@ -471,7 +533,16 @@ mod tests {
             (b"CONNECT h:443 HTTP/1.1\r\n", false, true, Some(0)),
             (b"CONNECT the dots", false, true, None),
             (b"FROB /a HTTP/1.1\r\n", true, false, Some(0)),
-            (b"FROB /a HTTP/1.1\r\n", false, true, None),
+            (b"FROB /a HTTP/1.1\r\n", false, true, Some(0)),
+            (b"OPTIONS * HTTP/1.1\r\n", false, true, Some(0)),
+            (b"RPC_IN_DATA /a HTTP/1.1\r\n", false, true, Some(0)),
+            (b"frob /a HTTP/1.1\r\n", false, true, None),
+            (b"FROB /a HTTP/1.1", false, true, None),
+            (b"FROB /a b HTTP/1.1\r\n", false, true, None),
+            (b"ROPFIND /a HTTP/1.1\r\n", false, true, None),
+            (b"LOCK /a HTTP/1.1\r\n", false, true, None),
+            (b"[3]GET * HTTP/1.1\r\n", false, true, None),
+            (b"POGET * HTTP/1.1\r\n", false, true, None),
             (b"x\nFROB /a HTTP/1.1\r\n", false, false, Some(2)),
             (b"{}POST /a HTTP/1.1\r\n", false, false, Some(2)),
             (b"xPOST /a HTTP/1.1\r\n", false, false, Some(1)),

@@ -52,8 +52,8 @@ pub(crate) struct Stream {
     searched: bool,
     /// While searching: what was passed over last ends in a line feed.
     line_start: bool,
-    /// What was searched for and found is within a line: only a method in common use makes a request of it.
-    within_line: bool,
+    /// Where what was searched for and found begins.
+    found_at: Place,
     /// The length of what is under way is stated with different values.
     doubtful: bool,
     /// Offset in the stream of the next byte to come.
@@ -129,6 +129,16 @@ pub(crate) enum Event {
     Switched(u64),
 }
 
+/// Where something begins that was searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Line,
+    /// With its segment, as hardly anything does that quotes a message; but so does the last letter of a body.
+    Segment,
+    /// Within a line: only a method in common use makes a request of it.
+    Within,
+}
+
 #[derive(Debug)]
 enum Phase {
     /// Between messages.
@@ -173,7 +183,7 @@ impl Stream {
             blank: false,
             searched: false,
             line_start: false,
-            within_line: false,
+            found_at: Place::Line,
             doubtful: false,
             position: 0,
             message: Progress::default(),
@@ -364,8 +374,12 @@ impl Stream {
         if found.is_some() {
             self.phase = Phase::Idle;
             self.searched = true;
-            // At the beginning of a segment as well: that may be the last letter of a body.
-            self.within_line = if skipped.is_empty() { !self.line_start } else { !skipped.ends_with(b"\n") };
+            self.found_at = match skipped {
+                [] if self.line_start => Place::Line,
+                [] if boundary => Place::Segment,
+                [.., b'\n'] => Place::Line,
+                _ => Place::Within,
+            };
             self.line_start = false;
         } else {
             self.line_start = skipped.ends_with(b"\n");

@@ -1,7 +1,7 @@
 //! Heads that do not lie within one segment, or are not plain; and what is no head.
 
 use super::beyond::{Beyond, Newline};
-use super::{Arrival, Event, Half, KEPT_BUFFER, Phase, Progress, Stream};
+use super::{Arrival, Event, Half, KEPT_BUFFER, Phase, Place, Progress, Stream};
 use crate::body::{Chunk, Otherwise};
 use crate::detect::{self, Line};
 use crate::keep::Budget;
@@ -179,7 +179,10 @@ impl Stream {
         match self.role {
             role if self.is_due() => detect::due_line(role, &self.buffer),
             Role::Requests
-                if self.searched && self.within_line && !detect::is_common_request(&self.buffer) =>
+                if self.searched
+                    && self.found_at != Place::Line
+                    && !detect::is_common_request(&self.buffer)
+                    && !(self.found_at == Place::Segment && detect::is_strange_request(&self.buffer)) =>
             {
                 Line::No
             }
@@ -193,7 +196,11 @@ impl Stream {
         let HttpConfig { max_head_bytes, max_fields, .. } = *limits;
         let parsed = parse::whole(self.role, &self.buffer, max_head_bytes, max_fields, self.is_due());
         // What only looks like a head: text that quotes one, for instance.
-        let doubtful = Oddities::NO_COLON.and(Oddities::SPACE_BEFORE_COLON).and(Oddities::BLANKS_IN_TARGET);
+        let doubtful = Oddities::NO_COLON.and(Oddities::BLANKS_IN_TARGET);
+        let doubtful = match self.found_at {
+            Place::Segment => doubtful,
+            Place::Line | Place::Within => doubtful.and(Oddities::SPACE_BEFORE_COLON),
+        };
         let searched = self.searched;
         match parsed.filter(|parsed| !(searched && parsed.framing.oddities.has(doubtful))) {
             Some(parsed) => {
@@ -298,7 +305,7 @@ impl Stream {
                 // In which of the earlier segments is not known any more.
                 self.message.start += skipped as u64;
             }
-            self.within_line = self.buffer[skipped - 1] != b'\n';
+            self.found_at = if self.buffer[skipped - 1] == b'\n' { Place::Line } else { Place::Within };
             self.buffer.drain(..skipped);
             self.searched = true;
             self.phase = Phase::Again;
