@@ -270,7 +270,7 @@ pub(crate) fn is_common_request(bytes: &[u8]) -> bool {
     is_request(bytes, false)
 }
 
-/// Whether the first line of a segment is a whole request line of any method in capitals and of any target. A segment
+/// Whether the first line of a segment is a whole request line of any method in capitals. A segment
 /// hardly begins with the end of a method, but what is the end of one that is known is none; and what ends in one
 /// begins with the end of a body.
 pub(crate) fn is_strange_request(segment: &[u8]) -> bool {
@@ -285,7 +285,7 @@ pub(crate) fn is_strange_request(segment: &[u8]) -> bool {
     let is_known = is_common(method) || REGISTERED.contains(&method);
     method.len() >= STRANGE_MIN
         && !method.iter().any(u8::is_ascii_lowercase)
-        && !target.is_empty()
+        && (matches!(target, [b'/', ..] | b"*") || target.contains(&b':'))
         && is_request(segment, true)
         && !known.any(|known| known.ends_with(method) || !is_known && method.ends_with(known))
 }

@@ -55,6 +55,17 @@
 //! left for each request; and so it is in a turn whose responses and requests, seen and missing, are as many
 //! ([`super::turn`]).
 //!
+//! What has been seen of a client, and what becomes of a response behind a loss that the bounds leave several requests
+//! for:
+//!
+//! | `pipelined` | `strays` | `turns` of its kind | its client | the response goes to | confidence |
+//! | --- | --- | --- | --- | --- | --- |
+//! | no | no | none | was not seen to wait | the request that opens its turn | low |
+//! | no | no | one | sends one request and waits | the same | high; medium if it was joined |
+//! | yes | no | one at most | sends several, was not seen to wait | its place in the turn, once that is over and adds up | low |
+//! | yes | no | two | sends several and waits for all answers | the same | medium |
+//! | yes | yes | | goes on before it has its answers | what its window leaves, or nobody | medium |
+//!
 //! As long as no byte of the client has been missed since the last certain pair, all requests without an answer are
 //! pending, whatever is missing of the server. So a response that only one of them can have is that one's, and if
 //! there are two, and the hole before it, between messages, had a response in it, it is the second one's

@@ -273,6 +273,14 @@ fn half_start_lines() {
                 let head = &exchange.request.as_ref().unwrap().head;
                 assert_eq!((head.cut, head.version()), (true, None));
             }
+            // In front of a hole it is told as well, and what is behind belongs to another message.
+            let mut lane = Lane::new();
+            lane.client(half).gap(CLIENT, 100).client("GET /b HTTP/1.1\r\n\r\n");
+            let broken = expected.map(|_| "GET /a 0 > - gap");
+            assert_eq!(
+                lines(&lane.finish()),
+                broken.into_iter().chain(["GET /b 0 > - orphan-request"]).collect::<Vec<_>>()
+            );
         }
     }
     for (half, expected, cut) in [
