@@ -97,6 +97,22 @@ fn the_manual_page_lists_every_field() {
     for field in FIELDS {
         assert!(fields.contains(&format!(".TP\n\\fB{}\\fR (", field.name)), "{}", field.name);
     }
+    // What values mean follows, each set once, and no value but those that records can have.
+    let mut sets: Vec<Vec<_>> = Vec::new();
+    for field in FIELDS {
+        let values = field.kind.values();
+        let explained: Vec<_> = values.into_iter().filter(|value| !value.about.is_empty()).collect();
+        if explained.is_empty() || sets.contains(&explained) {
+            continue;
+        }
+        let (_, list) = fields.split_once(&format!("\n.SS Values of {}\n", field.name)).unwrap();
+        let list = list.split("\n.SS ").next().unwrap().replace("\\-", "-");
+        let names = list.lines().filter_map(|line| line.strip_prefix("\\fB")?.strip_suffix("\\fR"));
+        let names: Vec<_> = names.flat_map(|names| names.split(", ")).collect();
+        assert!(names.iter().copied().eq(explained.iter().map(|value| value.name.as_str())), "{names:?}");
+        sets.push(explained);
+    }
+    assert_eq!(sets.len(), 5, "state, reason, pair_confidence, untrusted, notes");
     for format in ["jsonl", "text", "httpry", "messages"] {
         assert!(fields.contains(&format!(".SS {format}\n")), "{format}");
     }

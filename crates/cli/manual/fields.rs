@@ -1,6 +1,6 @@
 //! The section FIELDS of the manual page of `gannet http`, in roff: of each format, what is in its lines.
 
-use gannet_record::fields::{FIELDS, Field, Kind, Lines};
+use gannet_record::fields::{FIELDS, Field, Kind, Lines, Value};
 
 /// Appends the section.
 pub(super) fn section(page: &mut Vec<u8>) {
@@ -19,6 +19,7 @@ pub(super) fn section(page: &mut Vec<u8>) {
         out.bold(field.name, &type_of(field));
         out.text(&sentence(field));
     }
+    meanings(&mut out);
     for (format, lead, rows) in [
         (
             "text",
@@ -50,6 +51,27 @@ pub(super) fn section(page: &mut Vec<u8>) {
     }
 }
 
+/// What the values of fields mean whose names do not say it: a list for each set of values.
+fn meanings(out: &mut Roff<'_>) {
+    for field in
+        FIELDS.iter().filter(|field| explained_under(field).is_some_and(|with| with.name == field.name))
+    {
+        out.request(&format!(".SS Values of {}", escaped(field.name)));
+        for (names, about) in Value::meanings(&field.kind.values()) {
+            out.request(".TP");
+            out.bold(&names, "");
+            out.text(&capitalised(about));
+        }
+    }
+}
+
+/// The first field with the same values, under which they are explained; `None` if their names say all.
+fn explained_under(field: &Field) -> Option<&'static Field> {
+    let values = field.kind.values();
+    let is_explained = !Value::meanings(&values).is_empty();
+    FIELDS.iter().find(|other| is_explained && other.kind.values() == values)
+}
+
 /// Type, unit, and whether it can be null, in parentheses.
 fn type_of(field: &Field) -> String {
     let null = if field.nullable { " or null" } else { "" };
@@ -59,16 +81,28 @@ fn type_of(field: &Field) -> String {
     }
 }
 
-fn sentence(field: &Field) -> String {
-    let mut text = field.about.to_owned();
+/// A sentence of words that begin small and end without a full stop.
+fn capitalised(about: &str) -> String {
+    let mut text = about.to_owned();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }
     text.push('.');
-    let words = field.kind.words();
-    if !words.is_empty() {
+    text
+}
+
+fn sentence(field: &Field) -> String {
+    let mut text = capitalised(field.about);
+    let values = field.kind.values();
+    if !values.is_empty() {
         let lead = if matches!(field.kind, Kind::Words(_)) { "Any of" } else { "One of" };
-        text.push_str(&format!(" {lead} {}.", words.join(", ")));
+        text.push_str(&match explained_under(field) {
+            Some(with) => format!(" {lead} those that are explained below, under Values of {}.", with.name),
+            None => {
+                let names: Vec<_> = values.iter().map(|value| value.name.as_str()).collect();
+                format!(" {lead} {}.", names.join(", "))
+            }
+        });
     }
     if field.lines != Lines::ALL {
         let lines = Lines::EACH.into_iter().filter(|(line, _)| field.lines.has(*line));

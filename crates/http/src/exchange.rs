@@ -164,6 +164,29 @@ impl State {
             Self::Midstream => "midstream",
         }
     }
+
+    /// What it means, for users.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Complete => {
+                "request and response were seen to their ends. Bytes may be missing inside a body of known length: \
+                 tcp.gap_bytes is not 0 then"
+            }
+            Self::Truncated => {
+                "the response, or the request, was cut off or had not begun: reason says by what. Sizes are of what was seen"
+            }
+            Self::Gap => {
+                "bytes of a head or of the framing were not captured. Where the report has dropped packets, a larger \
+                 --ring-size or more --workers help"
+            }
+            Self::OrphanRequest => {
+                "a request that got no answer, though nothing cut the exchange off: reason says why"
+            }
+            Self::OrphanResponse => "a response without a request: reason says why",
+            Self::Aborted => "the connection was reset before the exchange was over: reason says by whom",
+            Self::Midstream => "the request was sent before the capture began; its answer is here",
+        }
+    }
 }
 
 /// What ended an exchange; for one without a request or a response, why that is missing.
@@ -263,6 +286,46 @@ impl Reason {
         }
     }
 
+    /// What it means, for users.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Framing => "both messages ended where their lengths or chunks say: the usual end",
+            Self::Fin => {
+                "a FIN: the usual end of a response without a length; anything else was cut off or left unanswered by it"
+            }
+            Self::ClientReset => "a RST from the client, which gave up or was stopped",
+            Self::ServerReset => "a RST from the server, which refused, failed or was restarted",
+            Self::Idle => {
+                "no packet of the connection came for too long. The exchange may have gone on later"
+            }
+            Self::Evicted => {
+                "the flow table was full, and this connection made room for another. A larger --max-flows or \
+                 --flow-memory helps"
+            }
+            Self::Reused => "a new connection began with the same addresses and ports",
+            Self::EndOfInput => "the capture ended first",
+            Self::Gap => "bytes that framing needs were not captured: of a head, of a line of a chunk",
+            Self::BadFraming => "the bytes seen break the rules of HTTP. gannet.notes may say which",
+            Self::TooManyPending => "too many requests of the connection were waiting for an answer",
+            Self::Overtaken => "a later request was answered, and this one will not be",
+            Self::Switched => {
+                "the connection became a tunnel (CONNECT, Upgrade) before this request was answered"
+            }
+            Self::OneSided => {
+                "no packet of the other direction was captured. Capture where both directions pass, and with a filter \
+                 that lets both through"
+            }
+            Self::BeforeCapture => "the request was sent before the capture began",
+            Self::RequestMissing => "bytes of the client were not captured, and the request was in them",
+            Self::BadRequest => "what the client sent is no request, or no whole head of one",
+            Self::TlsRequest => "the client spoke TLS to a server that speaks plain HTTP",
+            Self::BadResponse => "what the server sent while the request had no answer is no response",
+            Self::Unsolicited => {
+                "no request was open, and all that the client sent was seen: a 408 on an idle connection, for instance"
+            }
+        }
+    }
+
     /// The end of the connection as a reason.
     pub(crate) fn of_close(reason: CloseReason, client: Peer) -> Self {
         match reason {
@@ -304,6 +367,20 @@ impl Confidence {
             Self::Low => "low",
             Self::Medium => "medium",
             Self::High => "high",
+        }
+    }
+
+    /// What it means, for users.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Low => {
+                "requests that were not seen may be under way, and the client was not seen to wait for answers: the \
+                 response may be another request's. untrusted has pairing then"
+            }
+            Self::Medium => {
+                "after a loss or a start in mid-stream, and the client was seen to wait for each answer: right but for rare cases"
+            }
+            Self::High => "by the count of messages with nothing missing, or by what both ends acknowledged",
         }
     }
 }
@@ -417,15 +494,24 @@ impl Untrusted {
 
     /// The reasons' names in records.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let reasons = [
-            (self.retransmitted, "retransmitted"),
-            (self.gap, "gap"),
-            (self.midstream, "midstream"),
-            (self.early_answer, "early-answer"),
-            (self.pairing, "pairing"),
-        ];
-        reasons.into_iter().filter(|(applies, _)| *applies).map(|(_, name)| name)
+        let applies = [self.retransmitted, self.gap, self.midstream, self.early_answer, self.pairing];
+        applies.into_iter().zip(Self::MEANINGS).filter(|(applies, _)| *applies).map(|(_, (name, _))| name)
     }
+
+    /// All names that there can be, in the order of the fields, and what they mean, for users.
+    pub const MEANINGS: [(&'static str, &'static str); 5] = [
+        (
+            "retransmitted",
+            "the first or last byte of a message was sent again or came late, so that it is not known when it passed first",
+        ),
+        ("gap", "the first or last byte of a message was not captured"),
+        (
+            "midstream",
+            "the connection is older than the capture, and which answer is whose is not settled yet",
+        ),
+        ("early-answer", "the answer began before the request had ended: timing.server_ns is null"),
+        ("pairing", "request and response may not belong together: pair_confidence is low"),
+    ];
 }
 
 /// What TCP went through, both directions together, between the exchange's beginning and its completion. On a pipelined

@@ -54,9 +54,9 @@ pub enum Kind {
     /// A string: RFC 3339, UTC, nine digits behind the full stop.
     Time,
     /// One of a few strings.
-    Word(fn() -> Vec<String>),
+    Word(fn() -> Vec<Value>),
     /// An array of such strings.
-    Words(fn() -> Vec<String>),
+    Words(fn() -> Vec<Value>),
     /// A whole number from 0 to the largest that it can be.
     Integer(u64),
     /// True or false.
@@ -77,11 +77,37 @@ impl Kind {
     }
 
     /// The strings that it can be or have in it; none if there are more than a few.
-    pub fn words(self) -> Vec<String> {
+    pub fn values(self) -> Vec<Value> {
         match self {
-            Self::Word(words) | Self::Words(words) => words(),
+            Self::Word(values) | Self::Words(values) => values(),
             _ => Vec::new(),
         }
+    }
+}
+
+/// A string that a field can be or have in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// As it is in records.
+    pub name: String,
+    /// What it means, in words; empty where the name says it.
+    pub about: &'static str,
+}
+
+impl Value {
+    /// What values mean, each with all names of that meaning, in their order; nothing of those whose names say it.
+    pub fn meanings(values: &[Self]) -> Vec<(String, &'static str)> {
+        let mut meanings: Vec<(String, &'static str)> = Vec::new();
+        for value in values.iter().filter(|value| !value.about.is_empty()) {
+            match meanings.last_mut().filter(|(_, about)| *about == value.about) {
+                Some((names, _)) => {
+                    names.push_str(", ");
+                    names.push_str(&value.name);
+                }
+                None => meanings.push((value.name.clone(), value.about)),
+            }
+        }
+        meanings
     }
 }
 

@@ -3,7 +3,7 @@
 use gannet_http::{Confidence, DecodeEnd, Reason, State, TunnelProtocol, Untrusted};
 use gannet_packet::TunnelKind;
 
-use super::{Field, Kind, Lines};
+use super::{Field, Kind, Lines, Value};
 use crate::record::{KNOWN_METHODS, OTHER_METHOD, all_notes};
 
 /// All fields, in the order of a line; an object before what is in it.
@@ -182,48 +182,52 @@ const XP: Lines = Lines::EXCHANGE.or(Lines::PENDING);
 const XQ: Lines = Lines::EXCHANGE.or(Lines::REQUEST);
 const XQA: Lines = Lines::EXCHANGE.or(Lines::REQUEST).or(Lines::RESPONSE);
 
-fn words<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Vec<String> {
-    all.iter().map(|one| name(*one).to_owned()).collect()
+fn values<T: Copy>(all: &[T], name: fn(T) -> &'static str, about: fn(T) -> &'static str) -> Vec<Value> {
+    all.iter().map(|one| Value { name: name(*one).to_owned(), about: about(*one) }).collect()
 }
 
-fn methods() -> Vec<String> {
-    KNOWN_METHODS.into_iter().chain([OTHER_METHOD]).map(str::to_owned).collect()
+/// Those whose names say what they mean.
+fn plain<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<Value> {
+    names.into_iter().map(|name| Value { name: name.to_owned(), about: "" }).collect()
 }
 
-fn events() -> Vec<String> {
-    Lines::EACH.into_iter().filter_map(|(_, event)| event).map(str::to_owned).collect()
+fn methods() -> Vec<Value> {
+    plain(KNOWN_METHODS.into_iter().chain([OTHER_METHOD]))
 }
 
-fn decodings() -> Vec<String> {
-    words(&DecodeEnd::ALL, DecodeEnd::name)
+fn events() -> Vec<Value> {
+    plain(Lines::EACH.into_iter().filter_map(|(_, event)| event))
 }
 
-fn states() -> Vec<String> {
-    words(&State::ALL, State::name)
+/// The text of their fields says what they mean.
+fn decodings() -> Vec<Value> {
+    plain(DecodeEnd::ALL.map(DecodeEnd::name))
 }
 
-fn reasons() -> Vec<String> {
-    words(&Reason::ALL, Reason::name)
+fn states() -> Vec<Value> {
+    values(&State::ALL, State::name, State::about)
 }
 
-fn confidences() -> Vec<String> {
-    words(&Confidence::ALL, Confidence::name)
+fn reasons() -> Vec<Value> {
+    values(&Reason::ALL, Reason::name, Reason::about)
 }
 
-fn distrusts() -> Vec<String> {
-    let all =
-        Untrusted { retransmitted: true, gap: true, midstream: true, early_answer: true, pairing: true };
-    all.names().map(str::to_owned).collect()
+fn confidences() -> Vec<Value> {
+    values(&Confidence::ALL, Confidence::name, Confidence::about)
 }
 
-fn tunnels() -> Vec<String> {
-    words(&TunnelKind::ALL, TunnelKind::name)
+fn distrusts() -> Vec<Value> {
+    values(&Untrusted::MEANINGS, |(name, _)| name, |(_, about)| about)
 }
 
-fn switched() -> Vec<String> {
-    words(&TunnelProtocol::ALL, TunnelProtocol::name)
+fn tunnels() -> Vec<Value> {
+    plain(TunnelKind::ALL.map(TunnelKind::name))
 }
 
-fn notes() -> Vec<String> {
-    all_notes().collect()
+fn switched() -> Vec<Value> {
+    plain(TunnelProtocol::ALL.map(TunnelProtocol::name))
+}
+
+fn notes() -> Vec<Value> {
+    all_notes().map(|(name, about)| Value { name, about }).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Choice, FIELDS, Field, Kind, Lines};
+use super::{Choice, FIELDS, Field, Kind, Lines, Value};
 
 /// The schema of a line of `jsonl`, itself a JSON text of several lines: of all lines, or of those with the fields of
 /// `choice` in them. Every whole line is of exactly one of the kinds that it lists, and no line has a key that is not
@@ -63,10 +63,16 @@ fn members(out: &mut Out, prefix: &str, line: Lines, event: Option<&str>, choice
 
 /// What says of which type a field is.
 fn value(out: &mut Out, field: &Field, line: Lines, event: Option<&str>, choice: Option<&Choice>) {
-    let about = match field.unit {
+    let mut about = match field.unit {
         "" => field.about.to_owned(),
         unit => format!("{} ({unit})", field.about),
     };
+    let values = field.kind.values();
+    for (names, meaning) in Value::meanings(&values) {
+        // Writing to a String cannot fail.
+        let _ = write!(about, "; {names}: {meaning}");
+    }
+    let names = values.iter().map(|value| value.name.as_str());
     out.pair("description", &about);
     match field.kind {
         Kind::Object => members(out, &format!("{}.", field.name), line, event, choice),
@@ -89,12 +95,12 @@ fn value(out: &mut Out, field: &Field, line: Lines, event: Option<&str>, choice:
             out.pair("format", "date-time");
         }
         Kind::Word(_) if field.name == "gannet.event" => out.pair("const", event.unwrap_or_default()),
-        Kind::Word(words) => out.strings("enum", words().iter().map(String::as_str)),
-        Kind::Words(words) => {
+        Kind::Word(_) => out.strings("enum", names),
+        Kind::Words(_) => {
             out.pair("type", "array");
             out.key("items");
             out.open('{');
-            out.strings("enum", words().iter().map(String::as_str));
+            out.strings("enum", names);
             out.close('}');
             out.key("uniqueItems");
             out.raw("true");

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use gannet_flow::{Handshake, Moment};
 use gannet_http::{
-    Exchange, Field as HeadField, Head, HeadKind, HeadReport, Interim, Message, MessageReport, Oddities,
-    PendingRequest, Reason, State, TcpFacts, Trailers, Tunnel, TunnelProtocol, Untrusted, WebSocketFrames,
+    Confidence, Exchange, Field as HeadField, Head, HeadKind, HeadReport, Interim, Message, MessageReport,
+    Oddities, PendingRequest, Reason, State, TcpFacts, Trailers, Tunnel, TunnelProtocol, Untrusted,
+    WebSocketFrames,
 };
 use gannet_packet::{Surroundings, Timestamp, TunnelKind};
 use proptest::prelude::*;
@@ -212,6 +213,35 @@ fn the_list_is_in_order() {
             field.name
         );
         assert_eq!(field.name.ends_with("_ns"), field.unit == "ns", "{}", field.name);
+    }
+}
+
+/// What records can say of themselves is explained, each value once, to the manual and the schema alike.
+#[test]
+fn values_are_explained() {
+    let schema = schema(None);
+    for (name, len) in [
+        ("gannet.state", State::ALL.len()),
+        ("gannet.reason", Reason::ALL.len()),
+        ("gannet.switched.reason", Reason::ALL.len()),
+        ("gannet.pair_confidence", Confidence::ALL.len()),
+        ("gannet.untrusted", Untrusted::MEANINGS.len()),
+        ("gannet.notes", 2 * (3 + Oddities::MEANINGS.len())),
+    ] {
+        let values = field(name).unwrap().kind.values();
+        assert_eq!(values.len(), len, "{name}");
+        let names: BTreeSet<_> = values.iter().map(|value| &value.name).collect();
+        assert_eq!(names.len(), len, "{name}: a value is twice");
+        let meanings = super::Value::meanings(&values);
+        let explained: Vec<_> = meanings.iter().flat_map(|(names, _)| names.split(", ")).collect();
+        assert!(
+            explained.iter().copied().eq(values.iter().map(|value| value.name.as_str())),
+            "{name}: {explained:?}"
+        );
+        for (names, about) in meanings {
+            assert!(about.len() > 10 && about.is_ascii() && !about.ends_with('.'), "{names}: {about}");
+            assert!(schema.contains(&format!("; {names}: {about}")), "{names}");
+        }
     }
 }
 

@@ -199,14 +199,13 @@ fn names_of(message: &Message) -> impl Iterator<Item = &'static str> {
     let cut_trailers = message.trailers.as_ref().is_some_and(|trailers| trailers.cut);
     let flags =
         [message.head.cut, cut_trailers, message.ambiguous_length].into_iter().zip(NOTES_BESIDE_ODDITIES);
-    flags.filter(|(applies, _)| *applies).map(|(_, name)| name).chain(message.oddities.names())
+    flags.filter(|(applies, _)| *applies).map(|(_, (name, _))| name).chain(message.oddities.names())
 }
 
-/// All that `notes` may have in it.
-pub(crate) fn all_notes() -> impl Iterator<Item = String> {
-    [REQUEST, RESPONSE].into_iter().flat_map(|whose| {
-        let names = NOTES_BESIDE_ODDITIES.into_iter().chain(Oddities::all_names());
-        names.map(move |name| note(whose, name).as_str().to_owned())
+/// All that `notes` may have in it, with what it means: of each kind that of a request, then that of a response.
+pub(crate) fn all_notes() -> impl Iterator<Item = (String, &'static str)> {
+    NOTES_BESIDE_ODDITIES.iter().chain(Oddities::MEANINGS).flat_map(|(name, about)| {
+        [REQUEST, RESPONSE].map(|whose| (note(whose, name).as_str().to_owned(), *about))
     })
 }
 
@@ -220,7 +219,14 @@ fn note(whose: &str, name: &str) -> Short<NOTE_BYTES_MAX> {
 const REQUEST: &str = "request-";
 const RESPONSE: &str = "response-";
 /// In the order of what they are true of in [`names_of`].
-const NOTES_BESIDE_ODDITIES: [&str; 3] = ["head-cut", "trailers-cut", "length-ambiguous"];
+const NOTES_BESIDE_ODDITIES: [(&str, &str); 3] = [
+    ("head-cut", "the head is longer than what is kept of one: fields behind that are not shown"),
+    ("trailers-cut", "the trailers are longer than what is kept of them"),
+    (
+        "length-ambiguous",
+        "where the message ends is a matter of opinion; readers may differ. Other notes say why",
+    ),
+];
 /// Names of oddities are a few words.
 const NOTE_BYTES_MAX: usize = 64;
 
@@ -231,7 +237,7 @@ mod tests {
     #[test]
     fn every_note_has_room() {
         let all: Vec<_> = all_notes().collect();
-        assert!(all.iter().all(|note| note.len() > RESPONSE.len()), "{all:?}");
-        assert_eq!(all.len(), 2 * (3 + Oddities::all_names().count()));
+        assert!(all.iter().all(|(note, _)| note.len() > RESPONSE.len()), "{all:?}");
+        assert_eq!(all.len(), 2 * (3 + Oddities::MEANINGS.len()));
     }
 }
