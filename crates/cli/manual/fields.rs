@@ -1,5 +1,6 @@
 //! The section FIELDS of the manual page of `gannet http`, in roff: of each format, what is in its lines.
 
+use gannet_record::SECRET_KEYS;
 use gannet_record::fields::{FIELDS, Field, Kind, Lines, Value};
 
 /// Appends the section.
@@ -20,6 +21,13 @@ pub(super) fn section(page: &mut Vec<u8>) {
         out.text(&sentence(field));
     }
     meanings(&mut out);
+    out.request(".SS Credentials");
+    out.text(&format!(
+        "Masked in all formats but httpry, unless --no-redact is given: the header fields authorization, \
+         proxy-authorization, cookie and set-cookie; user names and passwords in front of an @ in URLs; and in queries the \
+         values of these parameters, in any case and with or without hyphens and underscores: {}. Other parameters are shown.",
+        SECRET_KEYS.join(", ")
+    ));
     for (format, lead, rows) in [
         (
             "text",

@@ -47,6 +47,7 @@ pub use interfaces::Interfaces;
 pub use latency::{Latencies, MAX_KEYS};
 pub use locator::{Locator, NoLocator};
 pub use record::{EventRecord, HeaderSelection, Record, RecordOptions};
+pub use redact::SECRET_KEYS;
 pub use route::Routes;
 pub use selection::{Condition, Expression, ExpressionError, Glob, Selection, Selector, StatusSet};
 pub use summary::{Figures, GroupRow, LeftOut, OtherKeys, Scale, Summary, SummaryRow};
