@@ -194,6 +194,26 @@ mod tests {
         assert_eq!(conclude(&recording(true), &failed), Exit::Output);
     }
 
+    /// It was null where the report named the filter that is implied.
+    #[test]
+    fn the_filter_in_json_is_that_of_the_report() {
+        for (filter, implied, both) in [
+            (None, Some("TCP, fragments"), Some("TCP, fragments")),
+            (Some("port 80"), Some("TCP, fragments"), Some("TCP, fragments; of these port 80")),
+            (Some("port 80"), None, Some("port 80")),
+            (None, None, None),
+        ] {
+            let report = Report {
+                filter: filter.map(str::to_owned),
+                implied: implied.map(str::to_owned),
+                ..report(0)
+            };
+            assert_eq!(serde_json::to_value(&report).unwrap()["filter"].as_str(), both);
+            let line = both.map(|both| format!("\nfilter: {both}"));
+            assert!(line.is_none_or(|line| report.to_string().contains(&line)), "{report}");
+        }
+    }
+
     /// The contract of `--stats-json`, which scripts are written against.
     #[test]
     fn the_ledger_as_json() {

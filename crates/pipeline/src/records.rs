@@ -112,6 +112,7 @@ pub(crate) fn http_report(findings: &Findings, aim: Option<Aim<'_>>) -> Option<H
         summary: latencies.map(Latencies::summary),
         conditions: config.selection.conditions(),
         histogram_log,
+        unused_routes: config.routes.unused(),
         server_names: findings.server_names.clone().unwrap_or_default(),
     })
 }

@@ -46,6 +46,9 @@ pub(super) fn write(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, repor
         write!(f, "\n{beyond} {messages} in the total of the rates alone, as there were too many hosts")?;
     }
     notes(f, analysis, report)?;
+    if let Some(unused @ [_, ..]) = report.http.as_ref().map(|http| http.unused_routes.as_slice()) {
+        write!(f, "\nno path fitted --route {}", unused.join(", "))?;
+    }
     if http.exchanges == 0 { why_none(f, analysis, report) } else { Ok(()) }
 }
 

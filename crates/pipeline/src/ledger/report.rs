@@ -52,6 +52,8 @@ pub struct HttpReport {
     pub conditions: Vec<Condition>,
     /// The histograms as an HdrHistogram log, if that was asked for.
     pub histogram_log: Option<Vec<u8>>,
+    /// The patterns of `--route` that no path has fitted, if routes were looked for.
+    pub unused_routes: Vec<String>,
     /// Whom TLS connections were for.
     pub server_names: ServerNames,
 }
@@ -211,7 +213,12 @@ fn fragments(f: &mut fmt::Formatter<'_>, counters: &FragmentCounters) -> fmt::Re
         (counters.at_end, "of datagrams that were not complete at the end"),
         (counters.held, "waiting for others"),
     ];
-    write!(f, " ({} of {} datagrams put together", counters.completed, counters.datagrams_completed)?;
+    write!(
+        f,
+        " ({} put together to {}",
+        counters.completed,
+        counted(counters.datagrams_completed, "datagram")
+    )?;
     for (count, words) in ends.into_iter().filter(|(count, _)| *count != 0) {
         write!(f, ", {count} {words}")?;
     }
@@ -286,7 +293,7 @@ impl Serialize for Report {
         map.serialize_entry("interfaces", &ledger.interfaces)?;
         let workers: Vec<_> = ledger.workers.iter().map(WorkerJson).collect();
         map.serialize_entry("workers", &workers)?;
-        map.serialize_entry("filter", &self.filter)?;
+        map.serialize_entry("filter", &in_words(self.filter.as_deref(), self.implied.as_deref()))?;
         map.serialize_entry("unordered", &self.unordered)?;
         map.serialize_entry("failure", &ledger.failure)?;
         if let Some(analysis) = &ledger.total.analysis {
@@ -295,6 +302,7 @@ impl Serialize for Report {
         }
         if let Some(http) = &self.http {
             map.serialize_entry("latency", &http.summary)?;
+            map.serialize_entry("unused_routes", &http.unused_routes)?;
             map.serialize_entry("tls_server_names", &NamesJson(&http.server_names))?;
         }
         if let Some(traffic) = &self.traffic {
