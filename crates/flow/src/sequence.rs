@@ -50,7 +50,9 @@ mod kind {
 }
 
 /// What tells a packet from all others of its stream: a word, never 0, made of its header, its options and its length.
-/// The uppermost bits are what counts: 24, or 17 of marks that are good for a moment only ([`MOMENTARY`]).
+/// Of its bits the uppermost says whether it is good for a moment only ([`MOMENTARY`]), and the lowest make room for the
+/// time ([`stamped`]): 8, or 15 of a momentary one. Those between tell packets apart: 22 of a mark that lasts, of whose 23
+/// the lowest is always set, so that none is taken for an empty place, and 16 of a momentary one.
 ///
 /// It takes an identification in the IPv4 header, or a time in the options, to tell a copy from a second transmission. Where
 /// there is neither, as over IPv6 between hosts of which one does without the option (Windows), and in a SYN+ACK of Linux
@@ -120,9 +122,9 @@ const K1: u64 = 0x1319_8a2e_0370_7345;
 /// The marks of the last segments of a stream, with their times, the newest first.
 ///
 /// Four, because the copies that bridges, `any` and mirror ports make are a handful of packets apart; more would
-/// be more to keep in every idle flow. Each is 24 bits of the mark and 8 of the time: what is taken for a copy wrongly
-/// has been seen before all the same (the table asks), so that nothing is lost but a count. Momentary marks have fewer
-/// bits, and more of the time.
+/// be more to keep in every idle flow. Each is the upper bits of the mark and the time in the lower ones. What is taken for
+/// a copy wrongly, which 22 bits make rare and the 16 of momentary marks less so, has been seen before all the same (the
+/// table asks), so that nothing is lost but a count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Recent([u32; LEN]);
 

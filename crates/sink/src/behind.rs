@@ -1,5 +1,6 @@
 //! Keeps large outputs from filling the page cache: what lies a few MiB behind the end is written to the disk and
-//! dropped.
+//! dropped, every few MiB that went into the cache. What was written past it ([`direct`](crate::direct)) is not counted: where
+//! most is, the looks are that much further apart in the file.
 //!
 //! Nobody reads records again so soon that memory should hold them, and a run on a busy server must not push out what
 //! the server works with. It also pays: a page of the cache that is used again costs a fifth of a fresh one where a
@@ -19,7 +20,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 /// that. What it has not got round to stays in the cache, as it would without it.
 #[derive(Default)]
 pub(crate) struct Behind {
-    /// Bytes since the thread was last told.
+    /// Bytes that went into the page cache since the thread was last told.
     fresh: usize,
     /// `None` before the first step, and where the thread could not be started.
     ends: Option<SyncSender<i64>>,
@@ -32,7 +33,7 @@ impl Behind {
         Self { is_off: !is_regular(file), ..Self::default() }
     }
 
-    /// `bytes` more have been written to the file.
+    /// `bytes` more have been written to the file, those past the page cache left out.
     pub(crate) fn wrote(&mut self, file: &File, bytes: usize) {
         self.fresh += bytes;
         if self.fresh < STEP || self.is_off {
@@ -82,7 +83,7 @@ fn drop_behind(file: &File, ends: &Receiver<i64>) {
     }
 }
 
-/// How much is written between two looks.
+/// How many bytes go into the page cache between two looks. Beside pieces past it the file grows by more than that.
 const STEP: usize = 4 << 20;
 /// For whoever follows the file (`tail -f`).
 const KEPT: i64 = 8 << 20;
