@@ -136,10 +136,10 @@ pub(crate) struct HttpArgs {
     #[arg(long, value_name = "LIST|all", value_parser = units::headers, env = "GANNET_HEADER", help_heading = OUTPUT)]
     pub(crate) header: Vec<HeaderList>,
 
-    /// Show credentials too: authorization, cookies, passwords, tokens, keys and signatures in URLs
+    /// Show credentials too: authorization, cookies, signatures in URLs
     ///
-    /// They are masked otherwise (the manual page lists the parameters of queries that are), but for the lines of -o httpry, which are httpry's byte for byte: nothing is masked
-    /// there.
+    /// They are masked otherwise (the manual page lists the parameters of queries that are), but for the lines of -o
+    /// httpry, which are httpry's byte for byte: nothing is masked there.
     #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_NO_REDACT", help_heading = OUTPUT)]
     pub(crate) no_redact: bool,
 

@@ -25,7 +25,7 @@ pub(super) fn section(page: &mut Vec<u8>) {
     out.text(&format!(
         "Masked in all formats but httpry, unless --no-redact is given: the header fields authorization, \
          proxy-authorization, cookie and set-cookie; user names and passwords in front of an @ in URLs; and in queries the \
-         values of these parameters, in any case and with or without hyphens and underscores: {}. Other parameters are shown.",
+         values of these parameters, in any case: {}. Other parameters are the application's own and shown, whatever they are called.",
         SECRET_KEYS.join(", ")
     ));
     for (format, lead, rows) in [

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::redact::{MASKED_FIELD, is_credential_field, mask_query, mask_urls};
 use crate::{text, wire_text};
 
-/// The bytes of a head, its start line first, with credentials masked: fields that are credentials, secrets in
+/// The bytes of a head, its start line first, with credentials masked: fields that are credentials, signatures in
 /// queries, users in URLs. All other bytes are as they were sent.
 pub fn masked_head(raw: &[u8]) -> Cow<'_, [u8]> {
     masked(raw, true)

@@ -42,7 +42,7 @@ pub const FIELDS: &[Field] = &[
     field("http.route", Kind::Text, ALL, NONE, "the template of the path, as in /users/{id}, with the operation of a SOAP request behind a blank"),
     field("url", Kind::Object, ALL, NONE, "what was asked for; absent without a request"),
     field("url.path", Kind::Text, ALL, NONE, "the path, credentials masked; absent for CONNECT"),
-    field("url.query", Kind::Text, ALL, NONE, "what is behind the question mark, credentials masked"),
+    field("url.query", Kind::Text, ALL, NONE, "what is behind the question mark, signatures masked"),
     field("url.scheme", Kind::Text, ALL, NONE, "of the target if it has one, else http; absent for CONNECT"),
     field("url.original", Kind::Text, ALL, NONE, "the target as sent, credentials masked, if it does not begin with a slash: host and port of CONNECT, a whole URL, *"),
     field("client", Kind::Object, ALL, ALL, "who sent the request"),
