@@ -222,6 +222,79 @@ fn bytes_stay_bytes() {
     assert!(behind[body_at + count..].starts_with(b"\n\n--- 2026-"));
 }
 
+/// Whole messages of what failed or was slow: with their exchange, when it is over, whichever way that is asked for.
+#[test]
+fn messages_of_chosen_exchanges() {
+    let mut builder = connection();
+    builder.request(&Request::new("GET", "/good", "h"));
+    builder.response(&Response::new(200, Body::length(&b"fine"[..])));
+    builder.request(&Request::new("POST", "/bad", "h").body(Body::length(&b"what=this"[..])));
+    builder.response(&Response::new(103, Body::None).header("Link", "</a.css>"));
+    let trailers = [("Checksum", "91")];
+    let body = chunked(&gzip(b"no stock\n"), 7, &trailers);
+    builder.response(&Response::new(503, body).header("Content-Encoding", "gzip"));
+    builder.request(&Request::new("GET", "/silent", "h"));
+    builder.fin(Peer::Server);
+    builder.fin(Peer::Client);
+
+    let everything = messages(&builder, "");
+    let of_exchanges = messages(&builder, "--events exchange");
+    // The messages are the same, but for the head of the interim response.
+    let shown = |text: &str, what: &str| -> Vec<String> {
+        text.split("--- TIME ").filter(|part| part.contains(what)).map(str::to_owned).collect()
+    };
+    for what in [" request ID-", " response ID-"] {
+        assert!(!shown(&everything, what).is_empty());
+        assert_eq!(shown(&everything, what), shown(&of_exchanges, what));
+    }
+    let order: Vec<_> = of_exchanges
+        .lines()
+        .filter(|line| line.starts_with("--- TIME"))
+        .map(|line| line.to_owned())
+        .collect();
+    let kinds: Vec<_> =
+        order.iter().map(|line| line.split(' ').skip(5).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        kinds,
+        [
+            "request ID-0",
+            "response ID-0 body 4",
+            "request ID-1 body 9",
+            "interim ID-1 (status 103, head not kept)",
+            "response ID-1 body 9 (gzip, 29 bytes on the wire)",
+            "request ID-2",
+            "exchange ID-2 (orphan-request: fin)",
+        ]
+    );
+    let bad = &of_exchanges
+        [of_exchanges.find("--- TIME 198.18.0.7:40007 > 198.51.100.10:80 request ID-1").unwrap()..];
+    let (bad, silent) = bad.split_at(bad.find(" request ID-2").unwrap());
+    let bad = &bad[..bad.rfind("--- TIME").unwrap()];
+    assert!(bad.contains("\r\n\r\nno stock\n\n\n--- trailers\nChecksum: 91\r\n"), "{bad}");
+    for words in [
+        "--status 5xx",
+        "--events exchange --status 503",
+        "--where http.response.status_code>=500",
+        "--status 5xx --workers 2",
+    ] {
+        assert_eq!(messages(&builder, words), bad, "{words}");
+    }
+    let silent = format!("--- TIME {CLIENT}{silent}");
+    assert_eq!(messages(&builder, "--status none"), silent);
+    assert_eq!(messages(&builder, "--where http.response.status_code==null --body 1k"), silent);
+    assert_eq!(messages(&builder, "--slower 1h"), "");
+    assert!(
+        messages(&builder, "--status 503 --body 2")
+            .contains(" request ID-1 body 2 (from the first 2 of 9)\n")
+    );
+    // Beside records of the same exchanges.
+    let dir = Dir::new();
+    dir.write("a.pcap", &builder.finish().pcap());
+    dir.gannet("http -o messages:m -o jsonl:j -r a.pcap --status 5xx").run().exits(0);
+    assert_eq!(dir.read("j").split_inclusive(|byte| *byte == b'\n').count(), 1);
+    assert_eq!(String::from_utf8_lossy(&dir.read("m")).matches(" response ").count(), 1);
+}
+
 /// Only requests, for whom answers are too much; and a mistake is named.
 #[test]
 fn a_choice_of_messages() {
@@ -232,7 +305,11 @@ fn a_choice_of_messages() {
     assert!(text.contains(" request ID-0\n") && !text.contains("response"), "{text}");
     let dir = Dir::new();
     for (words, said) in [
-        ("-o messages --events exchange", "--events asks for exchanges only"),
+        (
+            "-o messages --status 5xx --events request",
+            "--status is about whole exchanges, and an output wants requests or responses before they are: --events \
+             exchange reports them when they are over",
+        ),
         ("--events answers", "'answers' is no event; there are exchange, request, response and interim"),
         ("--pending 5", "a time has a unit, as in 5s: ms, s, m, h or d"),
         ("--body much", "a size is a number with"),

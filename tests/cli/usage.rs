@@ -235,7 +235,7 @@ fn variables_that_do_not_fit_are_for_other_runs() {
                 ("GANNET_ROTATE", "1h"),
             ],
         ),
-        ("http -o messages -r a.pcap", &[("GANNET_EVENTS", "exchange")]),
+        ("http -o messages -r a.pcap --status 2xx", &[("GANNET_EVENTS", "request")]),
         (
             "http -o jsonl -r a.pcap",
             &[("GANNET_FIELDS", "source-ip,host"), ("GANNET_OUTPUT", "zeek:conn.log")],
@@ -258,6 +258,11 @@ fn variables_that_do_not_fit_are_for_other_runs() {
     assert!(
         lines.lines().count() > 20 && lines.lines().all(|line| line.matches('\t').count() == 1),
         "{lines}"
+    );
+    let whole = "http -o messages -r a.pcap";
+    assert_eq!(
+        dir.gannet(whole).env("GANNET_EVENTS", "exchange").run().exits(0).text(),
+        dir.gannet(&format!("{whole} --events exchange")).run().exits(0).text()
     );
     dir.gannet("http -r a.pcap").env("GANNET_OUTPUT", "poem").run().exits(2).says("the formats are");
     dir.gannet("stats -r a.pcap").env("GANNET_OUTPUT", "poem").run().exits(2).says("the formats are");

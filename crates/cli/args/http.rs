@@ -26,8 +26,8 @@ pub(crate) struct HttpArgs {
     /// messages, `httpry` what httpry 0.1.8 prints, a line for each request and each response, `none` nothing (for
     /// the summary alone). Without FILE, standard output. A FILE is appended to and created with mode 0600.
     ///
-    /// `messages` shows each request and each response as soon as it is over, under a line with time, addresses and the
-    /// exchange's id: the head as it was on the wire, the body (up to --body, else 1 MiB) without chunks and
+    /// `messages` shows each request and each response as soon as it is over (with --events exchange, --status, --slower
+    /// or --where: all of an exchange when that is over), under a line with time, addresses and the exchange's id: the head as it was on the wire, the body (up to --body, else 1 MiB) without chunks and
     /// compression, trailers. In a file or pipe bytes are as they were, and `body N` in the line says how many of
     /// them are the body. On a terminal control characters are shown as \x1b, and bodies that are no text are
     /// described. Credentials in heads are masked, unless --no-redact is given.
@@ -79,8 +79,12 @@ pub(crate) struct HttpArgs {
     /// Each is written as soon as it is complete: a request that hangs is there before its answer. Of a response the
     /// record has the head of its request as well, if that is known; `interim` are responses like 100 and 103. In
     /// JSON `gannet.event` says what a record is (exchanges lack it), and `gannet.id` is the same for all that
-    /// belongs to one exchange. For `messages`, which has all but exchanges otherwise, it says which of them are
-    /// shown.
+    /// belongs to one exchange.
+    ///
+    /// For `messages`, which has all but exchanges otherwise, it says which of them are shown; `exchange` alone: request
+    /// and response one behind the other when both are over, and how the exchange ended if it is not complete. Of its
+    /// interim responses there are the status and the time only. That is the default if --status, --slower or --where
+    /// is given, because a request does not tell whether they hold: nothing is seen of one that still waits.
     #[arg(long, value_name = "LIST", value_parser = units::events, env = "GANNET_EVENTS", help_heading = OUTPUT)]
     pub(crate) events: Option<EventKinds>,
 
@@ -195,6 +199,8 @@ Examples:
       gannet http -r capture.pcap -o httpry -f timestamp,source-ip,direction,method,host,request-uri,user-agent
   Whole messages, decompressed, as they pass:
       gannet http -i lo -o messages port 8080
+  Whole messages of what failed, when it is over:
+      gannet http -i eth0 -o messages --status 5xx --body 64K
   Each request at once, its exchange when it is over, and what has waited for 2 seconds:
       gannet http -i eth0 -o jsonl --events request,exchange --pending 2s
   Bodies of up to 64 KiB in the records:

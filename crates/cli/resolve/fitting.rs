@@ -9,7 +9,7 @@ use gannet_record::Fields;
 use gannet_record::fields::Choice;
 use gannet_sink::EventKinds;
 
-use super::names_a_directory;
+use super::{names_a_directory, selection};
 use crate::args::HttpArgs;
 use crate::units::FormatName;
 
@@ -20,11 +20,14 @@ pub(super) fn fitting(args: &HttpArgs, matches: &ArgMatches, formats: &[FormatNa
     let has = |format| formats.contains(&format);
     let (messages, jsonl, httpry) =
         (has(FormatName::Messages), has(FormatName::Jsonl), has(FormatName::Httpry));
+    if httpry {
+        forget_conditions(&mut args, inherited);
+    }
     if inherited("events") {
         let shown = messages || jsonl || has(FormatName::Text);
-        args.events = args
-            .events
-            .filter(|events| shown && !(messages && events.intersection(EventKinds::MESSAGES).is_empty()));
+        // Conditions on whole exchanges hold for no message before its exchange is over.
+        let late = selection::needs_exchanges(&args.selection);
+        args.events = args.events.filter(|events| shown && (!late || *events == EventKinds::EXCHANGES));
     }
     if inherited("body") && !messages && !jsonl {
         args.body = None;
@@ -48,9 +51,6 @@ pub(super) fn fitting(args: &HttpArgs, matches: &ArgMatches, formats: &[FormatNa
         if !fit {
             args.fields.clear();
         }
-    }
-    if httpry {
-        forget_conditions(&mut args, inherited);
     }
     let is_live = args.capture.read.is_empty();
     if inherited("record") && !is_live {

@@ -178,7 +178,7 @@ fn sinks(args: &HttpArgs, outputs: &[OutputSpec], colour: bool) -> Result<Vec<Si
             FormatName::Messages => Format::Messages { colour },
             FormatName::None => continue,
         };
-        add_sink(&mut sinks, SinkSpec { format, target, events: events(format, args)? })?;
+        add_sink(&mut sinks, SinkSpec { format, target, events: events(format, args) })?;
     }
     refuse_what_no_output_shows(args, &sinks)?;
     Ok(sinks)
@@ -202,23 +202,23 @@ fn refuse_what_no_output_shows(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<()
 }
 
 /// What becomes a record of this format.
-fn events(format: Format, args: &HttpArgs) -> Result<EventKinds, Error> {
+fn events(format: Format, args: &HttpArgs) -> EventKinds {
     let pending = args.pending.map(|_| EventKind::Pending);
     let events = match format {
         Format::Messages { .. } => {
-            let asked = args.events.unwrap_or(EventKinds::MESSAGES);
-            let shown = asked.intersection(EventKinds::MESSAGES);
-            if shown.is_empty() {
-                let text = "-o messages shows requests and responses, and --events asks for exchanges only";
-                return Err(Error::usage(text));
-            }
-            shown
+            // Whether a message is selected is then known with its exchange only.
+            let late = selection::needs_exchanges(&args.selection);
+            let unasked = if late { EventKinds::EXCHANGES } else { EventKinds::MESSAGES };
+            let asked = args.events.unwrap_or(unasked);
+            // Those of an exchange are not shown twice.
+            let early = asked.intersection(EventKinds::MESSAGES);
+            if early.is_empty() { asked } else { early }
         }
         // Which lines there are is httpry's business.
-        Format::Httpry => return Ok(EventKinds::RAW_HEADS),
+        Format::Httpry => return EventKinds::RAW_HEADS,
         _ => args.events.unwrap_or(EventKinds::EXCHANGES),
     };
-    Ok(events.union(pending.into_iter().collect()))
+    events.union(pending.into_iter().collect())
 }
 
 /// How much of each body `-o messages` keeps if nobody says: pages, scripts and most of what interfaces answer, so
@@ -335,7 +335,19 @@ mod tests {
         assert_eq!((http.analysis.body, http.bodies), (0, false));
         let http = config("-o text --body 0");
         assert_eq!((http.analysis.body, http.bodies, http.analysis.pending_after_ns), (0, false, None));
-        assert!(refusal("-o messages --events exchange").contains("--events asks for exchanges only"));
+        // What only a whole exchange tells makes messages wait for theirs.
+        for words in
+            ["--events exchange", "--status 5xx", "--slower 1s", "--where http.response.status_code>=500"]
+        {
+            let http = config(&format!("-o messages {words} -o text:a"));
+            assert!(http.sinks.iter().all(|sink| sink.events == EventKinds::EXCHANGES), "{words}");
+            assert_eq!((http.analysis.body, http.bodies), (1 << 20, false));
+        }
+        assert_eq!(config("-o messages --host h").sinks[0].events, EventKinds::MESSAGES);
+        assert!(
+            refusal("-o messages --status 5xx --events request,response")
+                .contains("--status is about whole exchanges, and an output wants requests or responses")
+        );
         assert!(
             refusal("-o httpry --events request").contains("--events is for -o jsonl, text and messages")
         );

@@ -23,6 +23,11 @@ pub(super) fn selection(args: &SelectionArgs) -> Result<Selection, Error> {
     })
 }
 
+/// Whether some of the conditions are about whole exchanges: a request or a response does not tell yet if they hold.
+pub(super) fn needs_exchanges(args: &SelectionArgs) -> bool {
+    args.status.is_some() || args.slower.is_some() || args.r#where.is_some()
+}
+
 /// Refuses conditions that only an exchange can meet where an output is told of requests and responses before that.
 pub(super) fn refuse_early_events(selection: &Selection, sinks: &[SinkSpec]) -> Result<(), Error> {
     let early =

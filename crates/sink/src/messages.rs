@@ -18,6 +18,15 @@
 //! empty line, and, if there is one, the body with an empty line behind it. Trailers follow under a line of their
 //! own.
 //!
+//! Exchanges instead of messages are shown when they are over: their messages one behind the other, in the same form.
+//! Of an interim response an exchange has the status and the time alone, and its line says that. Behind an exchange
+//! that is not complete comes a line that says how it ended, in the place of what is missing.
+//!
+//! ```text
+//! --- 10:11:42.130000 10.0.0.1:51234 > 10.0.0.2:80 exchange CCQBX...-1 (orphan-request: fin)
+//!
+//! ```
+//!
 //! In a file or pipe bytes are as they were, so that the number in the line says where a body ends whatever is in it,
 //! and the line's time is RFC 3339's. On a terminal the time is that of the day, control characters are shown as
 //! `\x1b`, and a body that is no text is described. Credentials in heads are masked unless records show them, too.
@@ -29,7 +38,8 @@ use std::net::SocketAddr;
 
 use anstyle::{AnsiColor, Style};
 use gannet_http::{
-    Connection, DecodeEnd, Decoded, Head, HeadKind, HeadReport, Message, MessageReport, PendingRequest,
+    Connection, DecodeEnd, Decoded, Exchange, Head, HeadKind, HeadReport, Interim, Message, MessageReport,
+    PendingRequest, State,
 };
 use gannet_packet::{Endpoint, Timestamp};
 use gannet_record::{RecordOptions, ShortDuration, masked_head, masked_trailers, printable, wire_text};
@@ -57,10 +67,39 @@ impl Messages {
 
     /// Appends a message that is over.
     pub(crate) fn message(&mut self, report: &MessageReport, options: &RecordOptions, out: &mut Vec<u8>) {
-        let message = &report.message;
+        self.begin(report.message.first, &report.connection, report.kind, report.index);
+        self.whole(&report.message, options, out);
+    }
+
+    /// Appends what there is of an exchange that is over.
+    pub(crate) fn exchange(&mut self, exchange: &Exchange, options: &RecordOptions, out: &mut Vec<u8>) {
+        let Exchange { connection, index, request, interim, response, state, reason, .. } = exchange;
+        let index = Some(*index);
+        if let Some(request) = request {
+            self.begin(request.first, connection, HeadKind::Request, index);
+            self.whole(request, options, out);
+        }
+        for Interim { status, first } in interim {
+            self.begin(*first, connection, HeadKind::Interim, index);
+            let _ = write!(self.line, " (status {status}, head not kept)");
+            self.end_line(out);
+            out.push(b'\n');
+        }
+        if let Some(response) = response {
+            self.begin(response.first, connection, HeadKind::Response, index);
+            self.whole(response, options, out);
+        }
+        if *state != State::Complete {
+            self.begin_line(exchange.completed.time, connection, "exchange", true, index);
+            let _ = write!(self.line, " ({}: {})", state.name(), reason.name());
+            self.end_line(out);
+            out.push(b'\n');
+        }
+    }
+
+    /// Appends a message whose line has begun.
+    fn whole(&mut self, message: &Message, options: &RecordOptions, out: &mut Vec<u8>) {
         let decoded = options.decoded(message);
-        self.begin(message.first, &report.connection, name(report.kind), report.kind == HeadKind::Request);
-        self.id(&report.connection, report.index);
         let has_body = message.body_bytes > 0;
         if has_body {
             // Writing to a String cannot fail.
@@ -83,23 +122,35 @@ impl Messages {
 
     /// Appends an interim response.
     pub(crate) fn interim(&mut self, report: &HeadReport, options: &RecordOptions, out: &mut Vec<u8>) {
-        self.begin(report.first, &report.connection, name(report.kind), report.kind == HeadKind::Request);
-        self.id(&report.connection, report.index);
+        self.begin(report.first, &report.connection, report.kind, report.index);
         self.end_line(out);
         self.head(&report.head, options, out);
     }
 
-    /// Appends a line about a request that waits for its answer; the request has been shown before, if it is over.
+    /// Appends a line about a request that waits for its answer. The request has been shown before, if it is over
+    /// and requests are shown.
     pub(crate) fn pending(&mut self, request: &PendingRequest, out: &mut Vec<u8>) {
-        self.begin(request.now.time, &request.connection, "pending", true);
-        self.id(&request.connection, Some(request.index));
+        self.begin_line(request.now.time, &request.connection, "pending", true, Some(request.index));
         let nanos = request.now.time.0.saturating_sub(request.first.0);
         let _ = write!(self.line, " (no answer for {})", ShortDuration { nanos });
         self.end_line(out);
         out.push(b'\n');
     }
 
-    fn begin(&mut self, time: Timestamp, connection: &Connection, what: &str, of_client: bool) {
+    /// The line of a message.
+    fn begin(&mut self, time: Timestamp, connection: &Connection, kind: HeadKind, index: Option<u32>) {
+        self.begin_line(time, connection, name(kind), kind == HeadKind::Request, index);
+    }
+
+    /// `index` is that of the exchange, where it is known yet which one it is.
+    fn begin_line(
+        &mut self,
+        time: Timestamp,
+        connection: &Connection,
+        what: &str,
+        of_client: bool,
+        index: Option<u32>,
+    ) {
         let end = |end: Endpoint| SocketAddr::new(end.address, end.port);
         let (client, server) = (end(connection.client), end(connection.server));
         let (from, to) = if of_client { (client, server) } else { (server, client) };
@@ -107,6 +158,10 @@ impl Messages {
         self.line.push_str("--- ");
         self.time(time);
         let _ = write!(self.line, " {from} > {to} {what} ");
+        let _ = match index {
+            Some(index) => write!(self.line, "{}-{index}", connection.id),
+            None => write!(self.line, "{}-?", connection.id),
+        };
     }
 
     fn time(&mut self, time: Timestamp) {
@@ -116,14 +171,6 @@ impl Messages {
             write!(self.line, "{:.6}", self.zone.to_datetime(time).time())
         } else {
             write!(self.line, "{time:.6}")
-        };
-    }
-
-    fn id(&mut self, connection: &Connection, index: Option<u32>) {
-        let _ = match index {
-            Some(index) => write!(self.line, "{}-{index}", connection.id),
-            // Which request it answers is not known yet.
-            None => write!(self.line, "{}-?", connection.id),
         };
     }
 
@@ -287,7 +334,7 @@ fn end_with_newline(out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use gannet_flow::Moment;
-    use gannet_http::{Exchange, ExchangeId};
+    use gannet_http::{ExchangeId, Reason};
     use gannet_packet::Surroundings;
     use proptest::prelude::*;
 
@@ -349,6 +396,46 @@ mod tests {
         let text = written(&report, false);
         assert!(text.ends_with(" (head cut, cut off)\nHTTP/1.1 200 OK\r\nSer\n\n"), "{text:?}");
         assert_eq!(report.connection.around, Surroundings::NONE);
+    }
+
+    /// The messages of an exchange are those that are shown as they come, and what is missing is said.
+    #[test]
+    fn an_exchange_is_its_messages() {
+        let written = |exchange: &Exchange| {
+            let mut out = Vec::new();
+            Messages::new(false, TimeZone::UTC).exchange(exchange, &options(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let mut whole = exchange(b"h", b"/", 503);
+        let alone = |kind, message: &Option<Message>| {
+            let (message, index) = (message.clone().unwrap(), Some(whole.index));
+            let (connection, now) = (whole.connection, Moment::default());
+            let report = MessageReport { connection, kind, index, request: None, message, now };
+            let mut out = Vec::new();
+            Messages::new(false, TimeZone::UTC).message(&report, &options(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let request = alone(HeadKind::Request, &whole.request);
+        let response = alone(HeadKind::Response, &whole.response);
+        assert_eq!(written(&whole), format!("{request}{response}"));
+        whole.interim = vec![Interim { status: 103, first: whole.response.as_ref().unwrap().first }];
+        let interim = "--- 2026-11-21T10:11:12.124456Z 10.0.0.2:8080 > 10.0.0.1:51234 interim \
+                       AAAAAAAAAAAAAAAAAAAAAAAAAA-0 (status 103, head not kept)\n\n";
+        assert_eq!(written(&whole), format!("{request}{interim}{response}"));
+
+        let end = |how: &str| {
+            let id = whole.id();
+            format!(
+                "--- 1970-01-01T00:00:01.000000Z 10.0.0.1:51234 > 10.0.0.2:8080 exchange {id} ({how})\n\n"
+            )
+        };
+        let mut part = Exchange { response: None, interim: Vec::new(), ..whole.clone() };
+        (part.state, part.reason) = (State::OrphanRequest, Reason::Fin);
+        part.completed.time = Timestamp(1_000_000_000);
+        assert_eq!(written(&part), format!("{request}{}", end("orphan-request: fin")));
+        (part.request, part.response) = (None, whole.response.clone());
+        (part.state, part.reason) = (State::OrphanResponse, Reason::BeforeCapture);
+        assert_eq!(written(&part), format!("{response}{}", end("orphan-response: before-capture")));
     }
 
     #[test]

@@ -436,9 +436,8 @@ impl Lines {
                 Event::Message(message) => messages.message(message, options, out),
                 Event::Head(head) => messages.interim(head, options, out),
                 Event::Pending(request) => messages.pending(request, out),
-                Event::Exchange(_) | Event::Flow(_) | Event::RawHead(_) => {
-                    debug_assert!(false, "the output does not take it");
-                }
+                Event::Exchange(exchange) => messages.exchange(exchange, options, out),
+                Event::Flow(_) | Event::RawHead(_) => debug_assert!(false, "the output does not take it"),
             },
             Self::Httpry(text) => match event {
                 Event::RawHead(head) => text.write(head, out),
