@@ -14,7 +14,7 @@ use gannet_testkit::conversation::{Body, Builder, Conversation, Peer, Request, R
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::util::{Capture, Dir, Gannet};
+use crate::util::{Capture, Dir, Gannet, NOBODY, is_root};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -347,6 +347,59 @@ fn a_fifo_that_nobody_reads_yet() {
     let outcome = dir.gannet("http -r in.pcap -o jsonl:fifo").run().exits(0);
     assert!(outcome.stderr.contains("3 records written"), "{}", outcome.stderr);
     assert_eq!(reader.join().unwrap().split(|byte| *byte == b'\n').count(), 4);
+}
+
+/// An output whose disk is full is told of when that happens and not at the end of a run of days, and two of them are both
+/// named at the end.
+#[test]
+fn an_output_that_fails_in_mid_run() {
+    let dir = Dir::new();
+    for [one, other] in [["jsonl:/dev/full", "text:file"], ["text:/dev/full", "jsonl:file"]] {
+        for way in ways(&dir, &format!("http -r - -o {one} -o {other}")) {
+            let (mut run, mut stdin) = way.start_fed();
+            feed(&mut stdin, &exchanges(2).finish().pcap());
+            let name = one.split(':').next().unwrap();
+            run.wait_for_part(&format!(
+                "gannet: /dev/full ({name}): No space left on device (os error 28); its records are not written from \
+                 here on"
+            ));
+            drop(stdin);
+            let outcome = run.end().exits(5).says("2 records written to file");
+            let last = format!("\ngannet: /dev/full ({name}): No space left on device (os error 28)");
+            assert!(outcome.stderr.trim_end().ends_with(&last), "{}", outcome.stderr);
+        }
+    }
+    dir.write("in.pcap", &exchanges(2).finish().pcap());
+    dir.gannet("http -r in.pcap -o jsonl:/dev/full -o text:/dev/full").run().exits(5).says(
+        "\ngannet: /dev/full (jsonl): No space left on device (os error 28); /dev/full (text): No space left on device \
+         (os error 28)\n",
+    );
+}
+
+/// Root has given up what lets it write anywhere when a file is to be opened again in another's directory: what helps
+/// is said.
+#[test]
+fn an_output_in_a_directory_of_somebody_else() {
+    if !is_root("giving a directory to nobody") {
+        return;
+    }
+    let dir = Dir::new();
+    let theirs = dir.join("d");
+    std::fs::create_dir(&theirs).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+    let (mut run, mut stdin) = dir.gannet("http -r - -o jsonl:d/log").start_fed();
+    let bytes = exchanges(2).finish().pcap();
+    feed(&mut stdin, &bytes);
+    run.wait_for("reading -");
+    report_until(&mut run, &format!("{} packets read", exchanges(2).packets()));
+    std::fs::rename(theirs.join("log"), theirs.join("log.1")).unwrap();
+    run.signal(Signal::SIGHUP);
+    run.wait_for_part("with -Z USER files are opened again as USER");
+    drop(stdin);
+    run.end()
+        .exits(0)
+        .says("cannot write to d/log: Permission denied (os error 13) (root's privileges were given up");
+    assert_eq!(dir.read("d/log.1").split(|byte| *byte == b'\n').count(), 3);
 }
 
 /// Records go on into the file that was there when its directory has gone: that is said when it is found, and in the

@@ -330,7 +330,8 @@ pub(crate) struct CaptureArgs {
 
     /// Become this user once everything is open
     ///
-    /// Files of a directory that begin later belong to that user, who must be allowed to create them.
+    /// Files that begin later, in a directory or by SIGHUP, belong to that user, who must be allowed to create them.
+    /// Without -Z root, too, may create them only where its name allows it, and not in somebody else's directory.
     #[arg(short = 'Z', long, value_name = "USER", env = "GANNET_USER", help_heading = REPORTS)]
     pub(crate) user: Option<String>,
 

@@ -44,9 +44,7 @@ use crate::layer::Findings;
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
 use crate::privileges;
 use crate::readers::await_readers;
-use crate::records::{
-    finish_records, http_report, merged, pending_after, records_hub, seed, tell_of_reopening,
-};
+use crate::records::{Troubles, finish_records, http_report, merged, pending_after, records_hub, seed};
 
 pub(crate) fn run(
     capture: &CaptureConfig,
@@ -99,7 +97,8 @@ pub(crate) fn run(
         AnalysisPlan { aim, seed: seed(), workers, interfaces: names, skew: Duration::ZERO, live: false };
     let inputs = (Merge::new(readers), arrivals);
     let reading = Reading::new(selection, inputs, files, plan.interfaces.clone());
-    let mut desk = Desk { control, hub: &hub, events, counters: &counters, begun, told: None };
+    let mut desk =
+        Desk { control, hub: &hub, events, counters: &counters, begun, troubles: Troubles::default() };
     let done = if is_alone {
         alone(reading, &plan, &mut desk)
     } else {
@@ -277,9 +276,7 @@ struct Desk<'a> {
     events: &'a dyn Fn(Event),
     counters: &'a [Counters],
     begun: Instant,
-    /// What has been said about outputs that could not be opened again. `None` until it has been asked for: there is
-    /// nothing to tell, and asking costs more than a batch should.
-    told: Option<Vec<String>>,
+    troubles: Troubles,
 }
 
 impl Desk<'_> {
@@ -299,7 +296,7 @@ impl Desk<'_> {
         match command {
             Command::Rotate => {
                 self.hub.reopen();
-                self.told.get_or_insert_default();
+                self.troubles.reopening();
             }
             Command::Report | Command::Snaplen(_) | Command::Direction(_) => {}
         }
@@ -320,9 +317,7 @@ impl Desk<'_> {
     }
 
     fn look_around(&mut self) {
-        if let Some(told) = &mut self.told {
-            tell_of_reopening(self.hub, told, self.events);
-        }
+        self.troubles.tell(self.hub, self.events);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gannet_record::{Interfaces, Latencies, RecordOptions};
-use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, WhenFull, Writing};
+use gannet_sink::{HttpryOptions, Hub, HubConfig, Order, SinkReport, WhenFull, Writing};
 
 use crate::analysis::Aim;
 use crate::config::HttpConfig;
@@ -73,20 +73,48 @@ fn host_name() -> Option<Arc<str>> {
 /// Ends the outputs and puts what they did into the ledger.
 pub(crate) fn finish_records(hub: Hub, ledger: &mut Ledger) {
     ledger.sinks = hub.finish();
-    let failure =
-        ledger.sinks.iter().find_map(|sink| Some(format!("{}: {}", sink.name, sink.failure.as_ref()?)));
-    if ledger.failure.is_none() {
-        ledger.failure = failure;
-    }
+    let failures =
+        ledger.sinks.iter().filter_map(|sink| Some(format!("{}: {}", sink.name, sink.failure.as_ref()?)));
+    let all: Vec<_> = ledger.failure.take().into_iter().chain(failures).collect();
+    ledger.failure = (!all.is_empty()).then(|| all.join("; "));
 }
 
-/// Tells, once for each reason, of outputs that could not be opened again by name.
-pub(crate) fn tell_of_reopening(hub: &Hub, told: &mut Vec<String>, events: &dyn Fn(Event)) {
-    for failure in hub.reports().into_iter().filter_map(|sink| Some((sink.name, sink.reopen_failure?))) {
-        let text = format!("{} could not be opened again, so the old file goes on: {}", failure.0, failure.1);
-        if !told.contains(&text) {
-            events(Event::Warning(text.clone()));
-            told.push(text);
+/// What the user is told of outputs while the run goes on, once for each reason.
+#[derive(Default)]
+pub(crate) struct Troubles {
+    told: Vec<String>,
+    /// So many outputs had ended when they were last asked.
+    ended: usize,
+    /// Files were to be opened again by name.
+    reopening: bool,
+}
+
+impl Troubles {
+    /// Files are to be opened again by name. Whether they could be is asked for from here on.
+    pub(crate) fn reopening(&mut self) {
+        self.reopening = true;
+    }
+
+    /// Tells of outputs that have failed, and of those that could not be opened again by name. Costs a load for each
+    /// output as long as nothing has happened: asking costs more than a batch should.
+    pub(crate) fn tell(&mut self, hub: &Hub, events: &dyn Fn(Event)) {
+        let ended = hub.ended();
+        if ended == self.ended && !self.reopening {
+            return;
+        }
+        self.ended = ended;
+        for SinkReport { name, failure, reopen_failure, .. } in hub.reports() {
+            let failure =
+                failure.map(|failure| format!("{name}: {failure}; its records are not written from here on"));
+            let reopening = reopen_failure.map(|failure| {
+                format!("{name} could not be opened again, so the old file goes on: {failure}")
+            });
+            for text in failure.into_iter().chain(reopening) {
+                if !self.told.contains(&text) {
+                    events(Event::Warning(text.clone()));
+                    self.told.push(text);
+                }
+            }
         }
     }
 }

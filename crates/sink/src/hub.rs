@@ -217,6 +217,12 @@ impl Hub {
         !self.sinks.is_empty() && self.sinks.iter().all(|sink| sink.is_over())
     }
 
+    /// How many outputs have ended early. As long as it does not change, [`Hub::reports`] has no new failure to tell of;
+    /// this is a load for each output.
+    pub fn ended(&self) -> usize {
+        self.sinks.iter().filter(|sink| sink.is_over()).count()
+    }
+
     /// Ends the outputs whose readers have gone, which writing would find out with the next record only: for whoever
     /// looks now and then, a system call or two for each output.
     pub fn look_for_readers(&self) {

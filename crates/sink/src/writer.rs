@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use gannet_record::{EventRecord, FlowFormat, Record, RecordOptions};
+use nix::unistd::geteuid;
 
 use crate::batch::{Parcel, Records};
 use crate::httpry::HttpryText;
@@ -14,7 +15,7 @@ use crate::messages::Messages;
 use crate::output::{Flushed, Output, has_lost_reader};
 use crate::queue::{Next, Pushed, Queue};
 use crate::text::TextLines;
-use crate::{Batch, Event, EventKinds, Format, HttpryOptions, SinkReport, SinkSpec, Target};
+use crate::{Batch, Error, Event, EventKinds, Format, HttpryOptions, SinkReport, SinkSpec, Target};
 
 /// One output as lanes and the hub see it.
 pub(crate) struct Sink {
@@ -380,7 +381,14 @@ impl Writer {
     fn reopen(&mut self) -> Result<(), Over> {
         self.finish_file();
         self.flush()?;
-        let failure = self.output.reopen(&self.sink.spec.target).err().map(|error| error.to_string());
+        let failure = self.output.reopen(&self.sink.spec.target).err().map(|error| match error {
+            Error::Open { ref source, .. }
+                if source.kind() == ErrorKind::PermissionDenied && geteuid().is_root() =>
+            {
+                format!("{error} ({GIVEN_UP})")
+            }
+            _ => error.to_string(),
+        });
         self.sink.watch(&self.output);
         self.sink.note(|notes| notes.reopen_failure = failure);
         self.begin()
@@ -450,6 +458,10 @@ impl Lines {
         }
     }
 }
+
+/// Why root is refused.
+const GIVEN_UP: &str = "root's privileges were given up at the start, and its directory is somebody else's: with -Z USER \
+                        files are opened again as USER";
 
 /// If the thread panics all the same, nobody shall wait for it for ever, and the report shall say so.
 struct PanicGuard<'a>(&'a Sink);

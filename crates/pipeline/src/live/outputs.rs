@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::ledger::{FileReport, Ledger};
 use crate::mailbox::{Post, PostOffice};
 use crate::plan::{event_of, finish_output, output_plan, writer_plan};
-use crate::records::{finish_records, records_hub, tell_of_reopening};
+use crate::records::{Troubles, finish_records, records_hub};
 use crate::source::{Interface, Source};
 
 /// Where packets and records of a run go.
@@ -29,8 +29,7 @@ pub(super) struct Outputs {
     names: Interfaces,
     /// Between workers that analyse, if there are several.
     post: Option<Arc<PostOffice>>,
-    /// What the user has been told of outputs that could not be opened again.
-    told: RefCell<Vec<String>>,
+    troubles: RefCell<Troubles>,
 }
 
 impl Outputs {
@@ -48,12 +47,12 @@ impl Outputs {
             aim.map(|aim| records_hub(aim, &names, workers, true, Writing::ByThreads)).transpose()?;
         let post = (records.is_some() && workers > 1).then(|| PostOffice::new(workers)).transpose()?;
         let (Some(record), Some(destination)) = (&config.record, destination) else {
-            return Ok(Self { packets: None, records, names, post, told: RefCell::default() });
+            return Ok(Self { packets: None, records, names, post, troubles: RefCell::default() });
         };
         let link_type = main_link_type(first)?;
         let plan = output_plan(record, &config.capture, destination, link_type, name)?;
         let packets = Some(Output::open(plan, kernel_counts(interfaces))?);
-        Ok(Self { packets, records, names, post, told: RefCell::default() })
+        Ok(Self { packets, records, names, post, troubles: RefCell::default() })
     }
 
     /// Starts the threads. They have the privileges that the calling thread has now.
@@ -112,7 +111,7 @@ impl Outputs {
             events(event_of(notice));
         }
         if let Some(records) = &self.records {
-            tell_of_reopening(records, &mut self.told.borrow_mut(), events);
+            self.troubles.borrow_mut().tell(records, events);
         }
     }
 
@@ -123,6 +122,7 @@ impl Outputs {
         }
         if let Some(records) = &self.records {
             records.reopen();
+            self.troubles.borrow_mut().reopening();
         }
     }
 
