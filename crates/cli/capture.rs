@@ -29,6 +29,9 @@ pub(crate) fn run(run: &Run) -> Result<Exit, Error> {
         }
         show(&event, run.quiet);
     };
+    for warning in &run.warnings {
+        show(Event::Warning(warning.clone()));
+    }
     let began = Instant::now();
     let early = || Report::before_packets(&run.config.capture, run.config.record.is_some(), began);
     // Before the capture: a run of hours should not end with a report that cannot be written, and the user of -Z may
@@ -173,6 +176,7 @@ mod tests {
             summary: None,
             histograms: None,
             statistics_of_httpry: false,
+            warnings: Vec::new(),
         }
     }
 

@@ -140,6 +140,19 @@ fn files_that_cannot_be_say_what_to_do() {
         .run()
         .exits(2)
         .says("-o text:x and -o jsonl:./x name the same file");
+    // Whatever leads to it, whether it is there or not yet.
+    std::fs::hard_link(dir.write("there", b""), dir.join("hard")).unwrap();
+    for (link, target) in [("soft", "there"), ("early", "yet"), ("chain", "early")] {
+        std::os::unix::fs::symlink(target, dir.join(link)).unwrap();
+    }
+    for (one, other) in
+        [("there", "hard"), ("soft", "there"), ("hard", "soft"), ("yet", "early"), ("chain", "yet")]
+    {
+        dir.gannet(&format!("http -r in.pcap -o jsonl:{one} -o text:{other}"))
+            .run()
+            .exits(2)
+            .says(&format!("-o jsonl:{one} and -o text:{other} name the same file"));
+    }
     dir.gannet("http -r in.pcap --pending 0").run().exits(2).says("a time above zero is wanted, such as");
 }
 

@@ -290,6 +290,10 @@ fn messages_of_chosen_exchanges() {
     // Beside records of the same exchanges.
     let dir = Dir::new();
     dir.write("a.pcap", &builder.finish().pcap());
+    dir.gannet("http -q -o messages -o jsonl:k -r a.pcap --events request,exchange")
+        .run()
+        .exits(0)
+        .says("gannet: -o messages shows no responses: ");
     dir.gannet("http -o messages:m -o jsonl:j -r a.pcap --status 5xx").run().exits(0);
     assert_eq!(dir.read("j").split_inclusive(|byte| *byte == b'\n').count(), 1);
     assert_eq!(String::from_utf8_lossy(&dir.read("m")).matches(" response ").count(), 1);

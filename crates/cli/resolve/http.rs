@@ -41,6 +41,7 @@ pub(crate) fn http(
     let fields = fields(args, &sinks)?;
     let default_filter = httpry::default_filter(&sinks, ports.is_some());
     selection::refuse_early_events(&selection, &sinks)?;
+    let warnings = messages_without_their_answers(args, &sinks).into_iter().collect();
     let summary = Summary::of(args.summary.as_deref(), terminal);
     let mut http = HttpConfig {
         httpry,
@@ -77,7 +78,7 @@ pub(crate) fn http(
     }
     refuse_files(&files(args, summary.as_ref()))?;
     let run = around(RunConfig { capture, record, http: Some(http), stats: None }, &args.capture);
-    Run { summary, histograms: args.histograms.clone(), ..run }.with_stdout_for_one()
+    Run { summary, histograms: args.histograms.clone(), warnings, ..run }.with_stdout_for_one()
 }
 
 /// The files that the flags name.
@@ -199,6 +200,23 @@ fn refuse_what_no_output_shows(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<()
         return Err(Error::usage("--body is for -o jsonl and messages, and no output has such a format"));
     }
     Ok(())
+}
+
+/// What to say where `--events` names exchanges for another output, and requests or responses, but not both: whole
+/// messages are then shown of one side only.
+fn messages_without_their_answers(args: &HttpArgs, sinks: &[SinkSpec]) -> Option<String> {
+    let whole = sinks.iter().find(|sink| matches!(sink.format, Format::Messages { .. }))?;
+    let sides = [(EventKind::Request, "requests"), (EventKind::Response, "responses")];
+    let missing: Vec<_> =
+        sides.iter().filter(|(kind, _)| !whole.events.contains(*kind)).map(|(_, name)| *name).collect();
+    let names_exchanges = args.events.is_some_and(|events| events.contains(EventKind::Exchange));
+    if !names_exchanges || whole.events.contains(EventKind::Exchange) || missing.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "-o messages shows no {}: beside others, exchange in --events is not for it; name request,response as well",
+        missing.join(" and no ")
+    ))
 }
 
 /// What becomes a record of this format.
@@ -353,6 +371,23 @@ mod tests {
         );
         assert!(refusal("-o none --events request").contains("no output has such a format"));
         assert!(refusal("-o text --body 1k").contains("--body is for -o jsonl and messages"));
+    }
+
+    #[test]
+    fn one_side_alone_is_warned_of() {
+        let warnings = |line: &str| resolve_in(line, &[]).unwrap().warnings.join("\n");
+        let both = "-o messages -o jsonl:a --events";
+        for (events, missing) in
+            [("request,exchange", "no responses"), ("exchange,interim", "no requests and no responses")]
+        {
+            let said = warnings(&format!("{both} {events}"));
+            assert!(said.starts_with(&format!("-o messages shows {missing}: ")), "{said}");
+            assert_eq!(said.lines().count(), 1);
+        }
+        for events in ["exchange", "request", "response,interim", "exchange,request,response"] {
+            assert!(warnings(&format!("{both} {events}")).is_empty(), "{events}");
+        }
+        assert!(warnings("-o text -o jsonl:a --events request,exchange").is_empty());
     }
 
     #[test]

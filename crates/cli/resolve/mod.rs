@@ -56,6 +56,8 @@ pub(crate) struct Run {
     pub(crate) histograms: Option<PathBuf>,
     /// The lines that httpry has at its end stand for the report.
     pub(crate) statistics_of_httpry: bool,
+    /// What of the wishes has another effect than somebody may expect.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Run {
@@ -155,6 +157,7 @@ fn around(config: RunConfig, capture: &CaptureArgs) -> Run {
         summary: None,
         histograms: None,
         statistics_of_httpry: false,
+        warnings: Vec::new(),
     }
 }
 
@@ -466,11 +469,23 @@ fn same_file(left: &Path, right: &Path) -> bool {
     }
 }
 
-/// Where a file that is not there yet would be.
+/// Where a file that is not there yet would be. A symbolic link may be there already, and lead to it.
 fn place(path: &Path) -> Option<PathBuf> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Some(parent.canonicalize().ok()?.join(path.file_name()?))
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = parent.canonicalize().ok()?;
+        let place = directory.join(path.file_name()?);
+        match std::fs::read_link(&place) {
+            Ok(target) => path = directory.join(target),
+            Err(_) => return Some(place),
+        }
+    }
+    None
 }
+
+/// The kernel follows as many in a path (MAXSYMLINKS, include/linux/namei.h).
+const LINKS_MAX: usize = 40;
 
 /// What else names the interface if neither `-i` nor `-r` is there; the first that is set and not empty.
 const INTERFACE_VARIABLES: [&str; 2] = ["NET_DEVICE", "VPC_MIRROR_DEVICE"];
