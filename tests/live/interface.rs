@@ -265,9 +265,10 @@ fn assert_recorded(bench: &Bench, ledger: &Ledger, count: u64) {
     assert!(report.is_perfect(), "{report:?}");
 }
 
-/// It did not spin while there was nothing to do: a loop would take all of the time.
+/// It did not spin while there was nothing to do: a loop would take all of the time. Rings that are made again take
+/// some as well, by how the machine gets its memory.
 #[track_caller]
 fn assert_idle(ledger: &Ledger) {
-    let share = ledger.cpu_seconds() / ledger.duration().as_secs_f64();
-    assert!(share < 0.25, "{:.2} s of CPU in {:?}", ledger.cpu_seconds(), ledger.duration());
+    let (cpu, duration) = (ledger.cpu_seconds(), ledger.duration().as_secs_f64());
+    assert!(cpu < 0.15 + 0.25 * duration, "{cpu:.2} s of CPU in {duration:.2} s");
 }
