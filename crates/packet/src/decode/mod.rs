@@ -380,20 +380,24 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// Those of which segments have a short way ([`Packet::decode_usual`]).
+const USUAL_LINK_TYPES: [LinkType; 8] = [
+    LinkType::ETHERNET,
+    LinkType::SLL,
+    LinkType::SLL2,
+    LinkType::NULL,
+    LinkType::LOOP,
+    LinkType::RAW,
+    LinkType::IPV4,
+    LinkType::IPV6,
+];
+
 /// Decodes `data` under every link type, with tunnels opened and not, and checks what [`Packet`] promises.
 #[doc(hidden)]
 pub fn fuzz_decode(data: &[u8]) {
     let [a, b, data @ ..] = data else { return };
     let orig_len = data.len() as u32 + (u32::from(a & 0x0f) << 6);
-    let link_types = [
-        LinkType::ETHERNET,
-        LinkType::SLL,
-        LinkType::SLL2,
-        LinkType::NULL,
-        LinkType::LOOP,
-        LinkType::RAW,
-        LinkType::IPV4,
-        LinkType::IPV6,
+    let others = [
         LinkType::PPP,
         LinkType::C_HDLC,
         LinkType::NFLOG,
@@ -409,7 +413,7 @@ pub fn fuzz_decode(data: &[u8]) {
         vnis: (b & 1 != 0).then(|| std::collections::BTreeSet::from([42])),
         ..Decap::ALL
     };
-    for link_type in link_types {
+    for link_type in USUAL_LINK_TYPES.into_iter().chain(others) {
         let frame = Frame {
             data,
             timestamp: crate::Timestamp(0),

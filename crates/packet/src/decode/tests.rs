@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
+use super::USUAL_LINK_TYPES;
 use crate::*;
 
 mod tunnels;
@@ -528,17 +529,6 @@ proptest! {
 fn any_link_type() -> impl Strategy<Value = LinkType> {
     proptest::sample::select(USUAL_LINK_TYPES.to_vec())
 }
-
-const USUAL_LINK_TYPES: [LinkType; 8] = [
-    LinkType::ETHERNET,
-    LinkType::SLL,
-    LinkType::SLL2,
-    LinkType::NULL,
-    LinkType::LOOP,
-    LinkType::RAW,
-    LinkType::IPV4,
-    LinkType::IPV6,
-];
 
 /// A segment with four bytes of options in a frame that may have so many tags, if its link type has a place for them.
 fn usual(link_type: LinkType, tags: usize, v6: bool, payload: &[u8]) -> Vec<u8> {
