@@ -349,8 +349,8 @@ fn a_fifo_that_nobody_reads_yet() {
     assert_eq!(reader.join().unwrap().split(|byte| *byte == b'\n').count(), 4);
 }
 
-/// An output whose disk is full is told of when that happens and not at the end of a run of days, and two of them are both
-/// named at the end.
+/// An output whose disk is full is told of when that happens and not at the end of a run of days, and two of them are
+/// both named at the end.
 #[test]
 fn an_output_that_fails_in_mid_run() {
     let dir = Dir::new();

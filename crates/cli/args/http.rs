@@ -26,11 +26,12 @@ pub(crate) struct HttpArgs {
     /// messages, `httpry` what httpry 0.1.8 prints, a line for each request and each response, `none` nothing (for
     /// the summary alone). Without FILE, standard output. A FILE is appended to and created with mode 0600.
     ///
-    /// `messages` shows each request and each response as soon as it is over (with --events exchange, --status, --slower
-    /// or --where: all of an exchange when that is over), under a line with time, addresses and the exchange's id: the head as it was on the wire, the body (up to --body, else 1 MiB) without chunks and
-    /// compression, trailers. In a file or pipe bytes are as they were, and `body N` in the line says how many of
-    /// them are the body. On a terminal control characters are shown as \x1b, and bodies that are no text are
-    /// described. Credentials in heads are masked, unless --no-redact is given.
+    /// `messages` shows each request and each response as soon as it is over (with --events exchange, --status,
+    /// --slower or --where: all of an exchange when that is over), under a line with time, addresses and the exchange's
+    /// id: the head as it was on the wire, the body (up to --body, else 1 MiB) without chunks and compression,
+    /// trailers. In a file or pipe bytes are as they were, and `body N` in the line says how many of them are the body.
+    /// On a terminal control characters are shown as \x1b, and bodies that are no text are described. Credentials in
+    /// heads are masked, unless --no-redact is given.
     ///
     /// Lines of `httpry` are the same byte for byte, and nothing is masked in them: who asks for them chooses that.
     /// Only on a terminal control characters are shown as \x1b.
@@ -81,10 +82,10 @@ pub(crate) struct HttpArgs {
     /// JSON `gannet.event` says what a record is (exchanges lack it), and `gannet.id` is the same for all that
     /// belongs to one exchange.
     ///
-    /// For `messages`, which has all but exchanges otherwise, it says which of them are shown; `exchange` alone: request
-    /// and response one behind the other when both are over, and how the exchange ended if it is not complete. Of its
-    /// interim responses there are the status and the time only. That is the default if --status, --slower or --where
-    /// is given, because a request does not tell whether they hold: nothing is seen of one that still waits.
+    /// For `messages`, which has all but exchanges otherwise, it says which of them are shown; `exchange` alone:
+    /// request and response one behind the other when both are over, and how the exchange ended if it is not complete.
+    /// Of its interim responses there are the status and the time only. That is the default if --status, --slower or
+    /// --where is given, because a request does not tell whether they hold: nothing is seen of one that still waits.
     #[arg(long, value_name = "LIST", value_parser = units::events, env = "GANNET_EVENTS", help_heading = OUTPUT)]
     pub(crate) events: Option<EventKinds>,
 

@@ -68,8 +68,8 @@ fn verdicts_are_those_of_libpcap() {
 /// Our optimised programs against our unoptimised ones, on frames so long that hardly any load fails.
 ///
 /// Where one does fail in the unoptimised program, or something is divided by 0, the optimised one may pass the frame:
-/// it takes out loads that nobody needs. A shift by more than 31 bits is 0 where it is computed beforehand, and what the
-/// machine makes of it elsewhere.
+/// it takes out loads that nobody needs. A shift by more than 31 bits is 0 where it is computed beforehand, and what
+/// the machine makes of it elsewhere.
 #[test]
 fn optimising_changes_no_verdict() {
     let seed = number("GANNET_SEED").unwrap_or(SEED);

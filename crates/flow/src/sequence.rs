@@ -31,8 +31,8 @@ fn find(options: &[u8], wanted: u8) -> Option<&[u8]> {
     }
 }
 
-/// Whether there is a timestamps option: mostly where RFC 7323, appendix A, recommends it to be, behind two bytes that are
-/// nothing.
+/// Whether there is a timestamps option: mostly where RFC 7323, appendix A, recommends it to be, behind two bytes that
+/// are nothing.
 #[inline]
 fn has_times(options: &[u8]) -> bool {
     let usual = [kind::NOTHING, kind::NOTHING, kind::TIMESTAMPS, TIMESTAMPS_LEN];
@@ -50,14 +50,14 @@ mod kind {
 }
 
 /// What tells a packet from all others of its stream: a word, never 0, made of its header, its options and its length.
-/// Of its bits the uppermost says whether it is good for a moment only ([`MOMENTARY`]), and the lowest make room for the
-/// time ([`stamped`]): 8, or 15 of a momentary one. Those between tell packets apart: 22 of a mark that lasts, of whose 23
-/// the lowest is always set, so that none is taken for an empty place, and 16 of a momentary one.
+/// Of its bits the uppermost says whether it is good for a moment only ([`MOMENTARY`]), and the lowest make room for
+/// the time ([`stamped`]): 8, or 15 of a momentary one. Those between tell packets apart: 22 of a mark that lasts, of
+/// whose 23 the lowest is always set, so that none is taken for an empty place, and 16 of a momentary one.
 ///
-/// It takes an identification in the IPv4 header, or a time in the options, to tell a copy from a second transmission. Where
-/// there is neither, as over IPv6 between hosts of which one does without the option (Windows), and in a SYN+ACK of Linux
-/// to such a host, the time between the two has to. `None` for what has nothing to send twice: equal acknowledgements
-/// follow one another by right.
+/// It takes an identification in the IPv4 header, or a time in the options, to tell a copy from a second transmission.
+/// Where there is neither, as over IPv6 between hosts of which one does without the option (Windows), and in a SYN+ACK
+/// of Linux to such a host, the time between the two has to. `None` for what has nothing to send twice: equal
+/// acknowledgements follow one another by right.
 #[inline(always)]
 pub(crate) fn mark(segment: &Segment<'_>) -> Option<u32> {
     if segment.ip_id == 0 && !has_times(segment.options) {
@@ -121,10 +121,10 @@ const K1: u64 = 0x1319_8a2e_0370_7345;
 
 /// The marks of the last segments of a stream, with their times, the newest first.
 ///
-/// Four, because the copies that bridges, `any` and mirror ports make are a handful of packets apart; more would
-/// be more to keep in every idle flow. Each is the upper bits of the mark and the time in the lower ones. What is taken for
-/// a copy wrongly, which 22 bits make rare and the 16 of momentary marks less so, has been seen before all the same (the
-/// table asks), so that nothing is lost but a count.
+/// Four, because the copies that bridges, `any` and mirror ports make are a handful of packets apart; more would be
+/// more to keep in every idle flow. Each is the upper bits of the mark and the time in the lower ones. What is taken
+/// for a copy wrongly, which 22 bits make rare and the 16 of momentary marks less so, has been seen before all the same
+/// (the table asks), so that nothing is lost but a count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Recent([u32; LEN]);
 

@@ -1,6 +1,6 @@
 //! Keeps large outputs from filling the page cache: what lies a few MiB behind the end is written to the disk and
-//! dropped, every few MiB that went into the cache. What was written past it ([`direct`](crate::direct)) is not counted: where
-//! most is, the looks are that much further apart in the file.
+//! dropped, every few MiB that went into the cache. What was written past it ([`direct`](crate::direct)) is not
+//! counted: where most is, the looks are that much further apart in the file.
 //!
 //! Nobody reads records again so soon that memory should hold them, and a run on a busy server must not push out what
 //! the server works with. It also pays: a page of the cache that is used again costs a fifth of a fresh one where a

@@ -10,7 +10,8 @@
 //!                  cache      past it      cache
 //! ```
 //!
-//! The cache has a virtue, too: it takes what a slow disk does not. So a disk that needs long is left to it for a while.
+//! The cache has a virtue, too: it takes what a slow disk does not. So a disk that needs long is left to it for a
+//! while.
 
 use std::fs::File;
 use std::io::Write;
@@ -33,8 +34,8 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    /// For what `file` is, whose description nobody else has: flags are set in it. Nothing is written past the cache but
-    /// to regular files.
+    /// For what `file` is, whose description nobody else has: flags are set in it. Nothing is written past the cache
+    /// but to regular files.
     pub(crate) fn new(file: &File, is_wanted: bool) -> Self {
         let is_off = !is_wanted || !is_regular(file);
         Self { is_off, since: Instant::now(), busy: Duration::ZERO, cached: 0 }

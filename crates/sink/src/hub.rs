@@ -217,8 +217,8 @@ impl Hub {
         !self.sinks.is_empty() && self.sinks.iter().all(|sink| sink.is_over())
     }
 
-    /// How many outputs have ended early. As long as it does not change, [`Hub::reports`] has no new failure to tell of;
-    /// this is a load for each output.
+    /// How many outputs have ended early. As long as it does not change, [`Hub::reports`] has no new failure to tell
+    /// of; this is a load for each output.
     pub fn ended(&self) -> usize {
         self.sinks.iter().filter(|sink| sink.is_over()).count()
     }

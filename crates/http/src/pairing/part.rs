@@ -85,8 +85,8 @@ pub(super) struct Announced {
     pub(super) acknowledged: Option<u64>,
 }
 
-/// Takes from the front of `interim` those whose server had nothing yet of a request that begins at `start`: they are to
-/// one before it, whose final response is missing.
+/// Takes from the front of `interim` those whose server had nothing yet of a request that begins at `start`: they are
+/// to one before it, whose final response is missing.
 pub(super) fn announced_before(interim: &mut Vec<Announced>, start: u64) -> Vec<Announced> {
     let earlier = |one: &&Announced| one.acknowledged.is_some_and(|had| had <= start);
     let count = interim.iter().take_while(earlier).count();

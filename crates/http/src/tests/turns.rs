@@ -212,8 +212,8 @@ fn a_request_in_the_middle_of_an_answer_opens_no_turn() {
     }
 }
 
-/// Seen in random loss: the FINs were captured in the wrong order, and nobody knew whether the turn was over. One answer
-/// is missing before the last one at the least, and that leaves the last request.
+/// Seen in random loss: the FINs were captured in the wrong order, and nobody knew whether the turn was over. One
+/// answer is missing before the last one at the least, and that leaves the last request.
 #[test]
 fn what_must_be_missing_leaves_one_request() {
     let mut lane = Lane::new();

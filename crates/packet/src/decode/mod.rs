@@ -67,9 +67,9 @@ impl Packet {
         plain::plain(frame)
     }
 
-    /// Likewise, if the frame is one that there is a short way for; `None` for any other. Plain segments are among them,
-    /// and those in IPv6 without extension headers, in up to two VLAN tags, behind a cooked header or an address family,
-    /// or behind no link header.
+    /// Likewise, if the frame is one that there is a short way for; `None` for any other. Plain segments are among
+    /// them, and those in IPv6 without extension headers, in up to two VLAN tags, behind a cooked header or an address
+    /// family, or behind no link header.
     #[inline(always)]
     pub fn decode_usual(frame: &Frame<'_>) -> Option<Self> {
         plain::usual(frame)
@@ -82,8 +82,8 @@ impl Packet {
     }
 
     /// Likewise for what lies in something that is not in its frame: a datagram that was put together from fragments in
-    /// the tunnels and VLANs of the fragment that completed it, whose [`surroundings`](Packet::surroundings) these are; a
-    /// frame in the VLAN of a tag that was taken off.
+    /// the tunnels and VLANs of the fragment that completed it, whose [`surroundings`](Packet::surroundings) these are;
+    /// a frame in the VLAN of a tag that was taken off.
     pub fn decode_inside(frame: &Frame<'_>, decap: &Decap, around: &Surroundings) -> Self {
         let (end, packet) = Self::decode_any(frame, decap, around);
         Self { end, ..packet }

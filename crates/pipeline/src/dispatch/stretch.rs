@@ -6,11 +6,11 @@
 //!             └─ buffers: where the packets are
 //! ```
 //!
-//! Of a segment that there is a short way to decode, as nearly all are, only its place is written down. Where its headers
-//! are is known without looking, so the worker asks for them some segments ahead; to decode them costs less than to
-//! write them down and to read that. What takes longer to decode (tunnels, extension headers) is written down decoded.
-//! Of a payload no more is fetched ahead than lies in one line with the headers, because of most payloads nothing is
-//! read. For a single worker there is nothing to find out, so that it gets the places of whatever is read.
+//! Of a segment that there is a short way to decode, as nearly all are, only its place is written down. Where its
+//! headers are is known without looking, so the worker asks for them some segments ahead; to decode them costs less
+//! than to write them down and to read that. What takes longer to decode (tunnels, extension headers) is written down
+//! decoded. Of a payload no more is fetched ahead than lies in one line with the headers, because of most payloads
+//! nothing is read. For a single worker there is nothing to find out, so that it gets the places of whatever is read.
 
 use std::slice::{self, from_ref};
 use std::sync::Arc;
@@ -404,8 +404,8 @@ fn push<T>(list: &mut Vec<T>, item: T) {
     list.push(item);
 }
 
-/// Bytes of the headers of a plain segment with a pair of times for options. IPv6 and tags make them longer, but rarely by
-/// another line.
+/// Bytes of the headers of a plain segment with a pair of times for options. IPv6 and tags make them longer, but rarely
+/// by another line.
 const HEADERS: usize = 66;
 
 /// Items ahead whose place in a list is asked for: far enough to be there in time. A packet takes some 20 ns to be
