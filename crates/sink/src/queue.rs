@@ -65,6 +65,8 @@ struct State {
     load: Load,
     /// The output's thread waits: it wants to be woken.
     is_waiting: bool,
+    /// So many lanes wait for space. To wake nobody would be a system call for each batch.
+    lanes_waiting: usize,
     reopen: bool,
     /// No more will come.
     ended: bool,
@@ -129,11 +131,16 @@ impl Queue {
         let mut state = self.lock();
         let is_empty = load.records == 0;
         while !is_empty && !self.has_room(&state, lane, &load) && self.when_full == WhenFull::Wait {
-            state = match state.hurried.map(|until| until.saturating_duration_since(Instant::now())) {
+            let left = state.hurried.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
+            state.lanes_waiting += 1;
+            state = match left {
                 None => self.space.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => break,
                 Some(left) => self.space.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
+            state.lanes_waiting -= 1;
         }
         if state.closed || state.ended {
             return Pushed::Shed;
@@ -184,7 +191,7 @@ impl Queue {
                         sum.bytes -= load.bytes;
                     });
                 }
-                if self.when_full == WhenFull::Wait {
+                if state.lanes_waiting > 0 {
                     self.space.notify_all();
                 }
                 return Next::Write(entries.into_iter().map(|(.., batch)| batch).collect());
