@@ -343,16 +343,9 @@ impl Http1 {
                             self.client_skipped();
                         }
                     }
-                    // No message begins in them; behind a hole they are of one that begins there.
-                    let position = self.responses().position;
-                    if data.from != self.client && self.hole.end == position.saturating_sub(bytes) {
-                        self.hole.end = position;
+                    if data.from != self.client {
+                        self.server_skipped(data, bytes, is_blank);
                     }
-                    self.bad_response |= data.from != self.client
-                        && !is_blank
-                        && !self.pending.is_empty()
-                        && self.losses == Losses::default()
-                        && !self.out_of_step;
                 }
                 Event::Switched(bytes) => {
                     context.counters.tunnel_bytes += bytes;
@@ -557,6 +550,24 @@ impl Http1 {
     fn client_lost(&mut self, bytes: u64) {
         self.losses.client = self.losses.client.saturating_add(1);
         self.requests_unseen(bytes);
+    }
+
+    /// The last `bytes` before where the server's stream stands, of which `data` has the end, belong to no message.
+    #[cold]
+    fn server_skipped(&mut self, data: &Data<'_>, bytes: u64, is_blank: bool) {
+        let position = self.responses().position;
+        let start = position.saturating_sub(bytes);
+        // No message begins in them; behind a hole they are of one that begins there.
+        if self.hole.end == start {
+            self.hole.end = position;
+        }
+        if !data.late {
+            self.witness.unread(data.acknowledged, start.max(data.offset));
+        }
+        self.bad_response |= !is_blank
+            && !self.pending.is_empty()
+            && self.losses == Losses::default()
+            && !self.out_of_step;
     }
 
     /// A direction has ended, in order or not: what is under way gets no further.

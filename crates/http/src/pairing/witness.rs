@@ -76,7 +76,8 @@
 //! all that is in the hole when it sent that response, so it had been sent before the client received it, and the
 //! request after that. The request opens a turn. Unless that response answers a request before the hole, and is the
 //! last that the client had: then what is in the hole had no answer yet, and a client that goes on all the same is
-//! not believed to wait ([`Http1::opens_turn`]).
+//! not believed to wait ([`Http1::opens_turn`]). Bytes of a body whose head is missing show the same
+//! ([`Witness::unread`]).
 
 use std::ops::Range;
 
@@ -115,6 +116,9 @@ pub(super) struct Witness {
     pub(super) answer_start: Option<u64>,
     /// The last final response that has been reported or paired.
     heard: Option<Heard>,
+    /// Bytes of the server that are of no message that is known, mostly of a body whose head is missing: the first ones
+    /// that were sent with the latest acknowledgement.
+    unread: Option<Unread>,
     /// Where the last final response that is over and has its request ended.
     pub(super) answered_to: u64,
     /// Up to here an answer in each hole of the server has been counted as one to a request that was not seen.
@@ -140,6 +144,15 @@ struct Heard {
     owes: bool,
 }
 
+/// What is kept of bytes of the server without a head.
+#[derive(Clone, Copy, Debug)]
+struct Unread {
+    /// How much of the client its server had had.
+    acknowledged: u64,
+    /// The offset of the first of them.
+    start: u64,
+}
+
 /// A pair, and how many losses there had been in each stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -163,6 +176,7 @@ impl Witness {
             request_end: None,
             answer_start: None,
             heard: None,
+            unread: None,
             answered_to: 0,
             counted_to: 0,
             answer_whole: true,
@@ -226,6 +240,15 @@ impl Witness {
         }
     }
 
+    /// Takes note of bytes of the server from `start` on that are of no message that is known, sent when it had so much
+    /// of the client.
+    pub(super) fn unread(&mut self, acknowledged: Option<u64>, start: u64) {
+        let Some(acknowledged) = acknowledged else { return };
+        if self.unread.is_none_or(|unread| unread.acknowledged < acknowledged) {
+            self.unread = Some(Unread { acknowledged, start });
+        }
+    }
+
     /// Whether `request`, the oldest without an answer, has the next one, by the count: so many losses have there
     /// been in the server's stream.
     #[inline]
@@ -286,6 +309,8 @@ impl Http1 {
         };
         let heard = self.witness.heard;
         let heard = heard.filter(|heard| received_since_the_hole(at, heard.acknowledged, heard.start));
+        let unread = self.witness.unread;
+        let unread = unread.filter(|unread| received_since_the_hole(at, unread.acknowledged, unread.start));
         // What is in the hole had no answer in all that it had: it goes on before it has its answers, now and then at
         // least.
         let owed = hole_before
@@ -301,7 +326,9 @@ impl Http1 {
         } else if hides && last.is_some_and(|(_, losses)| self.hole_is_unanswered(had, losses)) {
             self.witness.pipelined = true;
             Opens::Behind
-        } else if hole_before && (owed || heard.is_none() && !self.waiting.iter().any(received)) {
+        } else if hole_before
+            && (owed || heard.is_none() && unread.is_none() && !self.waiting.iter().any(received))
+        {
             Opens::Perhaps
         } else {
             Opens::Yes

@@ -108,6 +108,24 @@ fn an_answer_in_a_hole_is_counted() {
     assert_eq!(exchanges[1].confidence, Confidence::High);
 }
 
+/// Seen in random loss: requests are missing, and of their responses all but the end of the last body, which says that
+/// its server had what is missing. So the client had its answer before it went on.
+#[test]
+fn the_end_of_a_body_shows_that_its_client_waited() {
+    for shown in [true, false] {
+        let mut lane = Lane::new();
+        lane.client(get("/1")).server(answer(201));
+        let before = lane.sent[0];
+        lane.gap(CLIENT, (get("/2") + &get("/3")).len() as u64).gap(SERVER, answer(202).len() as u64 + 900);
+        lane.data(SERVER, &[b'x'; 500], Some(if shown { lane.sent[0] } else { before }));
+        lane.client(get("/4")).server(answer(204));
+        lane.gap(CLIENT, get("/5").len() as u64).gap(SERVER, answer(205).len() as u64 + 900);
+        lane.client(get("/6"));
+        let together = "GET /4 0 > 204 0 complete";
+        assert_eq!(lines(&lane.finish())[1] == together, shown);
+    }
+}
+
 /// Seen in random loss: a response to HEAD whose own head is cut by a hole was told to be whole.
 #[test]
 fn half_a_head_is_not_the_whole_answer_to_head() {
