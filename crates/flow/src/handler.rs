@@ -21,6 +21,12 @@ pub trait Handler {
         let _ = (state, flow, segment);
     }
 
+    /// A segment of `from` without payload has acknowledged bytes that have not been seen. How much the two ends had
+    /// then is told while it is of use; what segments with payload say of it comes with their [`Data`].
+    fn unseen_acknowledged(&mut self, state: &mut Self::State, from: Peer, had: Had) {
+        let _ = (state, from, had);
+    }
+
     /// The next bytes of one direction.
     fn data(&mut self, state: &mut Self::State, flow: &Flow, data: Data<'_>);
 
@@ -89,6 +95,16 @@ pub struct Data<'a> {
     /// They filled a hole: bytes behind them passed the capture point before. `seen` is then not the time of the first
     /// transmission. By time stamps: what arrived here behind its turn, and was in its turn on the wire, is not late.
     pub late: bool,
+}
+
+/// How much an end had received and sent when it sent a segment: offsets in both streams, each at or behind where that
+/// stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Had {
+    /// Before this offset it had received all that the other end sent.
+    pub received: u64,
+    /// Before this one it had sent all that it sent, the first time.
+    pub sent: u64,
 }
 
 /// Missing bytes in stream order.

@@ -54,7 +54,7 @@ pub use flow::{Flow, Handshake, Peer, StreamFacts};
 pub use fragments::fuzz::fragments as fuzz_fragments;
 pub use fragments::{Datagram, FragmentCounters, FragmentLimits, Fragments, Refusal, Taken};
 pub use gannet_packet::Violation;
-pub use handler::{CloseReason, Data, Gap, GapReason, Handler, Retransmission, StreamEnd};
+pub use handler::{CloseReason, Data, Gap, GapReason, Had, Handler, Retransmission, StreamEnd};
 pub use history::ConnectionState;
 pub use icmp::{IcmpError, QuotedSegment};
 pub use limits::Limits;

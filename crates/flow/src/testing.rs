@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use gannet_packet::{Endpoint, FlowKey, IpProtocol, Side, Surroundings, TcpFlags, TcpHeader, Timestamp};
 
 use crate::{
-    CloseReason, Data, Flow, FlowTable, Gap, Handler, Limits, Moment, Outcome, Peer, Retransmission, Segment,
-    StreamEnd,
+    CloseReason, Data, Flow, FlowTable, Gap, Had, Handler, Limits, Moment, Outcome, Peer, Retransmission,
+    Segment, StreamEnd,
 };
 
 /// A segment that owns its bytes. The client is the lower end of the flow's key.
@@ -164,6 +164,8 @@ pub(crate) enum Event {
 pub(crate) struct Notes {
     pub(crate) events: Vec<Event>,
     pub(crate) flows: Vec<Flow>,
+    /// What was acknowledged unseen.
+    pub(crate) unseen: Vec<(Peer, Had)>,
     /// How many bytes of a flow are wanted.
     pub(crate) wanted: Option<u64>,
 }
@@ -213,6 +215,11 @@ impl Handler for Notes {
     fn gap(&mut self, state: &mut Progress, flow: &Flow, gap: Gap) {
         state.advance(gap.from, gap.offset, gap.len);
         self.events.push(Event::Gap(flow.id, gap));
+    }
+
+    fn unseen_acknowledged(&mut self, state: &mut Progress, from: Peer, had: Had) {
+        assert!(had.received > state.next[from.opposite() as usize] && had.sent >= state.next[from as usize]);
+        self.unseen.push((from, had));
     }
 
     fn retransmission(&mut self, state: &mut Progress, flow: &Flow, again: Retransmission) {

@@ -1,7 +1,7 @@
 //! The handler that turns the bytes of flows into exchanges.
 
 use gannet_flow::{
-    CloseReason, Data, Flow, Gap, GapReason, Handler, Moment, Peer, Retransmission, StreamEnd,
+    CloseReason, Data, Flow, Gap, GapReason, Had, Handler, Moment, Peer, Retransmission, StreamEnd,
 };
 
 use crate::detect::Verdict;
@@ -560,6 +560,14 @@ impl<S: Sink> Handler for Http<S> {
             return;
         }
         self.look_at(state, flow, &data);
+    }
+
+    fn unseen_acknowledged(&mut self, state: &mut Self::State, from: Peer, had: Had) {
+        self.keeping_count(state, |_, stage| {
+            if let Stage::Http1(http1) = stage {
+                http1.unseen_acknowledged(from, had);
+            }
+        });
     }
 
     fn gap(&mut self, state: &mut Self::State, flow: &Flow, gap: Gap) {

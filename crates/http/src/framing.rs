@@ -477,6 +477,15 @@ impl Stream {
         matches!(self.phase, Phase::Idle | Phase::Switched)
     }
 
+    /// Whether no message that has begun goes on at `offset`, as far as that is known.
+    pub(crate) fn is_between(&self, offset: u64) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Search => true,
+            Phase::Counted { left } => self.position.saturating_add(left) <= offset,
+            _ => false,
+        }
+    }
+
     /// The method of the request is known only now. True if it makes the message end with its head, and nothing has
     /// been taken for its body.
     #[must_use]

@@ -25,7 +25,7 @@ mod witness;
 
 use std::collections::VecDeque;
 
-use gannet_flow::{CloseReason, Data, Flow, Gap, GapReason, Moment, Peer, Retransmission, StreamEnd};
+use gannet_flow::{CloseReason, Data, Flow, Gap, GapReason, Had, Moment, Peer, Retransmission, StreamEnd};
 use gannet_packet::Timestamp;
 
 use crate::framing::{AfterGap, Arrival, Cut, Event, Stream};
@@ -214,7 +214,7 @@ impl Http1 {
             + open(&self.early)
             + self.ahead.as_ref().map_or(0, |ahead| ahead.memory())
             + self.later.as_ref().map_or(0, |later| later.memory())
-            + self.witness.unseen.as_ref().map_or(0, |unseen| unseen.memory())
+            + self.witness.memory()
             + self.stream_memory.iter().sum::<usize>()
     }
 
@@ -411,6 +411,14 @@ impl Http1 {
         self.next
     }
 
+    /// An end has received bytes that the capture has not, and had sent so much then.
+    pub(crate) fn unseen_acknowledged(&mut self, from: Peer, had: Had) {
+        if from != self.client && self.responses().is_between(had.sent) {
+            self.unread(had.received, had.sent);
+            self.memory = self.allocated();
+        }
+    }
+
     /// Bytes were sent again.
     pub(crate) fn retransmission(&mut self, again: &Retransmission) {
         let (offset, len) = (again.offset, again.len);
@@ -561,13 +569,11 @@ impl Http1 {
         if self.hole.end == start {
             self.hole.end = position;
         }
-        if !data.late {
-            self.witness.unread(data.acknowledged, start.max(data.offset));
+        if let Some(acknowledged) = data.acknowledged.filter(|_| !data.late) {
+            self.unread(acknowledged, start.max(data.offset));
         }
-        self.bad_response |= !is_blank
-            && !self.pending.is_empty()
-            && self.losses == Losses::default()
-            && !self.out_of_step;
+        self.bad_response |=
+            !is_blank && !self.pending.is_empty() && self.losses == Losses::default() && !self.out_of_step;
     }
 
     /// A direction has ended, in order or not: what is under way gets no further.

@@ -1,7 +1,7 @@
 //! For tests: flows made by hand, and a sink that keeps what it is given.
 
 use gannet_flow::{
-    CloseReason, Data, Flow, Gap, GapReason, Handler, Moment, Peer, Retransmission, StreamEnd,
+    CloseReason, Data, Flow, Gap, GapReason, Had, Handler, Moment, Peer, Retransmission, StreamEnd,
 };
 use gannet_packet::Timestamp;
 
@@ -92,6 +92,14 @@ impl Lane {
         if self.http.wants_more(state) {
             self.http.gap(state, &self.flow, gap);
         }
+        self
+    }
+
+    /// A segment without payload, of an end that had received and sent so much, though nobody saw all of that.
+    pub(crate) fn unseen_acknowledged(&mut self, from: Peer, received: u64, sent: u64) -> &mut Self {
+        self.tick();
+        let state = self.state.as_mut().expect("open");
+        self.http.unseen_acknowledged(state, from, Had { received, sent });
         self
     }
 

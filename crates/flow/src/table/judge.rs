@@ -9,7 +9,7 @@ use crate::history::Letter;
 use crate::rare::Elsewhere;
 use crate::sequence::{has, window_scale};
 use crate::stream::{REACH_UNKNOWN, Start, Stream};
-use crate::{GapReason, Handler, Outcome, Peer, Segment};
+use crate::{GapReason, Had, Handler, Outcome, Peer, Segment};
 
 impl<H: Handler> Assembly<'_, H> {
     /// Whether a segment is the copy of one that was taken a while ago: nothing of it is new, and time runs backwards.
@@ -297,7 +297,26 @@ impl<H: Handler> Assembly<'_, H> {
             entry.flow.seen(flow::ACK, segment.moment.time);
             entry.flow.attention.set(Attention::HANDSHAKE_WAITS, false);
         }
-        Some(offset.min(end))
+        let offset = offset.min(end);
+        if offset as i64 > high && segment.wire_len == 0 && !syn {
+            self.tell_unseen(entry, from, segment, offset);
+        }
+        Some(offset)
+    }
+
+    /// Tells the handler that a segment without payload has acknowledged `received` bytes, some of them unseen. One
+    /// that keeps the connection alive repeats an older number (RFC 9293, section 3.8.4): it tells nothing.
+    #[cold]
+    fn tell_unseen(&mut self, entry: &mut Entry<H::State>, from: Peer, segment: &Segment<'_>, received: u64) {
+        let unwanted = entry.flow.attention.has(Attention::UNWANTED);
+        let stream = entry.stream(from);
+        let sent = stream.offset(segment.tcp.sequence);
+        if sent >= stream.next as i64
+            && !unwanted
+            && let Some(state) = &mut entry.state
+        {
+            self.handler.unseen_acknowledged(state, from, Had { received, sent: sent as u64 });
+        }
     }
 
     /// Between which offsets a stream's present lies: its next byte, and the highest that was seen or acknowledged.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{Event, Run, client, server, text};
-use crate::{Gap, GapReason, Handshake, StreamEnd};
+use crate::{Gap, GapReason, Had, Handshake, StreamEnd};
 use Outcome::{Accepted, Duplicate, OutOfWindow, WithoutFlow};
 use Peer::{Originator, Responder};
 
@@ -177,6 +177,27 @@ fn an_acknowledged_hole_waits_for_its_patience() {
     // The bytes come after all: too late.
     run.give(client(1_001).ack(5_001).data("0123456789").at(130));
     assert!(matches!(&run.events()[..], [Event::Again(1, again)] if (again.offset, again.len) == (0, 10)));
+}
+
+#[test]
+fn what_is_acknowledged_unseen_is_told() {
+    let mut run = connected();
+    run.give(client(1_001).ack(5_001).data("0123456789"));
+    run.give(server(5_001).ack(1_011));
+    assert_eq!(run.table.handler().unseen, [], "all of it was seen");
+    run.give(server(5_004).ack(1_021));
+    let had = |received, sent| (Responder, Had { received, sent });
+    assert_eq!(run.table.handler().unseen, [had(20, 3)]);
+    // The same again, less, to keep the connection alive, and with bytes of its own.
+    for segment in [server(5_004).ack(1_021), server(5_004).ack(1_015), server(5_000).ack(1_031)] {
+        run.give(segment);
+    }
+    run.give(server(5_004).ack(1_041).data("abc"));
+    assert_eq!(run.table.handler().unseen, [had(20, 3)]);
+    run.give(client(1_001).ack(5_007));
+    assert_eq!(run.table.handler().unseen.len(), 1, "an old number of a client that has sent more");
+    run.give(client(1_051).ack(5_010));
+    assert_eq!(run.table.handler().unseen[1..], [(Originator, Had { received: 9, sent: 50 })]);
 }
 
 #[test]

@@ -76,8 +76,9 @@
 //! all that is in the hole when it sent that response, so it had been sent before the client received it, and the
 //! request after that. The request opens a turn. Unless that response answers a request before the hole, and is the
 //! last that the client had: then what is in the hole had no answer yet, and a client that goes on all the same is
-//! not believed to wait ([`Http1::opens_turn`]). Bytes of a body whose head is missing show the same
-//! ([`Witness::unread`]).
+//! not believed to wait ([`Http1::opens_turn`]). Bytes of a body whose head is missing show the same, and so does an
+//! acknowledgement alone: whatever the client has of what its server sent behind it had been sent by one that had all
+//! that is in the hole ([`Http1::unread`]).
 
 use std::ops::Range;
 
@@ -116,9 +117,9 @@ pub(super) struct Witness {
     pub(super) answer_start: Option<u64>,
     /// The last final response that has been reported or paired.
     heard: Option<Heard>,
-    /// Bytes of the server that are of no message that is known, mostly of a body whose head is missing: the first ones
-    /// that were sent with the latest acknowledgement.
-    unread: Option<Unread>,
+    /// Acknowledgements of the server that came with no response that is known: with bytes of a body whose head is
+    /// missing, or with none. Each says more than the one before; those that say nothing of requests to come are gone.
+    unread: Vec<Unread>,
     /// Where the last final response that is over and has its request ended.
     pub(super) answered_to: u64,
     /// Up to here an answer in each hole of the server has been counted as one to a request that was not seen.
@@ -144,12 +145,12 @@ struct Heard {
     owes: bool,
 }
 
-/// What is kept of bytes of the server without a head.
+/// What is kept of an acknowledgement of the server.
 #[derive(Clone, Copy, Debug)]
 struct Unread {
-    /// How much of the client its server had had.
+    /// How much of the client it had had.
     acknowledged: u64,
-    /// The offset of the first of them.
+    /// Where its next byte lies: that one, and all behind it, was sent then at the earliest.
     start: u64,
 }
 
@@ -176,7 +177,7 @@ impl Witness {
             request_end: None,
             answer_start: None,
             heard: None,
-            unread: None,
+            unread: Vec::new(),
             answered_to: 0,
             counted_to: 0,
             answer_whole: true,
@@ -240,13 +241,16 @@ impl Witness {
         }
     }
 
-    /// Takes note of bytes of the server from `start` on that are of no message that is known, sent when it had so much
-    /// of the client.
-    pub(super) fn unread(&mut self, acknowledged: Option<u64>, start: u64) {
-        let Some(acknowledged) = acknowledged else { return };
-        if self.unread.is_none_or(|unread| unread.acknowledged < acknowledged) {
-            self.unread = Some(Unread { acknowledged, start });
-        }
+    /// Whether an acknowledgement that came with no response shows that the client of `request` had waited.
+    #[cold]
+    fn unread_shows(&self, request: &Progress) -> bool {
+        self.unread.iter().any(|unread| received_since_the_hole(request, unread.acknowledged, unread.start))
+    }
+
+    /// Bytes allocated.
+    pub(super) fn memory(&self) -> usize {
+        self.unseen.as_ref().map_or(0, |unseen| unseen.memory())
+            + self.unread.capacity() * size_of::<Unread>()
     }
 
     /// Whether `request`, the oldest without an answer, has the next one, by the count: so many losses have there
@@ -258,6 +262,19 @@ impl Witness {
 }
 
 impl Http1 {
+    /// Takes note that the server had so much of the client when it sent its byte at `start`, which begins no response
+    /// that is known.
+    #[cold]
+    pub(super) fn unread(&mut self, acknowledged: u64, start: u64) {
+        let looked_at = self.looked_at();
+        let unread = &mut self.witness.unread;
+        unread.retain(|unread| unread.acknowledged >= looked_at);
+        let is_news = unread.last().is_none_or(|last| last.acknowledged < acknowledged);
+        if is_news && acknowledged >= looked_at && unread.len() < UNREAD_MAX {
+            unread.push(Unread { acknowledged, start });
+        }
+    }
+
     /// The request that begins. If the capture has not its first sending, it knows of more than its client did then:
     /// a response that has acknowledged it came after it.
     pub(super) fn first_sending(&mut self) -> Progress {
@@ -309,8 +326,6 @@ impl Http1 {
         };
         let heard = self.witness.heard;
         let heard = heard.filter(|heard| received_since_the_hole(at, heard.acknowledged, heard.start));
-        let unread = self.witness.unread;
-        let unread = unread.filter(|unread| received_since_the_hole(at, unread.acknowledged, unread.start));
         // What is in the hole had no answer in all that it had: it goes on before it has its answers, now and then at
         // least.
         let owed = hole_before
@@ -327,7 +342,8 @@ impl Http1 {
             self.witness.pipelined = true;
             Opens::Behind
         } else if hole_before
-            && (owed || heard.is_none() && unread.is_none() && !self.waiting.iter().any(received))
+            && (owed
+                || heard.is_none() && !self.waiting.iter().any(received) && !self.witness.unread_shows(at))
         {
             Opens::Perhaps
         } else {
@@ -741,6 +757,10 @@ pub(super) const FINAL_MIN: u64 = 27;
 
 /// The shortest request: `GET / HTTP/1.1` and the ends of two lines.
 const REQUEST_MIN: u64 = 16;
+
+/// Most acknowledgements that are kept, on a connection whose server's bytes wait for those before: beyond that a
+/// request may be taken for one that its client sent without having waited.
+const UNREAD_MAX: usize = 64;
 
 /// So often it has to be seen that a turn of several requests came out even before a client that sends several is
 /// believed to wait for all answers: one that always keeps a few under way does so now and then by chance, as when

@@ -126,6 +126,25 @@ fn the_end_of_a_body_shows_that_its_client_waited() {
     }
 }
 
+/// Seen in random loss: of requests and their responses nothing is left but the acknowledgement of the requests. What
+/// the client had of the last response it had before it went on.
+#[test]
+fn an_acknowledgement_alone_shows_that_its_client_waited() {
+    let (asked, answered) = ((get("/2") + &get("/3")).len() as u64, answer(202).len() as u64 + 900);
+    // How much of the responses the server had sent, and of the requests it had.
+    for (sent, had, shown) in [(0, asked, true), (answered, asked, false), (0, asked - 1, false)] {
+        let mut lane = Lane::new();
+        lane.client(get("/1")).server(answer(201));
+        let [client, server] = lane.sent;
+        lane.unseen_acknowledged(SERVER, client + had, server + sent);
+        lane.gap(CLIENT, asked).gap(SERVER, answered).client(get("/4")).server(answer(204));
+        lane.gap(CLIENT, get("/5").len() as u64).gap(SERVER, answer(205).len() as u64 + 900);
+        lane.client(get("/6"));
+        let together = "GET /4 0 > 204 0 complete";
+        assert_eq!(lines(&lane.finish())[1] == together, shown, "{sent} {had}");
+    }
+}
+
 /// Seen in random loss: a response to HEAD whose own head is cut by a hole was told to be whole.
 #[test]
 fn half_a_head_is_not_the_whole_answer_to_head() {
