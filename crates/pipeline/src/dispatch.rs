@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, Thread};
 use std::time::{Duration, Instant};
 
-use gannet_pcap::Merge;
+use gannet_pcap::{Merge, StreamReader};
 use gannet_record::{Interfaces, Traffic};
 use gannet_sink::{Hub, Writing};
 
@@ -34,11 +34,11 @@ use self::relay::Relay;
 use self::sorter::Sorter;
 use self::worker::FileWorker;
 use crate::analysis::{Aim, Analysis, AnalysisPlan};
-use crate::arrivals::Bell;
+use crate::arrivals::{Arrivals, Bell};
 use crate::config::{CaptureConfig, FileInput};
 use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::error::Error;
-use crate::files::{is_plain_file, open_early, path_of};
+use crate::files::{Bytes, Pieces, is_plain_file, open_early, path_of};
 use crate::filter::Selection;
 use crate::layer::Findings;
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
@@ -54,17 +54,10 @@ pub(crate) fn run(
     events: &dyn Fn(Event),
 ) -> Result<Report, Error> {
     let begun = Instant::now();
-    let (mut readers, mut pieces, mut arrivals) = (Vec::new(), None, Vec::new());
-    for input in files {
-        let report = || Report::before_packets(capture, false, begun);
-        let Some(opened) = open_early(input, control, events, &report)? else { return Ok(report()) };
-        readers.push(opened.reader);
-        // Pieces are of one file: of several the next packet may be in any.
-        pieces = opened.pieces.filter(|_| files.len() == 1);
-        arrivals.push(opened.arrivals);
-    }
+    let report = || Report::before_packets(capture, false, begun);
+    let Some(inputs) = open_all(files, control, events, &report)? else { return Ok(report()) };
     let selection = Selection::new(capture, files);
-    for (source, reader) in readers.iter().enumerate() {
+    for (source, reader) in inputs.readers.iter().enumerate() {
         // What is known before the first packet.
         if let Some(interface) = reader.interfaces().first() {
             selection.expect(source, interface)?;
@@ -73,41 +66,26 @@ pub(crate) fn run(
     let cpus = core_affinity::get_core_ids().unwrap_or_default().len();
     let workers = capture.workers.resolve(false, cpus).get();
     let names = Interfaces::default();
-    let is_alone = cpus <= 1 && workers == 1;
     // Input that has pauses would leave in the buffers of outputs what was written before them.
     let by_workers = workers >= cpus && files.iter().all(is_plain_file);
     let writing = if by_workers { Writing::ByWorkers } else { Writing::ByThreads };
-    let report = || Report::before_packets(capture, false, begun);
     let Some(held) = await_readers(Some(aim), None, control, events, &report) else { return Ok(report()) };
     let mut hub = records_hub(aim, &names, workers, false, writing)?;
     drop(held);
     privileges::give_up(capture.user.as_ref(), &[])?;
     hub.start()?;
-    let mut outputs: Vec<_> = hub.reports().into_iter().map(|sink| sink.name).collect();
-    if outputs.is_empty() {
-        outputs.push("no output but the report".to_owned());
-    }
-    let output = outputs.join(" and ");
-    for input in files {
-        let (path, filter) = (path_of(input).to_owned(), capture.filter_text());
-        events(Event::Reading { path, output: output.clone(), filter });
-    }
+    tell_of_reading(capture, files, &hub, events);
     let counters: Vec<_> = (0..workers).map(|_| Counters::new()).collect();
     let plan =
         AnalysisPlan { aim, seed: seed(), workers, interfaces: names, skew: Duration::ZERO, live: false };
-    let inputs = (Merge::new(readers), arrivals);
-    let reading = Reading::new(selection, inputs, files, plan.interfaces.clone());
+    let merge = (Merge::new(inputs.readers), inputs.arrivals);
+    let reading = Reading::new(selection, merge, files, plan.interfaces.clone());
     let mut desk =
         Desk { control, hub: &hub, events, counters: &counters, begun, troubles: Troubles::default() };
-    let done = if is_alone {
+    let done = if cpus <= 1 && workers == 1 {
         alone(reading, &plan, &mut desk)
     } else {
-        let bell = Bell::new().map_err(Error::Thread)?;
-        let sorter = Sorter::new(plan.aim, plan.seed, workers);
-        let runners = workers.max(cpus.min(READERS));
-        let relay =
-            Relay::new((reading, sorter), (pieces, bell), control, &hub, (runners, workers), cpus <= 1);
-        together(relay, runners, &plan, &mut desk)
+        together(reading, inputs.pieces, cpus, &plan, &mut desk)
     };
     if done.is_err() {
         // What has been found is written all the same.
@@ -137,6 +115,46 @@ pub(crate) fn run(
         duration: begun.elapsed(),
         ..Report::default()
     })
+}
+
+/// The files, opened.
+struct Inputs {
+    readers: Vec<StreamReader<Bytes>>,
+    /// Where several threads may read: see [`Pieces`].
+    pieces: Option<Pieces>,
+    /// For each file, where to wait for it if it has pauses.
+    arrivals: Vec<Option<Arrivals>>,
+}
+
+/// Opens the files, in their order. `None` if the run is to end before all of them are there.
+fn open_all(
+    files: &[FileInput],
+    control: &Control,
+    events: &dyn Fn(Event),
+    report: &dyn Fn() -> Report,
+) -> Result<Option<Inputs>, Error> {
+    let mut inputs = Inputs { readers: Vec::new(), pieces: None, arrivals: Vec::new() };
+    for input in files {
+        let Some(opened) = open_early(input, control, events, report)? else { return Ok(None) };
+        inputs.readers.push(opened.reader);
+        // Pieces are of one file: of several the next packet may be in any.
+        inputs.pieces = opened.pieces.filter(|_| files.len() == 1);
+        inputs.arrivals.push(opened.arrivals);
+    }
+    Ok(Some(inputs))
+}
+
+/// Tells what is read, and where what is found goes.
+fn tell_of_reading(capture: &CaptureConfig, files: &[FileInput], hub: &Hub, events: &dyn Fn(Event)) {
+    let mut outputs: Vec<_> = hub.reports().into_iter().map(|sink| sink.name).collect();
+    if outputs.is_empty() {
+        outputs.push("no output but the report".to_owned());
+    }
+    let output = outputs.join(" and ");
+    for input in files {
+        let (path, filter) = (path_of(input).to_owned(), capture.filter_text());
+        events(Event::Reading { path, output: output.clone(), filter });
+    }
 }
 
 /// Waits until the outputs have written everything, for as long as the run is not told to end. `report` is what there
@@ -212,11 +230,17 @@ fn alone<'a>(
 
 /// Several threads read in turns, and each analyses what is its worker's. This one sees to commands.
 fn together<'a>(
-    relay: Relay<'a>,
-    runners: usize,
+    reading: Reading<'a>,
+    pieces: Option<Pieces>,
+    cpus: usize,
     plan: &AnalysisPlan<'_>,
-    desk: &mut Desk<'_>,
+    desk: &mut Desk<'a>,
 ) -> Result<Done<'a>, Error> {
+    let bell = Bell::new().map_err(Error::Thread)?;
+    let sorter = Sorter::new(plan.aim, plan.seed, plan.workers);
+    let runners = plan.workers.max(cpus.min(READERS));
+    let sizes = (runners, plan.workers);
+    let relay = Relay::new((reading, sorter), (pieces, bell), desk.control, desk.hub, sizes, cpus <= 1);
     let counters = desk.counters;
     let hub = desk.hub;
     let findings = std::thread::scope(|scope| {
