@@ -174,12 +174,12 @@ impl Stream {
         self.next_sequence().wrapping_sub(self.acked) as i32
     }
 
-    /// [`acknowledge`](Self::acknowledge) of a stream without holes, for bytes that have been seen. `None` for others;
-    /// nothing has been done then.
+    /// [`acknowledge`](Self::acknowledge) of a stream without holes, for numbers at most `reach` ahead, which is 1 GiB
+    /// or less. `None` for others; nothing has been done then.
     #[inline(always)]
-    pub(crate) fn acknowledge_near(&mut self, sequence: u32) -> Option<u64> {
+    pub(crate) fn acknowledge_near(&mut self, sequence: u32, reach: i32) -> Option<u64> {
         let distance = sequence.wrapping_sub(self.next_sequence()) as i32;
-        if distance > 0 {
+        if distance > reach {
             return None;
         }
         if sequence.wrapping_sub(self.acked) as i32 > 0 && distance > -(REACH_UNKNOWN as i32) {

@@ -16,7 +16,7 @@ use crate::hold::Holds;
 use crate::index::{INDEX_COST, Index};
 use crate::rare::Beside;
 use crate::sequence::{has, mark};
-use crate::stream::Start;
+use crate::stream::{REACH_UNKNOWN, Start};
 use crate::wheel::Wheel;
 use crate::{
     CloseReason, Counters, Data, Flow, Handler, IcmpError, Limits, Moment, Peer, QuotedSegment, Segment,
@@ -192,7 +192,9 @@ impl<H: Handler> FlowTable<H> {
         if dedup && mark.is_some_and(|mark| stream.recent.contains(mark, now.time, || false)) {
             return false;
         }
-        let Some(acknowledged) = opposite.acknowledge_near(tcp.acknowledgement) else { return false };
+        // What is acknowledged unseen is told of, where there are no bytes that say it.
+        let reach = if len == 0 { 0 } else { REACH_UNKNOWN as i32 };
+        let Some(acknowledged) = opposite.acknowledge_near(tcp.acknowledgement, reach) else { return false };
         if let Some(mark) = mark {
             stream.recent.push(mark, now.time);
         }
