@@ -78,7 +78,7 @@ impl Http1 {
         end_before: Option<u64>,
         now: Moment,
     ) {
-        (part.opens, part.hides) = self.opens_turn(&part.at, end_before);
+        (part.opens, part.hides) = self.opens_turn(&part.at, end_before, context.flow);
         (part.losses, part.previous_end) = (self.losses, self.previous_end);
         if self.pending.capacity() == 0 {
             self.pending = context.spare.take();
@@ -138,7 +138,8 @@ impl Http1 {
             context.counters.message_bytes += at.wire_bytes();
             if self.interim.len() < INTERIM_MAX {
                 let interim = Interim { status, first: at.first };
-                self.interim.push(Announced { interim, acknowledged: at.acknowledged });
+                let losses = self.losses.server;
+                self.interim.push(Announced { interim, acknowledged: at.acknowledged, losses });
             } else {
                 context.counters.interim_dropped += 1;
             }

@@ -83,13 +83,27 @@ pub(super) struct Announced {
     pub(super) interim: Interim,
     /// What its server had of the client: it is to none of the requests behind that.
     pub(super) acknowledged: Option<u64>,
+    /// How often bytes of the server had been missing before it.
+    pub(super) losses: u32,
 }
 
 /// Takes from the front of `interim` those whose server had nothing yet of a request that begins at `start`: they are
 /// to one before it, whose final response is missing.
 pub(super) fn announced_before(interim: &mut Vec<Announced>, start: u64) -> Vec<Announced> {
-    let earlier = |one: &&Announced| one.acknowledged.is_some_and(|had| had <= start);
-    let count = interim.iter().take_while(earlier).count();
+    take_front(interim, |one| one.acknowledged.is_some_and(|had| had <= start))
+}
+
+/// Takes the same of an `answer` that is to a later request than the oldest, and those with a hole between them and the
+/// answer: they were sent when the oldest one was the next to be answered, and its final response is in the hole.
+pub(super) fn announced_to_oldest(answer: &mut Answer, start: u64) -> Vec<Announced> {
+    let losses = answer.part.losses.server;
+    take_front(&mut answer.interim, |one| {
+        one.losses != losses || one.acknowledged.is_some_and(|had| had <= start)
+    })
+}
+
+fn take_front(interim: &mut Vec<Announced>, wanted: impl Fn(&Announced) -> bool) -> Vec<Announced> {
+    let count = interim.iter().take_while(|one| wanted(one)).count();
     interim.drain(..count).collect()
 }
 

@@ -140,12 +140,14 @@ impl Http1 {
         if let Some(end) = end {
             return (true, end_of(last, Some(end)) != end);
         }
-        // A client that closes in order has all its answers.
+        // A client that closes in order has all its answers. So it has if its server does, but for one that sends
+        // several requests at once: it may lose the last ones.
         let [client, server] =
             [self.client, self.client.opposite()].map(|peer| self.witness.fins[peer as usize]);
         let closed = client.is_some_and(|client| {
             client.time >= last.part.at.last && server.is_none_or(|server| client.position < server.position)
         });
+        let closed = closed || server.is_some() && !self.witness.pipelined;
         (closed, !closed || last.part.losses.server != self.losses.server)
     }
 
@@ -163,7 +165,8 @@ impl Http1 {
         let forced = next >= self.pending.len();
         let known = before.iter().take_while(|place| !**place).count();
         let some_missing = known < before.len() || !forced && *behind;
-        if self.witness.pipelined || some_missing && !self.witness.takes_turns() {
+        let waits = self.witness.takes_turns() || self.witness.seems_to_wait();
+        if self.witness.pipelined || some_missing && !waits {
             return;
         }
         let left: Vec<usize> = (0..known).filter(|&place| decided[place].is_none()).collect();

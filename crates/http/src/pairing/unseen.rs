@@ -7,7 +7,10 @@
 //!
 //! - **The room in the hole.** So many requests fit into it as it has bytes for start lines and for the fields that a
 //!   client sends with each request. When as many responses have come that no known request can have, all of them are
-//!   answered, and the count of messages holds again as if nothing had been missing.
+//!   answered, and the count of messages holds again as if nothing had been missing. Most clients send one request like the
+//!   other: if the bytes in the hole are those of two or more requests as long as the one behind it, without a body,
+//!   and as many answers have come, that is taken for all of them. Had there been more, they would have been shorter
+//!   and as long together, so that is believed with the second confidence, of a client that was not seen to wait.
 //! - **The pauses of the client.** Let it send a request some time, `pause`, after a response, and let the next
 //!   response come `time` after the one before. If the server owes an answer all the while, it takes `time` for that,
 //!   whatever the client does, and must take longer than each `pause`, for else the answer would come before the
@@ -36,6 +39,8 @@ use crate::{Confidence, Head};
 pub(super) struct Unseen {
     /// So many at most, but for those in holes that no request has come after yet; `None` if no bound is known.
     most: Option<u32>,
+    /// The same, if those in the holes are as long as the request behind each: see [`Http1::count_again`].
+    alike: Option<u32>,
     /// Bytes of those holes.
     room: u64,
     /// How many of those holes end in a request that goes on behind them.
@@ -50,11 +55,19 @@ pub(super) struct Unseen {
 impl Unseen {
     /// As many as there may be.
     pub(super) fn any() -> Self {
-        Self { most: None, ..Self::none() }
+        Self { most: None, alike: None, ..Self::none() }
     }
 
     fn none() -> Self {
-        Self { most: Some(0), room: 0, open_ended: 0, at_hole: false, answered: 0, pauses: None }
+        Self {
+            most: Some(0),
+            alike: Some(0),
+            room: 0,
+            open_ended: 0,
+            at_hole: false,
+            answered: 0,
+            pauses: None,
+        }
     }
 
     /// Bytes allocated for it.
@@ -63,7 +76,20 @@ impl Unseen {
     }
 
     /// Takes note of the first request behind holes: none of those in them is smaller than it could be.
-    fn measure(&mut self, head: &Head) {
+    fn measure(&mut self, request: &Part) {
+        let head = &request.head;
+        let bytes = request.at.body.saturating_sub(request.at.start);
+        let as_long = self.room.checked_div(bytes).filter(|as_long| as_long * bytes == self.room);
+        let alike = as_long.and_then(|as_long| match as_long {
+            0 => Some(0),
+            1 => None,
+            _ if self.open_ended > 0 || !has_no_body(head) => None,
+            _ => u32::try_from(as_long).ok(),
+        });
+        self.alike = self
+            .alike
+            .and_then(|before| before.checked_add(alike?))
+            .and_then(|alike| alike.checked_sub(self.answered));
         let within = u32::try_from(self.room / least_bytes(head)).unwrap_or(u32::MAX);
         self.most = self
             .most
@@ -71,6 +97,13 @@ impl Unseen {
             // More answers than requests: something else is behind them.
             .and_then(|most| most.checked_sub(self.answered));
         (self.room, self.open_ended, self.answered, self.at_hole) = (0, 0, 0, false);
+    }
+
+    /// So many of them have been answered.
+    fn less(&mut self, answered: u32) {
+        for count in [&mut self.most, &mut self.alike] {
+            *count = count.and_then(|count| count.checked_sub(answered));
+        }
     }
 }
 
@@ -101,7 +134,7 @@ impl Http1 {
     #[inline]
     pub(super) fn request_seen(&mut self) {
         if let (Some(unseen), Some(request)) = (&mut self.witness.unseen, self.pending.back()) {
-            unseen.measure(&request.head);
+            unseen.measure(request);
             self.count_again();
         }
     }
@@ -117,8 +150,8 @@ impl Http1 {
         if let Some(unseen) = &mut self.witness.unseen {
             unseen.answered = unseen.answered.saturating_add(1);
             if unseen.room == 0 {
-                unseen.most =
-                    unseen.most.and_then(|most| most.checked_sub(std::mem::take(&mut unseen.answered)));
+                let answered = std::mem::take(&mut unseen.answered);
+                unseen.less(answered);
             }
         }
         self.count_again();
@@ -135,7 +168,7 @@ impl Http1 {
         let from = before.start.unwrap_or(0).max(self.witness.counted_to);
         if before.hole.unknown_within(from..had) >= FINAL_MIN && unseen.room == 0 {
             self.witness.counted_to = before.hole.end;
-            unseen.most = unseen.most.and_then(|most| most.checked_sub(1));
+            unseen.less(1);
             self.count_again();
         }
     }
@@ -145,15 +178,21 @@ impl Http1 {
         if passed > 0 {
             let unseen = self.witness.unseen.get_or_insert_with(|| Box::new(Unseen::none()));
             let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-            unseen.most = unseen.most.and_then(|most| most.checked_add(passed));
+            for count in [&mut unseen.most, &mut unseen.alike] {
+                *count = count.and_then(|count| count.checked_add(passed));
+            }
         }
     }
 
-    /// Goes back to the count of messages once all requests without an answer are known.
+    /// Goes back to the count of messages once all requests without an answer are known, or are if those in holes were
+    /// as long as the ones behind.
     fn count_again(&mut self) {
-        let known = |unseen: &Unseen| unseen.most == Some(0) && unseen.room == 0;
-        if !self.witness.unseen.as_deref().is_some_and(known) {
-            return;
+        let Some(unseen) = self.witness.unseen.as_deref().filter(|unseen| unseen.room == 0) else { return };
+        if unseen.most != Some(0) {
+            if unseen.alike != Some(0) || self.witness.takes_turns() {
+                return;
+            }
+            self.witness.grounds = Confidence::Medium;
         }
         self.witness.unseen = None;
         let client = self.losses.client;
@@ -222,6 +261,11 @@ impl Pauses {
         self.taken += 1;
         self.odds >= ODDS_MIN
     }
+}
+
+/// Whether what has this head ends with it.
+fn has_no_body(head: &Head) -> bool {
+    !head.cut && head.field("content-length").is_none() && head.field("transfer-encoding").is_none()
 }
 
 /// Bytes of the smallest request that the client of this one could send: a method of three letters, a target of one,

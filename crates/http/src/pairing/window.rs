@@ -2,9 +2,10 @@
 //!
 //! A client that has once sent a request before it had the answers to those before is not believed to take turns.
 //! Most of these keep a fixed number of requests under way, and send the next one for each answer. How many is seen
-//! while the count holds, as the most that it ever had under way when it sent one. After a loss, of which nobody
-//! knows how many messages were in it, both ends bound by how much the requests and responses behind it are shifted
-//! against one another:
+//! while the count holds, as the most that it ever had under way when it sent one: at once, or, where its requests came
+//! out from behind a hole after their answers, when they are paired. After a loss, of which nobody knows how many
+//! messages were in it, both ends bound by how much the requests and responses behind it are shifted against one
+//! another:
 //!
 //! ```text
 //!   requests     q0  q1  q2  q3          response j answers request j + shift:
@@ -30,6 +31,11 @@ pub(super) struct Window {
     most: u32,
     /// How often there were so many.
     reached: u32,
+    /// Where the last request began of which that is known.
+    known_to: u64,
+    /// Where the last answers ended, the oldest one being the next to be replaced.
+    ends: [u64; ENDS],
+    answers: usize,
 }
 
 /// Requests with no hole between them, by their places among those pending, and how many of the responses that wait
@@ -46,14 +52,28 @@ impl Window {
         }
         self.reached = self.reached.saturating_add(u32::from(under_way == self.most));
     }
+
+    /// Takes note of a pair while the count holds. The client of the request that began at `start` had so much of the
+    /// server, of which the answer before ended at `end`. How many were under way by then is known now, if it was not
+    /// when the request was seen, as behind a hole that was given up after the answers had come.
+    #[cold]
+    pub(super) fn paired(&mut self, start: u64, had: u64, end: u64) {
+        self.ends[self.answers % ENDS] = end;
+        self.answers = self.answers.wrapping_add(1);
+        let others = self.ends.iter().filter(|end| **end > had).count();
+        if start > self.known_to && others < ENDS {
+            self.learn(others as u32 + 1);
+        }
+    }
 }
 
 impl Http1 {
     /// Takes note of a request that is about to be among those pending, others being under way, while the count
-    /// holds. Its client `had` so much of the server.
-    pub(super) fn learn_window(&mut self, had: u64) {
+    /// holds. It begins at `start`, and its client `had` so much of the server.
+    pub(super) fn learn_window(&mut self, start: u64, had: u64) {
         // Of what it had not received by then some has been paired already.
         if had >= self.witness.answered_to {
+            self.witness.window.known_to = start;
             let under_way = self.pending.len() + usize::from(self.current.is_some()) + 1;
             self.witness.window.learn(u32::try_from(under_way).unwrap_or(u32::MAX));
         }
@@ -145,6 +165,9 @@ impl Http1 {
 /// under way and 20 in all, of which up to 5 % of the packets are missing, 32 % of the untouched exchanges came in two
 /// halves instead of 25 %.
 const REACHED_MIN: u32 = 3;
+/// Ends of answers that are kept: of a client that keeps more than so many requests under way that is only seen while
+/// both directions are delivered in step.
+const ENDS: usize = 12;
 /// Responses that wait for the shift to be known. A window of some requests shows it within a few of them; beyond
 /// that a server may have a queue that it never comes to the end of, and it does not show at all.
 const WAITING_MAX: usize = 32;

@@ -61,6 +61,7 @@
 //! | `pipelined` | `strays` | `turns` of its kind | its client | the response goes to | confidence |
 //! | --- | --- | --- | --- | --- | --- |
 //! | no | no | none | was not seen to wait | the request that opens its turn | low |
+//! | no | no | some, by a guess | goes on as it seems to | the same, and among holes the one whose end alone its server had | low |
 //! | no | no | one | sends one request and waits | the same | high; medium if it was joined |
 //! | yes | no | one at most | sends several, was not seen to wait | its place in the turn, once that is over and adds up | low |
 //! | yes | no | two | sends several and waits for all answers | the same | medium |
@@ -82,10 +83,11 @@
 
 use std::ops::Range;
 
-use gannet_flow::Moment;
+use gannet_flow::{Flow, Moment};
 
 use super::part::{
     Answer, Before, Decision, Fate, Hole, Losses, Open, Opens, Part, Resolution, announced_before,
+    announced_to_oldest,
 };
 use super::unseen::Unseen;
 use super::window::Window;
@@ -104,6 +106,9 @@ pub(super) struct Witness {
     /// How often it was seen that the client opened a turn when everything was answered: after a turn of one request,
     /// after one of several. See [`EVEN_TURNS_MIN`].
     turns: [u8; 2],
+    /// How often it looked so in a row after a turn of one request, though that may have had another one's answer. See
+    /// [`ALIKE_TURNS_MIN`].
+    alike_turns: u8,
     /// Requests of the turn so far.
     pub(super) in_turn: u32,
     /// It has sent a request having received something since the one before, but not every answer.
@@ -170,6 +175,7 @@ impl Witness {
             step: from_start.then_some(step),
             pipelined: false,
             turns: [0; 2],
+            alike_turns: 0,
             in_turn: 0,
             strays: false,
             window: Window::default(),
@@ -204,10 +210,19 @@ impl Witness {
         !self.strays && self.turns[usize::from(self.pipelined)] >= needed
     }
 
+    /// It looks like one that sends one request and waits.
+    pub(super) fn seems_to_wait(&self) -> bool {
+        !self.pipelined && !self.strays && self.alike_turns >= ALIKE_TURNS_MIN
+    }
+
     /// Takes note of how `request` was sent, if it is the next one by the count.
     fn learn(&mut self, request: &Part) {
-        let (Some(_), Some(had)) = (self.step, request.at.acknowledged) else { return };
-        if matches!(request.opens, Opens::No | Opens::Behind) {
+        let (Some(step), Some(had)) = (self.step, request.at.acknowledged) else { return };
+        let within_turn = matches!(request.opens, Opens::No | Opens::Behind);
+        if (within_turn || had < self.answered_to) && step.confidence > Confidence::Low {
+            self.window.paired(request.at.start, had, self.answered_to);
+        }
+        if within_turn {
             self.in_turn = self.in_turn.saturating_add(1);
             return;
         }
@@ -224,9 +239,14 @@ impl Witness {
     fn came_out_even(&mut self) {
         // That is seen when the next turn opens, or else when the request that opens it is paired: it is counted once.
         let requests = std::mem::take(&mut self.in_turn);
-        if requests > 0 && self.step.is_some_and(|step| step.confidence > Confidence::Low) {
+        if requests == 0 {
+            return;
+        }
+        if self.step.is_some_and(|step| step.confidence > Confidence::Low) {
             let turns = &mut self.turns[usize::from(requests > 1)];
             *turns = turns.saturating_add(1);
+        } else {
+            self.alike_turns = if requests == 1 { self.alike_turns.saturating_add(1) } else { 0 };
         }
     }
 
@@ -289,14 +309,25 @@ impl Http1 {
 
     /// Whether the request that begins at `at` opens a turn, and whether it hides another one in a hole before it. To
     /// be asked once of each.
-    pub(super) fn opens_turn(&mut self, at: &Progress, end_before: Option<u64>) -> (Opens, bool) {
+    pub(super) fn opens_turn(
+        &mut self,
+        at: &Progress,
+        end_before: Option<u64>,
+        flow: &Flow,
+    ) -> (Opens, bool) {
         let had = at.acknowledged;
         let losses = self.losses;
         let last = self.witness.last_request.replace((had, losses.client));
         let hole_before = at.start > 0 && losses.client != last.map_or(0, |(_, losses)| losses);
         // Of a connection that is joined in its midst, what came before is of no interest.
         let received_more = match (last, had) {
-            (None, Some(had)) => !hole_before || had > 0 || self.connection.midstream,
+            // Nor of one whose server's beginning is missing as well, of which nobody knows how much it was.
+            (None, Some(had)) => {
+                !hole_before
+                    || had > 0
+                    || self.connection.midstream
+                    || !flow.begins_with_syn(self.client.opposite())
+            }
             (Some((Some(before), _)), Some(had)) => had > before,
             (_, None) | (Some((None, _)), _) => true,
         };
@@ -315,7 +346,7 @@ impl Http1 {
                     // No answer to those pending is in all that it had.
                     self.witness.strayed();
                 }
-                self.learn_window(had);
+                self.learn_window(at.start, had);
             }
         }
         let received = |answer: &Answer| {
@@ -495,7 +526,7 @@ impl Http1 {
             index == 1 && self.all_requests_known() && self.one_is_left(&answer, self.covered(&answer));
         let answered_before = index == 0 || one_is_left || self.answered_before(&answer, index);
         let first_since = index > 0 && self.first_since(&answer, index);
-        for _ in 0..index {
+        for place in 0..index {
             let Some(part) = self.next_pending() else { break };
             let state = match part.fate {
                 Fate::Whole if part.losses.server == self.losses.server => {
@@ -504,7 +535,10 @@ impl Http1 {
                 _ => (State::Gap, Reason::Gap),
             };
             let next = self.pending.front().map_or(0, |next| next.at.start);
-            let interim = announced_before(&mut answer.interim, next);
+            let interim = match place {
+                0 => announced_to_oldest(&mut answer, next),
+                _ => announced_before(&mut answer.interim, next),
+            };
             self.emit_request(context, part, interim, state, now);
         }
         let mut request = self.next_pending();
@@ -766,3 +800,7 @@ const UNREAD_MAX: usize = 64;
 /// believed to wait for all answers: one that always keeps a few under way does so now and then by chance, as when
 /// its first ones are answered together.
 const EVEN_TURNS_MIN: u8 = 2;
+
+/// So many turns of one request in a row a client has to seem to take, where the pairs are a guess, before it is taken
+/// for one that always does. One that sends one to four at once, by chance, seems to once in 64 times.
+const ALIKE_TURNS_MIN: u8 = 3;

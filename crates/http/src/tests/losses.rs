@@ -1,5 +1,8 @@
 //! Which response belongs to which request where bytes are missing, and what is taken for a message behind them.
 
+use gannet_flow::{CloseReason, Flow, Handshake};
+use gannet_packet::Timestamp;
+
 use super::{answer, assert_right_or_marked, get};
 use crate::testing::{CLIENT, Lane, SERVER, lines};
 use crate::{Confidence, Exchange, State};
@@ -332,6 +335,33 @@ fn an_answer_does_not_go_to_the_request_before_a_hole() {
     }
 }
 
+#[test]
+fn an_interim_response_stays_with_the_exchange_whose_final_one_is_missing() {
+    let early_hints = "HTTP/1.1 103 X\r\n\r\n";
+    for at_once in [false, true] {
+        let mut lane = Lane::new();
+        if at_once {
+            lane.client(get("/1") + &get("/2"));
+        } else {
+            lane.client(get("/1"));
+        }
+        lane.server(early_hints).gap(SERVER, answer(201).len() as u64);
+        if !at_once {
+            lane.client(get("/2"));
+        }
+        let exchanges = lane.server(answer(202)).client(get("/3")).server(answer(203)).finish();
+        let expected = ["GET /1 0 > - gap", "GET /2 0 > 202 0 complete", "GET /3 0 > 203 0 complete"];
+        assert_eq!(lines(&exchanges), expected);
+        assert!(exchanges.iter().map(|one| one.interim.len()).eq([1, 0, 0]), "{at_once}");
+    }
+    // What is in the hole is no final response.
+    let mut lane = Lane::new();
+    lane.client(get("/1") + &get("/2")).server(early_hints).gap(SERVER, early_hints.len() as u64);
+    let exchanges = lane.server(answer(201) + &answer(202)).finish();
+    assert_eq!(lines(&exchanges), ["GET /1 0 > 201 0 complete", "GET /2 0 > 202 0 complete"]);
+    assert!(exchanges.iter().map(|one| one.interim.len()).eq([1, 0]));
+}
+
 /// Seen in random loss: the first two requests of a client that always has two under way are missing, and from there on
 /// it looks like one that waits for each answer.
 #[test]
@@ -347,6 +377,62 @@ fn a_client_that_was_not_seen_to_wait_is_not_believed() {
         pair && (exchange.confidence != Confidence::Low || !exchange.untrusted.pairing)
     };
     assert_eq!(exchanges.iter().filter(sound).count(), 0, "{:?}", lines(&exchanges));
+}
+
+/// Seen on a wire: the first packet of the client, and then nothing of both ends for a while. How much of the server was
+/// in that is not known, so the first request behind it may have had any number of answers.
+#[test]
+fn the_first_request_of_which_the_servers_beginning_is_unknown() {
+    let lane = |known: bool| {
+        let mut lane = Lane::new();
+        if !known {
+            let syn = Handshake::new(Some(Timestamp(10)), None, None);
+            let Flow { id, key, originator, .. } = lane.flow;
+            lane.flow = Flow::sample(id, key, originator, syn);
+        }
+        lane.gap(CLIENT, get("/0").len() as u64).client(get("/1"));
+        lane
+    };
+    for server_first in [false, true] {
+        let ends = if server_first { [SERVER, CLIENT] } else { [CLIENT, SERVER] };
+        let mut lane = lane(false);
+        let exchanges =
+            lane.server(answer(201)).fin(ends[0]).fin(ends[1]).close(CloseReason::Finished).taken();
+        assert_eq!(lines(&exchanges), ["GET /1 0 > 201 0 complete"]);
+        assert!(exchanges[0].confidence == Confidence::Low && exchanges[0].untrusted.pairing);
+    }
+    // It was sent before there was any answer, by a client that did not wait; its server may have lost the last one.
+    let exchanges =
+        lane(true).server(answer(201)).fin(SERVER).fin(CLIENT).close(CloseReason::Finished).taken();
+    let mut found = lines(&exchanges);
+    found.sort();
+    assert_eq!(found, ["- > 201 0 orphan-response", "GET /1 0 > - orphan-request"]);
+    // Of two requests at once.
+    let exchanges = lane(false).server(answer(200) + &answer(201)).finish();
+    assert_eq!(lines(&exchanges), ["- > 200 0 orphan-response", "GET /1 0 > 201 0 complete"]);
+    let exchanges = lane(false).client(get("/2")).server(answer(200) + &answer(201) + &answer(202)).finish();
+    assert_right_or_marked(&exchanges);
+    assert_eq!(exchanges.iter().filter(|one| one.state == State::Complete).count(), 2);
+}
+
+/// Seen in random loss: all pairs are doubtful, since there may have been a request in the first hole, but all of them
+/// look as if their client waited. One with holes of both ends around it was not even paired like that.
+#[test]
+fn what_looks_like_a_client_that_waits_is_paired_like_that() {
+    for turns in 0..8 {
+        let mut lane = Lane::new();
+        let chunked = "POST /99 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab";
+        lane.client(chunked).gap(CLIENT, 40).client("cd\r\n0\r\n\r\n").server(answer(299));
+        for next in 0..turns {
+            lane.client(get(&format!("/{next}"))).server(answer(200 + next));
+        }
+        lane.gap(CLIENT, 30).gap(SERVER, 50).client(get("/90")).server(answer(290));
+        lane.gap(CLIENT, 30).gap(SERVER, 50).client(get("/92")).server(answer(292));
+        let exchanges = lane.finish();
+        assert_right_or_marked(&exchanges);
+        let found = lines(&exchanges).contains(&"GET /90 0 > 290 0 complete".to_owned());
+        assert_eq!(found, turns > 4, "{turns}: {:?}", lines(&exchanges));
+    }
 }
 
 /// An answer that was sent without the request which waited for everything before it: there was another one under way.
