@@ -5,8 +5,8 @@ use std::hint::black_box;
 use gannet_packet::{Surroundings, TcpFlags, Timestamp};
 
 use self::judge::{
-    COPIES_WITHIN_NS, PROVISIONAL_REACH, answers_another, count, opens_a_flow, outlives_reset,
-    plausible_reset, reach,
+    COPIES_WITHIN_NS, PROVISIONAL_REACH, answers_another, count, is_played_again, opens_a_flow,
+    outlives_reset, plausible_reset, reach,
 };
 use crate::assembly::Assembly;
 use crate::entry::{Entry, Phase, Slab};
@@ -230,6 +230,7 @@ impl<H: Handler> FlowTable<H> {
     #[inline(never)]
     fn any(&mut self, found: Option<u32>, hash: u32, segment: &Segment<'_>) -> Outcome {
         let bytes = u64::from(segment.wire_len);
+        let found = found.filter(|&index| !self.forget_if_due(index, segment.moment));
         let index = match found {
             Some(index) if !self.is_reused(index, segment) => index,
             found => {
@@ -511,7 +512,8 @@ impl<H: Handler> FlowTable<H> {
             // A new connection of the same ports has another initial sequence number (RFC 6528): this one is the old
             // one's, copied or sent again. Of a flow that is over and whose sender was never heard it begins the
             // next.
-            return entry.state.is_none() && !answer && stream.start == Start::Unknown;
+            let unheard = entry.state.is_none() && stream.start == Start::Unknown;
+            return !answer && (unheard || is_played_again(entry, from, segment, self.limits.deduplicate));
         }
         let opened = entry.flow.opened.0;
         if (1..=COPIES_WITHIN_NS).contains(&opened.saturating_sub(segment.moment.time.0)) {
@@ -641,6 +643,18 @@ impl<H: Handler> FlowTable<H> {
     /// Keeps a closed flow for a while.
     fn linger(&mut self, index: u32) {
         self.enter(index, Phase::Lingering);
+    }
+
+    /// Removes a closed flow whose time has passed. Ticks come late behind a pause of the whole capture.
+    #[inline]
+    fn forget_if_due(&mut self, index: u32, now: Moment) -> bool {
+        let entry = self.slab.get(index);
+        let lingering = &self.wheels[Phase::Lingering as usize];
+        let due = entry.state.is_none() && lingering.is_due(entry.flow.last_seen, now.time);
+        if due {
+            self.forget(index, now);
+        }
+        due
     }
 
     /// Removes a closed flow.

@@ -1,6 +1,6 @@
 //! How a segment stands to the streams of its flow.
 
-use gannet_packet::TcpFlags;
+use gannet_packet::{TcpFlags, Timestamp};
 
 use crate::assembly::Assembly;
 use crate::entry::Entry;
@@ -395,6 +395,26 @@ pub(super) fn outlives_reset<S>(entry: &Entry<S>, from: Peer, segment: &Segment<
     agrees && goes_on
 }
 
+/// Whether a SYN with the number of a flow's own one begins that flow once more: tools that replay a capture in a loop
+/// send the same packets again and again.
+///
+/// A host that has sent its SYN and data sends its SYN no more. What is captured twice comes within a tenth of a second; a flow
+/// that is not over, which its capture may have missed the end of, must have been silent as well.
+#[cold]
+pub(super) fn is_played_again<S>(
+    entry: &Entry<S>,
+    from: Peer,
+    segment: &Segment<'_>,
+    copies_are_told: bool,
+) -> bool {
+    let Entry { flow, state, .. } = entry;
+    let stream = &flow.streams[from as usize];
+    let since = |time: Timestamp| segment.moment.time.0.saturating_sub(time.0);
+    let is_copy = copies_are_told && since(flow.opened) <= COPIED_WITHIN_NS;
+    let silent = since(flow.last_seen) > COPIES_WITHIN_NS;
+    stream.syn() && stream.next != 0 && !is_copy && (state.is_none() || silent)
+}
+
 /// How far from its present a stream may plausibly jump.
 pub(super) fn reach<S>(entry: &Entry<S>, from: Peer) -> i64 {
     if entry.flow.streams.iter().all(Stream::syn) {
@@ -439,6 +459,11 @@ pub(super) const PROVISIONAL_REACH: u32 = 64 << 10;
 /// How much earlier than a flow's first segment a copy of another's may be, or how much later, in nanoseconds: some
 /// blocks of a capture ring, and little enough that a clock that is set back costs no flow.
 pub(super) const COPIES_WITHIN_NS: u64 = 1_000_000_000;
+
+/// How long behind a flow's first segment a copy of it may come, in nanoseconds: 100 ms, as for the marks of
+/// [`Recent`](crate::sequence::Recent). More loses replays of short captures, less takes two capture points whose
+/// clocks differ for a replay.
+const COPIED_WITHIN_NS: u64 = 100_000_000;
 
 /// How far what two segments say of one stream may be apart to be taken for the same place: what may be in flight.
 const ELSEWHERE_REACH: i64 = 16 << 20;

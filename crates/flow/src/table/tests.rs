@@ -1,7 +1,7 @@
 //! Each rule of the table by an example.
 
 use super::*;
-use crate::testing::{Event, Run, client, server, text};
+use crate::testing::{Built, Event, Run, client, server, text};
 use crate::{Gap, GapReason, Had, Handshake, StreamEnd};
 use Outcome::{Accepted, Duplicate, OutOfWindow, WithoutFlow};
 use Peer::{Originator, Responder};
@@ -505,6 +505,67 @@ fn ports_are_reused() {
     assert_eq!(closes(&run.events()), []);
     assert_eq!((run.table.open_flows(), run.table.counters().flows_opened), (1, 3));
     assert_eq!(run.table.index.len(), 1);
+}
+
+/// Tools that replay a capture send the same packets in every round; so does whoever appends a capture to itself.
+#[test]
+fn a_conversation_that_is_played_again_is_another() {
+    let play = |run: &mut Run, at: u64, ends: bool| {
+        run.give(client(1_000).syn().at(at));
+        run.give(server(5_000).syn().ack(1_001).at(at));
+        run.give(client(1_001).ack(5_001).data("request").at(at + 1));
+        run.give(server(5_001).ack(1_008).data("response").at(at + 2));
+        if ends {
+            run.give(client(1_008).ack(5_009).fin().at(at + 3));
+            run.give(server(5_009).ack(1_009).fin().at(at + 3));
+        }
+    };
+    // Copies of the whole within 100 ms, replays behind that; a flow that has no end is waited for.
+    for (ends, rounds, opened) in
+        [(true, [50, 99], 1), (true, [101, 202], 3), (false, [900, 1_000], 1), (false, [1_003, 2_006], 3)]
+    {
+        let mut run = run();
+        for at in [0].into_iter().chain(rounds) {
+            play(&mut run, at, ends);
+        }
+        let texts = run.finish();
+        assert_eq!(run.table.counters().flows_opened, opened, "{ends} {rounds:?}");
+        assert_eq!(text(&texts, Originator), "request".repeat(opened as usize), "{ends} {rounds:?}");
+    }
+    // A copy is as old as its SYN, whatever the time that the answer took.
+    let mut run = run();
+    let slow = [client(1_000).syn().at(0), server(5_000).syn().ack(1_001).at(60)];
+    let rest =
+        [client(1_001).ack(5_001).data("a").fin().at(61), server(5_001).ack(1_003).data("b").fin().at(62)];
+    for skew in [0, 80] {
+        for built in slow.iter().chain(&rest) {
+            run.give(Built { time: built.time + skew * 1_000_000, ..built.clone() });
+        }
+    }
+    assert_eq!(run.table.counters().flows_opened, 1);
+    // Without the search for copies nothing is one.
+    let mut run = Run::new(Limits { deduplicate: false, ..Limits::default() });
+    (0..3).for_each(|round| play(&mut run, round * 4, true));
+    assert_eq!(run.table.counters().flows_opened, 3);
+    // A refused SYN that is sent again, as Windows does, is no new flow.
+    let mut run = self::run();
+    for at in [0, 500, 1_000] {
+        run.give(client(1_000).syn().at(at));
+        run.give(server(0).ack(1_001).rst().at(at));
+    }
+    assert_eq!(run.table.counters().flows_opened, 1);
+}
+
+/// The first packet behind a pause comes before the tick that lets the flow of before go.
+#[test]
+fn a_flow_is_forgotten_in_time_without_a_tick() {
+    for (at, opened) in [(9_000, 1), (11_000, 2)] {
+        let mut run = connected();
+        run.give(client(1_001).ack(5_001).data("old").fin());
+        run.give(server(5_001).ack(1_005).fin());
+        run.give(client(7_000_000).ack(9_000_000).data("new").at(at));
+        assert_eq!(run.table.counters().flows_opened, opened, "{at}");
+    }
 }
 
 #[test]
