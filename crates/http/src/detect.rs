@@ -224,8 +224,10 @@ pub(crate) fn request_line(bytes: &[u8]) -> Line {
             Some(at) => return ends_in_version(&bytes[..at]),
         }
     }
+    // Without a target it is the end of a longer line that was cut, in front of which the capture begins.
+    let target = if is_common(&bytes[..end]) { 0 } else { end + 1 };
     match memchr::memchr(b'\n', bytes) {
-        Some(at) => ends_in_version(&bytes[..at]),
+        Some(at) => ends_in_version(&bytes[target.min(at)..at]),
         None => Line::Unsure,
     }
 }
@@ -506,6 +508,16 @@ mod tests {
             assert_eq!(classify(bytes, false), verdict, "{}", bytes.escape_ascii());
         }
         assert_eq!(classify(b"\x17\x03\x03", true), Verdict::Tls);
+        // The end of a long target, with which a capture begins, is no method.
+        for (bytes, verdict) in [
+            (&b"c2Vzc2lvbg HTTP/1.1\r\n"[..], Verdict::Other),
+            (b"FROB /a HTTP/1.1\r\n", Verdict::Request),
+            (b"GET HTTP/1.1\r\n", Verdict::Request),
+        ] {
+            for midstream in [false, true] {
+                assert_eq!(classify(bytes, midstream), verdict, "{}", bytes.escape_ascii());
+            }
+        }
     }
 
     #[test]
