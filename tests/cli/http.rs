@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gannet_testkit::capture::{Plan, generate};
-use gannet_testkit::conversation::{Body, Builder, Peer, Request, Response, Setup, variants};
+use gannet_testkit::conversation::{Body, Builder, Packet, Peer, Request, Response, Setup, pcap, variants};
 use gannet_testkit::truth::check;
 use serde_json::Value;
 
@@ -231,6 +231,37 @@ fn a_capture_without_packets_says_so() {
     builder.handshake();
     dir.write("a.pcap", &builder.finish().pcap());
     dir.gannet("http -r a.pcap").run().exits(0).says("no exchange was found in 1 connection without data");
+}
+
+/// What `tcpreplay --loop` sends: the same packets in every round. Each is another connection, unless
+/// they follow one another as fast as copies do: the report says then what they were taken for.
+#[test]
+fn a_replay_in_a_loop_is_a_conversation_in_every_round() {
+    let dir = Dir::new();
+    let mut builder = Builder::new(Setup::default());
+    builder.handshake();
+    builder
+        .request(&Request::new("GET", "/a", "h"))
+        .response(&Response::new(200, Body::length(&b"hello"[..])));
+    builder.close(Peer::Client);
+    let conversation = builder.finish();
+    let round = |number: u64, every_ns: u64| {
+        let later =
+            move |packet: &Packet| Packet { time_ns: packet.time_ns + number * every_ns, ..packet.clone() };
+        conversation.packets().iter().map(later).collect::<Vec<_>>()
+    };
+    for (every_ns, words, found) in [(150_000_000, "", 5), (20_000_000, "", 1), (20_000_000, "--no-dedup", 5)]
+    {
+        let packets: Vec<_> = (0..5).flat_map(|number| round(number, every_ns)).collect();
+        dir.write("loop.pcap", &pcap(&packets));
+        let outcome = dir.gannet(&format!("http {words} -r loop.pcap -o jsonl")).run().exits(0);
+        let states: Vec<_> =
+            outcome.text().lines().map(|line| line.contains(r#""state":"complete""#)).collect();
+        assert_eq!(states, vec![true; found], "{every_ns} {words}: {}", outcome.stderr);
+        if found == 1 {
+            outcome.says("4 connections came again within 100 ms and were taken for copies");
+        }
+    }
 }
 
 /// What a server says in front of its first response is in no record; it is in the report.

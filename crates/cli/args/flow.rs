@@ -27,7 +27,7 @@ pub(crate) struct FlowArgs {
     /// Take packets that are captured twice for packets sent twice
     ///
     /// `any`, bridges, veth pairs and mirrors of both ports show a packet several times; its copies are counted and
-    /// left, as a rule.
+    /// left, as a rule. What a replay in a loop of less than 100 ms sends looks the same: there this is needed.
     #[arg(long, value_parser = BoolishValueParser::new(), env = "GANNET_NO_DEDUP", help_heading = PACKETS)]
     pub(crate) no_dedup: bool,
 

@@ -50,6 +50,8 @@ gannet_packet::counters! {
         pub out_of_order: u64,
         /// How often a flow went on elsewhere in both directions: the capture missed more than a window.
         pub resynchronised: u64,
+        /// How often a flow that was over came again so soon that it counts as captured twice, whole as it was.
+        pub copied_flows: u64,
 
         pub flows_opened: u64,
         pub flows_midstream: u64,

@@ -81,8 +81,12 @@ impl<H: Handler> Assembly<'_, H> {
         segment: &Segment<'_>,
         sequence: u32,
     ) -> Outcome {
+        let is_later = segment.moment.time > entry.flow.last_seen;
         let stream = entry.stream(from);
         if segment.wire_len == 0 {
+            let begins = has(segment, TcpFlags::SYN) && !has(segment, TcpFlags::ACK);
+            let again = stream.syn() && stream.next != 0 && stream.base == sequence;
+            self.counters.copied_flows += u64::from(is_later && begins && again);
             return Outcome::Accepted;
         }
         let end = stream.offset(sequence) + i64::from(segment.wire_len);

@@ -521,15 +521,19 @@ fn a_conversation_that_is_played_again_is_another() {
         }
     };
     // Copies of the whole within 100 ms, replays behind that; a flow that has no end is waited for.
-    for (ends, rounds, opened) in
-        [(true, [50, 99], 1), (true, [101, 202], 3), (false, [900, 1_000], 1), (false, [1_003, 2_006], 3)]
-    {
+    for (ends, rounds, opened, copied) in [
+        (true, [50, 99], 1, 2),
+        (true, [101, 202], 3, 0),
+        (false, [900, 1_000], 1, 0),
+        (false, [1_003, 2_006], 3, 0),
+    ] {
         let mut run = run();
         for at in [0].into_iter().chain(rounds) {
             play(&mut run, at, ends);
         }
         let texts = run.finish();
-        assert_eq!(run.table.counters().flows_opened, opened, "{ends} {rounds:?}");
+        let Counters { flows_opened, copied_flows, .. } = *run.table.counters();
+        assert_eq!((flows_opened, copied_flows), (opened, copied), "{ends} {rounds:?}");
         assert_eq!(text(&texts, Originator), "request".repeat(opened as usize), "{ends} {rounds:?}");
     }
     // A copy is as old as its SYN, whatever the time that the answer took.

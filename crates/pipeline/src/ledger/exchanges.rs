@@ -103,6 +103,11 @@ fn notes(f: &mut fmt::Formatter<'_>, analysis: &AnalysisLedger, report: &Report)
             "connections speak HTTP/2, which is counted but not read",
         ),
         (
+            flows.copied_flows,
+            "connection came again within 100 ms and was taken for a copy (--no-dedup: for another one)",
+            "connections came again within 100 ms and were taken for copies (--no-dedup: for others)",
+        ),
+        (
             flows.flows_evicted,
             "connection was given up for want of room (--max-flows, --flow-memory)",
             "connections were given up for want of room (--max-flows, --flow-memory)",
