@@ -249,7 +249,7 @@ pub(crate) fn find_start(role: Role, bytes: &[u8], of_line: bool, of_segment: bo
             }
             let first = of_line.then_some(0).into_iter();
             let mut lines = first.chain(memchr::memchr_iter(b'\n', bytes).map(|at| at + 1));
-            let line = lines.find(|&at| is_request(&bytes[at..], true));
+            let line = lines.find(|&at| is_request(&bytes[at..], true) && !ends_a_body(&bytes[at..]));
             // A path begins behind a blank, and a common method before it. No such method is the end of another.
             let before = &bytes[..line.unwrap_or(bytes.len())];
             let mut paths = memchr::memmem::find_iter(before, b" /").filter_map(|blank| {
@@ -290,6 +290,15 @@ pub(crate) fn is_strange_request(segment: &[u8]) -> bool {
         && (matches!(target, [b'/', ..] | b"*") || target.contains(&b':'))
         && is_request(segment, true)
         && !known.any(|known| known.ends_with(method) || !is_known && method.ends_with(known))
+}
+
+/// Whether the first word of a line is an unknown method that ends in one in common use: the last line of a body, which
+/// has no line end, and the request behind it (`helloGET /a HTTP/1.1`).
+pub(crate) fn ends_a_body(line: &[u8]) -> bool {
+    let end = line.iter().position(|&byte| !is_method_byte(byte)).unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    let is_known = is_common(word) || REGISTERED.contains(&word);
+    rest.starts_with(b" ") && !is_known && COMMON.iter().any(|common| word.ends_with(common))
 }
 
 /// Whether `bytes` are a request line without any liberty, as far as they go. Unless `any_method`, only one of a method
@@ -546,6 +555,9 @@ mod tests {
             (b"CONNECT the dots", false, true, None),
             (b"FROB /a HTTP/1.1\r\n", true, false, Some(0)),
             (b"FROB /a HTTP/1.1\r\n", false, true, Some(0)),
+            (b"hello\nworldGET /a HTTP/1.1\r\n", true, false, Some(11)),
+            (b"worldGET /a HTTP/1.1\r\n", true, false, Some(5)),
+            (b"hello\nworld", true, false, Some(6)),
             (b"OPTIONS * HTTP/1.1\r\n", false, true, Some(0)),
             (b"RPC_IN_DATA /a HTTP/1.1\r\n", false, true, Some(0)),
             (b"frob /a HTTP/1.1\r\n", false, true, None),

@@ -178,6 +178,7 @@ impl Stream {
     fn start_line(&self) -> Line {
         match self.role {
             role if self.is_due() => detect::due_line(role, &self.buffer),
+            Role::Requests if self.searched && detect::ends_a_body(&self.buffer) => Line::No,
             Role::Requests
                 if self.searched
                     && self.found_at != Place::Line
