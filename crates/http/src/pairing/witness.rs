@@ -80,6 +80,14 @@
 //! not believed to wait ([`Http1::opens_turn`]). Bytes of a body whose head is missing show the same, and so does an
 //! acknowledgement alone: whatever the client has of what its server sent behind it had been sent by one that had all
 //! that is in the hole ([`Http1::unread`]).
+//!
+//! If the SYN+ACK is missing, the server's stream is taken to begin where its client's first acknowledgement number
+//! says, and how much there was before is not known. So a first request behind a hole of its own stream may have come
+//! behind any number of answers, though its `B` is 0, and waits for the end of its turn like the others.
+//!
+//! Where no pair is certain, all of them may have the answers of others. A client that has seemed to send one request
+//! and wait [for a while](ALIKE_TURNS_MIN) is then taken for one that does among holes as well, on the same word: either
+//! all of these pairs are right or none is.
 
 use std::ops::Range;
 
