@@ -551,13 +551,18 @@ fn a_conversation_that_is_played_again_is_another() {
     let mut run = Run::new(Limits { deduplicate: false, ..Limits::default() });
     (0..3).for_each(|round| play(&mut run, round * 4, true));
     assert_eq!(run.table.counters().flows_opened, 3);
-    // A refused SYN that is sent again, as Windows does, is no new flow.
-    let mut run = self::run();
-    for at in [0, 500, 1_000] {
-        run.give(client(1_000).syn().at(at));
-        run.give(server(0).ack(1_001).rst().at(at));
+    // A refused SYN that is sent again, as Windows does, is no new flow, nor one that has had no answer, with the data
+    // of a fast open or without.
+    for (refused, data) in [(true, ""), (true, "early"), (false, "early")] {
+        let mut run = self::run();
+        for (at, data) in [(0, data), (500, data), (1_000, ""), (3_000, "")] {
+            run.give(client(1_000).syn().data(data).at(at));
+            if refused {
+                run.give(server(0).ack(1_001).rst().at(at));
+            }
+        }
+        assert_eq!(run.table.counters().flows_opened, 1, "{refused} {data}");
     }
-    assert_eq!(run.table.counters().flows_opened, 1);
 }
 
 /// The first packet behind a pause comes before the tick that lets the flow of before go.
