@@ -402,9 +402,8 @@ pub(super) fn outlives_reset<S>(entry: &Entry<S>, from: Peer, segment: &Segment<
 /// Whether a SYN with the number of a flow's own one begins that flow once more: tools that replay a capture in a loop
 /// send the same packets again and again.
 ///
-/// A host that has sent data behind a SYN that was answered sends it no more. What is captured twice comes within a
-/// tenth of a second; a flow that is not over, which its capture may have missed the end of, must have been silent as
-/// well.
+/// A host that has data of its peer sends its SYN no more. What is captured twice comes within a tenth of a second; a
+/// flow that is not over, which its capture may have missed the end of, must have been silent as well.
 #[cold]
 pub(super) fn is_played_again<S>(
     entry: &Entry<S>,
@@ -417,7 +416,8 @@ pub(super) fn is_played_again<S>(
     let since = |time: Timestamp| segment.moment.time.0.saturating_sub(time.0);
     let is_copy = copies_are_told && since(flow.opened) <= COPIED_WITHIN_NS;
     let silent = since(flow.last_seen) > COPIES_WITHIN_NS;
-    let answered = flow.streams.iter().all(Stream::syn);
+    // Of a fast open also the SYN+ACK may be lost, and be seen here.
+    let answered = stream.syn() && flow.streams[from.opposite() as usize].acked() != 0;
     answered && stream.next != 0 && !is_copy && (state.is_none() || silent)
 }
 

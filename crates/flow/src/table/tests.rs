@@ -515,6 +515,7 @@ fn a_conversation_that_is_played_again_is_another() {
         run.give(server(5_000).syn().ack(1_001).at(at));
         run.give(client(1_001).ack(5_001).data("request").at(at + 1));
         run.give(server(5_001).ack(1_008).data("response").at(at + 2));
+        run.give(client(1_008).ack(5_009).at(at + 2));
         if ends {
             run.give(client(1_008).ack(5_009).fin().at(at + 3));
             run.give(server(5_009).ack(1_009).fin().at(at + 3));
@@ -553,15 +554,18 @@ fn a_conversation_that_is_played_again_is_another() {
     assert_eq!(run.table.counters().flows_opened, 3);
     // A refused SYN that is sent again, as Windows does, is no new flow, nor one that has had no answer, with the data
     // of a fast open or without.
-    for (refused, data) in [(true, ""), (true, "early"), (false, "early")] {
+    let [refusal, answer] = [server(0).ack(1_001).rst(), server(5_000).syn().ack(1_006)];
+    for (answer, data) in
+        [(Some(&refusal), ""), (Some(&refusal), "early"), (Some(&answer), "early"), (None, "early")]
+    {
         let mut run = self::run();
         for (at, data) in [(0, data), (500, data), (1_000, ""), (3_000, "")] {
             run.give(client(1_000).syn().data(data).at(at));
-            if refused {
-                run.give(server(0).ack(1_001).rst().at(at));
+            if let Some(answer) = answer {
+                run.give(answer.clone().at(at));
             }
         }
-        assert_eq!(run.table.counters().flows_opened, 1, "{refused} {data}");
+        assert_eq!(run.table.counters().flows_opened, 1, "{answer:?} {data}");
     }
 }
 
