@@ -12,9 +12,14 @@ use crate::{Error, Interface, Packet, PacketSource, Warning};
 /// Always the source whose next packet is the oldest gives the next one. Equal times go in the order of the
 /// sources, and the packets of one source keep their order even where its times run backwards, so the merge is
 /// stable. Interfaces are numbered anew, in the order in which they first deliver a packet.
+///
+/// Sources may follow others: a recording in several files is one source in parts, and a packet of the next file is
+/// behind those of the one before, whatever its time.
 #[derive(Debug)]
 pub struct Merge<S> {
     sources: Vec<S>,
+    /// For each source, the one that begins where it ends.
+    next: Vec<Option<usize>>,
     /// Sources with a packet in hand, by its time.
     heads: BinaryHeap<Reverse<(Timestamp, usize)>>,
     /// Sources whose packet in hand has been delivered (or that have none yet).
@@ -30,9 +35,25 @@ impl<S: PacketSource> Merge<S> {
     /// Merges `sources`; nothing is read before the first [`advance`](Self::advance).
     #[must_use]
     pub fn new(sources: Vec<S>) -> Self {
+        Self::of_series(sources, &[])
+    }
+
+    /// The same, where some of the sources each go on where another one ends: `follows` has for each of them the
+    /// number of that one. Every source must be at the end of such a row, or of its own, that begins with one that
+    /// follows none, and no two may follow the same.
+    #[must_use]
+    pub fn of_series(sources: Vec<S>, follows: &[Option<usize>]) -> Self {
+        let mut next = vec![None; sources.len()];
+        for (source, before) in follows.iter().enumerate().take(sources.len()) {
+            if let Some(place) = before.and_then(|before| next.get_mut(before)) {
+                *place = Some(source);
+            }
+        }
+        let is_first = |source: &usize| !next.contains(&Some(*source));
         Self {
             heads: BinaryHeap::with_capacity(sources.len()),
-            stale: (0..sources.len()).rev().collect(),
+            stale: (0..sources.len()).rev().filter(is_first).collect(),
+            next,
             current: None,
             numbers: vec![Vec::new(); sources.len()],
             interfaces: Vec::new(),
@@ -78,11 +99,13 @@ impl<S: PacketSource> Merge<S> {
             let Some(reader) = self.sources.get_mut(source) else { continue };
             match reader.advance() {
                 Ok(true) => {}
-                Ok(false) => continue,
+                Ok(false) => {
+                    self.stale.extend(self.next[source].take());
+                    continue;
+                }
                 Err(error) => {
-                    if error.is_pause() {
-                        self.stale.push(source);
-                    }
+                    let again = if error.is_pause() { Some(source) } else { self.next[source].take() };
+                    self.stale.extend(again);
                     return Err((source, error));
                 }
             }
@@ -219,6 +242,24 @@ mod tests {
         ];
         assert_eq!(merged(sources), [(1, 2, "b".to_owned()), (2, 1, "a".to_owned())]);
         assert_eq!(merged(Vec::<SliceReader<'_>>::new()), []);
+    }
+
+    /// The second and the third are one recording, whose packets of different workers overlap at its cut.
+    #[test]
+    fn what_follows_comes_behind() {
+        let a = capture(&["a"], &[(0, 2, 0), (0, 7, 1), (0, 20, 2)]);
+        let b = capture(&["b"], &[(0, 4, 10), (0, 9, 11), (0, 5, 12)]);
+        let c = capture(&["b"], &[(0, 6, 20), (0, 3, 21), (0, 10, 22)]);
+        let readers = || [&a, &c, &b].map(|file| SliceReader::new(file).unwrap()).into();
+        let mut merge = Merge::of_series(readers(), &[None, Some(2), None]);
+        let mut values = Vec::new();
+        while merge.advance().unwrap() {
+            values.push(merge.packet().unwrap().1.frame.data[0]);
+        }
+        assert_eq!(values, [0, 10, 1, 11, 12, 20, 21, 22, 2]);
+        // Without that the cut is crossed by time.
+        let values: Vec<u8> = merged(readers()).into_iter().map(|(_, value, _)| value).collect();
+        assert_eq!(values, [0, 10, 20, 21, 1, 11, 12, 22, 2]);
     }
 
     /// Who pauses is waited for: its next packet may be the oldest.

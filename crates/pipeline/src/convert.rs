@@ -13,7 +13,7 @@ use crate::arrivals::Arrivals;
 use crate::config::{CaptureConfig, FileInput, RecordConfig};
 use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::error::Error;
-use crate::files::{Bytes, Step, advance, open_early, path_of};
+use crate::files::{Bytes, Step, advance, in_order, open_early, path_of};
 use crate::filter::{Selection, Taken};
 use crate::ledger::{Account, Counters, CpuTime, Ledger, Report};
 use crate::plan::{book, destination, event_of, finish_output, needs_override, output_plan, writer_plan};
@@ -92,7 +92,7 @@ impl<'a> Inputs<'a> {
             readers.push(opened.reader);
             arrivals.push(opened.arrivals);
         }
-        Ok(Some(Self { files, merge: Merge::new(readers), arrivals, control }))
+        Ok(Some(Self { files, merge: in_order(readers, files), arrivals, control }))
     }
 
     /// To the first packet, or the end; `None` if the run is to end before that.

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, Thread};
 use std::time::{Duration, Instant};
 
-use gannet_pcap::{Merge, StreamReader};
+use gannet_pcap::StreamReader;
 use gannet_record::{Interfaces, Traffic};
 use gannet_sink::{Hub, Writing};
 
@@ -38,7 +38,7 @@ use crate::arrivals::{Arrivals, Bell};
 use crate::config::{CaptureConfig, FileInput};
 use crate::control::{Command, Control, Event, LOOK_AROUND};
 use crate::error::Error;
-use crate::files::{Bytes, Pieces, is_plain_file, open_early, path_of};
+use crate::files::{Bytes, Pieces, in_order, is_plain_file, open_early, path_of};
 use crate::filter::Selection;
 use crate::layer::Findings;
 use crate::ledger::{Amount, AnalysisLedger, Counters, CpuTime, Ledger, Report};
@@ -78,7 +78,7 @@ pub(crate) fn run(
     let counters: Vec<_> = (0..workers).map(|_| Counters::new()).collect();
     let plan =
         AnalysisPlan { aim, seed: seed(), workers, interfaces: names, skew: Duration::ZERO, live: false };
-    let merge = (Merge::new(inputs.readers), inputs.arrivals);
+    let merge = (in_order(inputs.readers, files), inputs.arrivals);
     let reading = Reading::new(selection, merge, files, plan.interfaces.clone());
     let mut desk =
         Desk { control, hub: &hub, events, counters: &counters, begun, troubles: Troubles::default() };

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gannet_packet::PacketType;
 use gannet_pcap::{Merge, Packet, PacketSource, Piece, StreamReader};
+use gannet_recorder::SeriesName;
 use nix::fcntl::OFlag;
 
 use crate::arrivals::Arrivals;
@@ -87,6 +88,34 @@ pub(crate) fn open_early(
         }
         !control.stopping()
     })
+}
+
+/// The packets of files by time, but those of one recording in the order of its files: its workers fill their blocks
+/// beside one another, so that the time in a file runs back by as much as a block may wait, and the packets of a flow
+/// are in order in the whole recording alone.
+pub(crate) fn in_order(readers: Vec<StreamReader<Bytes>>, files: &[FileInput]) -> Merge<StreamReader<Bytes>> {
+    Merge::of_series(readers, &follows(files))
+}
+
+/// For each file the one that it goes on from, by their names.
+fn follows(files: &[FileInput]) -> Vec<Option<usize>> {
+    let mut named = Vec::new();
+    for (place, input) in files.iter().enumerate() {
+        let FileInput::Path(path) = input else { continue };
+        let name = path.file_name().and_then(|name| SeriesName::of(name.to_str()?));
+        named.extend(name.map(|name| (path.parent(), name, place)));
+    }
+    named.sort_by_key(|(directory, name, _)| (*directory, *name));
+    let mut follows = vec![None; files.len()];
+    for pair in named.windows(2) {
+        let [(directory, name, place), (next_directory, next, next_place)] = pair else { continue };
+        // A lower number is another run's, and the same one is a file that was given twice.
+        let goes_on = (directory, name.stem) == (next_directory, next.stem) && name.number < next.number;
+        if goes_on && let Some(before) = follows.get_mut(*next_place) {
+            *before = Some(*place);
+        }
+    }
+    follows
 }
 
 fn failed(input: &FileInput) -> impl Fn(gannet_pcap::Error) -> Error {
@@ -219,3 +248,29 @@ const PIECE: usize = 256 << 10;
 /// Room in front of a piece for the part of a record that the piece before ended with. A longer part, of a record
 /// that no network has seen, is read by the reader itself.
 const PIECE_ROOM: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_recording_follow_one_another() {
+        let files = |names: &[&str]| {
+            let file = |name: &&str| match *name {
+                "-" => FileInput::Stdin,
+                name => FileInput::Path(name.into()),
+            };
+            names.iter().map(file).collect::<Vec<_>>()
+        };
+        let of_run = |time: &str, number: u32| format!("d/gannet-eth0-20260131T{time}Z-{number:06}.pcapng");
+        let [a1, a2, a3] = [of_run("120000", 1), of_run("120000", 2), of_run("120100", 3)];
+        let [b1, b2] = [of_run("130000", 1), of_run("130000", 2)];
+        assert_eq!(
+            follows(&files(&[&a2, &b2, "-", &a1, "x.pcap", &a3, &b1])),
+            [Some(3), Some(6), None, None, None, Some(0), None]
+        );
+        // Others, of another interface or in another directory, are merged by time.
+        let other = a2.replace("eth0", "eth1");
+        assert_eq!(follows(&files(&[&a1, &other, &a2.replace("d/", "e/"), &a1])), [None; 4]);
+    }
+}

@@ -37,5 +37,5 @@ pub use output::{
     CountsSource, DEFAULT_ROTATE_BYTES, Destination, FileSummary, KernelCounts, Notice, Output, OutputPlan,
 };
 pub use packet::Outgoing;
-pub use series::file_stamp;
+pub use series::{SeriesName, file_stamp};
 pub use writer::{Recorded, SourceView, Tally, Writer, WriterPlan};

@@ -213,7 +213,7 @@ fn create(plan: &SeriesPlan, number: u64) -> io::Result<CaptureFile> {
             // A run of the same second may have left its files here.
             let mut number = number;
             loop {
-                let name = format!("{stem}-{stamp}-{number:06}.{extension}");
+                let name = format!("{stem}-{stamp}-{number:0NUMBER_DIGITS$}.{extension}");
                 let (unfinished, finished) = (path.join(format!("{name}{UNFINISHED}")), path.join(name));
                 if !unfinished.exists() && !finished.exists() {
                     break (unfinished, finished, false);
@@ -240,6 +240,35 @@ fn create(plan: &SeriesPlan, number: u64) -> io::Result<CaptureFile> {
     file
 }
 
+/// What the name of a file in a directory says: `gannet-eth0-20260131T120000Z-000007.pcapng`, also of one that was
+/// compressed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeriesName<'a> {
+    /// Of all files of a run, and of other runs that record the same.
+    pub stem: &'a str,
+    /// When it was begun, as text that sorts by time.
+    pub stamp: &'a str,
+    /// Counted up by each run, but for numbers that another run has taken.
+    pub number: u64,
+}
+
+impl<'a> SeriesName<'a> {
+    /// `None` for any other name.
+    pub fn of(name: &'a str) -> Option<Self> {
+        let name = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let name = [".pcapng", ".pcap"].iter().find_map(|end| name.strip_suffix(end))?;
+        let (rest, number) = name.rsplit_once('-')?;
+        let (stem, stamp) = rest.rsplit_once('-')?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (date, time) = stamp.strip_suffix('Z')?.split_once('T')?;
+        let is_stamp = (date.len(), time.len()) == (8, 6) && digits(date) && digits(time);
+        if !is_stamp || number.len() < NUMBER_DIGITS || !digits(number) {
+            return None;
+        }
+        Some(Self { stem, stamp, number: number.parse().ok()? })
+    }
+}
+
 /// The time of now for a file name: UTC, sortable, no character that a shell minds.
 pub fn file_stamp() -> String {
     jiff::Timestamp::from_nanosecond(i128::from(now().0))
@@ -256,12 +285,33 @@ fn link_type_word(link_type: LinkType) -> String {
     }
 }
 
+/// Digits of a number in a name, at least.
+const NUMBER_DIGITS: usize = 6;
+
 /// What is appended to a name until the file is complete.
 const UNFINISHED: &str = ".part";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_a_series() {
+        let name = |number| Some(SeriesName { stem: "gannet-a-b", stamp: "20260131T120000Z", number });
+        assert_eq!(SeriesName::of("gannet-a-b-20260131T120000Z-000007.pcapng"), name(7));
+        assert_eq!(SeriesName::of("gannet-a-b-20260131T120000Z-1000000.pcap.zst"), name(1_000_000));
+        for other in [
+            "gannet-a-b-20260131T120000Z.pcapng",
+            "gannet-a-b-20260131T120000Z-7.pcapng",
+            "gannet-a-b-20260131T120000-000007.pcapng",
+            "gannet-a-b-20260131T120000Z-000007.txt",
+            "gannet-a-b-20260131T120000Z-000007.pcapng.part",
+            "eth0-000007.pcap",
+            "",
+        ] {
+            assert_eq!(SeriesName::of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn sibling_names() {
