@@ -112,13 +112,26 @@ fn conclude(run: &Run, report: &Report) -> Exit {
         say(&format_args!("gannet: {failure}"));
         return Exit::Output;
     }
-    let (lost, records) = (report.ledger.lost(), report.ledger.records_lost());
-    if run.strict && (lost != 0 || records != 0 || !violations.is_empty()) {
-        let records = if records == 0 { String::new() } else { format!(" and {records} records") };
-        say(&format_args!("gannet: {lost} packets{records} were lost, and --strict was given"));
+    let loss = loss(report);
+    if run.strict && (loss.is_some() || !violations.is_empty()) {
+        let loss = loss.as_deref().unwrap_or("nothing was lost");
+        say(&format_args!("gannet: {loss}, and --strict was given"));
         return Exit::Lost;
     }
+    if let Some(loss) = loss.filter(|_| run.quiet) {
+        // The report, which nobody has seen, says where.
+        say(&format_args!("gannet: {loss}"));
+    }
     Exit::Done
+}
+
+/// What was lost, as a sentence.
+fn loss(report: &Report) -> Option<String> {
+    match (report.ledger.lost(), report.ledger.records_lost()) {
+        (0, 0) => None,
+        (packets, 0) => Some(format!("{packets} packets were lost")),
+        (packets, records) => Some(format!("{packets} packets and {records} records were lost")),
+    }
 }
 
 fn show(event: &Event, quiet: bool) {
@@ -188,6 +201,7 @@ mod tests {
         let mut wrong = report(0);
         wrong.ledger.received += 1;
         assert_eq!(conclude(&recording(true), &wrong), Exit::Lost);
+        assert_eq!((loss(&report(0)), loss(&report(3))), (None, Some("3 packets were lost".to_owned())));
     }
 
     #[test]

@@ -231,6 +231,14 @@ fn a_capture_without_packets_says_so() {
     builder.handshake();
     dir.write("a.pcap", &builder.finish().pcap());
     dir.gannet("http -r a.pcap").run().exits(0).says("no exchange was found in 1 connection without data");
+    // What is of a link type that nobody knows is no other protocol in the first place.
+    let mut other = builder.finish().pcap();
+    other[20..24].copy_from_slice(&147_u32.to_le_bytes());
+    dir.write("other.pcap", &other);
+    dir.gannet("http -r other.pcap")
+        .run()
+        .exits(0)
+        .says("gannet: other.pcap: its packets of link type LINKTYPE_147 are not looked into");
 }
 
 /// What `tcpreplay --loop` sends: the same packets in every round. Each is another connection, unless

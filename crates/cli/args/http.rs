@@ -182,9 +182,9 @@ Examples:
   What HTTP goes through this machine, and the latencies on Ctrl-C:
       gannet http
   The same as JSON, with the packets recorded beside it:
-      gannet http -i eth0 -o jsonl --record captures/ | jq 'select(.http.response.status_code >= 500)'
+      gannet http -i eth0 -o jsonl --record caps/ | jq 'select(.timing.total_ns > 1e9)'
   Only the latency table of a minute, with two routes of our own:
-      gannet http -i eth0 --duration 1m -o none --summary --route '/users/{id}' --route '/static/*'
+      gannet http --duration 1m -o none --summary --route '/users/{id}' --route '/static/*'
   The latency histograms of a capture, and one of HdrHistogram's tools that shows them in ms:
       gannet http -r capture.pcapng -o none --histograms latency.hlog
       HistogramLogProcessor -i latency.hlog -outputValueUnitRatio 1000000
@@ -192,16 +192,16 @@ Examples:
       gannet http -i eth0 --status 5xx,none
       gannet http -i eth0 --host '*.shop.example' --path '/api/*' -m post,put --slower 1s
   The same by the names of the JSON record, and more than that:
-      gannet http -i eth0 --where 'http.response.status_code >= 500 || timing.total_ns > duration(\"1s\")'
-      gannet http -r capture.pcapng --where '\"gap\" in gannet.untrusted && url.path.matches(\"^/v[0-9]\")'
+      gannet http --where 'http.response.status_code >= 500 || timing.total_ns > duration(\"1s\")'
+      gannet http -r a.pcapng --where '\"gap\" in gannet.untrusted && url.path.matches(\"^/v2\")'
   Lines on the terminal and JSON in a file:
       gannet http -i lo --ports 8080 -o text -o jsonl:requests.jsonl
   As httpry has them, of a capture file, with the browsers:
-      gannet http -r capture.pcap -o httpry -f timestamp,source-ip,direction,method,host,request-uri,user-agent
+      gannet http -r capture.pcap -o httpry -f timestamp,source-ip,method,host,user-agent
   Whole messages, decompressed, as they pass:
       gannet http -i lo -o messages port 8080
   Whole messages of what failed, when it is over:
-      gannet http -i eth0 -o messages --status 5xx --body 64K
+      gannet http -i eth0 -o messages --status 5xx --body 64k
   Each request at once, its exchange when it is over, and what has waited for 2 seconds:
       gannet http -i eth0 -o jsonl --events request,exchange --pending 2s
   Bodies of up to 64 KiB in the records:

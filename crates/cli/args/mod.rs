@@ -214,7 +214,8 @@ pub(crate) struct CaptureArgs {
 
     /// Read a capture file instead; may repeat; - is standard input
     ///
-    /// pcap and pcapng of any kind, also compressed with gzip or zstd. Several are merged by time.
+    /// pcap and pcapng of any kind, also compressed with gzip or zstd. Several are merged by time, those of one
+    /// recording (`-w dir/`) read in the order of their names.
     #[arg(short, long, value_name = "FILE", env = "GANNET_READ")]
     pub(crate) read: Vec<PathBuf>,
 
@@ -462,7 +463,7 @@ Examples:
   A directory with a new file every 1 GiB or every hour, as an ordinary user once everything is open:
       gannet record -i eth0 -w /var/captures/ --rotate 1GiB,1h,align -Z nobody
   Four workers on chosen CPUs, with more ring for a disk that pauses, and an error if anything is lost:
-      gannet record -i eth0 -w /var/captures/ --workers 4 --cpus 2,4,6,8 --ring-size 1GiB --strict
+      gannet record -i eth0 -w caps/ --workers 4 --cpus 2,4,6,8 --ring-size 1GiB --strict
   The first 1000 packets that came in, 96 bytes of each, to another program:
       gannet record -i eth0 -Q in -s 96 -c 1000 -w - | tcpdump -nr -
   The web traffic of two hosts, on whatever interface it comes:

@@ -77,5 +77,5 @@ Examples:
       gannet stats -r capture.pcapng -o jsonl | jq -s 'sort_by(-.destination.bytes) | .[:10]'
   conn.log for tools that read Zeek's, and JSON beside it:
       gannet stats -r capture.pcapng -o zeek:conn.log -o jsonl:flows.jsonl
-  Connections to port 443 that were refused or not answered, as they happen:
-      gannet stats -i eth0 -o jsonl -l tcp port 443 | jq 'select(.tcp.state == \"REJ\" or .tcp.state == \"S0\")'";
+  Connections to port 443 that were refused, as it happens:
+      gannet stats -i eth0 -o jsonl -l tcp port 443 | jq 'select(.tcp.state == \"REJ\")'";

@@ -10,7 +10,7 @@
 //! record header. A handshake of SOCKS or a header of the PROXY protocol in front is passed over. Bodies are framed
 //! without touching their bytes, unless some of them are to be kept. No bytes make this crate panic, and what a
 //! connection may hold in memory is bounded. What it refuses to do: look into packet headers, read
-//! a clock, look into what a tunnel carries beyond its first bytes and WebSocket's frame headers.
+//! a clock, look into what a tunnel carries beyond HTTP/1 and WebSocket's frame headers.
 #![forbid(unsafe_code)]
 
 mod analyser;

@@ -36,7 +36,7 @@ use self::worker::FileWorker;
 use crate::analysis::{Aim, Analysis, AnalysisPlan};
 use crate::arrivals::{Arrivals, Bell};
 use crate::config::{CaptureConfig, FileInput};
-use crate::control::{Command, Control, Event, LOOK_AROUND};
+use crate::control::{Command, Control, Event, LOOK_AROUND, link_type_name};
 use crate::error::Error;
 use crate::files::{Bytes, Pieces, in_order, is_plain_file, open_early, path_of};
 use crate::filter::Selection;
@@ -94,6 +94,10 @@ pub(crate) fn run(
     let Done { reading, findings, sorted } = done?;
     for (source, warning) in reading.merge.warnings() {
         events(Event::Warning(format!("{}: {warning}", path_of(&files[source]).display())));
+    }
+    for (source, link_type) in reading.unknown_links() {
+        let (path, name) = (path_of(&files[source]).display(), link_type_name(link_type));
+        events(Event::Warning(format!("{path}: its packets of link type {name} are not looked into")));
     }
     let mut ledger = Ledger::files(reading.selection.read, reading.selection.filtered, &counters);
     if let Some((processed, analysis)) = &sorted {

@@ -9,7 +9,7 @@
 //!   convert ──► capture files to one Writer
 //! ```
 //!
-//! What this crate refuses to do: parse flags, print, touch packet bytes.
+//! What this crate refuses to do: parse flags, print, change packet bytes.
 #![forbid(unsafe_code)]
 
 mod analysis;

@@ -83,8 +83,9 @@ pub(crate) fn finish_records(hub: Hub, ledger: &mut Ledger) {
 #[derive(Default)]
 pub(crate) struct Troubles {
     told: Vec<String>,
-    /// So many outputs had ended when they were last asked.
+    /// So many outputs had ended when they were last asked, and so many records had been shed.
     ended: usize,
+    shed: u64,
     /// Files were to be opened again by name.
     reopening: bool,
 }
@@ -95,21 +96,29 @@ impl Troubles {
         self.reopening = true;
     }
 
-    /// Tells of outputs that have failed, and of those that could not be opened again by name. Costs a load for each
-    /// output as long as nothing has happened: asking costs more than a batch should.
+    /// Tells of outputs that have failed, of those that are too slow, and of those that could not be opened again by
+    /// name. Costs two loads for each output as long as nothing has happened: asking costs more than a batch should.
     pub(crate) fn tell(&mut self, hub: &Hub, events: &dyn Fn(Event)) {
-        let ended = hub.ended();
-        if ended == self.ended && !self.reopening {
+        let (ended, shed) = (hub.ended(), hub.shed());
+        if (ended, shed) == (self.ended, self.shed) && !self.reopening {
             return;
         }
-        self.ended = ended;
-        for SinkReport { name, failure, reopen_failure, .. } in hub.reports() {
-            let failure =
-                failure.map(|failure| format!("{name}: {failure}; its records are not written from here on"));
+        (self.ended, self.shed) = (ended, shed);
+        for SinkReport { name, failure, reopen_failure, shed, closed, .. } in hub.reports() {
+            let is_slow = shed != 0 && failure.is_none() && !closed;
+            let slow = is_slow.then(|| {
+                format!("{name} takes records more slowly than they come: those that find no room are left out, and counted")
+            });
+            let follows = if hub.is_closed() {
+                "no output is left, so the run ends"
+            } else {
+                "its records are not written from here on"
+            };
+            let failure = failure.map(|failure| format!("{name}: {failure}; {follows}"));
             let reopening = reopen_failure.map(|failure| {
                 format!("{name} could not be opened again, so the old file goes on: {failure}")
             });
-            for text in failure.into_iter().chain(reopening) {
+            for text in slow.into_iter().chain(failure).chain(reopening) {
                 if !self.told.contains(&text) {
                     events(Event::Warning(text.clone()));
                     self.told.push(text);

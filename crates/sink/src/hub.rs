@@ -223,6 +223,11 @@ impl Hub {
         self.sinks.iter().filter(|sink| sink.is_over()).count()
     }
 
+    /// How many records have been shed so far, by all outputs together; this is a load for each output.
+    pub fn shed(&self) -> u64 {
+        self.sinks.iter().map(|sink| sink.shed()).sum()
+    }
+
     /// Ends the outputs whose readers have gone, which writing would find out with the next record only: for whoever
     /// looks now and then, a system call or two for each output.
     pub fn look_for_readers(&self) {

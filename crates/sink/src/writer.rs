@@ -74,6 +74,10 @@ impl Sink {
         self.is_over.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn shed(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn send(&self, lane: usize, parcel: Parcel) {
         let load = parcel.load(self.spec.events);
         let records = load.records as u64;

@@ -75,6 +75,11 @@ impl Packet {
         plain::usual(frame)
     }
 
+    /// Whether packets of a link type are looked into at all.
+    pub fn knows(link_type: LinkType) -> bool {
+        Next::of_link(link_type).is_some()
+    }
+
     /// As [`decode_with`](Self::decode_with), for whoever has tried the short way.
     #[inline]
     pub fn decode_unusual(frame: &Frame<'_>, decap: &Decap) -> Self {
@@ -96,21 +101,7 @@ impl Packet {
     #[inline(never)]
     fn decode_any(frame: &Frame<'_>, decap: &Decap, around: &Surroundings) -> (End, Self) {
         let mut decoder = Decoder::new(frame, decap, around);
-        let mut next = match frame.link_type {
-            LinkType::ETHERNET => Next::Ethernet,
-            LinkType::SLL => Next::LinuxCooked,
-            LinkType::SLL2 => Next::LinuxCooked2,
-            LinkType::NULL | LinkType::LOOP => Next::Null,
-            LinkType::RAW => Next::Ip,
-            LinkType::IPV4 => Next::Ipv4,
-            LinkType::IPV6 => Next::Ipv6,
-            LinkType::PPP | LinkType::PPP_HDLC => Next::Ppp,
-            LinkType::C_HDLC => Next::CiscoHdlc,
-            LinkType::NFLOG => Next::Nflog,
-            LinkType::IEEE802_11 => Next::Ieee80211 { padded: false },
-            LinkType::IEEE802_11_RADIOTAP => Next::Radiotap,
-            _ => return decoder.finish(End::Unknown),
-        };
+        let Some(mut next) = Next::of_link(frame.link_type) else { return decoder.finish(End::Unknown) };
         loop {
             let step = match next {
                 Next::Ethernet => decoder.ethernet(),
@@ -230,6 +221,27 @@ enum Next {
     Ipv4,
     Ipv6,
     Protocol(IpProtocol),
+}
+
+impl Next {
+    /// What packets of a link type begin with, if it is one of those that are looked into.
+    fn of_link(link_type: LinkType) -> Option<Self> {
+        Some(match link_type {
+            LinkType::ETHERNET => Self::Ethernet,
+            LinkType::SLL => Self::LinuxCooked,
+            LinkType::SLL2 => Self::LinuxCooked2,
+            LinkType::NULL | LinkType::LOOP => Self::Null,
+            LinkType::RAW => Self::Ip,
+            LinkType::IPV4 => Self::Ipv4,
+            LinkType::IPV6 => Self::Ipv6,
+            LinkType::PPP | LinkType::PPP_HDLC => Self::Ppp,
+            LinkType::C_HDLC => Self::CiscoHdlc,
+            LinkType::NFLOG => Self::Nflog,
+            LinkType::IEEE802_11 => Self::Ieee80211 { padded: false },
+            LinkType::IEEE802_11_RADIOTAP => Self::Radiotap,
+            _ => return None,
+        })
+    }
 }
 
 /// A header read leads to the next one or to the end.

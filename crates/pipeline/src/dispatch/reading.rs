@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use gannet_flow::Moment;
-use gannet_packet::{Frame, LinkType, Timestamp};
+use gannet_packet::{Frame, LinkType, Packet as Decoded, Timestamp};
 use gannet_pcap::{Merge, Packet, StreamReader, Take};
 use gannet_record::Interfaces;
 
@@ -106,6 +106,17 @@ impl<'a> Reading<'a> {
     /// What has to be waited for before there is more to read.
     pub(super) fn awaited(&self) -> Option<&Arrivals> {
         self.arrivals.get(self.silent?)?.as_ref()
+    }
+
+    /// Of the files that have had packets of a link type that nobody looks into, the numbers; each type once for each.
+    pub(super) fn unknown_links(&self) -> Vec<(usize, LinkType)> {
+        let of =
+            |number| self.merge.interface(number).map(|(source, interface)| (source, interface.link_type));
+        let mut links: Vec<_> =
+            (0..).map_while(of).filter(|(_, link_type)| !Decoded::knows(*link_type)).collect();
+        links.sort_unstable_by_key(|(source, link_type)| (*source, link_type.0));
+        links.dedup();
+        links
     }
 
     /// The clock, and the position behind the last packet.
