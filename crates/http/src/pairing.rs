@@ -405,6 +405,9 @@ impl Http1 {
             }
             AfterGap::Unknown => self.lost(context, gap.from, gap.len, gap.now),
         }
+        if unknown && gap.from != self.client {
+            self.perhaps_refused_tunnel(context);
+        }
         self.catch_up_with_server(context, gap.from, gap.now);
         self.settle(context, gap.now, false);
         self.rest(context, gap.from);

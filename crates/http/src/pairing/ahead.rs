@@ -10,6 +10,7 @@ use super::part::{Fate, Part};
 use super::{Context, Http1, Next};
 use crate::Sink;
 use crate::body::Method;
+use crate::detect::{self, Verdict};
 use crate::held::{Held, Piece};
 
 /// Bytes of the client that wait for the answer to its CONNECT.
@@ -18,6 +19,8 @@ pub(crate) struct Ahead {
     held: Held,
     /// So many are kept, and so many behind them are not, from this offset on.
     kept: u64,
+    /// They begin with a request, and were sent when the client had had more of its server than before CONNECT.
+    asks_again: bool,
     pub(crate) beyond: u64,
     pub(crate) beyond_at: u64,
     pub(crate) now: Moment,
@@ -55,9 +58,13 @@ impl Http1 {
     /// Keeps `data` of the client for later. It is in no account meanwhile.
     #[cold]
     pub(super) fn keep_ahead<S: Sink>(&mut self, context: &mut Context<'_, S>, data: &Data<'_>) {
+        let later = self.later.as_ref().and_then(|later| later.last_request());
+        let before = later.or(self.pending.back()).and_then(|connect| connect.at.acknowledged);
         let ahead = self.ahead.get_or_insert_with(|| {
             let (held, now) = (Held::new(false), data.now);
-            Box::new(Ahead { held, kept: 0, beyond: 0, beyond_at: 0, now })
+            let has_heard = before.is_some_and(|before| data.acknowledged.is_some_and(|had| before < had));
+            let asks_again = has_heard && detect::classify(data.bytes, false) == Verdict::Request;
+            Box::new(Ahead { held, kept: 0, asks_again, beyond: 0, beyond_at: 0, now })
         });
         let len = data.bytes.len() as u64;
         context.counters.bytes = context.counters.bytes.saturating_sub(len);
@@ -77,6 +84,15 @@ impl Http1 {
     /// What is kept, for the tunnel that has begun.
     pub(crate) fn take_ahead(&mut self) -> Option<Box<Ahead>> {
         self.ahead.take()
+    }
+
+    /// Bytes of the server are missing. If its client has asked for something else when it had them, they had a refusal
+    /// of the tunnel in them.
+    #[inline]
+    pub(super) fn perhaps_refused_tunnel<S: Sink>(&mut self, context: &mut Context<'_, S>) {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.asks_again) {
+            self.release_ahead(context, true);
+        }
     }
 
     /// Takes what is kept for HTTP/1, if there is no tunnel to come any more.

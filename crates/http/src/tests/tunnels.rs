@@ -99,6 +99,19 @@ fn what_is_in_a_tunnel_of_connect() {
 }
 
 /// A proxy's client that speaks plainly: its requests are further exchanges of the connection.
+/// The client has had an answer that the capture has not, and asks for something else: it was refused.
+#[test]
+fn a_refusal_that_is_missing() {
+    let refusal = "HTTP/1.1 407 No\r\nContent-Length: 2\r\n\r\nno".len() as u64;
+    for (second, line) in [(GET, "GET / 0 > 200 5 complete"), (CONNECT, "CONNECT a:443 0 > 200 0 complete")] {
+        let mut lane = Lane::new();
+        lane.client(CONNECT).data(CLIENT, second.as_bytes(), Some(refusal)).gap(SERVER, refusal);
+        lane.server(OK);
+        let exchanges = lane.finish();
+        assert_eq!(lines(&exchanges), ["CONNECT a:443 0 > - gap", line]);
+    }
+}
+
 #[test]
 fn http_in_a_tunnel_of_connect() {
     let established = "HTTP/1.1 200 Established\r\n\r\n";
