@@ -128,21 +128,8 @@ impl Http1 {
         now: Moment,
     ) {
         let status = parsed.head.status().unwrap_or_default();
-        if (100..=199).contains(&status) && status != 101 {
-            let at = self.responses().message;
-            let asked = self.pending.front().filter(|_| self.waiting.is_empty());
-            let asked = asked.filter(|asked| self.witness.counts(asked, self.losses.server));
-            let index = asked.map(|asked| asked.index);
-            self.announce(context, (HeadKind::Interim, &parsed.head, &at), index, asked, now);
-            context.counters.interim_responses += 1;
-            context.counters.message_bytes += at.wire_bytes();
-            if self.interim.len() < INTERIM_MAX {
-                let interim = Interim { status, first: at.first };
-                let losses = self.losses.server;
-                self.interim.push(Announced { interim, acknowledged: at.acknowledged, losses });
-            } else {
-                context.counters.interim_dropped += 1;
-            }
+        if is_interim(&parsed) {
+            self.interim_head(context, &parsed, now);
             // It ends with its head; there is nothing to tell that to.
             let _ = self.stream(self.client.opposite()).body(Ending::Head);
             return;
@@ -156,6 +143,24 @@ impl Http1 {
         let over = self.stream(self.client.opposite()).body(ending);
         if over {
             self.over(context, self.client.opposite(), Fate::Whole, now);
+        }
+    }
+
+    /// Keeps what there is to know of an interim response for the final one.
+    fn interim_head<S: Sink>(&mut self, context: &mut Context<'_, S>, parsed: &Parsed, now: Moment) {
+        let at = self.responses().message;
+        let asked = self.pending.front().filter(|_| self.waiting.is_empty());
+        let asked = asked.filter(|asked| self.witness.counts(asked, self.losses.server));
+        let index = asked.map(|asked| asked.index);
+        self.announce(context, (HeadKind::Interim, &parsed.head, &at), index, asked, now);
+        context.counters.interim_responses += 1;
+        context.counters.message_bytes += at.wire_bytes();
+        if self.interim.len() < INTERIM_MAX {
+            let status = parsed.head.status().unwrap_or_default();
+            let (interim, losses) = (Interim { status, first: at.first }, self.losses.server);
+            self.interim.push(Announced { interim, acknowledged: at.acknowledged, losses });
+        } else {
+            context.counters.interim_dropped += 1;
         }
     }
 
@@ -359,11 +364,19 @@ impl Http1 {
         };
         if from == self.client {
             self.request(context, parsed, now);
+        } else if is_interim(&parsed) {
+            // It would have ended with its head, and the final response is behind it.
+            return self.interim_head(context, &parsed, now);
         } else {
             self.response(context, parsed, now);
         }
         self.over(context, from, fate, now);
     }
+}
+
+/// Whether a response is not the final one: a status of 1xx, but for 101, behind which another protocol comes.
+fn is_interim(parsed: &Parsed) -> bool {
+    parsed.head.status().is_some_and(|status| (100..=199).contains(&status) && status != 101)
 }
 
 /// Interim responses kept of one exchange. More than a few are progress messages (102, 103), of which the first matter.

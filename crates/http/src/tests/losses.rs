@@ -148,6 +148,16 @@ fn an_acknowledgement_alone_shows_that_its_client_waited() {
     }
 }
 
+/// A snapshot length cuts the head of an interim response as well: the final one comes all the same.
+#[test]
+fn half_an_interim_response_is_not_the_final_one() {
+    let mut lane = Lane::new();
+    lane.client(get("/1")).server("HTTP/1.1 103 Early Hints\r\nLink: </a").gap(SERVER, 13);
+    let exchanges = lane.server(answer(200)).finish();
+    assert_eq!(lines(&exchanges), ["GET /1 0 > 200 0 complete"]);
+    assert_eq!(exchanges[0].interim.iter().map(|one| one.status).collect::<Vec<_>>(), [103]);
+}
+
 /// Seen in random loss: a response to HEAD whose own head is cut by a hole was told to be whole.
 #[test]
 fn half_a_head_is_not_the_whole_answer_to_head() {
