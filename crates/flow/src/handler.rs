@@ -23,8 +23,8 @@ pub trait Handler {
 
     /// A segment of `from` without payload has acknowledged bytes that have not been seen. How much the two ends had
     /// then is told while it is of use; what segments with payload say of it comes with their [`Data`].
-    fn unseen_acknowledged(&mut self, state: &mut Self::State, from: Peer, had: Had) {
-        let _ = (state, from, had);
+    fn unseen_acknowledged(&mut self, state: &mut Self::State, flow: &Flow, from: Peer, had: Had) {
+        let _ = (state, flow, from, had);
     }
 
     /// The next bytes of one direction.

@@ -217,7 +217,7 @@ impl Handler for Notes {
         self.events.push(Event::Gap(flow.id, gap));
     }
 
-    fn unseen_acknowledged(&mut self, state: &mut Progress, from: Peer, had: Had) {
+    fn unseen_acknowledged(&mut self, state: &mut Progress, _: &Flow, from: Peer, had: Had) {
         assert!(had.received > state.next[from.opposite() as usize] && had.sent >= state.next[from as usize]);
         self.unseen.push((from, had));
     }

@@ -282,6 +282,7 @@ impl<S: Sink> Http<S> {
         if held.lost && !flow.midstream {
             http1.begin_behind_holes();
         }
+        held.unseen().for_each(|(from, had)| http1.unseen_acknowledged(from, had));
         *stage = Stage::Http1(http1);
         held.replay(|piece| match piece {
             Piece::Data(data) => self.deliver(stage, flow, &data),
@@ -562,11 +563,14 @@ impl<S: Sink> Handler for Http<S> {
         self.look_at(state, flow, &data);
     }
 
-    fn unseen_acknowledged(&mut self, state: &mut Self::State, from: Peer, had: Had) {
-        self.keeping_count(state, |_, stage| {
-            if let Stage::Http1(http1) = stage {
-                http1.unseen_acknowledged(from, had);
+    fn unseen_acknowledged(&mut self, state: &mut Self::State, flow: &Flow, from: Peer, had: Had) {
+        self.keeping_count(state, |_, stage| match stage {
+            Stage::Http1(http1) => http1.unseen_acknowledged(from, had),
+            Stage::Undecided { held, .. } => {
+                held.get_or_insert_with(|| Box::new(Held::new(flow.midstream)))
+                    .unseen_acknowledged(from, had);
             }
+            _ => {}
         });
     }
 

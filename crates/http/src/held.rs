@@ -4,7 +4,7 @@
 //! the end of a segment is: until the verdict, with all that the analysis will want to know of its pieces. Of a flow
 //! that was joined in the middle, segments that do not begin like a message are passed over.
 
-use gannet_flow::{Data, Gap, GapReason, Moment, Peer, Retransmission};
+use gannet_flow::{Data, Gap, GapReason, Had, Moment, Peer, Retransmission};
 
 use crate::detect::{self, Verdict};
 use crate::parse::Role;
@@ -38,6 +38,8 @@ pub(crate) struct Held {
     begun: [bool; 2],
     bytes: [Vec<u8>; 2],
     pieces: Vec<Kept>,
+    /// What acknowledgements of unseen bytes have told.
+    unseen: Vec<(Peer, Had)>,
 }
 
 /// What happened, for the analysis that takes over.
@@ -77,7 +79,20 @@ impl Held {
             begun: [false; 2],
             bytes: [Vec::new(), Vec::new()],
             pieces: Vec::new(),
+            unseen: Vec::new(),
         }
+    }
+
+    /// An end has received bytes that the capture has not.
+    pub(crate) fn unseen_acknowledged(&mut self, from: Peer, had: Had) {
+        if self.unseen.len() < UNSEEN_MAX {
+            self.unseen.push((from, had));
+        }
+    }
+
+    /// The same, for the analysis that takes over.
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = (Peer, Had)> {
+        self.unseen.iter().copied()
     }
 
     /// Whether messages have to be looked for.
@@ -203,7 +218,8 @@ impl Held {
     /// Bytes that it takes.
     pub(crate) fn memory(&self) -> usize {
         let bytes: usize = self.bytes.iter().map(Vec::capacity).sum();
-        size_of::<Self>() + bytes + self.pieces.capacity() * size_of::<Kept>()
+        let unseen = self.unseen.capacity() * size_of::<(Peer, Had)>();
+        size_of::<Self>() + bytes + self.pieces.capacity() * size_of::<Kept>() + unseen
     }
 
     /// Passes over `data`; false if it is time to give up.
@@ -281,6 +297,8 @@ fn bounded(verdict: Verdict, bytes: &[u8]) -> Verdict {
 /// Most bytes held of one direction. A server should take request lines of 8000 bytes (RFC 9112, section 3): longer
 /// ones are found by their method.
 const HELD_MAX: usize = 8_192;
+/// Most acknowledgements of unseen bytes that are kept: more than what the first messages of a connection have.
+const UNSEEN_MAX: usize = 8;
 /// Most notes of bytes sent again, and of pieces.
 const PIECES_MAX: usize = 2 * HELD_MAX;
 /// Bytes passed over before a flow joined in the middle is given up: a response of this size may be under way, and

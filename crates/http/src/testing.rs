@@ -99,7 +99,7 @@ impl Lane {
     pub(crate) fn unseen_acknowledged(&mut self, from: Peer, received: u64, sent: u64) -> &mut Self {
         self.tick();
         let state = self.state.as_mut().expect("open");
-        self.http.unseen_acknowledged(state, from, Had { received, sent });
+        self.http.unseen_acknowledged(state, &self.flow, from, Had { received, sent });
         self
     }
 

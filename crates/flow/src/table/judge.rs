@@ -319,7 +319,7 @@ impl<H: Handler> Assembly<'_, H> {
             && !unwanted
             && let Some(state) = &mut entry.state
         {
-            self.handler.unseen_acknowledged(state, from, Had { received, sent: sent as u64 });
+            self.handler.unseen_acknowledged(state, &entry.flow, from, Had { received, sent: sent as u64 });
         }
     }
 

@@ -148,6 +148,23 @@ fn an_acknowledgement_alone_shows_that_its_client_waited() {
     }
 }
 
+/// The same of the first request and its response, when nothing shows yet what the connection is.
+#[test]
+fn an_acknowledgement_before_anything_was_seen() {
+    for shown in [true, false] {
+        let (asked, answered) = ((get("/1") + &get("/2")).len() as u64, answer(201).len() as u64 + 900);
+        let mut lane = Lane::new();
+        if shown {
+            lane.unseen_acknowledged(SERVER, asked, 0);
+        }
+        lane.gap(CLIENT, asked).gap(SERVER, answered).client(get("/3")).server(answer(203));
+        lane.gap(CLIENT, get("/4").len() as u64).gap(SERVER, answer(204).len() as u64 + 900);
+        lane.client(get("/5"));
+        let together = "GET /3 0 > 203 0 complete";
+        assert_eq!(lines(&lane.finish())[0] == together, shown);
+    }
+}
+
 /// A snapshot length cuts the head of an interim response as well: the final one comes all the same.
 #[test]
 fn half_an_interim_response_is_not_the_final_one() {
