@@ -83,6 +83,11 @@ impl Held {
         }
     }
 
+    /// What is held of one direction.
+    pub(crate) fn bytes(&self, from: Peer) -> &[u8] {
+        &self.bytes[from as usize]
+    }
+
     /// An end has received bytes that the capture has not.
     pub(crate) fn unseen_acknowledged(&mut self, from: Peer, had: Had) {
         if self.unseen.len() < UNSEEN_MAX {

@@ -19,8 +19,8 @@ pub(crate) struct Ahead {
     held: Held,
     /// So many are kept, and so many behind them are not, from this offset on.
     kept: u64,
-    /// They begin with a request, and were sent when the client had had more of its server than before CONNECT.
-    asks_again: bool,
+    /// The first of them was sent when the client had had more of its server than before CONNECT.
+    has_heard: bool,
     pub(crate) beyond: u64,
     pub(crate) beyond_at: u64,
     pub(crate) now: Moment,
@@ -63,8 +63,7 @@ impl Http1 {
         let ahead = self.ahead.get_or_insert_with(|| {
             let (held, now) = (Held::new(false), data.now);
             let has_heard = before.is_some_and(|before| data.acknowledged.is_some_and(|had| before < had));
-            let asks_again = has_heard && detect::classify(data.bytes, false) == Verdict::Request;
-            Box::new(Ahead { held, kept: 0, asks_again, beyond: 0, beyond_at: 0, now })
+            Box::new(Ahead { held, kept: 0, has_heard, beyond: 0, beyond_at: 0, now })
         });
         let len = data.bytes.len() as u64;
         context.counters.bytes = context.counters.bytes.saturating_sub(len);
@@ -90,7 +89,8 @@ impl Http1 {
     /// of the tunnel in them.
     #[inline]
     pub(super) fn perhaps_refused_tunnel<S: Sink>(&mut self, context: &mut Context<'_, S>) {
-        if self.ahead.as_ref().is_some_and(|ahead| ahead.asks_again) {
+        let asks = |ahead: &Ahead| detect::classify(ahead.held.bytes(self.client), false) == Verdict::Request;
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.has_heard && asks(ahead)) {
             self.release_ahead(context, true);
         }
     }
