@@ -436,6 +436,8 @@ const MEMORY_PER_BYTE: u64 = 200;
 mod tests {
     use proptest::prelude::*;
 
+    use super::*;
+
     /// Pieces of messages in any order find more than random bytes do.
     fn any_stream() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop::sample::select(vec![
@@ -497,7 +499,7 @@ mod tests {
         let server = b"HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\n";
         let split = (client.len() as u16).to_be_bytes();
         for size in 0..=255 {
-            super::streams(&[&[0, 1][..], &split, &[size; 8], client, server].concat());
+            streams(&[&[0, 1][..], &split, &[size; 8], client, server].concat());
         }
     }
 
@@ -509,7 +511,19 @@ mod tests {
         let server = b"HTTP/1.0\xb9X: a\n b\n\nHTT\0\0";
         let split = (client.len() as u16).to_be_bytes();
         for size in 0..=20 {
-            super::streams(&[&[2, 0][..], &split, &[size; 8], client, server].concat());
+            streams(&[&[2, 0][..], &split, &[size; 8], client, server].concat());
+        }
+    }
+
+    /// The tunnel's name was still looked for when the next segment of its client began like a request.
+    #[test]
+    fn no_request_begins_within_the_greeting_of_a_tunnel() {
+        let client = b"CONNECT a:1 HTTP/1.1\r\n\r\n\x16\x03\x01GET / HTTP/1.1\r\nHEAD /x HTTP/1.0\r\n";
+        let server = b"HTTP/1.1 200 OK\r\n";
+        for first in 0..client.len() as u8 {
+            let cuts = Cuts { sizes: &[first, 255], turn: 0 };
+            let found = talk(client, server, &[255], cuts, &HttpConfig::default());
+            assert_eq!(found.exchanges.len(), 1, "{first} {:?}", found.exchanges);
         }
     }
 
@@ -525,12 +539,12 @@ mod tests {
             server in any_stream(),
         ) {
             let split = (client.len() as u16).to_be_bytes();
-            super::streams(&[&[options, methods][..], &split, &sizes, &client, &server].concat());
+            streams(&[&[options, methods][..], &split, &sizes, &client, &server].concat());
         }
 
         #[test]
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            super::streams(&bytes);
+            streams(&bytes);
         }
     }
 }

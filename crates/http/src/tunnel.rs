@@ -125,9 +125,9 @@ impl TunnelState {
         self.client
     }
 
-    /// Whether it is not known yet what is spoken in it.
+    /// Whether it is not known yet what is spoken in it. Of TLS it is, while its name is still looked for.
     pub(crate) fn is_unknown(&self) -> bool {
-        self.heads.is_some()
+        self.heads.is_some() && self.protocol == TunnelProtocol::Unknown
     }
 
     /// Where the next byte of `from` lies in its stream.
