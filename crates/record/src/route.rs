@@ -208,7 +208,9 @@ enum Bucket {
 /// What the segment is that `rest` begins with, of one or two bytes that are not both figures, behind another one.
 #[inline(never)]
 fn bucket(before: &[u8], rest: &[u8]) -> Bucket {
-    let is_number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    // The paths of some APIs have the name where others have the number.
+    let is_number =
+        |text: &[u8]| text == ID.as_bytes() || !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let is_pair = |text: &[u8]| text.len() == BUCKET_DIGITS && text.iter().all(u8::is_ascii_hexdigit);
     let has_figure = |text: &[u8]| text.iter().any(u8::is_ascii_digit);
     let mut parts = Parts::of(rest);
@@ -495,6 +497,8 @@ mod tests {
             // Dates.
             ("/2024/05/01/a-post", "/{id}/{id}/{id}/a-post"),
             ("/2024/1/12/x.jpg", "/{id}/{id}/{id}/x.jpg"),
+            ("/8/b/b0/x.jpg", "/{id}/b/b0/x.jpg"),
+            ("/{id}/b/b0/x.jpg", "/{id}/b/b0/x.jpg"),
             ("/reports/2024-05-01", "/reports/{date}"),
             ("/logs/2024-05-01.gz", "/logs/{date}.gz"),
             ("/logs/2024-5-01.gz", "/logs/2024-5-01.gz"),
