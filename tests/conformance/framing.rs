@@ -175,6 +175,17 @@ pub(super) fn cases() -> Vec<Case> {
         .gannet("tshark does not know HTTP/0.9.")
         .also(0, "/network/protocol/version", "0.9"),
         Case::talk(
+            "requests-without-version",
+            &["versions"],
+            "other methods than GET without a version, which servers refuse",
+            |t| {
+                t.client("DELETE /a\r\n").server("HTTP/1.0 400 Bad Request\r\n\r\nno").close(Server);
+            },
+            &["DELETE 198.51.100.10/a 0 > 400 2 complete (fin) high"],
+        )
+        .gannet("the server refused what it took for a request.")
+        .also(0, "/network/protocol/version", "0.9"),
+        Case::talk(
             "http-1.0",
             &["versions"],
             "HTTP/1.0 with keep-alive and a length, then without a length",

@@ -88,8 +88,8 @@ pub(crate) fn classify(bytes: &[u8], midstream: bool) -> Verdict {
 }
 
 /// Whether the first bytes of a connection are an odd start line that is certain all the same: a request line with a
-/// method in common use and a target in origin form or of `http://`, or `HTTP/`, two numbers with a full stop, and a
-/// status.
+/// method in common use, or one in capitals, and a target in origin form or of `http://`, or `HTTP/`, two numbers with
+/// a full stop, and a status.
 fn odd_first_line(bytes: &[u8]) -> Line {
     if let Some(version) = bytes.strip_prefix(b"HTTP/") {
         let end = version.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'.');
@@ -111,7 +111,9 @@ fn odd_first_line(bytes: &[u8]) -> Line {
         };
     }
     let Some(end) = bytes.iter().position(|byte| matches!(byte, b' ' | b'\t')) else { return Line::No };
-    if !is_common(&bytes[..end]) {
+    let method = &bytes[..end];
+    let in_capitals = || is_method(method) && !method.iter().any(u8::is_ascii_lowercase);
+    if !is_common(method) && !in_capitals() {
         return Line::No;
     }
     let blanks = bytes[end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
@@ -375,9 +377,9 @@ fn is_method_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// Whether `bytes` begin with a request of HTTP/0.9: `GET SP /...` and the end of the line.
+/// Whether `bytes` begin with a request of HTTP/0.9: `GET SP /...` and the end of the line, or another common method.
 fn simple_line(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"GET /")
+    request_start(bytes) == Line::Yes
         && memchr::memchr(b'\n', bytes).is_some_and(|at| parse::simple_request(&bytes[..=at]).is_some())
 }
 
@@ -494,7 +496,8 @@ mod tests {
             (b"GET /old.html\n", Verdict::Request),
             (b"GET x\r\n", Verdict::Other),
             (b"GET /two words\r\n", Verdict::Other),
-            (b"POST /\r\n", Verdict::Other),
+            (b"POST /\r\n", Verdict::Request),
+            (b"FROB /\r\n", Verdict::Other),
             (b"get / HTTP/1.1\r\n", Verdict::Request),
             (b"Frob2 /x HTTP/1.1\n", Verdict::Request),
             (b"2Frob /x HTTP/1.1\n", Verdict::Other),
@@ -505,7 +508,10 @@ mod tests {
             (b"GET\t/\tHTTP/1.1\r\n", Verdict::Request),
             (b"GET http://h/ HTTP/2.0\r\n", Verdict::Request),
             (b"GET foo HTTP/2.0\r\n", Verdict::Other),
-            (b"FROB / HTTP/2.0\r\n", Verdict::Other),
+            (b"FROB_X / HTTP/2.0\r\n", Verdict::Request),
+            (b"FROB_X /", Verdict::Unsure),
+            (b"FROB_X / RTSP/1.0\r\n", Verdict::Other),
+            (b"Frob / HTTP/2.0\r\n", Verdict::Other),
             (b"HTTP/2.0 200 ok\r\n", Verdict::Response),
             (b"HTTP/1", Verdict::Unsure),
             (b"HTTP/2.0 20", Verdict::Unsure),

@@ -48,8 +48,10 @@ pub enum StartLine {
         /// 0 for HTTP/1.0, 1 for HTTP/1.1 and what is read like it: [`Head::version`] has the version as sent.
         minor: u8,
     },
-    /// `GET SP request-target`, the whole of a request of HTTP/0.9.
+    /// `method SP request-target` and no version, the whole of a request of HTTP/0.9. By right its method is `GET`.
     SimpleRequest {
+        /// The method as sent.
+        method: Range<u32>,
         /// The target as sent.
         target: Range<u32>,
     },
@@ -143,8 +145,7 @@ impl Head {
     /// The method as sent; empty for a response.
     pub fn method(&self) -> &[u8] {
         match &self.start {
-            StartLine::Request { method, .. } => self.bytes(method),
-            StartLine::SimpleRequest { .. } => b"GET",
+            StartLine::Request { method, .. } | StartLine::SimpleRequest { method, .. } => self.bytes(method),
             StartLine::Response { .. } | StartLine::SimpleResponse => &[],
         }
     }
@@ -152,7 +153,7 @@ impl Head {
     /// The request target as sent; empty for a response.
     pub fn target(&self) -> &[u8] {
         match &self.start {
-            StartLine::Request { target, .. } | StartLine::SimpleRequest { target } => self.bytes(target),
+            StartLine::Request { target, .. } | StartLine::SimpleRequest { target, .. } => self.bytes(target),
             StartLine::Response { .. } | StartLine::SimpleResponse => &[],
         }
     }

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use self::start::{STATUS_LEN, Start};
-use crate::detect::is_method;
+use crate::detect::{is_common, is_method};
 use crate::{Field, Head, Oddities, StartLine};
 
 /// Which messages a direction carries.
@@ -340,15 +340,18 @@ impl Fields<'_> {
     }
 }
 
-/// The request of HTTP/0.9 that is `line`, with its end: `GET SP target` and nothing else. `None` if it is none.
+/// The request of HTTP/0.9 that is `line`, with its end: `GET SP target` and nothing else. `None` if it is none. One
+/// with another method in common use is what its client meant for a request, though it is of no version.
 pub(crate) fn simple_request(line: &[u8]) -> Option<Parsed> {
     let text = line.trim_ascii_end();
-    let target = text.strip_prefix(b"GET ")?;
+    let (method, target) = text.split_at(memchr::memchr(b' ', text)?);
+    let target = target.strip_prefix(b" ").filter(|_| is_common(method))?;
     // A target in origin form; what else has no version is not known well enough.
     if target.first() != Some(&b'/') || target.iter().any(|byte| !byte.is_ascii_graphic()) {
         return None;
     }
-    let start = StartLine::SimpleRequest { target: to_u32(text.len() - target.len()..text.len()) };
+    let (method, target) = (to_u32(0..method.len()), to_u32(method.len() + 1..text.len()));
+    let start = StartLine::SimpleRequest { method, target };
     let mut framing = Framing::default();
     framing.oddities.add_if(!line.ends_with(b"\r\n"), Oddities::BARE_LF);
     Some(Parsed { head: Head::new(line, start, &[]), framing })

@@ -111,8 +111,10 @@ fn http_0_9() {
         assert_eq!((response.wire_bytes, exchanges[0].reason), (19, Reason::Fin));
     }
     // A server that answers in a newer version.
-    let exchanges = Lane::new().client("GET /old\n").server(OK).finish();
-    assert_eq!(lines(&exchanges), ["GET /old 0 > 200 5 complete"]);
+    for method in ["GET", "POST", "DELETE"] {
+        let exchanges = Lane::new().client(format!("{method} /old\n")).server(OK).finish();
+        assert_eq!(lines(&exchanges), [format!("{method} /old 0 > 200 5 complete")]);
+    }
 }
 
 #[test]
@@ -491,7 +493,7 @@ fn the_answer_to_what_is_no_request_is_reported() {
     for line in [
         "GET  / HTTP/\n\n",
         "GET foo HTTP/2.0\n\n",
-        "FROB / HTTP/1.10\r\n\r\n",
+        "Frob / HTTP/1.10\r\n\r\n",
         "\u{c3} / HTTP/1.1\r\n\r\n",
         "OPTIONS HTTP\r\n\r\n",
         "JRMI\0\x02K",
