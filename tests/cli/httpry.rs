@@ -259,6 +259,11 @@ fn a_head_without_its_end() {
     assert_eq!(ours(&dir, "http -q -o httpry -r t.pcap --ports 81"), "");
     assert_eq!(ours(&dir, "http -q -o httpry -r t.pcap --ports 80"), line);
     assert_eq!(ours(&dir, "http -q -o httpry -r t.pcap -m post"), "");
+    // A line of blanks is the empty one for httpry, and none for the stream: once is enough.
+    traffic.send(&mut connection, false, b"HTTP/1.1 200 OK\r\nA: b\n \nbody");
+    dir.write("t.pcap", &traffic.pcap().to_bytes());
+    let answer = format!("{TIME}\t10.0.1.1\t10.0.0.1\t<\t-\t-\t-\tHTTP/1.1\t200\tOK\n");
+    assert_eq!(ours(&dir, "http -q -o httpry -r t.pcap"), [line, answer].concat());
 }
 
 /// An IP datagram in two fragments, of which the first has all of the head, or not.

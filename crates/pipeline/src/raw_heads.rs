@@ -58,20 +58,23 @@ impl RawHeads {
 
     /// Takes a head out of a stream.
     pub(crate) fn read(&mut self, event: &HeadEvent<'_>, events: &mut Vec<Event>) {
-        let is_told = match event.arrival.extent {
-            HeadExtent::Whole | HeadExtent::Snapped => !event.arrival.split,
-            HeadExtent::Cut => false,
-        };
-        if is_told {
-            return;
-        }
         let connection = event.connection;
         let (source, destination) = match event.kind {
             HeadKind::Request => (connection.client, connection.server),
             HeadKind::Interim | HeadKind::Response => (connection.server, connection.client),
         };
         let (now, flow, time) = (event.now, connection.flow, event.first);
-        if let Some(text) = self.texts.of_joined(event.head.raw(), &Sent { time, source, destination }) {
+        let (raw, sent) = (event.head.raw(), Sent { time, source, destination });
+        let is_told = match event.arrival.extent {
+            _ if event.arrival.split => false,
+            HeadExtent::Whole | HeadExtent::Snapped => true,
+            // httpry takes a line of blanks for the empty one.
+            HeadExtent::Cut => self.texts.of_segment(raw, false, &sent).is_some(),
+        };
+        if is_told {
+            return;
+        }
+        if let Some(text) = self.texts.of_joined(raw, &sent) {
             self.tell(RawHead { now, flow, time, text }, events);
         }
     }
