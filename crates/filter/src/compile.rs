@@ -62,7 +62,7 @@ impl Link {
     pub fn of(link_type: LinkType, big_endian: bool) -> Option<Self> {
         Some(match link_type {
             LinkType::ETHERNET => Self::Ethernet,
-            LinkType::RAW | OLD_RAW | LinkType::IPV4 | LinkType::IPV6 => Self::Raw,
+            LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 => Self::Raw,
             LinkType::SLL => Self::Sll,
             LinkType::SLL2 => Self::Sll2,
             LinkType::NULL if big_endian => Self::NullBigEndian,
@@ -72,10 +72,6 @@ impl Link {
         })
     }
 }
-
-/// `DLT_RAW` as Linux numbers it, which old programs wrote into files in place of `LINKTYPE_RAW`; libpcap reads it as
-/// raw IP too.
-const OLD_RAW: LinkType = LinkType(12);
 
 /// What a program returns for a packet that passes: how many bytes of it to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,12 +123,6 @@ fn is_optimised_by_libpcap(tree: &Tree) -> bool {
 mod tests {
     use super::*;
     use crate::bpf::Skb;
-
-    #[test]
-    fn raw_ip_has_an_old_number() {
-        assert_eq!(Link::of(LinkType(12), false), Some(Link::Raw));
-        assert_eq!(Link::of(LinkType(11), false), None);
-    }
 
     fn options(names: &Names) -> Options<'_> {
         Options { link: Link::Ethernet, snaplen: Snaplen::Fixed(1), optimise: true, netmask: 0, names }

@@ -84,6 +84,15 @@ impl LinkType {
     pub const NFLOG: Self = Self(239);
     /// Linux cooked capture v2: a 20-byte header with the interface index.
     pub const SLL2: Self = Self(276);
+
+    /// From the number in a file. Old programs wrote `DLT_RAW` of their system there, 12 or 14, in place of
+    /// `LINKTYPE_RAW`; libpcap and Wireshark read it as raw IP, too.
+    pub fn of_file(number: u16) -> Self {
+        match number {
+            12 | 14 => Self::RAW,
+            _ => Self(number),
+        }
+    }
 }
 
 /// `sll_pkttype` of a packet socket (`include/uapi/linux/if_packet.h`).

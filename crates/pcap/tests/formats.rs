@@ -171,6 +171,21 @@ fn classic_lengths_in_the_order_of_their_version() {
     assert_eq!(error.to_string(), "pcap file with an unusable header: format version 7.1");
 }
 
+/// Programs wrote the `DLT_RAW` of their system into files.
+#[test]
+fn raw_ip_has_old_numbers() {
+    for (number, link_type) in [(12, 101), (14, 101), (101, 101), (11, 11)] {
+        let mut classic = classic_header(classic::MAGIC_MICRO, false, (2, 4), u32::from(number));
+        classic.u32(0).u32(0).u32(4).u32(4).raw(b"abcd");
+        let mut ng = Writer::new(false);
+        ng.section().interface(number, 0, &[]).packet(0, 7, b"abcd", &[]);
+        for file in [classic, ng] {
+            let (seen, _) = both(&file.bytes);
+            assert_eq!(seen[0].link_type, link_type, "{number}");
+        }
+    }
+}
+
 #[test]
 fn longer_than_the_snaplen_is_no_fault() {
     let mut file = classic_header(classic::MAGIC_MICRO, false, (2, 4), 1);

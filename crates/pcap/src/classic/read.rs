@@ -88,7 +88,7 @@ impl Header {
             variant,
             big_endian,
             lengths,
-            link_type: LinkType(link as u16),
+            link_type: LinkType::of_file(link as u16),
             snaplen: u32_at(header, 16, big_endian)?,
             fcs_bytes,
         }))

@@ -135,7 +135,7 @@ impl Chain {
         if interfaces.len() >= MAX_INTERFACES {
             return Err(Reason::TooManyInterfaces);
         }
-        let mut interface = Interface::new(LinkType(link_type), snaplen);
+        let mut interface = Interface::new(LinkType::of_file(link_type), snaplen);
         interface.section = self.sections.saturating_sub(1);
         interface.big_endian = big_endian;
         for (code, value) in Options::new(options, big_endian) {
