@@ -17,10 +17,11 @@ use gannet_pipeline::config::{DEFAULT_SNAPLEN, Rotate, Workers};
 use gannet_ring::fanout::FanoutMode;
 use gannet_sink::{EventKind, EventKinds};
 
-/// Bytes: `65536`, `64KiB`, `2GiB`, or with powers of 1000 `64k`, `2G`. At least 1.
+/// Bytes: `65536`, `64KiB`, `2GiB`, or with powers of 1000 `64k`, `2G`, also as we print them: `64kB`, `2GB`. At
+/// least 1.
 pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
     const HINT: &str =
-        "a size is a number with KiB, MiB, GiB or TiB, or with k, M, G or T for powers of 1000";
+        "a size is a number with KiB, MiB, GiB or TiB, or with kB, MB, GB or TB for powers of 1000";
     let (number, unit) = split(text).ok_or(HINT)?;
     let factor: u64 = match unit {
         "" => 1,
@@ -28,10 +29,10 @@ pub(crate) fn size(text: &str) -> Result<NonZeroU64, String> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         "TiB" => 1 << 40,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
+        "k" | "kB" | "KB" => 1_000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
+        "T" | "TB" => 1_000_000_000_000,
         _ => return Err(HINT.to_owned()),
     };
     let bytes = number.checked_mul(factor).ok_or("too large")?;
@@ -443,11 +444,31 @@ mod tests {
         assert_eq!(bytes("5k"), 5_000);
         assert_eq!(bytes("5M"), 5_000_000);
         assert_eq!(bytes("5G"), 5_000_000_000);
-        for text in
-            ["", "KiB", "-1", "1.5GiB", "1 GiB", "0", "1m", "1kib", "99999999999TiB", "18446744073709551616"]
+        for (text, same) in
+            [("5kB", "5k"), ("5KB", "5k"), ("5MB", "5M"), ("5GB", "5G"), ("5TB", "5T"), ("5000", "5k")]
         {
+            assert_eq!(bytes(text), bytes(same));
+        }
+        for text in [
+            "",
+            "KiB",
+            "-1",
+            "1.5GiB",
+            "1 GiB",
+            "0",
+            "0MB",
+            "1m",
+            "1mb",
+            "1B",
+            "1kib",
+            "99999999999TiB",
+            "18446744073709551616",
+        ] {
             assert!(size(text).is_err(), "{text}");
         }
+        // Each flag with a size takes the same units.
+        assert_eq!(size_or_zero("1MB"), Ok(1_000_000));
+        assert_eq!(rotate("1MB").unwrap().bytes.unwrap().get(), 1_000_000);
         assert_eq!(size32("1MiB").unwrap().get(), 1 << 20);
         assert!(size32("4GiB").is_err());
         assert_eq!(kib("2048").unwrap().get(), 2 << 20);

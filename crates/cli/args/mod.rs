@@ -436,8 +436,8 @@ pub(crate) const ENGINE: &str = "Engine";
 const REPORTS: &str = "Reports and safety";
 
 const OVERVIEW: &str = "\
-Sizes take KiB MiB GiB TiB (and k M G as powers of 1000), times ms s m h d. Every flag has an environment
-variable, such as GANNET_RING_SIZE for --ring-size; the command line wins.
+Sizes take KiB MiB GiB TiB (and kB MB GB TB, or k M G T, as powers of 1000), times ms s m h d. Every flag has an
+environment variable, such as GANNET_RING_SIZE for --ring-size; the command line wins.
 
 Exit status:
   0  done; Ctrl-C, SIGTERM and a reader that closes the pipe are normal ends
