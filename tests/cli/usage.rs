@@ -121,6 +121,22 @@ fn words_that_want_a_flag_are_known() {
     dir.gannet("record -nn -r a.pcap -w b.pcap").run().exits(0).says("7 packets written");
 }
 
+/// A condition that fits nothing would look like traffic without such exchanges.
+#[test]
+fn conditions_that_fit_nothing_say_what_to_write() {
+    let dir = Dir::new();
+    dir.write("a.pcap", &Pcap::sample(7).to_bytes());
+    for (words, sentence) in [
+        ("--host http://shop.example", "hosts are no URLs: write shop.example"),
+        ("--host=", "it is empty: write a host or a pattern"),
+        ("--path=", "it is empty: write a path or a pattern"),
+        ("--path http://shop.example/a", "write --host shop.example --path /a"),
+        ("--method=", "--method: the list is empty: write methods, such as get,post"),
+    ] {
+        dir.gannet(&format!("http -r a.pcap {words}")).run().exits(2).says(sentence);
+    }
+}
+
 /// Standard output is for one of all that can be written there.
 #[test]
 fn what_comes_at_the_end_may_go_to_standard_output() {

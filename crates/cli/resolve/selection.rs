@@ -10,7 +10,7 @@ use crate::exit::Error;
 pub(super) fn selection(args: &SelectionArgs) -> Result<Selection, Error> {
     let methods: Vec<_> = args.method.iter().filter(|method| !method.is_empty()).cloned().collect();
     if methods.is_empty() && !args.method.is_empty() {
-        return Err(Error::usage("--method: no method in the list"));
+        return Err(Error::usage("--method: the list is empty: write methods, such as get,post"));
     }
     let expression = args.r#where.as_deref().map(Expression::new).transpose();
     Ok(Selection {

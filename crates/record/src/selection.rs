@@ -62,11 +62,30 @@ pub enum Condition {
 }
 
 impl Glob {
-    /// For hosts, whose names are the same in capitals. One with a port, which would fit nothing, is refused.
+    /// For hosts, whose names are the same in capitals. One with a port, a path or a scheme, which would fit nothing,
+    /// is refused.
     pub fn of_host(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err(
+                "it is empty: write a host or a pattern, such as shop.example or *.example".to_owned()
+            );
+        }
+        if let Some((_, rest)) = text.split_once("://") {
+            return Err(match parts_of_url(rest) {
+                (host, "/") => format!("hosts are no URLs: write {host}"),
+                (host, path) => format!("hosts are no URLs: write --host {host} --path {path}"),
+            });
+        }
+        if text.contains('/') {
+            let (host, path) = parts_of_url(text);
+            return Err(format!("hosts are without a path here: write --host {host} --path {path}"));
+        }
         // An IPv6 address has more colons.
         match text.split_once(':') {
-            Some((host, port)) if !host.is_empty() && !port.contains(':') => {
+            Some(("", port)) if !port.contains(':') => {
+                Err(format!("ports are no hosts: --ports {port}, or server.port in --where"))
+            }
+            Some((host, port)) if !port.contains(':') => {
                 Err(format!("hosts are without their port here: {host} (the port is server.port in --where)"))
             }
             _ => Self::new(text, true),
@@ -75,6 +94,15 @@ impl Glob {
 
     /// For paths. `*` stands for slashes, too. One that begins with a letter, which would fit nothing, is refused.
     pub fn of_path(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it is empty: write a path or a pattern, such as / or /api/*".to_owned());
+        }
+        if let Some((scheme, rest)) = text.split_once("://")
+            && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
+        {
+            let (host, path) = parts_of_url(rest);
+            return Err(format!("paths are no URLs: write --host {host} --path {path}"));
+        }
         if !text.starts_with(['/', '*', '?', '[', '{']) {
             return Err(format!("paths begin with a slash: /{text}, or */{text} for one that ends so"));
         }
@@ -89,6 +117,17 @@ impl Glob {
     fn fits(&self, text: &str) -> bool {
         self.matcher.is_match(text)
     }
+}
+
+/// Host, without its port, and path of what stands behind a URL's scheme.
+fn parts_of_url(rest: &str) -> (&str, &str) {
+    let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    // An IPv6 address stands in brackets.
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or(authority),
+    };
+    (host, path.split(['?', '#']).next().unwrap_or(path))
 }
 
 impl Selection {

@@ -334,6 +334,23 @@ fn methods_hosts_paths() {
         Glob::of_path("api/*").is_err_and(|text| text.contains(": /api/*,")) && Glob::of_path("").is_err()
     );
     assert!(Glob::of_host("a.example:80").is_err_and(|text| text.contains(": a.example (")));
+    for (host, expected) in [
+        ("", "it is empty: write a host or a pattern, such as shop.example or *.example"),
+        ("http://shop.example", "hosts are no URLs: write shop.example"),
+        ("https://shop.example:8443/", "hosts are no URLs: write shop.example"),
+        ("http://[::1]:80/a/b?c", "hosts are no URLs: write --host ::1 --path /a/b"),
+        ("shop.example/a", "hosts are without a path here: write --host shop.example --path /a"),
+        (":8080", "ports are no hosts: --ports 8080, or server.port in --where"),
+    ] {
+        assert_eq!(Glob::of_host(host).unwrap_err(), expected);
+    }
+    for (path, expected) in [
+        ("", "it is empty: write a path or a pattern, such as / or /api/*"),
+        ("http://shop.example/a?b", "paths are no URLs: write --host shop.example --path /a"),
+    ] {
+        assert_eq!(Glob::of_path(path).unwrap_err(), expected);
+    }
+    assert!(Glob::of_path("/proxy/http://shop.example").is_ok() && Glob::of_path("*://*").is_ok());
     assert!(Glob::of_host("2001:db8::*").is_ok() && Glob::of_host("::1").is_ok());
 }
 
