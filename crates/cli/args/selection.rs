@@ -57,7 +57,8 @@ pub(crate) struct SelectionArgs {
     /// duration("250ms"), which is a number of nanoseconds; has(FIELD); LIST.exists(x, ...) and LIST.all(x, ...).
     ///
     /// Header fields are lists: `http.request.header["user-agent"][0]`; those that are asked for here need not
-    /// be in --header. Credentials are masked here as in records.
+    /// be in --header. Credentials are masked here as in records. Of bodies there is what --body keeps, which has to be
+    /// given for them.
     ///
     /// A field that a record lacks is null: equal to null only, and neither more nor less than anything, nor is there
     /// any text to be found in it. So `http.response.status_code < 500` does not hold for a request without an

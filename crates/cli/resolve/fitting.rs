@@ -29,7 +29,7 @@ pub(super) fn fitting(args: &HttpArgs, matches: &ArgMatches, formats: &[FormatNa
         let late = selection::needs_exchanges(&args.selection);
         args.events = args.events.filter(|events| shown && (!late || *events == EventKinds::EXCHANGES));
     }
-    if inherited("body") && !messages && !jsonl {
+    if inherited("body") && !messages && !jsonl && !selection::needs_bodies(&args.selection) {
         args.body = None;
     }
     if inherited("rates") && (!httpry || !args.fields.is_empty() && !inherited("fields")) {

@@ -37,6 +37,10 @@ pub(crate) fn http(
     let routes =
         Routes::new(args.route.clone()).map_err(|error| Error::usage(format!("--route: {error}")))?;
     let selection = selection::selection(&args.selection)?;
+    let bodies = args.body.is_some_and(|size| size > 0);
+    if !bodies {
+        selection::refuse_bodies_not_kept(&selection)?;
+    }
     let (httpry, methods) = httpry::options(args, &sinks)?;
     let fields = fields(args, &sinks)?;
     let default_filter = httpry::default_filter(&sinks, ports.is_some());
@@ -63,7 +67,7 @@ pub(crate) fn http(
         selection,
         latencies: summary.is_some() || args.histograms.is_some() || args.capture.stats_json.is_some(),
         histogram_log: args.histograms.is_some(),
-        bodies: args.body.is_some_and(|size| size > 0),
+        bodies,
         decode: DecodeLimits { max_bytes: body, ..DecodeLimits::default() },
     };
     let record = record(args)?;
@@ -196,7 +200,8 @@ fn refuse_what_no_output_shows(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<()
             "--events is for -o jsonl, text and messages, and no output has such a format",
         ));
     }
-    if args.body.is_some_and(|size| size > 0) && !shown(bodies) {
+    let kept = args.body.is_some_and(|size| size > 0);
+    if kept && !shown(bodies) && !selection::needs_bodies(&args.selection) {
         return Err(Error::usage("--body is for -o jsonl and messages, and no output has such a format"));
     }
     Ok(())
@@ -371,6 +376,14 @@ mod tests {
         );
         assert!(refusal("-o none --events request").contains("no output has such a format"));
         assert!(refusal("-o text --body 1k").contains("--body is for -o jsonl and messages"));
+        // A condition looks into bodies that no output shows.
+        let condition = "--where http.response.body.content!=null";
+        assert!(config(&format!("-o text --body 1k {condition}")).bodies);
+        for words in ["-o text", "-o jsonl --body 0", "-o messages"] {
+            let said = refusal(&format!("{words} {condition}"));
+            assert!(said.starts_with("--where: http.response.body.content is of bodies"), "{said}");
+            assert!(said.contains("add --body SIZE"), "{said}");
+        }
     }
 
     #[test]

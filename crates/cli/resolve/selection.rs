@@ -28,6 +28,22 @@ pub(super) fn needs_exchanges(args: &SelectionArgs) -> bool {
     args.status.is_some() || args.slower.is_some() || args.r#where.is_some()
 }
 
+/// Whether a condition looks into bodies.
+pub(super) fn needs_bodies(args: &SelectionArgs) -> bool {
+    let expression = args.r#where.as_deref().map(Expression::new);
+    expression.is_some_and(|found| found.is_ok_and(|expression| expression.field_of_body().is_some()))
+}
+
+/// Refuses conditions on bodies where none are kept: they would hold for nothing.
+pub(super) fn refuse_bodies_not_kept(selection: &Selection) -> Result<(), Error> {
+    match selection.expression.as_ref().and_then(Expression::field_of_body) {
+        Some(field) => Err(Error::usage(format!(
+            "--where: {field} is of bodies, which are kept with --body only: add --body SIZE, such as --body 64KiB"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses conditions that only an exchange can meet where an output is told of requests and responses before that.
 pub(super) fn refuse_early_events(selection: &Selection, sinks: &[SinkSpec]) -> Result<(), Error> {
     let early =

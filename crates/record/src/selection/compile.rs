@@ -20,6 +20,8 @@ pub(super) struct Compiled {
     pub(super) slots: usize,
     /// The header fields among them, in small letters.
     pub(super) headers: Vec<String>,
+    /// A field among them that is there of bodies that are kept only.
+    pub(super) of_body: Option<String>,
 }
 
 /// What is wrong, and where in the text: bytes from its beginning.
@@ -36,6 +38,7 @@ pub(super) fn compile(expr: &IdedExpr, source: &SourceInfo) -> Result<Compiled, 
         wanted: Tree::default(),
         slots: 0,
         headers: BTreeSet::new(),
+        of_body: None,
         variables: Vec::new(),
         places: 0,
     };
@@ -44,7 +47,8 @@ pub(super) fn compile(expr: &IdedExpr, source: &SourceInfo) -> Result<Compiled, 
         return Err(compiler.wrong(expr, format!("the expression is {kind}, where yes or no is wanted")));
     }
     let headers = compiler.headers.into_iter().collect();
-    Ok(Compiled { root, wanted: compiler.wanted, slots: compiler.slots, headers })
+    let Compiler { wanted, slots, of_body, .. } = compiler;
+    Ok(Compiled { root, wanted, slots, headers, of_body })
 }
 
 struct Compiler<'a> {
@@ -52,6 +56,7 @@ struct Compiler<'a> {
     wanted: Tree,
     slots: usize,
     headers: BTreeSet<String>,
+    of_body: Option<String>,
     /// Variables of loops that can be seen here, the innermost last.
     variables: Vec<(&'a str, usize, Type)>,
     places: usize,
@@ -190,6 +195,12 @@ impl<'a> Compiler<'a> {
                 names = field.split('.').chain([header]).collect();
                 self.headers.insert(header.to_owned());
             }
+        }
+        // The size is counted whether a body is kept or not.
+        if let ["http", _, "body", of_body] = names.as_slice()
+            && *of_body != "size"
+        {
+            self.of_body.get_or_insert_with(|| name.to_owned());
         }
         let slot = self.wanted.slot(&names, self.slots);
         self.slots = self.slots.max(slot + 1);

@@ -66,6 +66,12 @@ impl Expression {
         Ok(Self { compiled: Arc::new(compiled) })
     }
 
+    /// A field that it asks for and that records have of bodies that are kept only.
+    #[must_use]
+    pub fn field_of_body(&self) -> Option<&str> {
+        self.compiled.of_body.as_deref()
+    }
+
     /// The header fields that it asks for, in small letters.
     pub(super) fn headers(&self) -> &[String] {
         &self.compiled.headers

@@ -355,6 +355,22 @@ fn methods_hosts_paths() {
 }
 
 #[test]
+fn bodies_that_have_to_be_kept() {
+    let field = |text: &str| Expression::new(text).unwrap().field_of_body().map(str::to_owned);
+    assert_eq!(
+        field("http.response.status_code == 200 && http.response.body.content.contains('x')").as_deref(),
+        Some("http.response.body.content")
+    );
+    assert_eq!(
+        field("has(http.request.body.decoded_size)").as_deref(),
+        Some("http.request.body.decoded_size")
+    );
+    for without in ["http.request.body.size > 9", "http.response.header.body == ['x']", "url.path == '/'"] {
+        assert_eq!(field(without), None, "{without}");
+    }
+}
+
+#[test]
 fn durations() {
     let slower = |nanos| Selection { slower_ns: Some(nanos), ..Selection::default() };
     assert!(selects(&slower(1_499_999), &sample()) && !selects(&slower(1_500_000), &sample()));
