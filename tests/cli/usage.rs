@@ -76,6 +76,9 @@ fn mistakes_name_the_flag() {
         ("record --writer zero-copy --format pcap", "--writer zero-copy"),
         ("record -i lo -r file", "-i and -r exclude each other"),
         ("record -i lo --netns 1", "--netns"),
+        ("http -r file --cpus 0", "--cpus is for live captures"),
+        ("record -r file --fanout hash -w out.pcap", "--fanout is for live captures"),
+        ("stats -r file --netns lab", "--netns is for live captures"),
         ("record -i lo -s headers+", "--snaplen"),
         ("record -i lo -s header", "--snaplen"),
         ("record -i lo -F no-such-file", "-F no-such-file"),
@@ -259,6 +262,10 @@ fn variables_that_do_not_fit_are_for_other_runs() {
         ("http -r a.pcap", &[("GANNET_OUTPUT", "csv")]),
         ("stats -r a.pcap", &[("GANNET_OUTPUT", "text"), ("GANNET_BODY", "x")]),
         ("http -o jsonl -r a.pcap --ring-size 1MiB", &[("GANNET_BUFFER_SIZE", "1024")]),
+        (
+            "stats -o csv -r a.pcap",
+            &[("GANNET_CPUS", "0"), ("GANNET_FANOUT", "hash"), ("GANNET_NETNS", "no-such-namespace")],
+        ),
     ] {
         let expected = dir.gannet(words).run().exits(0).text();
         assert!(!expected.is_empty(), "{words}");

@@ -273,6 +273,10 @@ fn input(
         return Err(Error::usage("-i and -r exclude each other: packets are either live or read from files"));
     }
     if files && !typed("interface") {
+        let live_only = LIVE_ONLY.into_iter().find(|(id, ..)| typed(id));
+        if let Some((_, flag, instead)) = live_only {
+            return Err(Error::usage(format!("{flag} is for live captures, and -r reads files: {instead}")));
+        }
         refuse_pipes_read_twice(&capture.read)?;
         return Ok(Input::Files(capture.read.iter().map(|path| file_input(path)).collect()));
     }
@@ -487,6 +491,13 @@ fn place(path: &Path) -> Option<PathBuf> {
 /// The kernel follows as many in a path (MAXSYMLINKS, include/linux/namei.h).
 const LINKS_MAX: usize = 40;
 
+/// Flags that mean nothing for files, and what to do instead. From the environment they are for other runs.
+const LIVE_ONLY: [(&str, &str, &str); 3] = [
+    ("cpus", "--cpus", "taskset -c LIST gannet ... chooses the CPUs, and --workers how many work"),
+    ("fanout", "--fanout", "packets of files go to workers by their flows; leave it out"),
+    ("netns", "--netns", "leave it out"),
+];
+
 /// What else names the interface if neither `-i` nor `-r` is there; the first that is set and not empty.
 const INTERFACE_VARIABLES: [&str; 2] = ["NET_DEVICE", "VPC_MIRROR_DEVICE"];
 
@@ -595,6 +606,13 @@ mod tests {
         assert!(refusal("--writer zero-copy --cooked").contains("--cooked"));
         assert!(refusal("--writer zero-copy -r a").contains("-r"));
         assert!(refusal("-r - -r -").contains("only one standard input"));
+        for (flag, value) in [("--cpus", "0"), ("--fanout", "hash"), ("--netns", "lab")] {
+            let said = refusal(&format!("-r a {flag} {value}"));
+            assert!(
+                said.starts_with(&format!("{flag} is for live captures, and -r reads files: ")),
+                "{said}"
+            );
+        }
         assert_eq!(refusal("-Z no-such-user"), "-Z: no user no-such-user");
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().display();
