@@ -39,7 +39,7 @@ use crate::exit::{Error, Exit};
 fn main() -> ExitCode {
     let matches = match args::command(|variable| std::env::var_os(variable)).try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return refuse_usage(&error),
+        Err(error) => return refuse_usage(&refuse::without_dashes(error)),
     };
     match run(&matches) {
         Ok(exit) => exit.into(),

@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::args::Cli;
 
 /// The sentence for an argument or command that is planned but not built, or that other tools have; `None` for anything
 /// else that clap refused.
@@ -32,7 +35,16 @@ pub(crate) fn in_words(error: &clap::Error) -> Option<String> {
                 return Some(format!("{flag} is not built yet"));
             }
             let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
-            usage.to_string().contains("gannet <COMMAND>").then(|| format!("{flag}: {COMMAND_FIRST}"))
+            let usage = usage.to_string();
+            if usage.contains("gannet <COMMAND>") {
+                return Some(format!("{flag}: {COMMAND_FIRST}"));
+            }
+            // What is spelled alike is more likely meant, and clap names that.
+            let others =
+                if error.get(ContextKind::SuggestedArg).is_none() { having(flag) } else { Vec::new() };
+            let (last, front) = others.split_last()?;
+            let front = if front.is_empty() { String::new() } else { format!("{} and ", front.join(", ")) };
+            Some(format!("{flag} is a flag of {front}{last}, and not of this command"))
         }
         ErrorKind::InvalidSubcommand => {
             let command = named(ContextKind::InvalidSubcommand)?;
@@ -43,6 +55,36 @@ pub(crate) fn in_words(error: &clap::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The error without clap's tip to put `--` before a flag that it does not know: what stands there is a filter, or a
+/// file, and nobody means a flag by it.
+pub(crate) fn without_dashes(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        let is_of_dashes = |tip: &str| tip.starts_with("to pass ");
+        match error.remove(ContextKind::Suggested) {
+            Some(ContextValue::StyledStrs(mut tips)) => {
+                tips.retain(|tip| !is_of_dashes(&tip.to_string()));
+                if !tips.is_empty() {
+                    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+                }
+            }
+            Some(other) => {
+                error.insert(ContextKind::Suggested, other);
+            }
+            None => {}
+        }
+    }
+    error
+}
+
+/// The commands that have a flag of this long name.
+fn having(flag: &str) -> Vec<String> {
+    let Some(name) = flag.strip_prefix("--") else { return Vec::new() };
+    let command = Cli::command();
+    let has = |command: &clap::Command| command.get_arguments().any(|arg| arg.get_long() == Some(name));
+    let those = command.get_subcommands().filter(|command| has(command));
+    those.map(|command| format!("gannet {}", command.get_name())).collect()
 }
 
 /// Flags of the contract that this version lacks.
@@ -88,10 +130,7 @@ const COMMANDS: &[&str] = &["bench", "grep", "replay", "show"];
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-    use crate::args::Cli;
 
     fn sentence(args: &[&str]) -> Option<String> {
         in_words(&Cli::command().try_get_matches_from(args).unwrap_err())
@@ -135,6 +174,34 @@ mod tests {
         assert_eq!(sentence(&["gannet", "record", "--no-such-flag"]), None);
         assert_eq!(sentence(&["gannet", "recrod"]), None);
         assert_eq!(sentence(&["gannet", "record", "-c", "many"]), None);
+        assert_eq!(sentence(&["gannet", "http", "--hosts", "a"]), None);
+    }
+
+    #[test]
+    fn flags_of_other_commands_are_known() {
+        let said = sentence(&["gannet", "stats", "--where", "x"]).unwrap();
+        assert_eq!(said, "--where is a flag of gannet http, and not of this command");
+        let said = sentence(&["gannet", "extract", "--duration", "x"]).unwrap();
+        assert_eq!(
+            said,
+            "--duration is a flag of gannet record, gannet http and gannet stats, and not of this command"
+        );
+    }
+
+    #[test]
+    fn nobody_is_told_to_make_a_filter_of_a_flag() {
+        let said = |args: &[&str]| {
+            let error = Cli::command().try_get_matches_from(args).unwrap_err();
+            without_dashes(error).render().to_string()
+        };
+        for flag in ["--no-such-flag", "-k"] {
+            let text = said(&["gannet", "http", flag]);
+            assert!(
+                text.contains(&format!("unexpected argument '{flag}'")) && !text.contains("tip"),
+                "{text}"
+            );
+        }
+        assert!(said(&["gannet", "http", "--stauts=5xx"]).contains("'--status'"));
     }
 
     /// A flag that gets built must leave the list, or it could never be used.

@@ -118,8 +118,14 @@ fn words_that_want_a_flag_are_known() {
         ("a.pcap", "a.pcap is a file: a command comes first, as in"),
         ("-i lo", "-i: a command comes first, as in"),
         ("http -r - -F -", "-r - and -F - are both standard input"),
+        ("stats -r a.pcap --where x", "--where is a flag of gannet http"),
     ] {
         dir.gannet(words).run().exits(2).says(sentence);
+    }
+    // Behind -- they would be a filter.
+    for words in ["http --nosuch", "record -k", "httpry --nosuch", "filter --nosuch", "extract --nosuch"] {
+        let outcome = dir.gannet(words).run().exits(2).says("unexpected argument");
+        assert!(!outcome.stderr.contains("tip:"), "{words}: {}", outcome.stderr);
     }
     dir.gannet("record -nn -r a.pcap -w b.pcap").run().exits(0).says("7 packets written");
 }
