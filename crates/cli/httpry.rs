@@ -12,7 +12,7 @@ use crate::args::{Cli, Command, HttpryArgs, command_of_httpry};
 use crate::exit::{Error, Exit, words_of};
 use crate::resolve::Run;
 use crate::units::is_dash;
-use crate::{capture, resolve};
+use crate::{capture, resolve, variables};
 
 /// Runs the command.
 pub(crate) fn run(args: &HttpryArgs) -> Result<Exit, Error> {
@@ -28,14 +28,25 @@ fn translate(args: &HttpryArgs, environment: impl Fn(&str) -> Option<OsString>) 
     refuse(args)?;
     let several = environment("GANNET_WORKERS").is_some_and(|value| !value.is_empty());
     let words = words(args, several);
-    let matches = command_of_httpry().try_get_matches_from(words);
-    let matches =
-        matches.map_err(|error| Error::usage(words_of(&error).unwrap_or_else(|| error.to_string())))?;
+    let command = command_of_httpry(&environment);
+    let matches = command.clone().try_get_matches_from(&words).map_err(|error| {
+        let refusal = Error::usage(words_of(&error).unwrap_or_else(|| error.to_string()));
+        match variables::refused(&error, &command, words) {
+            Some(variable) => {
+                Error { cause: refusal.cause.context(variables::in_words(&variable)), ..refusal }
+            }
+            None => refusal,
+        }
+    })?;
     let cli = Cli::from_arg_matches(&matches).map_err(Error::usage)?;
     let (Command::Http(http), Some((_, matches))) = (cli.command, matches.subcommand()) else {
         return Err(Error::usage("no command"));
     };
-    let mut run = resolve::http(&http, matches, environment)?;
+    let of_variable = |error| match command.find_subcommand("http") {
+        Some(command) => variables::named(error, command, matches),
+        None => error,
+    };
+    let mut run = resolve::http(&http, matches, environment).map_err(of_variable)?;
     run.summary = None;
     run.statistics_of_httpry = true;
     if let Some(http) = &mut run.config.http {

@@ -27,6 +27,7 @@ mod signals;
 mod statistics;
 mod stats;
 mod units;
+mod variables;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -37,11 +38,12 @@ use crate::args::{Cli, Command};
 use crate::exit::{Error, Exit};
 
 fn main() -> ExitCode {
-    let matches = match args::command(|variable| std::env::var_os(variable)).try_get_matches() {
+    let command = args::command(|variable| std::env::var_os(variable));
+    let matches = match command.clone().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return refuse_usage(&refuse::without_dashes(error)),
+        Err(error) => return refuse_usage(&refuse::without_dashes(error), &command),
     };
-    match run(&matches) {
+    match run(&matches).map_err(|error| named(error, &command, &matches)) {
         Ok(exit) => exit.into(),
         Err(error) if error.is_closed_pipe() => Exit::Done.into(),
         Err(error) => {
@@ -77,15 +79,25 @@ fn run(matches: &ArgMatches) -> Result<Exit, Error> {
     }
 }
 
+/// The error with the variable that it came from, if it came from one.
+fn named(error: Error, command: &clap::Command, matches: &ArgMatches) -> Error {
+    match matches.subcommand().map(|(name, matches)| (command.find_subcommand(name), matches)) {
+        Some((Some(command), matches)) => variables::named(error, command, matches),
+        _ => error,
+    }
+}
+
 /// Help and version on stdout, mistakes on stderr with status 2.
-fn refuse_usage(error: &clap::Error) -> ExitCode {
+fn refuse_usage(error: &clap::Error, command: &clap::Command) -> ExitCode {
     if let Some(sentence) = refuse::in_words(error) {
         let _ = writeln!(io::stderr().lock(), "gannet: {sentence}");
         return Exit::Usage.into();
     }
     match exit::words_of(error) {
         Some(words) => {
-            let _ = writeln!(io::stderr().lock(), "gannet: {words}");
+            let variable = variables::refused(error, command, std::env::args_os());
+            let source = variable.map(|name| format!("{}: ", variables::in_words(&name))).unwrap_or_default();
+            let _ = writeln!(io::stderr().lock(), "gannet: {source}{words}");
         }
         None => {
             let _ = error.print();

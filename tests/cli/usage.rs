@@ -197,6 +197,31 @@ fn every_flag_can_come_from_the_environment() {
     ] {
         dir.gannet("record -i lo").env(name, value).run().exits(2).says(named);
     }
+    // Whoever reads of a flag has not typed it: the variable is named, whoever finds the mistake.
+    dir.write("a.pcap", &Pcap::sample(7).to_bytes());
+    for (words, name, value, named) in [
+        ("http -r a.pcap", "GANNET_COUNT", "many", "invalid value 'many' for '--count <N>'"),
+        ("http -r a.pcap", "GANNET_DIRECTION", "side", "invalid value 'side' for '--direction <DIR>'"),
+        ("http -r a.pcap", "GANNET_WHERE", "x=", "--where: = means nothing here"),
+        ("http -r a.pcap", "GANNET_ROUTE", "users", "--route: "),
+        ("http -r a.pcap", "GANNET_FILTER", "portt 80", "filter: "),
+        ("http -r a.pcap", "GANNET_FILTER_FILE", "no-such-file", "-F no-such-file: "),
+        ("http -r a.pcap", "GANNET_USER", "no-such-user", "-Z: "),
+        ("http", "GANNET_READ", "no-such-file", "cannot read no-such-file: "),
+        ("httpry -r a.pcap", "GANNET_STATS", "often", "invalid value 'often' for '--stats <TIME>'"),
+        ("httpry -r a.pcap", "GANNET_USER", "no-such-user", "-Z: "),
+    ] {
+        let sentence = format!("gannet: {name} in the environment: {named}");
+        dir.gannet(words).env(name, value).run().exits(2).says(&sentence);
+    }
+    let typed =
+        dir.gannet("http -r a.pcap -c many").env("GANNET_COUNT", "few").run().exits(2).says("--count");
+    assert!(!typed.stderr.contains("GANNET_COUNT"), "{}", typed.stderr);
+    // Set to nothing is not set.
+    for name in ["GANNET_COUNT", "GANNET_HOST", "GANNET_INTERFACE", "GANNET_USER", "GANNET_METHOD"] {
+        dir.gannet("http -r a.pcap").env(name, "").run().exits(0).says("7 packets read");
+        dir.gannet("httpry -r a.pcap").env(name, "").run().exits(0);
+    }
     // The command line wins: the bad value is not even looked at for what it means.
     dir.gannet("record -r missing.pcap --block-size 64KiB")
         .env("GANNET_BLOCK_SIZE", "1000")

@@ -31,10 +31,10 @@ use crate::units::{self, CpuList, SnaplenArg};
 
 /// The command line as it is understood in this environment, of which `environment` looks a variable up.
 ///
-/// `http` and `stats` share a variable for their outputs but not the formats: one that only the other knows is meant
-/// for that.
+/// A variable that is set to nothing is not set. `http` and `stats` share a variable for their outputs but not the
+/// formats: one that only the other knows is meant for that.
 pub(crate) fn command(environment: impl Fn(&str) -> Option<OsString>) -> clap::Command {
-    let command = Cli::command();
+    let command = without_empty(Cli::command(), &environment);
     let Some(output) = environment("GANNET_OUTPUT").and_then(|value| value.into_string().ok()) else {
         return command;
     };
@@ -48,8 +48,8 @@ pub(crate) fn command(environment: impl Fn(&str) -> Option<OsString>) -> clap::C
 
 /// The command line of `gannet http` for a command that has flags of its own: of the environment only what is about the
 /// machine, which changes nothing that is written.
-pub(crate) fn command_of_httpry() -> clap::Command {
-    Cli::command().mut_subcommand("http", |http| {
+pub(crate) fn command_of_httpry(environment: impl Fn(&str) -> Option<OsString>) -> clap::Command {
+    without_empty(Cli::command(), &environment).mut_subcommand("http", |http| {
         http.mut_args(|arg| {
             let is_of_machine = arg.get_help_heading() == Some(ENGINE) && arg.get_id() != "time_source";
             if is_of_machine || KEPT_BY_HTTPRY.contains(&arg.get_id().as_str()) {
@@ -61,7 +61,16 @@ pub(crate) fn command_of_httpry() -> clap::Command {
     })
 }
 
-fn without_variable(arg: Arg) -> Arg {
+fn without_empty(command: clap::Command, environment: &impl Fn(&str) -> Option<OsString>) -> clap::Command {
+    let is_empty = |arg: &Arg| {
+        let variable = arg.get_env().and_then(|variable| variable.to_str());
+        variable.and_then(environment).is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_subcommands(|sub| sub.mut_args(|arg| if is_empty(&arg) { without_variable(arg) } else { arg }))
+}
+
+pub(crate) fn without_variable(arg: Arg) -> Arg {
     arg.env(Resettable::Reset)
 }
 
