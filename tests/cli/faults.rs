@@ -214,3 +214,37 @@ fn a_file_that_takes_part_of_a_record() {
         assert_eq!(dir.read("out").split(|byte| *byte == b'\n').count(), kept + 11, "{limit}");
     }
 }
+
+/// Of a compressed file that is damaged all that was decoded in front of the damage is read, however small the file is.
+#[test]
+fn what_is_in_front_of_damaged_compression_is_read() {
+    let dir = Dir::new();
+    let bytes = Pcap::sample(2_000).to_bytes();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &bytes).unwrap();
+    let gzip = gzip.finish().unwrap();
+    dir.write("cut.gz", &gzip[..gzip.len() / 2]);
+    let mut flipped = gzip.clone();
+    let last = flipped.len() - 8;
+    flipped[last] ^= 1;
+    dir.write("flipped.gz", &flipped);
+    for words in ["http -o jsonl -r", "stats -o csv -r", "record -w out.pcap -r", "filter len>0 --run"] {
+        let cut = dir.gannet(&format!("{words} cut.gz")).run().exits(0);
+        let cut =
+            cut.says("cut.gz: gzip data damaged at offset ").says(" of what is in it: the file ends within");
+        assert!(!cut.stderr.contains("\n0 packets"), "{}", cut.stderr);
+        dir.gannet(&format!("{words} flipped.gz"))
+            .run()
+            .exits(0)
+            .says("flipped.gz: gzip data damaged at offset ")
+            .says("the checksum differs; what follows is left out (copy the file again if `gzip -t` refuses it, too)");
+    }
+    dir.gannet("http -r flipped.gz").run().exits(0).says("2000 packets read");
+    // With nothing in front of the damage there is nothing to be read.
+    dir.write("no.gz", b"\x1f\x8bhello this is no gzip at all");
+    dir.gannet("http -r no.gz")
+        .run()
+        .exits(2)
+        .says("gannet: no.gz: gzip data damaged at offset ")
+        .says("it begins like gzip, and goes on like something else");
+}

@@ -65,6 +65,16 @@ pub enum Error {
         /// What was found, in words.
         found: String,
     },
+    /// Compressed data that is damaged before the capture in it has begun.
+    #[error("{format} data damaged at offset {at}, where the capture in it has not begun: {what}{}", CheckWith(*format))]
+    Damaged {
+        /// How it is compressed.
+        format: Format,
+        /// Bytes of the compressed file before the damage.
+        at: u64,
+        /// What is wrong there.
+        what: String,
+    },
     /// A mapped file is compressed; a [`crate::StreamReader`] reads it.
     #[error("{0} data has to be read as a stream")]
     Compressed(Format),
@@ -119,13 +129,43 @@ pub struct Warning {
     /// Where the record or block starts that could not be read: bytes from the start of the file, of the
     /// decompressed contents if it is compressed.
     pub offset: u64,
+    /// How the file is compressed.
+    pub compression: Option<Format>,
     /// What is wrong there.
     pub reason: Reason,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "damaged at offset {}: {}; what follows is left out", self.offset, self.reason)
+        let Self { offset, reason, .. } = self;
+        match (self.compression, reason) {
+            (Some(format), Reason::Compression { at, .. }) => write!(
+                f,
+                "{format} data damaged at offset {at}, which is {offset} of what is in it: {reason}; what follows is left \
+                 out{}",
+                CheckWith(format)
+            ),
+            (Some(format), _) => write!(
+                f,
+                "damaged at offset {offset} of what is in the {format} data: {reason}; what follows is left out{}",
+                CheckWith(format)
+            ),
+            (None, _) => write!(f, "damaged at offset {offset}: {reason}; what follows is left out"),
+        }
+    }
+}
+
+/// What to do about compressed data that is damaged: whether it came so, its own tool says.
+struct CheckWith(Format);
+
+impl fmt::Display for CheckWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tool = match self.0 {
+            Format::Gzip => "gzip -t",
+            Format::Zstd => "zstd -t",
+            Format::Pcap | Format::PcapNg => return Ok(()),
+        };
+        write!(f, " (copy the file again if `{tool}` refuses it, too)")
     }
 }
 
@@ -189,8 +229,13 @@ pub enum Reason {
     #[error("format version {0}.{1}")]
     Version(u16, u16),
     /// The compressed data around it is damaged or ends early.
-    #[error("compressed data: {0}")]
-    Compression(String),
+    #[error("{what}")]
+    Compression {
+        /// Bytes of the compressed file before the damage.
+        at: u64,
+        /// What is wrong there.
+        what: String,
+    },
 }
 
 /// The error for a file that starts with `bytes` and is none of ours.

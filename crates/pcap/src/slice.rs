@@ -99,7 +99,7 @@ impl<'a> SliceReader<'a> {
 
     fn damaged(&mut self, pending: u64, reason: Reason) {
         self.ended = true;
-        self.warning = Some(Warning { offset: self.at as u64 - pending, reason });
+        self.warning = Some(Warning { offset: self.at as u64 - pending, compression: None, reason });
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gannet_packet::{Frame, PacketType, Timestamp};
 
 use crate::decode::{Decoded, Decoder, Opening, Step};
-use crate::inflate::Inflate;
+use crate::inflate::{Damage, Inflate};
 use crate::{Error, Interface, Packet, PacketSource, Reason, Warning, classic};
 
 /// Reads packets out of a stream, decompressing gzip and Zstandard, which it knows by their first bytes.
@@ -117,11 +117,12 @@ impl<R: Read> StreamReader<R> {
                 Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
                     return Err(Error::Io { offset: end as u64, source });
                 }
-                Err(error) if source.is_damage() => {
-                    let found = format!("compressed data that is damaged: {error}");
-                    return Err(Error::NotCapture { found });
+                Err(error) => {
+                    return Err(match (source.compression(), source.damage()) {
+                        (Some(format), Some(Damage { at, what })) => Error::Damaged { format, at, what },
+                        _ => Error::Io { offset: end as u64, source: error },
+                    });
                 }
-                Err(source) => return Err(Error::Io { offset: end as u64, source }),
             }
         }
     }
@@ -207,7 +208,7 @@ impl<R: Read> StreamReader<R> {
     /// True if offsets in the source are not those in the capture.
     #[must_use]
     pub fn is_compressed(&self) -> bool {
-        self.source.is_compressed()
+        self.source.compression().is_some()
     }
 
     /// How many bytes have been read, decompressed.
@@ -371,15 +372,15 @@ impl<R: Read> StreamReader<R> {
             Err(source) if source.kind() == io::ErrorKind::WouldBlock => {
                 Err(Error::Io { offset: self.offset + self.end as u64, source })
             }
-            Err(error) if self.source.is_damage() => {
-                let offset = self.offset + (self.end - self.start) as u64;
-                self.ended = true;
-                self.warning = Some(Warning { offset, reason: Reason::Compression(error.to_string()) });
-                Ok(false)
-            }
             Err(source) => {
                 self.ended = true;
-                Err(Error::Io { offset: self.offset + self.end as u64, source })
+                let Some(Damage { at, what }) = self.source.damage() else {
+                    return Err(Error::Io { offset: self.offset + self.end as u64, source });
+                };
+                let offset = self.offset + (self.end - self.start) as u64;
+                let reason = Reason::Compression { at, what };
+                self.warning = Some(Warning { offset, compression: self.source.compression(), reason });
+                Ok(false)
             }
         }
     }
@@ -399,7 +400,8 @@ impl<R: Read> StreamReader<R> {
 
     fn damaged(&mut self, pending: u64, reason: Reason) {
         self.ended = true;
-        self.warning = Some(Warning { offset: self.offset - pending, reason });
+        let compression = self.source.compression();
+        self.warning = Some(Warning { offset: self.offset - pending, compression, reason });
     }
 }
 

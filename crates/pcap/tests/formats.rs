@@ -397,7 +397,7 @@ fn damage_is_named_with_its_place() {
         spoil(&mut file);
         let (seen, warning) = both(&file.bytes);
         assert_eq!(seen.len(), 1);
-        assert_eq!(warning, Some(Warning { offset: end, reason }));
+        assert_eq!(warning, Some(Warning { offset: end, compression: None, reason }));
     }
     let mut classic = classic_header(classic::MAGIC_MICRO, false, (2, 4), 1);
     classic.u32(0).u32(0).u32(1 << 25).u32(60).raw(&[1; 60]);
@@ -452,7 +452,48 @@ fn headers_that_are_cut_or_no_headers() {
     let gzip = [0x1f, 0x8b, 8, 0];
     assert_eq!(SliceReader::new(&gzip).unwrap_err().to_string(), "gzip data has to be read as a stream");
     let error = StreamReader::new(&gzip[..]).unwrap_err();
-    assert!(matches!(&error, Error::NotCapture { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "gzip data damaged at offset 4, where the capture in it has not begun: the file ends within the gzip data (copy \
+         the file again if `gzip -t` refuses it, too)"
+    );
+}
+
+/// Of a small file that is compressed all of it is decoded at once, and the damage met with the first read.
+#[test]
+fn what_is_in_front_of_damaged_compression_is_read() {
+    use std::io::Write;
+    let mut file = Writer::new(false);
+    file.section().interface(1, 0, &[]);
+    // Nothing in it repeats, so that it takes several blocks.
+    let mut state = 1_u64;
+    for number in 0..400 {
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        let data: Vec<u8> = (0..1_000).map(next).collect();
+        file.packet(0, number, &data, &[]);
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&file.bytes).unwrap();
+    let gzip = encoder.finish().unwrap();
+    let zstd =
+        ruzstd::encoding::compress_to_vec(&file.bytes[..], ruzstd::encoding::CompressionLevel::Fastest);
+    for (compressed, format) in [(gzip, "gzip"), (zstd, "Zstandard")] {
+        let middle = compressed.len() / 2;
+        let mut reader = StreamReader::new(&compressed[..middle]).unwrap();
+        let mut count = 0;
+        while reader.next_packet().unwrap().is_some() {
+            count += 1;
+        }
+        // A block of Zstandard is 128 KiB.
+        assert!((120..=200).contains(&count), "{count} packets of {format}");
+        let warning = reader.warning().unwrap().to_string();
+        assert!(warning.starts_with(&format!("{format} data damaged at offset ")), "{warning}");
+        assert!(warning.contains("of what is in it: the file ends within the "), "{warning}");
+        assert!(warning.contains("what follows is left out (copy the file again if `"), "{warning}");
+    }
 }
 
 #[test]
