@@ -123,6 +123,11 @@ impl fmt::Display for Report {
         write!(f, "{} processed ({} bytes)", Packets(processed.packets), processed.bytes)?;
         if let Some(analysis) = &ledger.total.analysis {
             packets_analysed(f, analysis)?;
+            // Workers tell of their analysis a few times a second.
+            let behind = processed.packets.saturating_sub(analysis.sum().packets);
+            if behind != 0 {
+                write!(f, "\n  {} of which the analysis has not told yet", Packets(behind))?;
+            }
         }
         if ledger.recording {
             for (account, amount) in ledger.total.accounts.used() {
@@ -427,6 +432,15 @@ mod tests {
         page.processed(4, 1);
         let running = Report { ledger: Ledger::live(vec![interface(4, 0)], [&page]), ..Report::default() };
         assert!(running.to_string().ends_with("\n  4 packets on the way to the output"));
+        // Of an analysis that goes on as well the parts add up.
+        let mut analysis = AnalysisLedger::default();
+        analysis.add(Analysed::OtherProtocol, 1, 1);
+        page.publish(&analysis);
+        let ledger = Ledger { recording: false, ..Ledger::live(vec![interface(4, 0)], [&page]) };
+        let running = Report { ledger, ..Report::default() }.to_string();
+        let parts = "\n4 packets processed (1 bytes)\n  1 packet of other protocols\n  \
+                     3 packets of which the analysis has not told yet\n";
+        assert!(running.contains(parts), "{running}");
     }
 
     #[test]
