@@ -273,7 +273,10 @@ pub(crate) fn output(text: &str) -> Result<OutputSpec, String> {
         "combined" | "csv" | "tsv" | "zeek" | "har" | "tracee" | "gor" => {
             return Err(format!("the format {name} is not built yet"));
         }
-        _ => return Err("the formats are text, jsonl, messages, httpry and none".to_owned()),
+        _ => {
+            const NAMES: [&str; 5] = ["text", "jsonl", "messages", "httpry", "none"];
+            return Err(no_format("text, jsonl, messages, httpry and none", &NAMES, text));
+        }
     };
     Ok(OutputSpec { format, file })
 }
@@ -321,7 +324,7 @@ pub(crate) fn flow_output(text: &str) -> Result<FlowOutputSpec, String> {
         "zeek" => FlowFormatName::Zeek,
         "none" if file.is_some() => return Err("none takes no file".to_owned()),
         "none" => FlowFormatName::None,
-        _ => return Err("the formats are jsonl, csv, zeek and none".to_owned()),
+        _ => return Err(no_format("jsonl, csv, zeek and none", &["jsonl", "csv", "zeek", "none"], text)),
     };
     Ok(FlowOutputSpec { format, file })
 }
@@ -337,6 +340,25 @@ fn format_and_file(text: &str) -> Result<(&str, Option<PathBuf>), String> {
         Some((name, file)) => Ok((name, Some(PathBuf::from(file)).filter(|file| !is_dash(file)))),
         None => Ok((text, None)),
     }
+}
+
+/// Of an output in none of the formats `there_are`: which, and how it is written if what is meant shows.
+fn no_format(there_are: &str, names: &[&str], text: &str) -> String {
+    let known = |name: &str| names.contains(&name);
+    let written = if text.split(',').all(known) {
+        Some(text.split(',').map(|name| format!("-o {name}")).collect::<Vec<_>>().join(" "))
+    } else if text == "json" || text.starts_with("json:") {
+        Some(text.replacen("json", "-o jsonl", 1))
+    } else {
+        // The name of a file in place of a format.
+        let extension = Path::new(text).extension().and_then(|extension| extension.to_str());
+        let format = extension.map(|extension| if extension == "json" { "jsonl" } else { extension });
+        format
+            .filter(|format| !text.contains(':') && known(format))
+            .map(|format| format!("-o {format}:{text}"))
+    };
+    let hint = written.map(|written| format!("; write {written}")).unwrap_or_default();
+    format!("the formats are {there_are}{hint}")
 }
 
 fn write_format_and_file(f: &mut fmt::Formatter<'_>, format: &str, file: Option<&Path>) -> fmt::Result {
@@ -565,6 +587,18 @@ mod tests {
         for wrong in ["", "json", "text:", "none:x", ":x"] {
             assert!(output(wrong).is_err(), "{wrong}");
         }
+        for (text, written) in [
+            ("json", "-o jsonl"),
+            ("json:a.json", "-o jsonl:a.json"),
+            ("text,jsonl", "-o text -o jsonl"),
+            ("a.json", "-o jsonl:a.json"),
+            ("out/a.jsonl", "-o jsonl:out/a.jsonl"),
+        ] {
+            let error = output(text).unwrap_err();
+            assert!(error.ends_with(&format!("and none; write {written}")), "{error}");
+        }
+        assert!(output("poem").unwrap_err().ends_with("and none"));
+        assert!(flow_output("flows.csv").unwrap_err().ends_with("; write -o csv:flows.csv"));
     }
 
     #[test]

@@ -71,7 +71,11 @@ pub(crate) struct SelectionArgs {
 fn method(text: &str) -> Result<String, String> {
     let text = text.trim();
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("{text:?} is no method"));
+        let list: Vec<_> = text.split_whitespace().collect();
+        return Err(match list.as_slice() {
+            [_, _, ..] => format!("{text:?} is no method: several are written {}", list.join(",")),
+            _ => format!("{text:?} is no method"),
+        });
     }
     Ok(text.to_owned())
 }

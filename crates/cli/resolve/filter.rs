@@ -6,11 +6,13 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use gannet_filter::Names;
 use gannet_pipeline::config::Filter;
+use gannet_record::StatusSet;
 use gannet_ring::interfaces::Interfaces;
 
 use crate::args::CaptureArgs;
 use crate::exit::Error;
 use crate::filter_file::{self, Source};
+use crate::units::is_dash;
 
 /// What is filtered by; `default` if nothing was said, or nothing but blanks.
 pub(super) fn filter(
@@ -54,10 +56,21 @@ fn with_no_flag(words: &[String], matches: &ArgMatches) -> Option<Error> {
                 "'{word}' is a method and no filter: those wanted stand behind -m, as in -m GET,POST"
             ));
         }
+        if takes_methods && StatusSet::new(word).is_ok() && word.ends_with("xx") {
+            return Some(format!(
+                "'{word}' is a class of statuses and no filter: several are written with commas, as in --status 5xx,404"
+            ));
+        }
         let is_interface = Interfaces::open().is_ok_and(|all| all.by_name(word).is_ok());
         is_interface.then(|| format!("'{word}' is an interface and no filter: write -i before it"))
     };
-    words.iter().find_map(sentence).map(Error::usage)
+    // Its file stands behind an equals sign, so that a filter may follow.
+    let summary = || {
+        let asked = takes_methods && matches.get_raw("summary").is_some_and(|mut value| value.any(is_dash));
+        let file = words.first().filter(|word| asked && word.contains(['.', '/']))?;
+        Some(format!("'{file}' is no filter; if it is the file of --summary, write --summary={file}"))
+    };
+    words.iter().find_map(sentence).or_else(summary).map(Error::usage)
 }
 
 /// No word of a filter is like them.
