@@ -75,6 +75,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A compressed file.
+    #[error(
+        "{}: {format} data, which are neither verified nor repaired: decompress the file first",
+        path.display()
+    )]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// How it is compressed.
+        format: gannet_pcap::Format,
+    },
     /// The first header is unreadable, and with it byte order and link type of everything behind it.
     #[error(
         "{}: at offset 0: {source}; what the packets behind it are stood there, so the file cannot be repaired",
@@ -140,6 +151,7 @@ impl Error {
         match fault {
             Fault::Io(offset, source) => Self::Io { path, offset, source },
             Fault::Empty => Self::Empty { path },
+            Fault::Header(gannet_pcap::Error::Compressed(format)) => Self::Compressed { path, format },
             Fault::Header(source) => Self::Header { path, source },
             Fault::NoInterface { offset } => Self::NoInterface { path, offset },
             Fault::LostChain { offset, rest, reason } => Self::LostChain { path, offset, rest, reason },

@@ -255,6 +255,10 @@ fn what_cannot_be_done_is_said() {
          (\"\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\"); what the packets behind it are stood there, so the file \
          cannot be repaired"
     );
+    assert_eq!(
+        fault(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0]),
+        "a.pcapng: gzip data, which are neither verified nor repaired: decompress the file first"
+    );
     let mut no_interface = recording.bytes.clone();
     let section_len = u32::from_le_bytes(no_interface[4..8].try_into().unwrap()) as usize;
     no_interface[section_len..4096].fill(0);
