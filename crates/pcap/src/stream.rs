@@ -106,6 +106,14 @@ impl<R: Read> StreamReader<R> {
                 Err(Error::Compressed(format)) => {
                     return Err(Error::NotCapture { found: format!("{format} data inside compressed data") });
                 }
+                Err(Error::NotCapture { found }) => {
+                    // What was found is not what other tools show of the file.
+                    let found = match source.compression() {
+                        Some(format) => format!("in its {format} data {found}"),
+                        None => found,
+                    };
+                    return Err(Error::NotCapture { found });
+                }
                 Err(error) => return Err(error),
             }
             if end == buffer.len() {

@@ -459,6 +459,15 @@ fn headers_that_are_cut_or_no_headers() {
     );
 }
 
+#[test]
+fn what_is_compressed_and_no_capture() {
+    let text = ruzstd::encoding::compress_to_vec(&b"hello"[..], ruzstd::encoding::CompressionLevel::Fastest);
+    assert_eq!(
+        StreamReader::new(&text[..]).unwrap_err().to_string(),
+        "not a capture file: in its Zstandard data it starts with 68 65 6c 6c 6f (\"hello\")"
+    );
+}
+
 /// Of a small file that is compressed all of it is decoded at once, and the damage met with the first read.
 #[test]
 fn what_is_in_front_of_damaged_compression_is_read() {
