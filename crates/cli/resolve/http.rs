@@ -45,7 +45,10 @@ pub(crate) fn http(
     let fields = fields(args, &sinks)?;
     let default_filter = httpry::default_filter(&sinks, ports.is_some());
     selection::refuse_early_events(&selection, &sinks)?;
-    let warnings = messages_without_their_answers(args, &sinks).into_iter().collect();
+    let warnings = messages_without_their_answers(args, &sinks)
+        .into_iter()
+        .chain(fields.as_ref().filter(|_| !bodies).and_then(fields_of_bodies_not_kept))
+        .collect();
     let summary = Summary::of(args.summary.as_deref(), terminal);
     let mut http = HttpConfig {
         httpry,
@@ -134,6 +137,12 @@ fn fields(args: &HttpArgs, sinks: &[SinkSpec]) -> Result<Option<Choice>, Error> 
         (false, true) => Ok(None),
         (true, false) => chosen(args).map(Some),
     }
+}
+
+/// What to say where fields of bodies are chosen, and no bodies are kept: no record has them.
+fn fields_of_bodies_not_kept(choice: &Choice) -> Option<String> {
+    let field = choice.field_of_body()?;
+    Some(format!("--fields: no record has {field} without --body SIZE, such as --body 64KiB"))
 }
 
 /// The fields of records that `--fields` names.
@@ -401,6 +410,19 @@ mod tests {
             assert!(warnings(&format!("{both} {events}")).is_empty(), "{events}");
         }
         assert!(warnings("-o text -o jsonl:a --events request,exchange").is_empty());
+    }
+
+    #[test]
+    fn fields_of_bodies_want_bodies() {
+        let said = |line: &str| resolve_in(line, &[]).unwrap().warnings.join("\n");
+        let fields = "-o jsonl -f url.path,http.response.body.content";
+        assert_eq!(
+            said(fields),
+            "--fields: no record has http.response.body.content without --body SIZE, such as --body 64KiB"
+        );
+        assert_eq!(said(&format!("{fields} --body 1k")), "");
+        // All of an object, and what is there without.
+        assert_eq!(said("-o jsonl -f http.response,http.request.body.size"), "");
     }
 
     #[test]

@@ -67,6 +67,19 @@ impl Choice {
         names
     }
 
+    /// A field that was chosen by itself and that records have of bodies that are kept only.
+    pub fn field_of_body(&self) -> Option<String> {
+        let http = self.0.iter().filter(|node| node.name == "http");
+        for side in http.flat_map(|http| &http.nodes) {
+            let bodies = side.nodes.iter().filter(|node| node.name == "body");
+            // The size is counted whether a body is kept or not.
+            if let Some(field) = bodies.flat_map(|body| &body.nodes).find(|node| node.name != "size") {
+                return Some(format!("http.{}.body.{}", side.name, field.name));
+            }
+        }
+        None
+    }
+
     /// Whether the field of the registry, or something in it, is chosen.
     pub(crate) fn has(&self, name: &str) -> bool {
         let mut nodes: &[Node] = &self.0;
