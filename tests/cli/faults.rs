@@ -15,6 +15,7 @@ fn no_such_interface() {
         .exits(3)
         .says("gannet-none0")
         .says("gannet interfaces");
+    dir.gannet("http -i lo,gannet-none0").run().exits(3).says("one by one, as in -i eth0 -i eth1");
     assert!(!dir.join("out.pcapng").exists(), "a capture that never began has left a file");
     let outcome = dir.gannet("record -w out.pcapng").env("NET_DEVICE", "gannet-none1").run();
     outcome.exits(3).says("gannet-none1");

@@ -9,7 +9,10 @@ pub enum Error {
     #[error("opening a packet socket: {0}{hint}", hint = hint(.0))]
     Socket(#[source] io::Error),
     /// The interface is not there.
-    #[error("no interface named {name}: {source} (`gannet interfaces` lists what there is)")]
+    #[error(
+        "no interface named {name}: {source} (`gannet interfaces` lists what there is{})",
+        one_by_one(name)
+    )]
     NoInterface {
         /// The name given.
         name: String,
@@ -80,6 +83,11 @@ fn call_hint(call: &str, error: &io::Error) -> &'static str {
         return " (the filter is longer than sockets may have here: sysctl -w net.core.optmem_max=131072, or a shorter filter)";
     }
     hint(error)
+}
+
+/// What to write for several interfaces in one word.
+fn one_by_one(name: &str) -> &'static str {
+    if name.contains(',') { "; several are named one by one, as in -i eth0 -i eth1" } else { "" }
 }
 
 fn hint(error: &io::Error) -> &'static str {
