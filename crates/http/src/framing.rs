@@ -63,6 +63,8 @@ pub(crate) struct Stream {
     /// The head under way, as far as it did not lie within one segment.
     buffer: Vec<u8>,
     keep: Keep,
+    /// What was searched for and found does not begin with its segment.
+    found_within: bool,
     /// How the message under way ends if it has a body, in [`Phase::Perhaps`].
     otherwise: Otherwise,
     /// The message that what is in the buffer may be the beginning of.
@@ -96,6 +98,8 @@ pub(crate) struct Progress {
     pub(crate) first_position: u64,
     /// How the bytes of its head came.
     pub(crate) arrival: HeadArrival,
+    /// It was searched for, and found behind other bytes of its segment: what a body quotes looks like that.
+    pub(crate) found_within: bool,
     /// What TCP had gone through when the message began.
     pub(crate) facts: TcpFacts,
 }
@@ -184,6 +188,7 @@ impl Stream {
             searched: false,
             line_start: false,
             found_at: Place::Line,
+            found_within: false,
             doubtful: false,
             position: 0,
             message: Progress::default(),
@@ -380,6 +385,7 @@ impl Stream {
                 [.., b'\n'] => Place::Line,
                 _ => Place::Within,
             };
+            self.found_within = !(boundary && skipped.is_empty());
             self.line_start = false;
         } else {
             self.line_start = skipped.ends_with(b"\n");
@@ -407,6 +413,7 @@ impl Stream {
     /// What was under way turned out to be a message, whose head has ended.
     #[inline(always)]
     fn head_is_whole(&mut self, parsed: &mut Parsed) {
+        self.message.found_within = self.searched && self.found_within;
         (self.searched, self.simple) = (false, false);
         self.doubtful = parsed.framing.oddities.has(Oddities::CONFLICTING_LENGTH);
         if *parsed.head.start() == StartLine::SimpleResponse {
@@ -566,6 +573,7 @@ impl Progress {
             last_missing: false,
             first_position: at.seen.position,
             arrival: HeadArrival::default(),
+            found_within: false,
             facts: timing::sums(at.flow, at.client),
         }
     }

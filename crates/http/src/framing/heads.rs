@@ -307,6 +307,7 @@ impl Stream {
                 self.message.start += skipped as u64;
             }
             self.found_at = if self.buffer[skipped - 1] == b'\n' { Place::Line } else { Place::Within };
+            self.found_within = true;
             self.buffer.drain(..skipped);
             self.searched = true;
             self.phase = Phase::Again;

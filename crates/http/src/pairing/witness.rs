@@ -677,7 +677,7 @@ impl Http1 {
         let shown = confidence == Confidence::Low && counts && self.shown_by_pauses(request, answer);
         let confidence = if shown { Confidence::Medium } else { confidence };
         self.witness.step = Some(Step { client: request.losses.client, server, confidence });
-        confidence
+        if perhaps_quoted(request, answer) { Confidence::Low } else { confidence }
     }
 
     /// Whether a connection that was joined has gone on one request, one response since then. A client with a fixed
@@ -779,6 +779,15 @@ impl Http1 {
 /// been sent before that response came.
 fn received_since_the_hole(request: &Progress, acknowledged: u64, start: u64) -> bool {
     request.start <= acknowledged && request.acknowledged.is_some_and(|had| start < had)
+}
+
+/// Whether `answer` may be a quotation within the answer to `request`: that one began, if not with an interim response,
+/// in the hole where its client had waited for it, and a segment does not hold the end of one message and the whole of
+/// the next that nobody had asked for.
+fn perhaps_quoted(request: &Part, answer: &Answer) -> bool {
+    answer.part.at.found_within
+        && request.opens == Opens::Yes
+        && request.at.acknowledged.is_some_and(|had| answer.before.hole.unknown_since(had) >= FINAL_MIN)
 }
 
 impl Hole {

@@ -89,6 +89,26 @@ fn a_hole_has_room_for_so_many_requests() {
     assert_eq!(confidence(least, "", 2), low);
 }
 
+/// The answer began in the hole. What its body quotes is taken for it, and marked.
+#[test]
+fn what_a_body_quotes_behind_a_hole_is_no_certain_answer() {
+    for (hole, before, confidence) in [
+        (1_000, "for example:\n\n", Confidence::Low),
+        // A new segment hardly begins with a quotation, and a short hole has no answer in it.
+        (1_000, "", Confidence::High),
+        (10, "200 OK\r\n\r\n", Confidence::High),
+    ] {
+        let mut lane = Lane::new();
+        lane.client(get("/1")).server(answer(201)).client(get("/2")).gap(SERVER, hole);
+        lane.server(format!("{before}{}", answer(202))).client(get("/3")).server(answer(203));
+        let exchanges = lane.finish();
+        assert_eq!(lines(&exchanges)[1..], ["GET /2 0 > 202 0 complete", "GET /3 0 > 203 0 complete"]);
+        assert_eq!(exchanges[1].confidence, confidence, "{before:?}");
+        assert_eq!(exchanges[1].untrusted.pairing, confidence == Confidence::Low);
+        assert_eq!(exchanges[2].confidence, Confidence::High);
+    }
+}
+
 /// Requests and answers lost side by side: the client had received what was in the server's hole before it asked again.
 #[test]
 fn an_answer_in_a_hole_is_counted() {
