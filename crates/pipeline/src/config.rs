@@ -64,8 +64,8 @@ pub struct CaptureConfig {
     pub duration: Option<Duration>,
     /// How many capture threads.
     pub workers: Workers,
-    /// The CPUs that workers are pinned to, in order, worker `n` to entry `n` modulo the length. Empty: the CPUs
-    /// that the process may use.
+    /// The CPUs that workers are pinned to, in order, worker `n` to entry `n` modulo the length; of files those that
+    /// the run keeps to. Empty: the CPUs that the process may use.
     pub cpus: Vec<usize>,
     /// How the kernel spreads packets over the workers; without effect for one worker.
     pub fanout: FanoutMode,

@@ -20,6 +20,7 @@ pub mod config;
 pub mod control;
 mod convert;
 pub mod count;
+mod cpus;
 mod dispatch;
 mod error;
 mod files;
@@ -60,6 +61,9 @@ pub fn run(config: &RunConfig, control: &Control, events: &dyn Fn(Event)) -> Res
         (None, Some(stats)) => Some(Aim::Flows(stats)),
         (None, None) => None,
     };
+    if matches!(config.capture.input, Input::Files(_)) {
+        cpus::keep_to(&config.capture.cpus)?;
+    }
     match (&config.capture.input, &config.record, aim) {
         (_, None, None) => Err(Error::Usage("nothing is to be done with the packets".to_owned())),
         (Input::Live { interfaces }, _, aim) => live::run(config, aim, interfaces, control, events),

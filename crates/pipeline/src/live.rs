@@ -23,6 +23,7 @@ use crate::config::{
     CaptureConfig, Direction, Format, InterfaceName, InterfaceSpec, MIN_BLOCKS, RunConfig, ram_bytes,
 };
 use crate::control::{ByteSize, Capturing, Control, Event};
+use crate::cpus;
 use crate::error::Error;
 use crate::filter::{implied, in_words, kernel_filter};
 use crate::ledger::{CpuTime, Report};
@@ -50,7 +51,7 @@ pub(crate) fn run(
     }
     let filter = kernel_filter(capture, specs, &prelude(config))?;
     let interfaces = interfaces(config, specs, workers, events);
-    let places = places(capture, &cores)?;
+    let places = cpus::asked_for(&capture.cpus, &cores)?;
     let sources = open_rings(&interfaces, workers, &places, events)?;
     // Frames of a further link type get a file of their own.
     let several = specs.len() > 1 || specs.iter().any(|spec| spec.name == InterfaceName::Any);
@@ -161,18 +162,6 @@ fn interfaces(
 
 fn ram() -> u64 {
     ram_bytes().unwrap_or(u64::MAX)
-}
-
-/// The CPUs that workers are pinned to: those asked for, of those the process may use.
-fn places(config: &CaptureConfig, cores: &[CoreId]) -> Result<Vec<CoreId>, Error> {
-    if config.cpus.is_empty() {
-        return Ok(cores.to_vec());
-    }
-    let place = |&id: &usize| {
-        let known = cores.iter().copied().find(|core| core.id == id);
-        known.ok_or_else(|| Error::Usage(format!("--cpus: this process may not run on CPU {id}")))
-    };
-    config.cpus.iter().map(place).collect()
 }
 
 /// Opens every worker's ring on every interface, each from the worker's CPU where that can be had, so that its memory
