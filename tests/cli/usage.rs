@@ -76,7 +76,6 @@ fn mistakes_name_the_flag() {
         ("record --writer zero-copy --format pcap", "--writer zero-copy"),
         ("record -i lo -r file", "-i and -r exclude each other"),
         ("record -i lo --netns 1", "--netns"),
-        ("http -r file --cpus 0", "--cpus is for live captures"),
         ("record -r file --fanout hash -w out.pcap", "--fanout is for live captures"),
         ("stats -r file --netns lab", "--netns is for live captures"),
         ("record -i lo -s headers+", "--snaplen"),

@@ -492,8 +492,7 @@ fn place(path: &Path) -> Option<PathBuf> {
 const LINKS_MAX: usize = 40;
 
 /// Flags that mean nothing for files, and what to do instead. From the environment they are for other runs.
-const LIVE_ONLY: [(&str, &str, &str); 3] = [
-    ("cpus", "--cpus", "taskset -c LIST gannet ... chooses the CPUs, and --workers how many work"),
+const LIVE_ONLY: [(&str, &str, &str); 2] = [
     ("fanout", "--fanout", "packets of files go to workers by their flows; leave it out"),
     ("netns", "--netns", "leave it out"),
 ];
@@ -606,7 +605,7 @@ mod tests {
         assert!(refusal("--writer zero-copy --cooked").contains("--cooked"));
         assert!(refusal("--writer zero-copy -r a").contains("-r"));
         assert!(refusal("-r - -r -").contains("only one standard input"));
-        for (flag, value) in [("--cpus", "0"), ("--fanout", "hash"), ("--netns", "lab")] {
+        for (flag, value) in [("--fanout", "hash"), ("--netns", "lab")] {
             let said = refusal(&format!("-r a {flag} {value}"));
             assert!(
                 said.starts_with(&format!("{flag} is for live captures, and -r reads files: ")),
