@@ -52,7 +52,7 @@ Fields of a record (jsonl; csv has the most of them, with _ for .):
   source.tcp.retransmitted_bytes, .conflicting_bytes   sent again; of them, others than the first time
   source.tcp.out_of_order, .duplicates   segments out of order; packets captured twice, which count nowhere else
   source.tcp.zero_windows, .zero_window_ns   how often and for how long it could take no more
-  source.tcp.rtt_ns               from its data to their acknowledgement, smoothed
+  source.tcp.rtt_ns               from its data to their acknowledgement, the shortest
   destination...                  the same of the other end
   icmp.type, icmp.code            of the first message
   tcp.state, tcp.history          conn_state and history of Zeek: SF, ShADadFf

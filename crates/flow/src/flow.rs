@@ -174,7 +174,7 @@ pub struct StreamFacts {
     pub zero_windows: u32,
     /// How long the window announced by this end was 0, up to the last segment of the flow, in nanoseconds.
     pub zero_window_ns: u64,
-    /// From its data to their acknowledgement, smoothed, in nanoseconds: the way from the capture point to the receiver
+    /// From its data to their acknowledgement, the shortest, in nanoseconds: the way from the capture point to the receiver
     /// and back.
     pub round_trip_ns: Option<u64>,
 }
@@ -269,7 +269,7 @@ impl Flow {
     /// The same as [`StreamFacts::round_trip_ns`] of the bytes that `sender` sent.
     #[inline]
     pub fn round_trip_ns(&self, sender: Peer) -> Option<u64> {
-        self.streams[sender as usize].round_trip.smoothed_ns()
+        self.streams[sender as usize].round_trip.shortest_ns()
     }
 
     /// True if nothing has happened in either direction but segments: all else that [`stream`](Self::stream) tells is

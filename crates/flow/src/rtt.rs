@@ -2,8 +2,11 @@
 
 use gannet_packet::Timestamp;
 
-/// From data to its acknowledgement at the capture point, smoothed (RFC 6298, section 2): the way to the receiver and
-/// back.
+/// From data to its acknowledgement at the capture point, the shortest so far: the way to the receiver and back.
+///
+/// A receiver may wait with an acknowledgement: up to 500 ms (RFC 9293, section 3.8.6.3), in practice 40, or until it
+/// has something to say, which is then its answer. So what is longer than the shortest time says more of the receiver
+/// than of the way, and a mean (RFC 6298) would have the time of the server in it.
 ///
 /// One segment is timed at once, as in the classical implementations: about one measurement for each round trip.
 /// "RTT samples MUST NOT be made using segments that were retransmitted" (section 3, Karn's algorithm): whoever sees
@@ -11,8 +14,8 @@ use gannet_packet::Timestamp;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct RoundTrip {
-    /// The smoothed time in eighths of a unit; 0 if there is none.
-    smoothed: u32,
+    /// In units; 0 if there is none.
+    shortest: u32,
     /// Sequence number behind the segment that is timed.
     end: u32,
     /// When it was seen; 0 while none is timed.
@@ -42,21 +45,17 @@ impl RoundTrip {
         self.at = 0;
     }
 
-    /// The smoothed time in nanoseconds.
-    pub(crate) fn smoothed_ns(self) -> Option<u64> {
-        (self.smoothed != 0).then(|| u64::from(self.smoothed) << (UNIT_SHIFT - SMOOTHED_SHIFT))
+    /// The shortest time in nanoseconds, to some 256 of them.
+    pub(crate) fn shortest_ns(self) -> Option<u64> {
+        (self.shortest != 0).then(|| u64::from(self.shortest) << UNIT_SHIFT)
     }
 
-    /// "SRTT <- (1 - alpha) * SRTT + alpha * R'", alpha = 1/8; the first measurement is taken as it is.
     fn sample(&mut self, units: i32) {
         self.at = 0;
         // Times run backwards where two taps are merged: no measurement.
         let Ok(units) = u32::try_from(units) else { return };
-        let sample = units.clamp(1, u32::MAX >> SMOOTHED_SHIFT);
-        self.smoothed = match self.smoothed {
-            0 => sample << SMOOTHED_SHIFT,
-            smoothed => (smoothed - (smoothed >> SMOOTHED_SHIFT)).saturating_add(sample),
-        };
+        let sample = units.max(1);
+        self.shortest = if self.shortest == 0 { sample } else { self.shortest.min(sample) };
     }
 }
 
@@ -68,7 +67,6 @@ fn clock(time: Timestamp) -> u32 {
 
 /// Units of 256 ns.
 const UNIT_SHIFT: u32 = 8;
-const SMOOTHED_SHIFT: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -81,25 +79,29 @@ mod tests {
     }
 
     fn near(round_trip: RoundTrip, us: u64) {
-        let ns = round_trip.smoothed_ns().unwrap();
-        assert!(ns.abs_diff(us * 1_000) < 2_000, "{ns} ns for {us} us");
+        let ns = round_trip.shortest_ns().unwrap();
+        assert!(ns.abs_diff(us * 1_000) < 1_000, "{ns} ns for {us} us");
     }
 
     #[test]
-    fn the_first_measurement_counts_whole_and_the_others_an_eighth() {
+    fn the_shortest_time_counts() {
         let mut round_trip = RoundTrip::default();
-        assert_eq!(round_trip.smoothed_ns(), None);
+        assert_eq!(round_trip.shortest_ns(), None);
         round_trip.sent(u32::MAX, at(0));
         round_trip.sent(500, at(900));
         round_trip.acknowledged(u32::MAX - 1, at(950));
-        assert_eq!(round_trip.smoothed_ns(), None, "not yet acknowledged");
+        assert_eq!(round_trip.shortest_ns(), None, "not yet acknowledged");
         round_trip.acknowledged(3, at(1_000));
         near(round_trip, 1_000);
         round_trip.acknowledged(500, at(5_000));
         near(round_trip, 1_000);
         round_trip.sent(600, at(6_000));
+        // Acknowledged with the answer.
         round_trip.acknowledged(600, at(15_000));
-        near(round_trip, 2_000);
+        near(round_trip, 1_000);
+        round_trip.sent(700, at(16_000));
+        round_trip.acknowledged(700, at(16_400));
+        near(round_trip, 400);
     }
 
     #[test]
@@ -108,10 +110,10 @@ mod tests {
         round_trip.sent(10, at(0));
         round_trip.forget();
         round_trip.acknowledged(10, at(1_000));
-        assert_eq!(round_trip.smoothed_ns(), None);
+        assert_eq!(round_trip.shortest_ns(), None);
         round_trip.sent(20, at(2_000));
         round_trip.acknowledged(20, at(1_000));
-        assert_eq!(round_trip.smoothed_ns(), None, "before it was sent");
+        assert_eq!(round_trip.shortest_ns(), None, "before it was sent");
     }
 
     #[test]
@@ -121,6 +123,6 @@ mod tests {
             round_trip.sent(turn, at(0));
             round_trip.acknowledged(turn, at(400_000_000));
         }
-        assert!(round_trip.smoothed_ns().unwrap() > 100_000_000_000);
+        assert!(round_trip.shortest_ns().unwrap() > 100_000_000_000);
     }
 }

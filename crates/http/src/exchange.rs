@@ -457,7 +457,8 @@ pub struct Timing {
     /// When the packets of the handshake passed; on the first exchange of a connection only. Its two legs are
     /// [`Handshake::responder_ns`] and [`Handshake::originator_ns`].
     pub handshake: Handshake,
-    /// From the capture point to the server and back, from data and their acknowledgements, else from the handshake.
+    /// From the capture point to the server and back, the shortest time from data to their
+    /// acknowledgement or of the handshake.
     /// Near the server it is next to nothing; near the client it is contained in `server` and `ttfb`.
     pub server_round_trip: Option<u64>,
     /// From the capture point to the client and back.

@@ -61,12 +61,15 @@ pub(crate) fn connect(handshake: &Handshake) -> Option<u64> {
     between(handshake.syn(), handshake.ack())
 }
 
-/// From the capture point to the receiver of `sender`'s data and back.
+/// From the capture point to the receiver of `sender`'s data and back: the shortest time that was seen. A receiver that
+/// acknowledges with its answers alone has shown it in the handshake.
 pub(crate) fn round_trip(flow: &Flow, sender: Peer) -> Option<u64> {
-    flow.round_trip_ns(sender).or_else(|| match sender {
+    let of_handshake = match sender {
         Peer::Originator => flow.handshake().responder_ns(),
         Peer::Responder => flow.handshake().originator_ns(),
-    })
+    };
+    let of_data = flow.round_trip_ns(sender);
+    of_data.into_iter().chain(of_handshake).min()
 }
 
 /// What both directions have gone through so far.

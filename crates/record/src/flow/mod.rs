@@ -21,7 +21,7 @@
 //! | `source.tcp.duplicates` | packets that the capture saw twice; in no other number |
 //! | `source.tcp.zero_windows` | segments in which it could take no more bytes |
 //! | `source.tcp.zero_window_ns` | for how long it could not |
-//! | `source.tcp.rtt_ns` | from its data to their acknowledgement at the capture point, smoothed |
+//! | `source.tcp.rtt_ns` | from its data to their acknowledgement at the capture point, the shortest |
 //! | `destination....` | the same of the other end |
 //! | `icmp.type`, `icmp.code` | of the first message (ICMP) |
 //! | `tcp.state` | what became of it, as Zeek's `conn_state`: `SF` established and ended, `S0` no answer, `REJ` refused ... |
