@@ -558,7 +558,9 @@ impl Http1 {
             if request.fate == Fate::Cut {
                 request.perhaps_refused(&answer);
             }
-            self.waits_no_more(context, request, now);
+            // It has waited until the first byte of the answer, however long the head took then.
+            let begun = Moment { time: answer.part.at.first.min(now.time), ..now };
+            self.waits_no_more(context, request, begun);
             if let Some(heard) = &mut self.witness.heard {
                 heard.owes =
                     request.fate == Fate::Whole && request.at.end + REQUEST_MIN <= heard.acknowledged;
@@ -677,6 +679,7 @@ impl Http1 {
         let shown = confidence == Confidence::Low && counts && self.shown_by_pauses(request, answer);
         let confidence = if shown { Confidence::Medium } else { confidence };
         self.witness.step = Some(Step { client: request.losses.client, server, confidence });
+        // Whichever it is, the request is answered: the count goes on.
         if perhaps_quoted(request, answer) { Confidence::Low } else { confidence }
     }
 
@@ -781,9 +784,9 @@ fn received_since_the_hole(request: &Progress, acknowledged: u64, start: u64) ->
     request.start <= acknowledged && request.acknowledged.is_some_and(|had| start < had)
 }
 
-/// Whether `answer` may be a quotation within the answer to `request`: that one began, if not with an interim response,
-/// in the hole where its client had waited for it, and a segment does not hold the end of one message and the whole of
-/// the next that nobody had asked for.
+/// Whether `answer` may be a quotation within the answer to `request`. Its client had waited, so that the answer begins,
+/// if not with an interim response, in the hole: and this one was found behind other bytes of a segment, where nothing
+/// begins that nobody had asked for.
 fn perhaps_quoted(request: &Part, answer: &Answer) -> bool {
     answer.part.at.found_within
         && request.opens == Opens::Yes

@@ -681,6 +681,11 @@ fn an_exchange_has_one_name_from_its_first_event_on() {
     assert_eq!(send(&mut http, CLIENT, GET, 9_100), ["Request Some(2)", "Request Some(2)  true"]);
     let answered = ["Response Some(2)", "pending 2 9100", "Response Some(2) hello true", "exchange 2"];
     assert_eq!(send(&mut http, SERVER, OK, 9_150), answered);
+    // The answer began in time, and the rest of its head was long in coming.
+    assert_eq!(send(&mut http, CLIENT, GET, 9_200), ["Request Some(3)", "Request Some(3)  true"]);
+    assert_eq!(send(&mut http, SERVER, &OK[..20], 9_240).len(), 0);
+    let answered = ["Response Some(3)", "Response Some(3) hello true", "exchange 3"];
+    assert_eq!(send(&mut http, SERVER, &OK[20..], 9_990), answered);
 }
 
 #[test]
