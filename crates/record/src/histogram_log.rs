@@ -50,7 +50,7 @@ impl Latencies {
             builder.add_comment(&format!("[Left out: {} {}]", left_out.count, left_out.reason));
         }
         let other = self.other_keys();
-        if other.hosts != 0 {
+        if other.hosts != 0 || other.routes != 0 {
             let text = format!(
                 "[Under (other): the hosts of {} exchanges, the routes of {}]",
                 other.hosts, other.routes

@@ -13,7 +13,7 @@ mod key;
 mod reason;
 mod times;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
 use gannet_http::{Exchange, State};
@@ -39,6 +39,8 @@ pub struct Latencies {
     cells: Vec<Cell>,
     /// How many of them were made for answers that refuse a request.
     refused: usize,
+    /// Whether there were few hosts when there was first no room; `None` before.
+    few_hosts: Option<bool>,
     /// Where keys are written before they are looked up.
     key: String,
     left_out: [u64; Reason::ALL.len()],
@@ -47,10 +49,14 @@ pub struct Latencies {
 }
 
 /// How many combinations of method, status class, host and route have a histogram of their own. Of those that come
-/// later the hosts are counted as one; at half as many again, the routes are, too. Hosts and paths are a stranger's:
-/// made-up ones take memory (37 KB each, once they have been asked for often) only up to here, and made-up hosts do
-/// not hide routes.
+/// later the hosts are counted as one; at half as many again, the routes are, too. Where it is not hosts that are many,
+/// half as many again have histograms, and then the routes are counted as one, and hosts as long as there are less than
+/// twice as many. Hosts and paths are a stranger's: made-up ones take memory (37 KB each, once they have been asked for
+/// often) only up to here, and made-up hosts do not hide routes.
 pub const MAX_KEYS: usize = 1_000;
+
+/// So many hosts of [`MAX_KEYS`] are few.
+const FEW_HOSTS: usize = MAX_KEYS / 10;
 
 /// How many of those may be of answers 4xx: whoever tries paths to see what is there leaves room for those that are.
 const MAX_REFUSED_KEYS: usize = MAX_KEYS / 4;
@@ -64,6 +70,7 @@ impl Latencies {
             places: HashMap::with_hasher(FxSeededState::with_seed(RandomState::new().hash_one(0) as usize)),
             cells: Vec::new(),
             refused: 0,
+            few_hosts: None,
             key: String::new(),
             left_out: Default::default(),
             span: None,
@@ -187,13 +194,17 @@ impl Latencies {
     /// Where the cell of `exchange` is: an index of `cells`.
     fn place_of(&mut self, exchange: &Exchange) -> usize {
         let is_refused = is_refused(exchange);
-        for (detail, bound) in [(Detail::All, MAX_KEYS), (Detail::Route, MAX_KEYS + MAX_KEYS / 2)] {
+        let steps = match self.has_few_hosts() {
+            true => [(Detail::All, MAX_KEYS + MAX_KEYS / 2), (Detail::Host, 2 * MAX_KEYS)],
+            false => [(Detail::All, MAX_KEYS), (Detail::Route, MAX_KEYS + MAX_KEYS / 2)],
+        };
+        for (detail, bound) in steps {
             key::write(exchange, detail, &self.routes, &mut self.key);
             match self.places.get(self.key.as_str()) {
                 Some(place) => return *place,
-                None if is_refused && self.refused >= MAX_REFUSED_KEYS => {}
+                None if detail != Detail::Host && is_refused && self.refused >= MAX_REFUSED_KEYS => {}
                 None if self.cells.len() < bound => {
-                    self.refused += usize::from(is_refused);
+                    self.refused += usize::from(is_refused && detail != Detail::Host);
                     return self.place_of_written();
                 }
                 None => {}
@@ -201,6 +212,15 @@ impl Latencies {
         }
         key::write(exchange, Detail::Method, &self.routes, &mut self.key);
         self.place_of_written()
+    }
+
+    /// Whether it is routes that are too many, if anything is.
+    fn has_few_hosts(&mut self) -> bool {
+        if self.cells.len() < MAX_KEYS && self.refused < MAX_REFUSED_KEYS {
+            return true;
+        }
+        let hosts = || self.places.keys().map(|key| Key::of(key).host).collect::<BTreeSet<_>>().len();
+        *self.few_hosts.get_or_insert_with(|| hosts() <= FEW_HOSTS)
     }
 
     fn place_of_written(&mut self) -> usize {
@@ -467,12 +487,12 @@ mod tests {
         assert_eq!((summary.rows[0].route.as_str(), summary.rows[0].figures.count), ("(other)", 500));
         assert_eq!((summary.rows[1].route.as_str(), summary.rows[1].figures.count), ("/aaa", 2));
         assert_eq!(summary.total.figures.count, BOUND as u64 + 501);
-        assert_eq!(summary.other, OtherKeys { hosts: 1_000, routes: 500 });
+        assert_eq!(summary.other, OtherKeys { hosts: 0, routes: 500 });
+        let hosts: Vec<_> = summary.hosts.iter().map(|row| (row.name.as_str(), row.figures.count)).collect();
+        assert_eq!(hosts, [("h", BOUND as u64 + 501)]);
         let text = summary.to_string();
         assert!(
-            text.ends_with(
-                "hosts are not told apart in 1,000 exchanges, routes not in 500: there are too many\n"
-            ),
+            text.ends_with("\nroutes are not told apart in 500 exchanges: there are too many\n"),
             "{text}"
         );
     }

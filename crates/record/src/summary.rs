@@ -199,12 +199,14 @@ impl Summary {
 
     fn write_other(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let OtherKeys { hosts, routes } = self.other;
-        if hosts == 0 {
-            return Ok(());
-        }
-        write!(f, "hosts are not told apart in {}", counted(hosts, "exchange"))?;
-        if routes != 0 {
-            write!(f, ", routes not in {}", grouped(routes))?;
+        match (hosts, routes) {
+            (0, 0) => return Ok(()),
+            (0, _) => write!(f, "routes are not told apart in {}", counted(routes, "exchange"))?,
+            (_, 0) => write!(f, "hosts are not told apart in {}", counted(hosts, "exchange"))?,
+            _ => {
+                let hosts = counted(hosts, "exchange");
+                write!(f, "hosts are not told apart in {hosts}, routes not in {}", grouped(routes))?;
+            }
         }
         writeln!(f, ": there are too many")
     }

@@ -30,6 +30,8 @@ pub(crate) enum Detail {
     All,
     /// All but the host.
     Route,
+    /// All but the route.
+    Host,
     /// Neither host nor route: of such keys there are no more than methods times classes.
     Method,
 }
@@ -65,22 +67,22 @@ pub(crate) fn write(exchange: &Exchange, detail: Detail, routes: &Routes, out: &
     out.push_str(class(status));
     out.push(SEPARATOR);
     let url = match detail {
-        Detail::All => request.map(Url::of),
+        Detail::All | Detail::Host => request.map(Url::of),
         Detail::Route | Detail::Method => request.map(Url::of_target),
     };
     match (detail, url.and_then(|url| url.host)) {
         (Detail::Route | Detail::Method, _) => out.push_str(OTHER),
         // Longer than names of hosts can be.
-        (Detail::All, Some(host)) if host.len() > MAX_HOST_BYTES => out.push_str(OTHER),
-        (Detail::All, Some(host)) => write_host(host, out),
-        (Detail::All, None) => {
+        (_, Some(host)) if host.len() > MAX_HOST_BYTES => out.push_str(OTHER),
+        (_, Some(host)) => write_host(host, out),
+        (_, None) => {
             // Writing to a String cannot fail.
             let _ = write!(out, "{}", exchange.connection.server.address);
         }
     }
     out.push(SEPARATOR);
     match (detail, url.map(|url| url.path)) {
-        (Detail::Method, _) => out.push_str(OTHER),
+        (Detail::Host | Detail::Method, _) => out.push_str(OTHER),
         (_, Some(Some(path))) => {
             routes.write(&wire_text(path), out);
             if let Some(operation) = request.and_then(Head::operation) {
