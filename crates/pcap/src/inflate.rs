@@ -379,6 +379,8 @@ mod tests {
         let (first, second) = (sample(), b"the second".to_vec());
         let both = [first.clone(), second.clone()].concat();
         assert_eq!(inflated(&[gzip(&first), gzip(&second)].concat()), (both.clone(), None));
+        let padded = [gzip(&first), vec![0; 9], gzip(&second), vec![0; 300_000]].concat();
+        assert_eq!(inflated(&padded), (both.clone(), None));
         let skippable = [0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
         for frames in [
             [zstd(&first), zstd(&second)].concat(),

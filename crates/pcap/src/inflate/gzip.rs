@@ -61,6 +61,13 @@ impl<R: BufRead> Read for GzipDecoder<R> {
                 return Err(io::Error::other(damage));
             }
             let input = self.source.fill_buf()?;
+            // Zeros fill the last block of tapes and disks. gzip's own tool passes over them as well.
+            if self.is_behind && !self.in_member && input.first() == Some(&0) {
+                let zeros = input.iter().take_while(|&&byte| byte == 0).count();
+                self.source.consume(zeros);
+                self.taken += zeros as u64;
+                continue;
+            }
             if input.is_empty() && !self.in_member {
                 return Ok(0);
             }
