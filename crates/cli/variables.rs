@@ -69,8 +69,41 @@ fn is_about(sentence: &str, arg: &Arg, matches: &ArgMatches) -> bool {
     };
     let id = arg.get_id().as_str();
     let values = || matches.get_raw(id).into_iter().flatten().filter_map(|value| value.to_str());
-    is_named || OPENED.contains(&id) && values().any(|value| !value.is_empty() && sentence.contains(value))
+    // What begins with another flag is about that one.
+    let of_no_flag = || OPENED.contains(&id) && !sentence.starts_with('-');
+    is_named || of_no_flag() && values().any(|value| has_word(sentence, value))
+}
+
+/// Whether `word` stands in a sentence by itself, as names of interfaces and files do: not as a part of another.
+fn has_word(sentence: &str, word: &str) -> bool {
+    let goes_on = |next: char| next.is_ascii_alphanumeric() || matches!(next, '-' | '_' | '.' | '/' | '@');
+    !word.is_empty()
+        && sentence.match_indices(word).any(|(at, _)| {
+            let (before, behind) = (&sentence[..at], &sentence[at + word.len()..]);
+            !before.ends_with(goes_on) && !behind.starts_with(goes_on)
+        })
 }
 
 /// Flags whose values stand in errors without the flag.
 const OPENED: [&str; 3] = ["interface", "netns", "read"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stand_by_themselves() {
+        for (sentence, word, found) in [
+            ("lo: no such interface", "lo", true),
+            ("no interface lo", "lo", true),
+            ("cannot open a/b.pcap: it is gone", "a/b.pcap", true),
+            ("the block size of flows", "lo", false),
+            ("lo0: no such interface", "lo", false),
+            ("x/b.pcap: gone", "b.pcap", false),
+            ("b.pcapng: gone", "b.pcap", false),
+            ("nothing", "", false),
+        ] {
+            assert_eq!(has_word(sentence, word), found, "{sentence}");
+        }
+    }
+}

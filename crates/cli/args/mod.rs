@@ -287,7 +287,7 @@ pub(crate) struct CaptureArgs {
     #[arg(long, value_name = "N|auto", value_parser = units::workers, env = "GANNET_WORKERS", help_heading = ENGINE)]
     pub(crate) workers: Option<Workers>,
 
-    /// CPUs to pin the workers to, like 0,2,4-7 [default: those the process may use]
+    /// CPUs to pin the workers to, like 0,2,4-7; with -r those of the whole run [default: those the process may use]
     #[arg(long, value_name = "LIST", value_parser = units::cpus, env = "GANNET_CPUS", help_heading = ENGINE)]
     pub(crate) cpus: Option<CpuList>,
 

@@ -38,7 +38,7 @@ pub(crate) struct SelectionArgs {
     /// Only exchanges with one of these statuses, like 5xx,404,400-499
     ///
     /// Codes, ranges, and classes, of which there are five: 1xx to 5xx. What servers send beyond them (999, for one)
-    /// is asked for as a code or a range. `none` is for exchanges without a response.
+    /// is asked for as a code or a range. `none` is for exchanges without one: no response, or one of HTTP/0.9.
     #[arg(long, value_name = "LIST", value_parser = StatusSet::new, env = "GANNET_STATUS")]
     pub(crate) status: Option<StatusSet>,
 

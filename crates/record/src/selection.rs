@@ -121,13 +121,15 @@ impl Glob {
 
 /// Host, without its port, and path of what stands behind a URL's scheme.
 fn parts_of_url(rest: &str) -> (&str, &str) {
-    let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let (authority, path) = rest.find(['/', '?', '#']).map_or((rest, "/"), |at| rest.split_at(at));
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // An IPv6 address stands in brackets.
     let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => authority.split(':').next().unwrap_or(authority),
     };
-    (host, path.split(['?', '#']).next().unwrap_or(path))
+    let path = path.split(['?', '#']).next().unwrap_or(path);
+    (host, if path.is_empty() { "/" } else { path })
 }
 
 impl Selection {

@@ -337,6 +337,8 @@ fn methods_hosts_paths() {
     for (host, expected) in [
         ("", "it is empty: write a host or a pattern, such as shop.example or *.example"),
         ("http://shop.example", "hosts are no URLs: write shop.example"),
+        ("http://shop.example?q/r", "hosts are no URLs: write shop.example"),
+        ("http://me:pw@shop.example:8/a", "hosts are no URLs: write --host shop.example --path /a"),
         ("https://shop.example:8443/", "hosts are no URLs: write shop.example"),
         ("http://[::1]:80/a/b?c", "hosts are no URLs: write --host ::1 --path /a/b"),
         ("shop.example/a", "hosts are without a path here: write --host shop.example --path /a"),
