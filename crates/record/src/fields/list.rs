@@ -99,7 +99,7 @@ pub const FIELDS: &[Field] = &[
     field("tcp.zero_window_ns", Kind::Integer(u64::MAX), X, X, "how long a window was zero").unit("ns"),
     field("gannet", Kind::Object, ALL, ALL, "the record itself"),
     field("gannet.event", Kind::Word(events), QIAP, QIAP, "what the line is about, if it is no exchange"),
-    field("gannet.id", Kind::Text, ALL, XP, "the name of the exchange: its connection and its number on that; the same in every run and at every tap"),
+    field("gannet.id", Kind::Text, ALL, XP, "the name of the exchange: its connection and its number on that; the same in every run, and at every tap that saw the handshake. Connections of the same ports that were joined in their midst share a name"),
     field("gannet.complete", Kind::Boolean, QA, NONE, "the message was seen to its end"),
     field("gannet.waited_ns", Kind::Integer(u64::MAX), P, P, "how long the request has been waiting").unit("ns"),
     field("gannet.state", Kind::Word(states), X, X, "how the exchange ended"),
