@@ -273,9 +273,10 @@ fn input(
         return Err(Error::usage("-i and -r exclude each other: packets are either live or read from files"));
     }
     if files && !typed("interface") {
-        let live_only = LIVE_ONLY.into_iter().find(|(id, ..)| typed(id));
-        if let Some((_, flag, instead)) = live_only {
-            return Err(Error::usage(format!("{flag} is for live captures, and -r reads files: {instead}")));
+        if let Some((name, instead)) = LIVE_ONLY.into_iter().find(|(name, _)| typed(name)) {
+            return Err(Error::usage(format!(
+                "--{name} is for live captures, and -r reads files: {instead}"
+            )));
         }
         refuse_pipes_read_twice(&capture.read)?;
         return Ok(Input::Files(capture.read.iter().map(|path| file_input(path)).collect()));
@@ -492,10 +493,8 @@ fn place(path: &Path) -> Option<PathBuf> {
 const LINKS_MAX: usize = 40;
 
 /// Flags that mean nothing for files, and what to do instead. From the environment they are for other runs.
-const LIVE_ONLY: [(&str, &str, &str); 2] = [
-    ("fanout", "--fanout", "packets of files go to workers by their flows; leave it out"),
-    ("netns", "--netns", "leave it out"),
-];
+const LIVE_ONLY: [(&str, &str); 2] =
+    [("fanout", "packets of files go to workers by their flows; leave it out"), ("netns", "leave it out")];
 
 /// What else names the interface if neither `-i` nor `-r` is there; the first that is set and not empty.
 const INTERFACE_VARIABLES: [&str; 2] = ["NET_DEVICE", "VPC_MIRROR_DEVICE"];

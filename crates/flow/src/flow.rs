@@ -174,8 +174,8 @@ pub struct StreamFacts {
     pub zero_windows: u32,
     /// How long the window announced by this end was 0, up to the last segment of the flow, in nanoseconds.
     pub zero_window_ns: u64,
-    /// From its data to their acknowledgement, the shortest, in nanoseconds: the way from the capture point to the receiver
-    /// and back.
+    /// From its data to their acknowledgement, the shortest, in nanoseconds: the way from the capture point to the
+    /// receiver and back.
     pub round_trip_ns: Option<u64>,
 }
 

@@ -21,6 +21,12 @@ pub(crate) use self::choice::{Node, below};
 pub use self::list::FIELDS;
 pub use self::schema::schema;
 
+/// Whether the field with these parts in its name is in records only where bodies are kept: what is said of a body but
+/// its size, which is counted in any case.
+pub(crate) fn is_of_kept_body(names: &[&str]) -> bool {
+    matches!(names, ["http", _, "body", name] if *name != "size")
+}
+
 /// A field, or an object of fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{FIELDS, Kind};
+use super::{FIELDS, Kind, is_of_kept_body};
 
 /// Fields that a line shall have in it, as a tree over the parts of their names. Cloning shares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,10 +71,10 @@ impl Choice {
     pub fn field_of_body(&self) -> Option<String> {
         let http = self.0.iter().filter(|node| node.name == "http");
         for side in http.flat_map(|http| &http.nodes) {
-            let bodies = side.nodes.iter().filter(|node| node.name == "body");
-            // The size is counted whether a body is kept or not.
-            if let Some(field) = bodies.flat_map(|body| &body.nodes).find(|node| node.name != "size") {
-                return Some(format!("http.{}.body.{}", side.name, field.name));
+            let fields = side.nodes.iter().flat_map(|part| part.nodes.iter().map(move |field| (part, field)));
+            let mut names = fields.map(|(part, field)| ["http", &side.name, &part.name, &field.name]);
+            if let Some(names) = names.find(|names| is_of_kept_body(names)) {
+                return Some(names.join("."));
             }
         }
         None

@@ -10,6 +10,7 @@ use regex::RegexBuilder;
 use super::evaluate::{Constant, Loop, Node, Order, Search, Sum};
 use super::extract::Tree;
 use super::fields::{self, Kind, Named};
+use crate::fields::is_of_kept_body;
 
 /// An expression in which every name is known and every operation possible.
 #[derive(Clone, Debug)]
@@ -196,10 +197,7 @@ impl<'a> Compiler<'a> {
                 self.headers.insert(header.to_owned());
             }
         }
-        // The size is counted whether a body is kept or not.
-        if let ["http", _, "body", of_body] = names.as_slice()
-            && *of_body != "size"
-        {
+        if is_of_kept_body(&names) {
             self.of_body.get_or_insert_with(|| name.to_owned());
         }
         let slot = self.wanted.slot(&names, self.slots);
